@@ -1,0 +1,84 @@
+"""Exact lower and upper bounds of a cost over a whole space, by dynamic programming over the stages.
+
+The state between stages is the shape of the map; the value is the least (greatest) cost to get there. A stage
+offers its blocks and, at its sites, a branch or (where exits are optional) nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
+
+from aebnas.cost.counts import Counts, count_layer
+from aebnas.runtime.ops import Shape
+from aebnas.space.layers import Layer, branches, first_blocks, later_blocks, make_layer, stem_layers
+from aebnas.space.size import reachable_depths
+from aebnas.space.spec import Site, SpaceSpec
+
+Measure = Callable[[Counts], int]
+Best = Callable[..., int]
+"""`min` or `max`."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Bounds of one cost over a space.
+
+    `lower`, `upper`: of the whole network with all its branches (metrics `macs`, `params`, `weight_bytes`).
+    `first_exit`: the least that any sample of any architecture pays, so no average can be below it.
+    """
+
+    lower: int
+    upper: int
+    first_exit: int
+
+
+def space_bounds(spec: SpaceSpec, measure: Measure) -> Bounds:
+    """Bounds of `measure` (`lambda c: c.macs`, say) over all architectures of the space."""
+    lower, first_exit = _walk(spec, measure, min)
+    upper, _ = _walk(spec, measure, max)
+    return Bounds(lower, upper, first_exit)
+
+
+def _walk(spec: SpaceSpec, measure: Measure, best: Best) -> tuple[int, int]:
+    """(best cost of a whole network, best cost from the input to the answer of the first exit taken)."""
+
+    def cost(layer: Layer) -> int:
+        return measure(count_layer(layer.op, layer.in_shape, layer.out_shape, dict(layer.attrs)))
+
+    def branch_cost(site: Site, shape: Shape) -> int:
+        return best(sum(map(cost, branch)) for branch in branches(spec, site, shape))
+
+    whole = {layer.out_shape: cost(layer) for layer in stem_layers(spec)}
+    backbone = dict(whole)  # without any branch before
+    first_exits: list[int] = []
+    for number, stage in enumerate(spec.stages):
+        whole_after: dict[Shape, int] = {}
+        backbone_after: dict[Shape, int] = {}
+        sites = [site for site in spec.sites() if site.stage == number]
+        for shape, width, stride in product(whole, stage.width, stage.stride):
+            first = first_blocks(number, stage, shape, width, stride)
+            after = first[0].out_shape
+            at_site = {site: branch_cost(site, after) for site in sites}
+            steps = [best(map(cost, first))]
+            steps += [
+                best(map(cost, later_blocks(number, stage, after, index))) for index in range(1, max(stage.depth))
+            ]
+            for blocks in reachable_depths(stage):
+                total = sum(steps[:blocks])
+                active = [site for site in sites if site.block is None or site.block < blocks]
+                exits = sum(best(0, at_site[s]) if spec.exits.optional else at_site[s] for s in active)
+                _keep(best, whole_after, after, whole[shape] + total + exits)
+                _keep(best, backbone_after, after, backbone[shape] + total)
+                first_exits += [backbone[shape] + sum(steps[: site.block or blocks]) + at_site[site] for site in active]
+        whole, backbone = whole_after, backbone_after
+
+    def head(shape: Shape) -> int:
+        return cost(make_layer("head", "classifier", shape, classes=spec.classes))
+
+    best_whole = best(value + head(shape) for shape, value in whole.items())
+    last_exits = [value + head(shape) for shape, value in backbone.items()]  # where all others are `never`
+    return best_whole, best([*first_exits, *last_exits])
+
+
+def _keep(best: Best, table: dict[Shape, int], shape: Shape, value: int) -> None:
+    table[shape] = best(table[shape], value) if shape in table else value

@@ -1,0 +1,134 @@
+"""Where architectures are scored: in this process, or by Ray actors in parallel. Results are the same."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from aebnas.errors import UserError
+from aebnas.evaluate.config import EvaluateSpec
+from aebnas.evaluate.evaluator import Evaluator, Tables
+from aebnas.space.architecture import Architecture
+
+RETRIES = 1
+"""How often an architecture is tried again when its worker dies."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an architecture could not be scored."""
+
+    reason: str
+
+
+Outcome = Tables | Failure
+
+
+class Pool(Protocol):
+    """Scores architectures and gives `(index, outcome)` as they are done, in any order."""
+
+    def score(self, architectures: Sequence[Architecture]) -> Iterator[tuple[int, Outcome]]:
+        """Score all; every index comes exactly once."""
+        ...
+
+
+@contextmanager
+def open_pool(evaluator: Evaluator, spec: EvaluateSpec) -> Iterator[Pool]:
+    """The pool that `spec` asks for; Ray is started and stopped around it where workers are wanted."""
+    if spec.workers == 0:
+        yield InProcess(evaluator)
+        return
+    ray = _start_ray(spec)
+    try:
+        yield RayActors(ray, evaluator, spec.workers)
+    finally:
+        ray.shutdown()
+
+
+def score_one(evaluator: Evaluator, architecture: Architecture) -> Outcome:
+    """Tables, or the reason why there are none; a bad candidate must not end a search."""
+    try:
+        return evaluator.tables(architecture)
+    except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
+        return Failure(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+
+
+class InProcess:
+    """Scores one architecture after the other."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator = evaluator
+
+    def score(self, architectures: Sequence[Architecture]) -> Iterator[tuple[int, Outcome]]:
+        """Outcomes in the order given."""
+        for index, architecture in enumerate(architectures):
+            yield index, score_one(self.evaluator, architecture)
+
+
+class RayActors:
+    """A fixed number of actors; supernet weights and pictures go into the object store once."""
+
+    def __init__(self, ray: Any, evaluator: Evaluator, workers: int) -> None:
+        self.ray = ray
+        actor = ray.remote(num_cpus=evaluator.threads, max_restarts=-1, max_task_retries=RETRIES)(_Worker)
+        # in a list Ray hands on the reference itself, which a restarted actor can fetch again
+        self.shared = ray.put(evaluator)
+        self.actors = [actor.remote([self.shared]) for _ in range(workers)]
+
+    def score(self, architectures: Sequence[Architecture]) -> Iterator[tuple[int, Outcome]]:
+        """Outcomes as they come; an actor gets its next architecture when it is done with the last."""
+        todo = iter(enumerate(architectures))
+        running: dict[Any, tuple[int, Any]] = {}
+
+        def hand_out(actor: Any) -> None:
+            item = next(todo, None)
+            if item is not None:
+                running[actor.score.remote(item[1])] = (item[0], actor)
+
+        for actor in self.actors:
+            hand_out(actor)
+        while running:
+            done, _ = self.ray.wait(list(running), num_returns=1)
+            index, actor = running.pop(done[0])
+            try:
+                outcome: Outcome = self.ray.get(done[0])
+            except self.ray.exceptions.RayError as error:
+                outcome = Failure(f"worker lost: {str(error).strip().splitlines()[0][:300]}")
+            hand_out(actor)
+            yield index, outcome
+
+
+class _Worker:
+    def __init__(self, shared: list[Any]) -> None:
+        import ray
+
+        self.evaluator: Evaluator = ray.get(shared[0])
+
+    def score(self, architecture: Architecture) -> Outcome:
+        return score_one(self.evaluator, architecture)
+
+
+def _start_ray(spec: EvaluateSpec) -> Any:
+    # a local Ray is this user's alone, so its warnings about tokens and usage reports only confuse
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            if spec.ray == "local":
+                ray.init(
+                    num_cpus=spec.workers * spec.threads,
+                    include_dashboard=False,
+                    logging_level=logging.ERROR,
+                    log_to_driver=False,
+                )
+            else:
+                ray.init(address=spec.ray, logging_level=logging.ERROR, log_to_driver=False)
+        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+            raise UserError(f"evaluate.ray: '{spec.ray}' cannot be reached: {str(error).splitlines()[0]}") from error
+    return ray

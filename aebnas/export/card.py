@@ -1,0 +1,186 @@
+"""The model card of an export: what the model is, how to run it, what it can and cannot do."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aebnas.cost.counts import count_graph
+from aebnas.data.augment import Preprocessing
+from aebnas.runtime.decide import ExitPolicy
+from aebnas.runtime.graph import Graph
+
+CLASSES_LISTED = 20
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card says that the model itself doesn't tell. It is published as written: no paths, no people.
+
+    `metrics`, `exit_shares [e]` and `exit_accuracy [e]` (fractions; None where nobody leaves) were measured
+    on `samples` pictures of `split`. `training` is a sentence or two. Raises ValueError for figures that
+    cannot be.
+    """
+
+    name: str
+    dataset: str
+    split: str
+    samples: int
+    metrics: Mapping[str, float]
+    exit_shares: tuple[float, ...]
+    exit_accuracy: tuple[float | None, ...]
+    training: str
+    aebnas_version: str
+    date: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.samples < 1:
+            raise ValueError(f"samples must be at least 1, but got {self.samples}")
+        if not all(math.isfinite(value) for value in self.metrics.values()):
+            raise ValueError(f"metrics must be finite, but got {dict(self.metrics)}")
+        if len(self.exit_shares) != len(self.exit_accuracy):
+            raise ValueError(
+                f"exit_shares and exit_accuracy must be of as many exits, but got {len(self.exit_shares)} "
+                f"and {len(self.exit_accuracy)}"
+            )
+
+
+@dataclass(frozen=True)
+class ExportCosts:
+    """MACs of a sample that leaves at each exit under a policy `[e]`, branches it passed included.
+
+    `full_macs` are those of a sample that goes to the last exit, `macs_without_exits` those of the network if
+    it had no early exits.
+    """
+
+    macs_to_exit: tuple[int, ...]
+    full_macs: int
+    macs_without_exits: int
+
+    @classmethod
+    def of(cls, graph: Graph, policy: ExitPolicy) -> "ExportCosts":
+        """Count a graph under a policy; raises UserError for an op without a cost rule."""
+        macs = count_graph(graph).macs
+        runs_e = np.array([policy.runs(index) for index in range(len(graph.exits))])
+        to_exit = tuple(macs.to_exit(runs_e).tolist())
+        return cls(to_exit, to_exit[-1], int(macs.taken_only[-1]))
+
+
+def model_card(
+    facts: CardFacts,
+    graph: Graph,
+    policy: ExitPolicy,
+    preprocessing: Preprocessing,
+    class_names: Sequence[str],
+) -> str:
+    """The card as markdown; raises ValueError when the facts are of another number of exits."""
+    if len(facts.exit_shares) != len(graph.exits):
+        raise ValueError(f"facts must be of {len(graph.exits)} exits, but got {len(facts.exit_shares)}")
+    sections = [
+        f"# {facts.name}",
+        f"An image classifier with {len(graph.exits)} exits: a picture leaves at the first exit that is sure "
+        f"enough, and layers behind it do not run. Trained on {facts.dataset}, "
+        f"found by aebnas {facts.aebnas_version}{f' on {facts.date}' if facts.date else ''}.",
+        _run_section(),
+        _input_section(preprocessing, class_names),
+        _exits_section(facts, ExportCosts.of(graph, policy), policy),
+        _figures_section(facts, graph, policy),
+        f"## Training\n\n{facts.training}",
+        _limits_section(facts),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _run_section() -> str:
+    return """## Run it
+
+Needs Python 3.11 or newer with torch, numpy, pillow and safetensors; nothing else.
+
+```
+python model.py picture.png
+python model.py --check
+```
+
+The first prints class, probability, exit taken and share of the full multiply-adds; the second runs the
+recorded pictures and compares. From Python, in this folder:
+
+```python
+from model import Model
+predictions = Model.load().predict("picture.png")
+```"""
+
+
+def _input_section(preprocessing: Preprocessing, class_names: Sequence[str]) -> str:
+    channels, height, width = preprocessing.shape
+    colour = {1: "Grey", 3: "RGB"}[channels]
+    listed = ", ".join(class_names[:CLASSES_LISTED])
+    more = ", and so on" if len(class_names) > CLASSES_LISTED else ""
+    return f"""## Input and output
+
+{colour} pictures of {height} x {width} pixels (height x width), 8 bits a channel. Picture files are turned
+into that (bilinear resizing); arrays must be uint8 `[n, {height}, {width}, {channels}]`. Normalisation is
+part of the model.
+
+{len(class_names)} classes: {listed}{more} (all in `preprocessing.json`)."""
+
+
+def _exits_section(facts: CardFacts, costs: ExportCosts, policy: ExitPolicy) -> str:
+    rows = ["| exit | leaves if score > | share | accuracy there | MACs to there |", "|---|---|---|---|---|"]
+    for index, macs in enumerate(costs.macs_to_exit):
+        accuracy, share = facts.exit_accuracy[index], facts.exit_shares[index]
+        there = "-" if accuracy is None else f"{accuracy:.2%}"
+        cost = f"{macs:,}" if policy.runs(index) else "-"
+        rows.append(f"| {index + 1} | {_rule(policy, index)} | {share:.1%} | {there} | {cost} |")
+    return f"""## Exits
+
+Score: {policy.criterion}, in [0, 1]. Shares and accuracies are those of {_where(facts)}.
+
+{chr(10).join(rows)}
+
+MACs (multiply-adds of convolutions and linear layers) include the exit branches passed on the way. The same
+network without early exits takes {costs.macs_without_exits:,}."""
+
+
+def _figures_section(facts: CardFacts, graph: Graph, policy: ExitPolicy) -> str:
+    counts = count_graph(graph)
+    rows = "\n".join(f"| {name} | {_figure(value)} |" for name, value in facts.metrics.items())
+    return f"""## Figures
+
+On {_where(facts)}:
+
+| metric | value |
+|---|---|
+{rows}
+
+{counts.params.total:,} parameters, {counts.weight_bytes.total:,} bytes of weights (fp32)."""
+
+
+def _limits_section(facts: CardFacts) -> str:
+    return f"""## Limits
+
+- Made for pictures like those of {facts.dataset}. Anything else also gets one of its classes, often with a
+  high probability.
+- The thresholds were tuned on clean pictures. Blurred, noisy or unfamiliar ones may leave too early (and be
+  wrong) or too late (and cost more than the average above).
+- The figures hold for the split named above; a small number of samples means a wide margin.
+
+## Licence
+
+`model.py` and `runtime/` come from aebnas (Apache-2.0). The weights carry the terms of whoever
+trained them; mind those of the data, too."""
+
+
+def _where(facts: CardFacts) -> str:
+    return f"{facts.samples:,} samples of the `{facts.split}` split of {facts.dataset}"
+
+
+def _rule(policy: ExitPolicy, index: int) -> str:
+    if index == len(policy.thresholds):
+        return "always"
+    threshold = policy.thresholds[index]
+    return "never" if threshold is None else f"{threshold:.6g}"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"

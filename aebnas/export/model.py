@@ -1,0 +1,293 @@
+"""A trained early-exit image classifier: its command and its Python API.
+
+    python model.py picture.png [more.png ...]
+    python model.py --check
+
+    from model import Model
+    predictions = Model.load().predict("picture.png")
+
+Needs torch, numpy, pillow and safetensors, and the files beside this one.
+Legend: n pictures, h height, w width, c channels (in `logits_nc`: classes).
+"""
+
+import argparse
+import hashlib
+import importlib
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+if TYPE_CHECKING:  # for type checkers alone: what runs is the copy in `runtime/`
+    from aebnas.runtime.decide import ExitPolicy
+    from aebnas.runtime.network import Answer, Network
+
+RUNTIME = ("__init__", "decide", "graph", "network", "ops")
+LOGIT_TOLERANCE = 1e-4
+THRESHOLD_TOLERANCE = 1e-5
+BATCH = 256
+PROBLEMS_SHOWN = 10
+
+Picture = str | Path | Image.Image
+
+
+class BadInput(ValueError):
+    """A picture or a file of the folder that cannot be used; the message is one line."""
+
+
+class Prediction(NamedTuple):
+    """What the model says of one picture: `label` from 0, `exit_taken` from 1, `macs` spent."""
+
+    label: int
+    class_name: str
+    probability: float
+    exit_taken: int
+    macs: int
+
+
+class CheckResult(NamedTuple):
+    """`problems` is empty if the check passed; `undecided` samples left elsewhere, but lie on a threshold."""
+
+    samples: int
+    problems: tuple[str, ...]
+    undecided: int
+
+
+class Model:
+    """A network, its exit policy and its preprocessing, read from an exported folder.
+
+    `shape` is (channels, height, width) of a picture, `macs_to_exit [E]` the multiply-adds of a picture that
+    leaves at each exit, `full_macs` those of one that goes all the way.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        runtime = _load_runtime(folder)
+        self.folder = folder
+        self.network = _load_network(folder, runtime)
+        self._criteria = runtime["decide"].CRITERIA
+        with _reading(folder / "policy.json") as path:
+            self.policy: ExitPolicy = runtime["decide"].ExitPolicy.from_json(_read_json(path))
+        with _reading(folder / "preprocessing.json") as path:
+            preprocessing = _read_json(path)
+            self.class_names: tuple[str, ...] = tuple(preprocessing["classes"])
+            channels, height, width = preprocessing["shape"]
+            self.shape = (int(channels), int(height), int(width))
+            mean = torch.tensor(preprocessing["mean"], dtype=torch.float64).view(1, channels, 1, 1)
+            std = torch.tensor(preprocessing["std"], dtype=torch.float64).view(1, channels, 1, 1)
+            self._scale, self._shift = (1 / (255 * std)).float(), (-mean / std).float()
+        with _reading(folder / "costs.json") as path:
+            costs = _read_json(path)
+            self.macs_to_exit: tuple[int, ...] = tuple(costs["macs_to_exit"])
+            self.full_macs = int(costs["full_macs"])
+        self._check_fit()
+
+    @classmethod
+    def load(cls, folder: str | Path | None = None) -> "Model":
+        """Read a model from `folder`, by default the one this file lies in; raises BadInput."""
+        return cls(Path(folder) if folder is not None else Path(__file__).resolve().parent)
+
+    def predict(self, images: np.ndarray | Picture | Sequence[Picture]) -> list[Prediction]:
+        """One prediction a picture; raises BadInput.
+
+        Takes a uint8 array `[n, h, w, c]` (or `[n, h, w]` for a grey model) of the model's own size, or
+        pictures of any size: one or a list of paths and PIL images.
+        """
+        if isinstance(images, np.ndarray):
+            pictures = self._from_array(images)
+        else:
+            several = [images] if isinstance(images, str | Path | Image.Image) else images
+            read = [self._from_picture(picture) for picture in several]
+            pictures = torch.stack(read) if read else torch.empty(0, *self.shape, dtype=torch.uint8)
+        predictions = []
+        for part in pictures.split(BATCH) if len(pictures) else ():
+            answer = self.infer(part)
+            probability, label = answer.logits.softmax(-1).max(-1)
+            for index, p, taken in zip(label.tolist(), probability.tolist(), answer.exit_index.tolist(), strict=True):
+                name, macs = self.class_names[index], self.macs_to_exit[taken]
+                predictions.append(Prediction(index, name, p, taken + 1, macs))
+        return predictions
+
+    def infer(self, pictures: Tensor) -> "Answer":
+        """Logits `[n, classes]` and exit taken `[n]` (from 0) of uint8 `[n, c, h, w]`."""
+        x_nchw = pictures.to(torch.float32, memory_format=torch.channels_last)
+        return self.network.infer(x_nchw.mul_(self._scale).add_(self._shift), self.policy)
+
+    def check(self) -> CheckResult:
+        """Run the recorded pictures and compare with the recorded answers; raises BadInput."""
+        with _reading(self.folder / "check.npz") as path, path.open("rb") as raw, np.load(raw) as file:
+            pictures, want_logits_nc = torch.from_numpy(file["images"]), torch.from_numpy(file["logits"])
+            want_exit_n = torch.from_numpy(file["exit_index"])
+            want_label_n = torch.from_numpy(file["labels"])
+            n = len(pictures)
+            if tuple(pictures.shape[1:]) != self.shape or want_logits_nc.shape != (n, len(self.class_names)):
+                raise ValueError("the recorded pictures or logits are not of this model")
+            if want_exit_n.shape != (n,) or want_label_n.shape != (n,) or n == 0:
+                raise ValueError("there must be an exit and a label for each of one or more pictures")
+        logits_nc, exit_n = self.infer(pictures)
+        label_n = logits_nc.argmax(-1)
+        near_nc = (logits_nc - want_logits_nc).abs() <= LOGIT_TOLERANCE * (1 + want_logits_nc.abs())
+        problems, undecided = [], 0
+        for i in range(n):
+            taken, wanted = int(exit_n[i]), int(want_exit_n[i])
+            if taken != wanted:
+                earlier_c = logits_nc[i] if taken < wanted else want_logits_nc[i]
+                if self._on_threshold(earlier_c, min(taken, wanted)):
+                    undecided += 1
+                else:
+                    problems.append(f"sample {i}: exit {taken + 1}, recorded was exit {wanted + 1}")
+            elif not near_nc[i].all():
+                off = float((logits_nc[i] - want_logits_nc[i]).abs().max())
+                problems.append(f"sample {i}: logits at exit {taken + 1} are off by up to {off:.2g}")
+            elif label_n[i] != want_label_n[i]:
+                problems.append(f"sample {i}: class {label_n[i]}, recorded was class {want_label_n[i]}")
+        return CheckResult(n, tuple(problems), undecided)
+
+    def _on_threshold(self, logits_c: Tensor, exit_index: int) -> bool:
+        """Whether the score is so near the exit's threshold that another machine may decide otherwise."""
+        if not 0 <= exit_index < len(self.policy.thresholds):
+            return False
+        threshold = self.policy.thresholds[exit_index]
+        score = float(self._criteria[self.policy.criterion](logits_c[None])[0])
+        return threshold is not None and abs(score - threshold) <= THRESHOLD_TOLERANCE
+
+    def _from_array(self, images: np.ndarray) -> Tensor:
+        channels, height, width = self.shape
+        if channels == 1 and images.ndim == 3:
+            images = images[..., None]
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (height, width, channels):
+            want = f"[n, {height}, {width}, {channels}]"
+            raise BadInput(f"images must be uint8 {want}, but got {images.dtype} {list(images.shape)}")
+        return torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C"))
+
+    def _from_picture(self, picture: Picture) -> Tensor:
+        """uint8 `[c, h, w]`: grey or RGB and resized (bilinear) as the network needs it."""
+        channels, height, width = self.shape
+        image = picture if isinstance(picture, Image.Image) else _open(Path(picture))
+        if image.mode.startswith(("I", "F")):
+            raise BadInput(f"{picture}: a picture must have 8 bits a channel, but got mode {image.mode}")
+        image = image.convert("L" if channels == 1 else "RGB")
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        pixels_hwc = np.array(image, dtype=np.uint8).reshape(height, width, channels)
+        return torch.from_numpy(pixels_hwc).permute(2, 0, 1)
+
+    def _check_fit(self) -> None:
+        graph = self.network.graph
+        if graph.input_shape != self.shape or graph.classes != len(self.class_names):
+            raise BadInput(f"{self.folder}: graph.json and preprocessing.json do not belong together")
+        exits = len(graph.exits)
+        if len(self.policy.thresholds) != exits - 1 or len(self.macs_to_exit) != exits:
+            raise BadInput(f"{self.folder}: graph.json, policy.json and costs.json do not belong together")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Path]:
+    """Turn whatever a missing or damaged file brings about into one line that names the file."""
+    try:
+        yield path
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file") from None
+    except Exception as error:  # a damaged file can fail anywhere in its reader
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BadInput(f"{path}: cannot be read: {reason}") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _open(path: Path) -> Image.Image:
+    with _reading(path), Image.open(path) as image:
+        image.load()
+        return image
+
+
+def _load_runtime(folder: Path) -> dict[str, ModuleType]:
+    """The modules of `folder/runtime`, under a name of their own that no other package can take or share."""
+    package = folder / "runtime"
+    digest = hashlib.sha256()
+    for part in RUNTIME:
+        with _reading(package / f"{part}.py") as path:
+            digest.update(path.read_bytes())
+    name = f"_early_exit_runtime_{digest.hexdigest()[:16]}"
+    with _reading(package):
+        if name not in sys.modules:
+            spec = importlib.util.spec_from_file_location(
+                name, package / "__init__.py", submodule_search_locations=[str(package)]
+            )
+            assert spec is not None and spec.loader is not None
+            sys.modules[name] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[name])
+        return {part: importlib.import_module(f"{name}.{part}") for part in RUNTIME if part != "__init__"}
+
+
+def _load_network(folder: Path, runtime: dict[str, ModuleType]) -> "Network":
+    # building draws initial weights; reading a model must not move the caller's random numbers
+    with _reading(folder / "graph.json") as path, torch.random.fork_rng(devices=[]):
+        graph = runtime["graph"].Graph.from_json(_read_json(path))
+        network: Network = runtime["network"].Network(graph)
+    with _reading(folder / "weights.safetensors") as path:
+        fit = network.load_state_dict(load_file(path), strict=False)
+        # batch norm's step counter serves training alone, so exports leave it out
+        missing = [key for key in fit.missing_keys if not key.endswith("num_batches_tracked")]
+        if missing or fit.unexpected_keys:
+            raise ValueError(f"missing weights {missing}, surplus weights {fit.unexpected_keys}")
+    return network.eval()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; gives the exit code: 0 fine, 1 check failed, 2 bad input."""
+    parser = argparse.ArgumentParser(
+        prog="model.py",
+        description="Classify pictures with an early-exit network, or check that it works as recorded.",
+        epilog="One line a picture: file, class, probability, exit taken, share of the full network's "
+        "multiply-adds. Exit code: 0 fine, 1 check failed, 2 bad input.",
+    )
+    parser.add_argument("pictures", nargs="*", metavar="PICTURE", help="picture file, of any size")
+    parser.add_argument("--check", action="store_true", help="run the recorded pictures and compare")
+    options = parser.parse_args(arguments)
+    if options.check == bool(options.pictures):
+        parser.error("give one or more pictures, or --check")
+    try:
+        model = Model.load()
+        return _print_check(model.check()) if options.check else _print_predictions(model, options.pictures)
+    except BadInput as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _print_check(result: CheckResult) -> int:
+    if not result.problems:
+        elsewhere = f", {result.undecided} on a threshold left elsewhere" if result.undecided else ""
+        print(f"check passed: {result.samples} samples answer as recorded{elsewhere}")
+        return 0
+    print(f"check failed: {len(result.problems)} of {result.samples} samples differ from the record")
+    print("\n".join(result.problems[:PROBLEMS_SHOWN]))
+    if len(result.problems) > PROBLEMS_SHOWN:
+        print(f"and {len(result.problems) - PROBLEMS_SHOWN} more")
+    return 1
+
+
+def _print_predictions(model: Model, pictures: Sequence[str]) -> int:
+    exits = len(model.macs_to_exit)
+    for picture, p in zip(pictures, model.predict(pictures), strict=True):
+        share = p.macs / model.full_macs
+        print(
+            f"{picture}: {p.class_name}, probability {p.probability:.4f}, "
+            f"exit {p.exit_taken} of {exits}, {share:.1%} of full MACs"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

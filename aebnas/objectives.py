@@ -1,0 +1,142 @@
+"""Metrics and what is wanted of them: objectives, constraints, AEBNAS's soft target.
+
+Directions are converted here and nowhere else: everything called `minimised` is smaller when better.
+"""
+
+import difflib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from aebnas.errors import UserError
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure of an operating point; `static` if the graph alone gives it, before any evaluation."""
+
+    direction: Literal["max", "min"]
+    unit: str
+    meaning: str
+    static: bool = False
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric("max", "fraction", "share of samples classified rightly at the exit they leave by"),
+    "avg_macs": Metric("min", "MACs", "mean cost of a sample: backbone to its exit and every branch it passed"),
+    "avg_macs_taken_only": Metric("min", "MACs", "mean cost of a sample: backbone to its exit and that branch only"),
+    "params": Metric("min", "parameters", "parameters of the network with every branch", static=True),
+    "weight_bytes": Metric("min", "bytes", "bytes of the stored weights with every branch", static=True),
+    "macs": Metric("min", "MACs", "cost of the whole network with every branch", static=True),
+}
+
+
+def _check_metric(name: str) -> None:
+    if name not in METRICS:
+        close = difflib.get_close_matches(name, list(METRICS), n=1)
+        hint = f", did you mean '{close[0]}'?" if close else ""
+        raise UserError(f"metric must be one of {', '.join(METRICS)}, but got '{name}'{hint}")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A metric to be made as good as can be; raises UserError for a metric that isn't in METRICS."""
+
+    metric: str
+
+    def __post_init__(self) -> None:
+        _check_metric(self.metric)
+
+    @classmethod
+    def parse(cls, text: str) -> "Objective":
+        """Read an objective as it stands in a spec, such as `accuracy`."""
+        return cls(text.strip())
+
+    def minimised(self, metrics: Mapping[str, float]) -> float:
+        """The metric's value, negated if more is better."""
+        value = metrics[self.metric]
+        return -value if METRICS[self.metric].direction == "max" else value
+
+
+_CONSTRAINT = re.compile(r"\s*([^\s<>=]+)\s*(<=|>=)\s*([^\s<>=]+)\s*")
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A bound on a metric, in the metric's unit; raises UserError for a bound the metric cannot have."""
+
+    metric: str
+    sense: Literal["<=", ">="]
+    bound: float
+
+    def __post_init__(self) -> None:
+        _check_metric(self.metric)
+        if not (math.isfinite(self.bound) and self.bound >= 0):
+            raise UserError(f"bound of {self.metric} must be finite and at least 0, but got {self.bound}")
+        if METRICS[self.metric].unit == "fraction" and self.bound > 1:
+            raise UserError(f"bound of {self.metric} must be a fraction in [0, 1], but got {self.bound:g}")
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.sense} {self.bound:g}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Constraint":
+        """Read `metric <= number` or `metric >= number`; spaces don't matter."""
+        match = _CONSTRAINT.fullmatch(text)
+        if match is None:
+            raise UserError(f"constraint must read 'metric <= number' or 'metric >= number', but got '{text}'")
+        metric, sense, number = match.groups()
+        try:
+            bound = float(number)
+        except ValueError:
+            raise UserError(f"bound of constraint '{text}' must be a number, but got '{number}'") from None
+        return cls(metric, "<=" if sense == "<=" else ">=", bound)
+
+    def violation(self, metrics: Mapping[str, float]) -> float:
+        """How far beyond the bound, as a share of the bound; 0 where it is kept."""
+        excess = metrics[self.metric] - self.bound
+        if self.sense == ">=":
+            excess = -excess
+        return max(excess, 0.0) / max(abs(self.bound), 1e-12)
+
+    def satisfied(self, metrics: Mapping[str, float]) -> bool:
+        """Whether the bound is kept."""
+        return self.violation(metrics) == 0.0
+
+
+def check_constraints(constraints: Sequence[Constraint]) -> None:
+    """Raise UserError if no value of some metric could satisfy all constraints."""
+    for lower in (c for c in constraints if c.sense == ">="):
+        for upper in (c for c in constraints if c.sense == "<=" and c.metric == lower.metric):
+            if lower.bound > upper.bound:
+                raise UserError(f"constraints must leave a value possible, but got '{lower}' and '{upper}'")
+
+
+@dataclass(frozen=True)
+class SoftTarget:
+    """AEBNAS's soft goal: a cost should come near `value`, and being under it is punished as being over.
+
+    Objectives are (error + weight * MAPE, MAPE) with MAPE = |cost - value| / value, both in percent. The
+    honest form of a budget is a Constraint; this one is for comparison with AEBNAS.
+    """
+
+    metric: str
+    value: float
+    weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_metric(self.metric)
+        if METRICS[self.metric].direction == "max":
+            raise UserError(f"target must be on a metric that is minimised, but got '{self.metric}'")
+        if not (math.isfinite(self.value) and self.value > 0):
+            raise UserError(f"target value of {self.metric} must be finite and above 0, but got {self.value}")
+        if not (math.isfinite(self.weight) and self.weight >= 0):
+            raise UserError(f"target weight must be finite and at least 0, but got {self.weight}")
+
+    def minimised(self, metrics: Mapping[str, float]) -> tuple[float, float]:
+        """(error + weight * MAPE, MAPE), both in percent."""
+        mape_percent = abs(metrics[self.metric] - self.value) / self.value * 100.0
+        error_percent = 100.0 * (1.0 - metrics["accuracy"])
+        return error_percent + self.weight * mape_percent, mape_percent

@@ -1,0 +1,46 @@
+"""Dominance and hypervolume; every objective is minimised, a point is a row of `points [p, m]`, m >= 1."""
+
+import moocore
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+def nondominated(points: ArrayLike) -> NDArray[np.bool_]:
+    """Which points no other point dominates, bool `[p]`; of exact duplicates only the first counts."""
+    points_pm = np.asarray(points, dtype=float)
+    if not len(points_pm):
+        return np.zeros(0, dtype=bool)
+    return np.asarray(moocore.is_nondominated(points_pm), dtype=bool)
+
+
+def front_ranks(points: ArrayLike) -> NDArray[np.int64]:
+    """Front each point is on when fronts are peeled off one by one, int `[p]`: 0 is the best.
+
+    Duplicates share a rank (non-dominated sorting, Deb et al. 2002, NSGA-II).
+    """
+    points_pm = np.asarray(points, dtype=float)
+    if not len(points_pm):
+        return np.zeros(0, dtype=np.int64)
+    return np.asarray(moocore.pareto_rank(points_pm), dtype=np.int64)
+
+
+def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
+    """Volume that `points` dominate up to `reference [m]`; points not below the reference add nothing."""
+    points_pm = np.asarray(points, dtype=float)
+    return float(moocore.hypervolume(points_pm, ref=np.asarray(reference, dtype=float))) if len(points_pm) else 0.0
+
+
+def exclusive_hypervolume(points: ArrayLike, groups: ArrayLike, reference: ArrayLike) -> Floats:
+    """Hypervolume lost if all points of a group went, `[g]` in the order of `np.unique(groups)`.
+
+    `groups [p]` names the group of each point, an architecture's number say; with one point a group this is
+    the usual hypervolume contribution.
+    """
+    points_pm, groups_p = np.asarray(points, dtype=float), np.asarray(groups)
+    if len(points_pm) != len(groups_p):
+        raise ValueError(f"groups must name one group for each of {len(points_pm)} points, but got {len(groups_p)}")
+    whole = hypervolume(points_pm, reference)
+    lost = [whole - hypervolume(points_pm[groups_p != group], reference) for group in np.unique(groups_p)]
+    return np.maximum(np.asarray(lost, dtype=float), 0.0)  # a difference of equal volumes may round below 0

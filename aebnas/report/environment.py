@@ -1,0 +1,69 @@
+"""The files that say how and where a run was made. No user names, hosts or paths."""
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from aebnas import __version__
+from aebnas.evaluate.points import splits_needed
+from aebnas.files import write_json, write_text
+from aebnas.workspace import Workspace
+
+LIBRARIES = ("torch", "torchvision", "pymoo", "moocore", "ray", "numpy", "pandas", "fvcore", "optuna")
+
+
+def write_environment(workspace: Workspace) -> None:
+    """Write `protocol.json`, `env_info.json` and `pip_freeze.txt`."""
+    folder = workspace.run.folder
+    write_json(folder / "protocol.json", _protocol(workspace))
+    write_json(folder / "env_info.json", _environment(workspace))
+    installed = {f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions()}
+    write_text(folder / "pip_freeze.txt", "\n".join(sorted(installed, key=str.lower)) + "\n")
+
+
+def _protocol(workspace: Workspace) -> dict[str, object]:
+    experiment, splits = workspace.experiment, workspace.splits
+    names = ("train", "arch", "search", "calibrate", "certify")
+    return {
+        "data": experiment.data.name,
+        "split_seed": experiment.data.splits.seed,
+        "pictures": {name: len(getattr(splits, name)) for name in names},
+        "seed": experiment.seed,
+        "objectives": list(experiment.objectives),
+        "constraints": list(experiment.constraints),
+        "splits_read_by_search": ["train", *splits_needed(workspace.space.spec.policy)],
+        "front_figures_from": "search",
+        "test_set": "read only by `aebnas evaluate`",
+        "macs": "one multiply-add is one MAC; convolutions and linear layers only",
+        "avg_macs": "backbone to the exit and every branch passed, averaged over samples",
+        "avg_macs_taken_only": "backbone to the exit and the branch taken, averaged over samples",
+        "scoring": f"fp32, {experiment.evaluate.threads} thread(s), norms from "
+        f"{experiment.evaluate.calibration_images} training pictures",
+    }
+
+
+def _environment(workspace: Workspace) -> dict[str, object]:
+    return {
+        "aebnas": __version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "libraries": {name: metadata.version(name) for name in LIBRARIES},
+    }
+
+
+def _processor() -> str:
+    """The processor's name as the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()

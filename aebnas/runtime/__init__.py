@@ -1,0 +1,1 @@
+"""What leaves with a model: ops, the Graph, the Network with hard exits, the exit decision. Torch only."""

@@ -1,0 +1,172 @@
+"""The one lowered form of every early-exit network: topologically ordered op nodes with exits hanging on them.
+
+Staged backbones, DAG cells (several inputs meeting in an `add`) and imported backbones (opaque `module` nodes
+that state their output shape and cost) all become a Graph. Building a Network, counting, drawing and export
+read nothing else.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from .ops import OPAQUE, OPS, Shape
+
+INPUT = "input"
+"""Name by which nodes refer to the picture itself."""
+
+Attr = int | float | str | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One op application.
+
+    `attrs` are the keyword arguments of the op's module, as sorted pairs so that nodes can be hashed.
+    `weights` is the key under which a Supernet keeps the shared weights of all nodes in this position; the
+    weights of a plain Network are named by `name`.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    attrs: tuple[tuple[str, Attr], ...]
+    weights: str
+
+    @classmethod
+    def make(cls, name: str, op: str, inputs: tuple[str, ...], weights: str = "", **attrs: Attr) -> "Node":
+        """Build a node from keyword attributes; the weights key is the name unless said otherwise."""
+        return cls(name, op, inputs, tuple(sorted(attrs.items())), weights or name)
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The attributes as keyword arguments."""
+        return dict(self.attrs)
+
+
+@dataclass(frozen=True)
+class GraphExit:
+    """An exit: the backbone node it hangs on and the node whose output are its logits."""
+
+    site: str
+    output: str
+
+
+class Segment(NamedTuple):
+    """What runs between one exit decision and the next: backbone up to the exit's site, then its branch."""
+
+    backbone: tuple[Node, ...]
+    branch: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in topological order, exits from shallow to deep; the last exit always answers.
+
+    Raises ValueError when names, order, shapes or exits don't fit together. `shapes` holds the output shape of
+    every node and of the input.
+    """
+
+    input_shape: Shape
+    nodes: tuple[Node, ...]
+    exits: tuple[GraphExit, ...]
+    shapes: dict[str, Shape] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        shapes: dict[str, Shape] = {INPUT: self.input_shape}
+        for node in self.nodes:
+            if node.name in shapes:
+                raise ValueError(f"node '{node.name}': the name is taken")
+            missing = [name for name in node.inputs if name not in shapes]
+            if missing or not node.inputs:
+                raise ValueError(f"node '{node.name}': inputs must come before it, but got {missing or 'none'}")
+            shapes[node.name] = _out_shape(node, [shapes[name] for name in node.inputs])
+        object.__setattr__(self, "shapes", shapes)
+        self._check_exits()
+
+    def _check_exits(self) -> None:
+        if not self.exits:
+            raise ValueError("a graph needs at least one exit")
+        for graph_exit in self.exits:
+            for name in (graph_exit.site, graph_exit.output):
+                if name not in self.shapes:
+                    raise ValueError(f"exit on '{name}': no such node")
+        outputs = {self.shapes[graph_exit.output] for graph_exit in self.exits}
+        if len(outputs) != 1:
+            raise ValueError(f"all exits must give logits of one shape, but got {sorted(outputs)}")
+        run = [node.name for segment in self.segments() for part in segment for node in part]
+        twice = {name for name in run if run.count(name) > 1}
+        unused = {node.name for node in self.nodes} - set(run)
+        if twice:
+            raise ValueError(f"nodes {sorted(twice)} belong to a branch and to something else")
+        if unused:
+            raise ValueError(f"nodes {sorted(unused)} lead to no exit")
+
+    @property
+    def classes(self) -> int:
+        """Number of classes every exit tells apart."""
+        return self.shapes[self.exits[-1].output][0]
+
+    def ancestors(self, name: str) -> set[str]:
+        """Names of all nodes that `name` needs, itself included, the input excluded."""
+        by_name = {node.name: node for node in self.nodes}
+        found: set[str] = set()
+        todo = [name]
+        while todo:
+            current = todo.pop()
+            if current != INPUT and current not in found:
+                found.add(current)
+                todo.extend(by_name[current].inputs)
+        return found
+
+    def segments(self) -> tuple[Segment, ...]:
+        """The nodes each exit adds, in running order: new backbone nodes up to its site, then its branch."""
+        backbone_done: set[str] = set()
+        segments = []
+        for graph_exit in self.exits:
+            up_to_site = self.ancestors(graph_exit.site) if graph_exit.site != INPUT else set()
+            branch = self.ancestors(graph_exit.output) - up_to_site
+            backbone = tuple(n for n in self.nodes if n.name in up_to_site - backbone_done)
+            segments.append(Segment(backbone, tuple(n for n in self.nodes if n.name in branch)))
+            backbone_done |= up_to_site
+        return tuple(segments)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dictionary; `from_json` reads it back to an equal Graph."""
+        nodes = [
+            {"name": n.name, "op": n.op, "inputs": list(n.inputs), "attrs": n.kwargs, "weights": n.weights}
+            for n in self.nodes
+        ]
+        exits = [{"site": e.site, "output": e.output} for e in self.exits]
+        return {"input_shape": list(self.input_shape), "nodes": nodes, "exits": exits}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Graph":
+        """Read what `to_json` wrote; raises KeyError or ValueError when it isn't that."""
+        nodes = tuple(
+            Node.make(n["name"], n["op"], tuple(n["inputs"]), n["weights"], **_with_tuples(n["attrs"]))
+            for n in value["nodes"]
+        )
+        exits = tuple(GraphExit(e["site"], e["output"]) for e in value["exits"])
+        channels, height, width = value["input_shape"]
+        return cls((channels, height, width), nodes, exits)
+
+
+def _with_tuples(attrs: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in attrs.items()}
+
+
+def _out_shape(node: Node, shapes: list[Shape]) -> Shape:
+    attrs = node.kwargs
+    if node.op == OPAQUE:
+        channels, height, width = attrs["out_shape"]
+        return channels, height, width
+    if node.op not in OPS:
+        raise ValueError(f"node '{node.name}': unknown op '{node.op}', known are {', '.join(sorted(OPS))}")
+    op = OPS[node.op]
+    if len(shapes) > 1 and not op.many_inputs:
+        raise ValueError(f"node '{node.name}': {node.op} takes one input, but got {len(shapes)}")
+    if op.sees_channels and attrs["in_channels"] != shapes[0][0]:
+        raise ValueError(f"node '{node.name}': built for {attrs['in_channels']} channels, but got {shapes[0][0]}")
+    try:
+        return op.out_shape(shapes, **attrs)
+    except ValueError as error:
+        raise ValueError(f"node '{node.name}': {error}") from None

@@ -1,0 +1,98 @@
+"""A plain early-exit network built from a Graph, with hard exits that save real work.
+
+Legend: n samples, c classes, e exits.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .decide import ExitPolicy
+from .graph import INPUT, Graph, Node
+from .ops import OPAQUE, OPS
+
+
+class Answer(NamedTuple):
+    """What hard-exit inference gives: `logits [n, c]` of the exit taken, and that `exit_index [n]` (from 0)."""
+
+    logits: Tensor
+    exit_index: Tensor
+
+
+class Network(nn.Module):
+    """Static early-exit module. `forward` runs every exit (training, tables); `infer` stops for real.
+
+    `opaque` holds the modules of the Graph's `module` nodes by node name; a missing or surplus one raises
+    ValueError.
+    """
+
+    def __init__(self, graph: Graph, opaque: Mapping[str, nn.Module] | None = None) -> None:
+        super().__init__()
+        opaque = opaque or {}
+        wanted = {node.name for node in graph.nodes if node.op == OPAQUE}
+        if wanted != set(opaque):
+            raise ValueError(f"opaque modules must be {sorted(wanted)}, but got {sorted(opaque)}")
+        self.graph = graph
+        self.nodes = nn.ModuleDict(
+            {n.name: opaque[n.name] if n.op == OPAQUE else OPS[n.op](**n.kwargs) for n in graph.nodes}
+        )
+        self._segments = graph.segments()
+        self._needed_after = _needed_after_each_exit(graph)
+
+    def forward(self, x_nchw: Tensor) -> list[Tensor]:
+        """Logits `[n, c]` of every exit, shallow to deep."""
+        values = {INPUT: x_nchw}
+        for node in self.graph.nodes:
+            values[node.name] = self._run(node, values)
+        return [values[graph_exit.output] for graph_exit in self.graph.exits]
+
+    @torch.no_grad()
+    def infer(self, x_nchw: Tensor, policy: ExitPolicy) -> Answer:
+        """Hard-exit inference: after each exit only the samples still undecided go on (batch compaction).
+
+        For one sample this means that layers behind its exit don't run. Branches of `never` exits don't run.
+        Raises ValueError when the policy was made for another number of exits.
+        """
+        if len(policy.thresholds) != len(self._segments) - 1:
+            got, want = len(policy.thresholds), len(self._segments) - 1
+            raise ValueError(f"the policy must have {want} thresholds, but got {got}")
+        running = torch.arange(len(x_nchw), device=x_nchw.device)
+        exit_index = torch.full_like(running, len(self._segments) - 1)
+        logits_nc = torch.empty(len(x_nchw), self.graph.classes, device=x_nchw.device)
+        values = {INPUT: x_nchw}
+        for index, segment in enumerate(self._segments):
+            if not len(running):
+                break
+            for node in segment.backbone:
+                values[node.name] = self._run(node, values)
+            if not policy.runs(index):
+                continue
+            for node in segment.branch:
+                values[node.name] = self._run(node, values)
+            answer = values[self.graph.exits[index].output].float()
+            stop = policy.stops(index, answer)
+            logits_nc[running[stop]] = answer[stop]
+            exit_index[running[stop]] = index
+            go_on = ~stop
+            running = running[go_on]
+            still_needed = self._needed_after[index]
+            values = {name: value[go_on] for name, value in values.items() if name in still_needed}
+        return Answer(logits_nc, exit_index)
+
+    def _run(self, node: Node, values: dict[str, Tensor]) -> Tensor:
+        return self.nodes[node.name](*(values[name] for name in node.inputs))
+
+
+def _needed_after_each_exit(graph: Graph) -> list[set[str]]:
+    """For each exit, the names whose values later segments read: all that has to be compacted and kept."""
+    segments = graph.segments()
+    needed: list[set[str]] = []
+    for index in range(len(segments)):
+        later = [node for segment in segments[index + 1 :] for part in segment for node in part]
+        made_later = {node.name for node in later}
+        read_later = {name for node in later for name in node.inputs}
+        read_later |= {graph_exit.output for graph_exit in graph.exits[index + 1 :]}
+        needed.append(read_later - made_later)
+    return needed

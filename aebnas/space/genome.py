@@ -1,0 +1,247 @@
+"""Genomes: integer vectors that pick one choice per gene, and the SearchSpace that reads and writes them.
+
+Genes with a single choice are left out. Inactive genes (blocks beyond the depth, branches of absent exits,
+thresholds of absent exits) don't change what a genome decodes to, so equal networks get equal ids.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aebnas.errors import UserError
+from aebnas.runtime.decide import ExitPolicy
+from aebnas.space.architecture import Architecture, Block, BranchLayer, Exit, Stage, Stem
+from aebnas.space.layers import space_layers
+from aebnas.space.spec import BRANCH_OPS_WITH_WIDTH, OPS_WITH_EXPANSION, Site, SpaceSpec
+from aebnas.specfile import read_spec
+
+Choices = Mapping[str, Any]
+"""One value per gene name."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a genome stands for: an architecture, and its policy where thresholds are genes (else None)."""
+
+    architecture: Architecture
+    policy: ExitPolicy | None
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A checked space; raises UserError when some architecture of it could not be built."""
+
+    spec: SpaceSpec
+    genes: dict[str, tuple[Any, ...]] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "genes", _genes(self.spec))
+        try:
+            space_layers(self.spec)
+        except ValueError as error:
+            raise UserError(f"stages and exits: {error}") from None
+
+    @classmethod
+    def load(cls, path: Path) -> "SearchSpace":
+        """Read a space's YAML file."""
+        spec = read_spec(SpaceSpec, path)
+        try:
+            return cls(spec)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+
+    @property
+    def gene_sizes(self) -> tuple[int, ...]:
+        """Number of choices of each gene of a genome."""
+        return tuple(len(values) for values in self.genes.values() if len(values) > 1)
+
+    def sample(self, rng: np.random.Generator) -> tuple[int, ...]:
+        """A genome with every gene drawn uniformly."""
+        return tuple(int(gene) for gene in rng.integers(0, self.gene_sizes))
+
+    def decode(self, genome: Sequence[int]) -> Candidate:
+        """The candidate of a genome; raises ValueError for a wrong length or a gene out of range."""
+        if len(genome) != len(self.gene_sizes):
+            raise ValueError(f"a genome must have {len(self.gene_sizes)} genes, but got {len(genome)}")
+        rest = iter(genome)
+        choices: dict[str, Any] = {}
+        for name, values in self.genes.items():
+            index = int(next(rest)) if len(values) > 1 else 0
+            if not 0 <= index < len(values):
+                raise ValueError(f"gene {name} must be in 0..{len(values) - 1}, but got {index}")
+            choices[name] = values[index]
+        return _decode(self.spec, choices)
+
+    def encode(self, candidate: Candidate) -> tuple[int, ...]:
+        """A genome that decodes to this candidate, inactive genes 0; raises ValueError if it isn't of this space."""
+        choices = _encode(self.spec, candidate)
+        genome = []
+        for name, values in self.genes.items():
+            value = choices.get(name, values[0])
+            if value not in values:
+                raise ValueError(f"{name} must be one of {values}, but got {value}")
+            if len(values) > 1:
+                genome.append(values.index(value))
+        if self.decode(genome) != candidate:
+            raise ValueError("the candidate is not of this space")
+        return tuple(genome)
+
+    def extreme(self, largest: bool) -> Architecture:
+        """The architecture with the largest (smallest) choice everywhere, for the sandwich rule.
+
+        The largest has every exit, the smallest only those that must be there, and `skip` where it is offered.
+        Among other ops it takes the first.
+        """
+        choices = {name: _end_of_range(name, values, largest) for name, values in self.genes.items()}
+        return _decode(self.spec, choices).architecture
+
+    def sample_branches(self, backbone: Architecture, rng: np.random.Generator) -> Architecture:
+        """The same backbone with every exit present, each with a random branch."""
+        choices = {
+            name: True if name.endswith(".present") else values[int(rng.integers(len(values)))]
+            for name, values in self.genes.items()
+            if name.startswith("exit.")
+        }
+        # not model_copy, which would keep the cached id
+        parts = {name: getattr(backbone, name) for name in Architecture.model_fields}
+        return Architecture(**parts | {"exits": _decode_exits(self.spec, backbone.stages, choices)})
+
+
+def _genes(spec: SpaceSpec) -> dict[str, tuple[Any, ...]]:
+    """Every gene's name and its choices, in genome order."""
+    genes: dict[str, tuple[Any, ...]] = {"stem.width": spec.stem.width}
+    for number, stage in enumerate(spec.stages):
+        here = f"stage{number + 1}"
+        genes |= {f"{here}.width": stage.width, f"{here}.stride": stage.stride, f"{here}.depth": stage.depth}
+        for block in range(max(stage.depth)):
+            at = f"{here}.block{block + 1}"
+            genes |= {f"{at}.op": stage.op, f"{at}.kernel": stage.kernel, f"{at}.expand": stage.expand}
+    for site in spec.sites():
+        here = f"exit.{site.name}"
+        genes[f"{here}.present"] = (False, True) if spec.exits.optional else (True,)
+        genes[f"{here}.depth"] = spec.exits.depth
+        for layer in range(max(spec.exits.depth)):
+            at = f"{here}.layer{layer + 1}"
+            genes |= {
+                f"{at}.op": spec.exits.layer,
+                f"{at}.kernel": spec.exits.kernel,
+                f"{at}.width": spec.exits.width,
+            }
+    if spec.policy.thresholds.genes is not None:
+        genes["policy.criterion"] = spec.policy.criterion
+        genes |= {f"policy.{site.name}.threshold": spec.policy.thresholds.genes for site in spec.sites()}
+    return genes
+
+
+def _decode(spec: SpaceSpec, choices: Choices) -> Candidate:
+    stages = tuple(_decode_stage(spec, number, choices) for number in range(len(spec.stages)))
+    architecture = Architecture(
+        channels=spec.input.channels,
+        resolution=spec.input.resolution,
+        classes=spec.classes,
+        stem=Stem(width=choices["stem.width"], kernel=spec.stem.kernel, stride=spec.stem.stride),
+        stages=stages,
+        exits=_decode_exits(spec, stages, choices),
+    )
+    return Candidate(architecture, _decode_policy(spec, architecture.exits, choices))
+
+
+def _decode_stage(spec: SpaceSpec, number: int, choices: Choices) -> Stage:
+    here = f"stage{number + 1}"
+    blocks = []
+    for block in range(choices[f"{here}.depth"]):
+        at = f"{here}.block{block + 1}"
+        blocks.append((choices[f"{at}.op"], choices[f"{at}.kernel"], choices[f"{at}.expand"]))
+    kept = [block for block in blocks if block[0] != "skip"]
+    if not kept:  # a stage changes width and stride, so one block has to stay
+        kept = [(next(op for op in spec.stages[number].op if op != "skip"), *blocks[0][1:])]
+    return Stage(
+        width=choices[f"{here}.width"],
+        stride=choices[f"{here}.stride"],
+        blocks=tuple(
+            Block(op=op, kernel=kernel, expand=expand if op in OPS_WITH_EXPANSION else None)
+            for op, kernel, expand in kept
+        ),
+    )
+
+
+def _decode_exits(spec: SpaceSpec, stages: Sequence[Stage], choices: Choices) -> tuple[Exit, ...]:
+    return tuple(
+        _decode_exit(site, choices)
+        for site in spec.sites()
+        if choices[f"exit.{site.name}.present"]
+        # behind the last block lies the stage's end, so there a within-stage exit is inactive
+        and (site.block is None or site.block < len(stages[site.stage].blocks))
+    )
+
+
+def _decode_exit(site: Site, choices: Choices) -> Exit:
+    layers = []
+    for layer in range(choices[f"exit.{site.name}.depth"]):
+        at = f"exit.{site.name}.layer{layer + 1}"
+        op = choices[f"{at}.op"]
+        width = choices[f"{at}.width"] if op in BRANCH_OPS_WITH_WIDTH else None
+        layers.append(BranchLayer(op=op, kernel=choices[f"{at}.kernel"], width=width))
+    return Exit(stage=site.stage, block=site.block, layers=tuple(layers))
+
+
+def _decode_policy(spec: SpaceSpec, exits: Sequence[Exit], choices: Choices) -> ExitPolicy | None:
+    if spec.policy.thresholds.genes is None:
+        return None
+    values = [choices[f"policy.{_site(present).name}.threshold"] for present in exits]
+    thresholds = tuple(None if value == "never" else float(value) for value in values)
+    # where no exit can be taken the criterion is inactive
+    active = any(threshold is not None for threshold in thresholds)
+    return ExitPolicy(choices["policy.criterion"] if active else spec.policy.criterion[0], thresholds)
+
+
+def _encode(spec: SpaceSpec, candidate: Candidate) -> dict[str, Any]:
+    architecture, policy = candidate.architecture, candidate.policy
+    thresholds_fit = policy is None or len(policy.thresholds) == len(architecture.exits)
+    if len(architecture.stages) != len(spec.stages) or not thresholds_fit:
+        raise ValueError("the candidate is not of this space")
+    choices: dict[str, Any] = {"stem.width": architecture.stem.width}
+    for number, stage in enumerate(architecture.stages):
+        here, kept = f"stage{number + 1}", len(stage.blocks)
+        depth = next((d for d in spec.stages[number].depth if d >= kept), kept)
+        choices |= {f"{here}.width": stage.width, f"{here}.stride": stage.stride, f"{here}.depth": depth}
+        for index in range(depth):
+            at = f"{here}.block{index + 1}"
+            if index >= kept:
+                choices[f"{at}.op"] = "skip"
+                continue
+            block = stage.blocks[index]
+            choices |= {f"{at}.op": block.op, f"{at}.kernel": block.kernel}
+            if block.expand is not None:
+                choices[f"{at}.expand"] = block.expand
+    for index, present in enumerate(architecture.exits):
+        site = _site(present)
+        here = f"exit.{site.name}"
+        choices |= {f"{here}.present": True, f"{here}.depth": len(present.layers)}
+        for number, layer in enumerate(present.layers, start=1):
+            choices |= {f"{here}.layer{number}.op": layer.op, f"{here}.layer{number}.kernel": layer.kernel}
+            if layer.width is not None:
+                choices[f"{here}.layer{number}.width"] = layer.width
+        if policy is not None:
+            threshold = policy.thresholds[index]
+            choices[f"policy.{site.name}.threshold"] = "never" if threshold is None else threshold
+    if policy is not None:
+        choices["policy.criterion"] = policy.criterion
+    return choices
+
+
+def _site(present: Exit) -> Site:
+    return Site(stage=present.stage, block=present.block)
+
+
+def _end_of_range(name: str, values: tuple[Any, ...], largest: bool) -> Any:
+    if name.endswith(".op"):
+        return "skip" if "skip" in values and not largest else next(value for value in values if value != "skip")
+    if name.startswith("policy."):
+        return values[0]
+    if name.endswith(".stride"):  # a small stride leaves large maps
+        largest = not largest
+    return max(values) if largest else min(values)

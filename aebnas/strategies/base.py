@@ -1,0 +1,99 @@
+"""The contract of every strategy: `ask` for a generation of jobs, `tell` what became of them.
+
+A strategy knows no Ray, no torch and no disk, and draws only from the generator it is given. So a stopped
+search resumes by replaying its trials: the same tells lead to the same asks.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aebnas.runtime.decide import ExitPolicy
+from aebnas.space.architecture import Architecture
+from aebnas.space.genome import Candidate, SearchSpace
+from aebnas.strategies.config import StrategySpec
+from aebnas.strategies.fitness import Fitness
+from aebnas.trial import Trial
+
+Key = tuple[str, ExitPolicy | None]
+
+# A space counts as exhausted after so many draws in a row that gave nothing new.
+MAX_MISSES = 1000
+
+
+@dataclass(frozen=True)
+class Job:
+    """Evaluate this architecture, under this policy or (None) under policies found on its exit table."""
+
+    architecture: Architecture
+    policy: ExitPolicy | None
+    origin: str
+
+    @property
+    def key(self) -> Key:
+        """Jobs with equal keys are the same work."""
+        return self.architecture.id, self.policy
+
+
+def candidate_key(candidate: Candidate) -> Key:
+    """Key of the job that evaluates `candidate`."""
+    return candidate.architecture.id, candidate.policy
+
+
+class Strategy(ABC):
+    """Proposes generations of distinct candidates; subclasses fill in `_propose` and `_learn`."""
+
+    def __init__(self, spec: StrategySpec, space: SearchSpace, fitness: Fitness, rng: np.random.Generator) -> None:
+        self.spec, self.space, self.fitness, self.rng = spec, space, fitness, rng
+        self.asked: set[Key] = set()
+        self._open: list[Job] = []
+
+    def ask(self) -> list[Job]:
+        """Jobs of the next generation, none of them asked before; an empty list ends the search.
+
+        Raises ValueError if the last generation hasn't been told.
+        """
+        if self._open:
+            raise ValueError(f"ask must follow tell, but {len(self._open)} jobs haven't been told")
+        self._open = self._propose()
+        self.asked.update(job.key for job in self._open)
+        return list(self._open)
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """Learn what became of the jobs asked last, one trial a job in the order asked.
+
+        Raises ValueError if they are others.
+        """
+        told = [(trial.architecture.id, trial.policy) for trial in trials]
+        if told != [job.key for job in self._open]:
+            raise ValueError(
+                f"trials must match the {len(self._open)} jobs asked, in order, but got {len(told)} others"
+            )
+        self._open = []
+        if trials:
+            self._learn(trials)
+
+    @abstractmethod
+    def _propose(self) -> list[Job]:
+        """Jobs of the next generation, distinct and not in `self.asked`."""
+
+    @abstractmethod
+    def _learn(self, trials: Sequence[Trial]) -> None:
+        """Take in the outcomes of the last generation, at least one, in the order asked."""
+
+    def _draw_new(self, count: int) -> list[tuple[tuple[int, ...], Candidate]]:
+        """Up to `count` random genomes with candidates that are distinct and were never asked."""
+        drawn: list[tuple[tuple[int, ...], Candidate]] = []
+        taken, misses = set(self.asked), 0
+        while len(drawn) < count and misses < MAX_MISSES:
+            genome = tuple(self.space.sample(self.rng))
+            candidate = self.space.decode(genome)
+            if candidate_key(candidate) in taken:
+                misses += 1
+                continue
+            taken.add(candidate_key(candidate))
+            drawn.append((genome, candidate))
+            misses = 0
+        return drawn

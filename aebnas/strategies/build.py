@@ -1,0 +1,34 @@
+"""From a strategy's name in a spec to the strategy."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from aebnas.objectives import Constraint, Objective, SoftTarget
+from aebnas.space.genome import SearchSpace
+from aebnas.strategies.base import Strategy
+from aebnas.strategies.config import StrategySpec
+from aebnas.strategies.fitness import Fitness
+from aebnas.strategies.random_search import RandomSearch
+
+
+def _nsga2() -> type[Strategy]:
+    from aebnas.strategies.nsga2 import Nsga2  # here, since pymoo is slow to import
+
+    return Nsga2
+
+
+STRATEGIES: dict[str, Callable[[], type[Strategy]]] = {"random": lambda: RandomSearch, "nsga2": _nsga2}
+
+
+def make_strategy(
+    spec: StrategySpec,
+    space: SearchSpace,
+    objectives: Sequence[Objective],
+    constraints: Sequence[Constraint],
+    target: SoftTarget | None,
+    rng: np.random.Generator,
+) -> Strategy:
+    """The strategy that `spec` names; all that it draws comes from `rng`."""
+    fitness = Fitness(tuple(objectives), tuple(constraints), target)
+    return STRATEGIES[spec.name]()(spec, space, fitness, rng)

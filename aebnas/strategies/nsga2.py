@@ -1,0 +1,134 @@
+"""NSGA-II (Deb et al. 2002) over genomes by pymoo, for architectures that may hold several operating points.
+
+One individual is one Job is one Trial. Two-point crossover as in AEBNAS. Selection is that of `ranking`:
+feasibility first, then the best front any point of the individual is on, then exclusive hypervolume.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pymoo.algorithms.moo.nsga2 import NSGA2, binary_tournament
+from pymoo.core.duplicate import DuplicateElimination
+from pymoo.core.individual import Individual
+from pymoo.core.mutation import Mutation
+from pymoo.core.population import Population
+from pymoo.core.problem import Problem
+from pymoo.core.survival import Survival
+from pymoo.core.termination import NoTermination
+from pymoo.operators.crossover.pntx import TwoPointCrossover
+from pymoo.operators.selection.tournament import TournamentSelection
+
+from aebnas.space.genome import Candidate, SearchSpace
+from aebnas.strategies.base import Job, Key, Strategy, candidate_key
+from aebnas.strategies.config import StrategySpec
+from aebnas.strategies.fitness import Fitness
+from aebnas.strategies.ranking import select
+from aebnas.trial import Trial
+
+
+class Nsga2(Strategy):
+    """NSGA-II; `generations` counts the random initial population as the first."""
+
+    def __init__(self, spec: StrategySpec, space: SearchSpace, fitness: Fitness, rng: np.random.Generator) -> None:
+        super().__init__(spec, space, fitness, rng)
+        self._generation = 0
+        self._offspring = Population.empty()
+        self._algorithm: Any = None
+
+    def _propose(self) -> list[Job]:
+        if self._generation == self.spec.generations:
+            return []
+        if self._algorithm is None:
+            drawn = self._draw_new(self.spec.population)
+            self._algorithm = self._start(np.array([genome for genome, _ in drawn]))
+        # None where mating found no child that wasn't asked before: the space is exhausted.
+        offspring = self._algorithm.ask()
+        if offspring is None:
+            return []
+        self._generation += 1
+        self._offspring = offspring
+        candidates = [_candidate(self.space, individual) for individual in offspring]
+        origin = f"nsga2 generation {self._generation}"
+        return [Job(candidate.architecture, candidate.policy, origin) for candidate in candidates]
+
+    def _learn(self, trials: Sequence[Trial]) -> None:
+        for individual, trial in zip(self._offspring, trials, strict=True):
+            individual.set("points", self.fitness.feasible_points(trial))
+            individual.set("CV", np.array([self.fitness.violation(trial)]))
+        self._algorithm.tell(infills=self._offspring)
+
+    def _start(self, genomes: np.ndarray) -> NSGA2:
+        sizes = np.asarray(self.space.gene_sizes)
+        prob = self.spec.mutation_prob or 1.0 / len(sizes)
+        algorithm = NSGA2(
+            pop_size=self.spec.population,
+            sampling=genomes,
+            selection=TournamentSelection(func_comp=binary_tournament),
+            crossover=TwoPointCrossover(prob=self.spec.crossover_prob),
+            mutation=_ResetMutation(sizes, prob),
+            survival=_BestFrontSurvival(),
+            eliminate_duplicates=_NeverAsked(self.space, self.asked),
+            output=None,
+        )
+        algorithm.tournament_type = "comp_by_rank_and_crowding"
+        problem = Problem(n_var=len(sizes), n_obj=self.fitness.size, xl=0, xu=sizes - 1, vtype=int)
+        # As a seed pymoo takes a generator as it is, so all its draws come from ours.
+        algorithm.setup(problem, termination=NoTermination(), seed=self.rng)
+        return algorithm
+
+
+class _ResetMutation(Mutation):
+    """Gives each gene, with one probability, another of its values, all equally likely.
+
+    Polynomial mutation with rounding would leave a gene of few choices as it was nearly always.
+    """
+
+    def __init__(self, sizes: np.ndarray, gene_prob: float) -> None:
+        super().__init__()
+        self.sizes, self.gene_prob = sizes, gene_prob
+
+    def _do(self, problem: Problem, X: np.ndarray, *args: Any, random_state: Any = None, **kwargs: Any) -> np.ndarray:
+        mutate = (random_state.random(X.shape) < self.gene_prob) & (self.sizes > 1)
+        shift = random_state.integers(1, np.maximum(self.sizes, 2), size=X.shape)
+        return np.where(mutate, (X + shift) % self.sizes, X)
+
+
+class _NeverAsked(DuplicateElimination):
+    """Leaves the individuals whose candidate is new: by identity, since many genomes build one network."""
+
+    def __init__(self, space: SearchSpace, asked: set[Key]) -> None:
+        super().__init__()
+        self.space, self.asked = space, asked
+
+    def do(self, pop: Population, *args: Population, **kwargs: Any) -> Population:
+        taken = {candidate_key(_candidate(self.space, individual)) for other in args for individual in other}
+        new = []
+        for place, individual in enumerate(pop):
+            key = candidate_key(_candidate(self.space, individual))
+            if key not in taken and key not in self.asked:
+                taken.add(key)
+                new.append(place)
+        return pop[new]
+
+
+class _BestFrontSurvival(Survival):
+    """pymoo's door to `ranking.select`; leaves "rank" and "crowding" for the tournament."""
+
+    def __init__(self) -> None:
+        super().__init__(filter_infeasible=False)
+
+    def _do(self, problem: Problem, pop: Population, *args: Any, n_survive: int = 0, **kwargs: Any) -> Population:
+        points = [individual.get("points") for individual in pop]
+        survivors = select(points, [float(individual.CV[0]) for individual in pop], n_survive)
+        for survivor in survivors:
+            pop[survivor.index].set("rank", survivor.rank)
+            pop[survivor.index].set("crowding", survivor.contribution)
+        return pop[[survivor.index for survivor in survivors]]
+
+
+def _candidate(space: SearchSpace, individual: Individual) -> Candidate:
+    """What the individual's genome decodes to, worked out once."""
+    if "candidate" not in individual.data:
+        individual.set("candidate", space.decode([int(gene) for gene in individual.X]))
+    return individual.get("candidate")

@@ -1,0 +1,17 @@
+"""Random search: the baseline every other strategy has to beat."""
+
+from collections.abc import Sequence
+
+from aebnas.strategies.base import Job, Strategy
+from aebnas.trial import Trial
+
+
+class RandomSearch(Strategy):
+    """Distinct random candidates, a population at a time, until the evaluations are spent."""
+
+    def _propose(self) -> list[Job]:
+        count = min(self.spec.population, self.spec.evaluations - len(self.asked))
+        return [Job(candidate.architecture, candidate.policy, "random") for _, candidate in self._draw_new(count)]
+
+    def _learn(self, trials: Sequence[Trial]) -> None:
+        """Random search doesn't."""

@@ -1,0 +1,69 @@
+"""Losses over all exits of a network.
+
+Legend: n samples, c classes, e exits.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from aebnas.errors import UserError
+from aebnas.space.architecture import Architecture
+from aebnas.space.spec import Site
+from aebnas.train.config import ExitWeights
+
+LAST = "last"
+"""Name of the final classifier among exit weights."""
+
+
+def exit_weights(setting: ExitWeights, architecture: Architecture) -> list[float]:
+    """Weight of each exit's loss, shallow to deep, summing to 1.
+
+    Raises UserError when places are given by name and one is missing, or all weights are zero.
+    """
+    places = [Site(stage=e.stage, block=e.block).name for e in architecture.exits] + [LAST]
+    if setting == "equal":
+        weights = [1.0] * len(places)
+    elif setting == "linear":
+        weights = [index / len(places) for index in range(1, len(places) + 1)]
+    else:
+        assert isinstance(setting, dict)
+        missing = [place for place in places if place not in setting]
+        if missing:
+            raise UserError(f"exit_weights: must name every place, but {', '.join(missing)} is missing")
+        weights = [setting[place] for place in places]
+    if sum(weights) <= 0:
+        raise UserError(f"exit_weights: must not all be zero, but got {setting}")
+    return [weight / sum(weights) for weight in weights]
+
+
+def multi_exit_loss(
+    logits: Sequence[Tensor],
+    labels_n: Tensor,
+    weights: Sequence[float],
+    label_smoothing: float,
+    teacher_nc: Tensor | None,
+    distillation: float,
+) -> Tensor:
+    """Sum over exits of weight * [(1 - d) CE(labels) + d CE(teacher's probabilities)].
+
+    `logits` holds `[n, c]` of every exit. Without a teacher, d is 0. An exit whose logits *are* the teacher
+    learns from the labels alone. Cross-entropy against soft targets has the gradient of the KL divergence
+    (Hinton et al. 2015, temperature 1; the sandwich rule's in-place distillation).
+    """
+    total = torch.zeros((), device=labels_n.device)
+    for exit_nc, weight in zip(logits, weights, strict=True):
+        exit_nc = exit_nc.float()
+        loss = F.cross_entropy(exit_nc, labels_n, label_smoothing=label_smoothing)
+        if teacher_nc is not None and distillation > 0:
+            soft = F.cross_entropy(exit_nc, teacher_nc)
+            loss = (1 - distillation) * loss + distillation * soft
+        total = total + weight * loss
+    return total
+
+
+def probabilities(logits_nc: Tensor) -> Tensor:
+    """A teacher's probabilities, cut off from its gradient."""
+    return logits_nc.detach().float().softmax(-1)

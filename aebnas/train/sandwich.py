@@ -1,0 +1,92 @@
+"""Supernet training by the sandwich rule with in-place distillation (Yu & Huang 2019; BigNAS, Yu et al. 2020)."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aebnas.data.augment import Preprocessing
+from aebnas.data.datasets import ImageSet
+from aebnas.nn.supernet import Supernet
+from aebnas.policy.tabulate import tabulate
+from aebnas.space.architecture import Architecture
+from aebnas.space.genome import SearchSpace
+from aebnas.train.config import SupernetSpec
+from aebnas.train.losses import exit_weights, multi_exit_loss, probabilities
+from aebnas.train.task import Row
+from aebnas.train.validation import REFERENCE_CRITERION, exit_rows
+
+
+class SandwichTask:
+    """Each step: the largest backbone, the smallest, and random ones, each with several sets of branches.
+
+    The largest backbone's last exit teaches all other exits of the step. `calibration` are the batches
+    (`x_nchw`) from which norm statistics are taken at validation.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        space: SearchSpace,
+        spec: SupernetSpec,
+        validation: ImageSet,
+        preprocessing: Preprocessing,
+        calibration: Sequence[Tensor],
+    ) -> None:
+        self.module: nn.Module = supernet
+        self.space, self.spec = space, spec
+        self.validation, self.preprocessing, self.calibration = validation, preprocessing, calibration
+        self.largest, self.smallest = space.extreme(largest=True), space.extreme(largest=False)
+
+    def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
+        """One loss per backbone path: the mean over its branch sets."""
+        paths = self._paths(rng)
+        teacher_nc: Tensor | None = None
+        for architectures in paths:
+            outputs = self.module.forward_many(x_nchw, architectures)  # type: ignore[operator]
+            first = teacher_nc is None
+            if first:
+                teacher_nc = probabilities(outputs[0][-1])
+            yield self._path_loss(architectures, outputs, labels_n, teacher_nc, first) / len(paths)
+
+    def _path_loss(
+        self,
+        architectures: list[Architecture],
+        outputs: list[list[Tensor]],
+        labels_n: Tensor,
+        teacher_nc: Tensor | None,
+        is_teacher: bool,
+    ) -> Tensor:
+        total = torch.zeros((), device=labels_n.device)
+        for architecture, logits in zip(architectures, outputs, strict=True):
+            weights = exit_weights(self.spec.exit_weights, architecture)
+            smoothing, share = self.spec.label_smoothing, self.spec.distillation
+            learners = logits[:-1] if is_teacher else logits
+            loss = multi_exit_loss(learners, labels_n, weights[: len(learners)], smoothing, teacher_nc, share)
+            if is_teacher:  # the teacher's own exit has only the labels to learn from
+                loss = loss + multi_exit_loss(logits[-1:], labels_n, weights[-1:], smoothing, None, share)
+            total = total + loss / len(architectures)
+        return total
+
+    def _paths(self, rng: np.random.Generator) -> list[list[Architecture]]:
+        """Backbone paths of one step, the teacher's first, each as architectures that differ in branches only."""
+        randoms = [self.space.decode(self.space.sample(rng)).architecture for _ in range(self.spec.random_subnets)]
+        paths = [
+            [self.space.sample_branches(backbone, rng) for _ in range(self.spec.branches)]
+            for backbone in (self.largest, self.smallest, *randoms)
+        ]
+        paths[0][0] = self.largest
+        return paths
+
+    def validate(self, module: nn.Module) -> list[Row]:
+        """Rows of the largest subnet, and of the smallest backbone under one fixed set of branches."""
+        assert isinstance(module, Supernet)
+        rng = np.random.default_rng(0)
+        looked_at = {"largest": self.largest, "smallest": self.space.sample_branches(self.smallest, rng)}
+        rows = []
+        for name, architecture in looked_at.items():
+            network = module.extract(architecture, module.recalibrate(architecture, self.calibration))
+            table = tabulate(network, self.validation, self.preprocessing, [REFERENCE_CRITERION])
+            rows.append({"subnet": name} | exit_rows(table))
+        return rows

@@ -1,0 +1,60 @@
+"""Training of one architecture as a plain Network."""
+
+import copy
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
+
+from aebnas.data.augment import Preprocessing
+from aebnas.data.datasets import ImageSet
+from aebnas.policy.tabulate import tabulate
+from aebnas.runtime.network import Network
+from aebnas.space.architecture import Architecture
+from aebnas.train.config import TrainSpec
+from aebnas.train.losses import exit_weights, multi_exit_loss, probabilities
+from aebnas.train.task import Row
+from aebnas.train.validation import REFERENCE_CRITERION, exit_rows
+
+
+class SingleTask:
+    """All exits jointly; the last exit teaches the earlier ones. `calibration` as in `SandwichTask`."""
+
+    def __init__(
+        self,
+        network: Network,
+        architecture: Architecture,
+        spec: TrainSpec,
+        validation: ImageSet,
+        preprocessing: Preprocessing,
+        calibration: Sequence[Tensor],
+    ) -> None:
+        self.module: nn.Module = network
+        self.spec = spec
+        self.weights = exit_weights(spec.exit_weights, architecture)
+        self.validation, self.preprocessing, self.calibration = validation, preprocessing, calibration
+
+    def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
+        """A single loss over all exits."""
+        *early, last = self.module(x_nchw)
+        smoothing, share = self.spec.label_smoothing, self.spec.distillation
+        loss = multi_exit_loss([last], labels_n, self.weights[-1:], smoothing, None, share)
+        if early:
+            teacher_nc = probabilities(last)
+            loss = loss + multi_exit_loss(early, labels_n, self.weights[:-1], smoothing, teacher_nc, share)
+        yield loss
+
+    def validate(self, module: nn.Module) -> list[Row]:
+        """One row of the network."""
+        network = with_norm_stats(module, self.calibration)
+        table = tabulate(network, self.validation, self.preprocessing, [REFERENCE_CRITERION])
+        return [{"subnet": "chosen"} | exit_rows(table)]
+
+
+def with_norm_stats(module: nn.Module, calibration: Sequence[Tensor]) -> Network:
+    """A copy in evaluation mode whose norm statistics fit its (averaged) weights."""
+    network = copy.deepcopy(module)
+    assert isinstance(network, Network)
+    update_bn(calibration, network)
+    return network.eval()

@@ -1,0 +1,24 @@
+"""What the loop trains: a module, its losses on a batch, and how it is validated."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+
+Row = dict[str, Any]
+"""One line of `train_epoch_metrics.csv`."""
+
+
+class Task(Protocol):
+    """One thing to train. The loop owns optimiser, schedule, averaging and checkpoints."""
+
+    module: nn.Module
+
+    def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
+        """Losses whose gradients add up to the step's; each is backpropagated before the next is computed."""
+        ...
+
+    def validate(self, module: nn.Module) -> list[Row]:
+        """Per-exit accuracy and expected cost of `module` (the averaged weights), a row per network looked at."""
+        ...

@@ -1,0 +1,197 @@
+"""A run with everything loaded that its verbs work on: experiment, space, pictures, weights, the pick."""
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from aebnas.data.augment import Preprocessing, eval_batches
+from aebnas.data.splits import Splits, load_splits
+from aebnas.errors import UserError
+from aebnas.evaluate.evaluator import Evaluator
+from aebnas.evaluate.points import splits_needed
+from aebnas.experiment import ExperimentSpec
+from aebnas.files import write_atomically, write_json
+from aebnas.front import FrontPoint, front, pick
+from aebnas.nn.supernet import Supernet
+from aebnas.runtime.decide import ExitPolicy
+from aebnas.runtime.network import Network
+from aebnas.space.genome import SearchSpace
+from aebnas.space.lower import lower
+from aebnas.space.spec import SpaceSpec
+from aebnas.specfile import parse_spec
+from aebnas.store import Run
+
+CALIBRATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A run, its experiment and its space; pictures and weights are loaded when first needed."""
+
+    run: Run
+    experiment: ExperimentSpec
+    space: SearchSpace
+    base: Path
+
+    @classmethod
+    def open(cls, folder: Path) -> "Workspace":
+        """Everything from the run's own `config.json`; raises UserError when it isn't a run."""
+        run = Run.open(folder)
+        config = run.config()
+        source = str(folder / "config.json")
+        experiment = parse_spec(ExperimentSpec, config.get("experiment"), source)
+        space = SearchSpace(parse_spec(SpaceSpec, config.get("space"), source))
+        return cls(run, experiment, space, folder / config.get("base", "."))
+
+    @staticmethod
+    def config(experiment: ExperimentSpec, space: SearchSpace, base: Path, folder: Path) -> dict[str, Any]:
+        """What `config.json` holds: the specs in full, and where relative paths start, seen from the run."""
+        relative = Path(os.path.relpath(base.resolve(), folder.resolve())).as_posix()
+        space_json = space.spec.model_dump(mode="json")
+        return json.loads(json.dumps({"experiment": experiment.to_json(), "space": space_json, "base": relative}))
+
+    @property
+    def device(self) -> torch.device:
+        """Where networks are trained."""
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The pictures, cut; raises UserError where they don't fit the space."""
+        splits = load_splits(self.experiment.data, self.base)
+        wanted, got = self.space.spec.input, splits.train.shape
+        if got != (wanted.channels, wanted.resolution, wanted.resolution):
+            raise UserError(
+                f"{self.experiment.space}: input must fit the pictures of {self.experiment.data.name}, which are "
+                f"{got[0]} x {got[1]} x {got[2]}, but got {wanted.channels} x {wanted.resolution} x {wanted.resolution}"
+            )
+        if splits.train.classes != self.space.spec.classes:
+            raise UserError(
+                f"{self.experiment.space}: classes must be {splits.train.classes}, as in the data, "
+                f"but got {self.space.spec.classes}"
+            )
+        return splits
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """Normalisation measured on `train`."""
+        return Preprocessing.measure(self.splits.train.images)
+
+    def calibration(self, images: int) -> list[Tensor]:
+        """Unaugmented training batches for norm statistics, always the same ones."""
+        train = self.splits.train
+        chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(self.experiment.seed))
+        batches = eval_batches(train.subset(chosen[:images]), self.preprocessing, CALIBRATION_BATCH)
+        # a batch of one has no variance
+        return [x_nchw for x_nchw, _ in batches if len(x_nchw) > 1]
+
+    def new_supernet(self) -> Supernet:
+        """Freshly drawn weights."""
+        return Supernet(self.space.spec, torch.Generator().manual_seed(self.experiment.seed))
+
+    def trained_supernet(self) -> Supernet:
+        """The run's trained weights; raises UserError when they aren't there or don't fit."""
+        supernet = self.new_supernet()
+        load_weights(supernet, self.run.supernet_weights)
+        return supernet
+
+    def evaluator(self, supernet: Supernet) -> Evaluator:
+        """What scores candidates."""
+        spec, policy = self.experiment.evaluate, self.space.spec.policy
+        return Evaluator(
+            supernet=supernet,
+            calibration=self.calibration(spec.calibration_images),
+            images={name: getattr(self.splits, name) for name in splits_needed(policy)},
+            preprocessing=self.preprocessing,
+            criteria=policy.criterion,
+            threads=spec.threads,
+        )
+
+    def front(self) -> list[FrontPoint]:
+        """The front of the trials so far."""
+        return front(self.run.trials(), self.experiment.parsed_objectives(), self.experiment.parsed_constraints())
+
+    def pick(self, rule: str) -> FrontPoint:
+        """One point of the front; see `front.pick`."""
+        return pick(self.front(), self.experiment.parsed_objectives(), rule)
+
+    def class_names(self) -> list[str]:
+        """Names of the classes, or their numbers where the spec gives none."""
+        names = self.experiment.data.effective_class_names
+        if names is None:
+            return [str(number) for number in range(self.space.spec.classes)]
+        if len(names) != self.space.spec.classes:
+            raise UserError(f"data.class_names: must be {self.space.spec.classes} names, but got {len(names)}")
+        return list(names)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A picked point as a network: retrained if it was, else with inherited weights."""
+
+    trial_point: FrontPoint
+    network: Network
+    policy: ExitPolicy
+    source: str
+
+    @property
+    def id(self) -> str:
+        """The id by which the point was picked; retraining doesn't change it."""
+        return self.trial_point[1].id
+
+
+def load_chosen(workspace: Workspace, rule: str) -> Chosen:
+    """The pick's network, with its retrained weights and policy where they are there."""
+    picked = workspace.pick(rule)
+    trial, point = picked
+    weights = model_weights(workspace.run, point.id)
+    retrained = read_pick(workspace.run, point.id).get("retrained")
+    if retrained is None or not weights.exists():  # a kill may have left one of the two
+        evaluator = workspace.evaluator(workspace.trained_supernet())
+        return Chosen(picked, evaluator.network(trial.architecture), point.policy, "inherited from the supernet")
+    network = Network(lower(trial.architecture))
+    load_weights(network, weights)
+    return Chosen(picked, network.eval(), ExitPolicy.from_json(retrained["policy"]), retrained["source"])
+
+
+def model_weights(run: Run, point_id: str) -> Path:
+    """Where the retrained weights of a pick lie."""
+    return run.folder / "models" / point_id / "weights.safetensors"
+
+
+def read_pick(run: Run, point_id: str) -> dict[str, Any]:
+    """What is known of a pick beyond the search: `retrained`, `test`."""
+    name = f"picks/{point_id}.json"
+    return run.read_json(name) if (run.folder / name).exists() else {}
+
+
+def note_pick(run: Run, point_id: str, key: str, value: dict[str, Any]) -> None:
+    """Add to what is known of a pick."""
+    write_json(run.folder / "picks" / f"{point_id}.json", read_pick(run, point_id) | {key: value})
+
+
+def save_weights(module: torch.nn.Module, path: Path) -> None:
+    """Write a module's weights and norm statistics as safetensors."""
+    state = {k: v.contiguous().cpu() for k, v in module.state_dict().items() if not k.endswith("num_batches_tracked")}
+    write_atomically(path, lambda partial: save_file(state, partial))
+
+
+def load_weights(module: torch.nn.Module, path: Path) -> None:
+    """Read what `save_weights` wrote; raises UserError when it isn't there or doesn't fit."""
+    if not path.exists():
+        raise UserError(f"{path}: the weights are not there; give the search command again to make them")
+    try:
+        missing, surplus = module.load_state_dict(load_file(path), strict=False)
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise UserError(f"{path}: cannot be read as weights: {str(error).splitlines()[0]}") from None
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing or surplus:
+        raise UserError(f"{path}: weights must fit the network, but {(missing or surplus)[0]} doesn't")

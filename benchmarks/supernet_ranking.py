@@ -1,0 +1,102 @@
+"""Does the supernet rank architectures as separate training does? Kendall's tau with a bootstrap interval.
+
+    python benchmarks/supernet_ranking.py [--run results/cifar10_mini] [--architectures 24] [--epochs 15]
+
+Draws random architectures, scores each with inherited weights, trains each by itself from scratch (the
+spec's `retrain` settings, fewer epochs) and compares accuracies on the search split: of the last exit, and of
+the whole network at the reference policy (confidence > 0.9). Rows are written as they come, so that the
+benchmark can be stopped and goes on when started again.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import kendalltau
+
+from aebnas.cost.counts import count_graph
+from aebnas.files import write_text
+from aebnas.policy.tabulate import tabulate
+from aebnas.progress import progress_bar
+from aebnas.retrain import train_alone
+from aebnas.runtime.network import Network
+from aebnas.space.architecture import Architecture
+from aebnas.space.lower import lower
+from aebnas.train.config import RetrainSpec
+from aebnas.train.validation import REFERENCE_CRITERION, exit_rows
+from aebnas.workspace import Workspace
+
+RESAMPLES = 10_000
+COLUMNS = {"last": "the last exit", "policy": "the network at confidence > 0.9"}
+
+
+def measure(workspace: Workspace, network: Network) -> dict[str, float]:
+    """Accuracies of a network on the search split."""
+    table = tabulate(network, workspace.splits.search, workspace.preprocessing, [REFERENCE_CRITERION])
+    row = exit_rows(table)
+    return {"last": row[f"exit{table.exits}_accuracy"], "policy": row["accuracy_at_0.9"]}
+
+
+def tau_with_interval(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
+    """Kendall's tau-b and its 95 % percentile-bootstrap interval over architectures."""
+    drawn = rng.integers(0, len(a), (RESAMPLES, len(a)))
+    taus = [kendalltau(a[index], b[index]).statistic for index in drawn]
+    low, high = np.nanpercentile(taus, [2.5, 97.5])
+    return float(kendalltau(a, b).statistic), float(low), float(high)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, default=Path("results/cifar10_mini"))
+    parser.add_argument("--architectures", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--seed", type=int, default=3)
+    options = parser.parse_args()
+
+    workspace = Workspace.open(options.run)
+    evaluator = workspace.evaluator(workspace.trained_supernet())
+    changes = {"epochs": options.epochs, "weights": "scratch", "validate_every": options.epochs}
+    spec = RetrainSpec.model_validate(workspace.experiment.retrain.model_dump() | changes)
+    rng = np.random.default_rng(options.seed)
+    chosen: dict[str, Architecture] = {}
+    while len(chosen) < options.architectures:
+        architecture = workspace.space.decode(workspace.space.sample(rng)).architecture
+        chosen[architecture.id] = architecture
+
+    out = options.run / "supernet_ranking.csv"
+    rows = pd.read_csv(out).to_dict("records") if out.exists() else []
+    done = {row["architecture"] for row in rows if row["epochs"] == options.epochs}
+    rows = [row for row in rows if row["architecture"] in done]
+    with progress_bar("ranking", len(chosen), len(done)) as bar:
+        for architecture_id, architecture in chosen.items():
+            if architecture_id in done:
+                continue
+            inherited = measure(workspace, evaluator.network(architecture))
+            started = time.monotonic()
+            trained = train_alone(workspace, architecture, spec, f"ranking-{architecture_id}")
+            row = {"architecture": architecture_id, "epochs": options.epochs}
+            row["macs"] = count_graph(lower(architecture)).macs.total
+            row |= {f"inherited_{name}": value for name, value in inherited.items()}
+            row |= {f"trained_{name}": value for name, value in measure(workspace, trained).items()}
+            row["train_seconds"] = round(time.monotonic() - started, 1)
+            rows.append(row)
+            write_text(out, pd.DataFrame(rows).to_csv(index=False))
+            bar.advance()
+
+    table = pd.DataFrame(rows)
+    samples = len(workspace.splits.search)
+    print(f"{options.run}: {len(table)} architectures, {options.epochs} epochs each, search split N = {samples}")
+    print(f"{'accuracy of':<34}{'inherited':>12}{'trained':>10}{'tau':>8}{'95 % interval':>18}")
+    for name, label in COLUMNS.items():
+        inherited, trained = table[f"inherited_{name}"].to_numpy(), table[f"trained_{name}"].to_numpy()
+        tau, low, high = tau_with_interval(inherited, trained, np.random.default_rng(0))
+        means = f"{100 * inherited.mean():>10.1f} %{100 * trained.mean():>8.1f} %"
+        print(f"{label:<34}{means}{tau:>8.2f}{f'{low:.2f} to {high:.2f}':>18}")
+    tau, low, high = tau_with_interval(table["macs"].to_numpy(), table["trained_last"].to_numpy(), rng)
+    print(f"{'MACs against trained last exit':<56}{tau:>8.2f}{f'{low:.2f} to {high:.2f}':>18}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""Shared fixtures: the repository, its bundled spaces, small spaces for brute force, and random networks."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from aebnas.runtime.network import Network
+from aebnas.space.genome import SearchSpace
+from aebnas.space.lower import lower
+from aebnas.space.spec import SpaceSpec
+
+ROOT = Path(__file__).resolve().parent.parent
+BUNDLED = sorted((ROOT / "search_spaces").glob("*.yaml"))
+
+BASIC = {"width": 4, "depth": 1, "op": "basic"}
+SMALL_SPACES = {
+    "skip": {
+        "stem": {"width": [4, 6]},
+        "stages": [
+            {"width": 4, "depth": [1, 3], "op": ["basic", "skip"]},
+            {"width": [4, 8], "depth": 1, "stride": [1, 2], "op": "basic"},
+        ],
+    },
+    "in_stage_sites": {
+        "stem": {"width": 4},
+        "stages": [
+            {"width": 4, "depth": [1, 2, 3], "op": "basic", "kernel": [1, 3]},
+            {"width": 6, "depth": [1, 2], "stride": 2, "op": "basic"},
+        ],
+        "exits": {"at": ["stage2.block1", "stage1", "stage1.block2", "stage1.block1"]},
+    },
+    "site_in_a_deep_stage": {
+        "stem": {"width": 4},
+        "stages": [{"width": [4, 6], "depth": 3, "op": "basic"}],
+        "exits": {"at": "stage1.block1"},
+    },
+    "branches": {
+        "stem": {"width": 4},
+        "stages": [
+            {
+                "width": 4,
+                "depth": [1, 2],
+                "op": ["skip", "mbconv", "basic"],
+                "kernel": [1, 3],
+                "expand": [2, 3],
+            },
+            BASIC,
+        ],
+        "exits": {"optional": False, "depth": [0, 2], "layer": ["conv", "maxpool"], "width": [1, 2]},
+    },
+    "threshold_genes": {
+        "stem": {"width": 4},
+        "stages": [BASIC, BASIC, {"width": [4, 8], "depth": 1, "op": ["basic", "skip"]}],
+        "policy": {"criterion": ["margin", "confidence"], "thresholds": {"genes": [0.5, "never", 0.9]}},
+    },
+    "threshold_genes_without_never": {
+        "stem": {"width": 4},
+        "stages": [{"width": 4, "depth": [1, 2], "op": "basic"}, BASIC],
+        "exits": {"at": ["stage1.block1", "stage1"]},
+        "policy": {"criterion": ["margin", "confidence"], "thresholds": {"genes": [0.5, 0.9]}},
+    },
+    # one architecture, whose branch costs more than everything else
+    "costly_branch": {
+        "stem": {"width": 8},
+        "stages": [{"width": 8, "depth": 1, "op": "basic", "kernel": 1}, BASIC | {"stride": 2, "kernel": 1}],
+        "exits": {"optional": False, "depth": 3, "layer": "conv", "kernel": 3, "width": 4},
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session", params=BUNDLED, ids=lambda path: path.stem)
+def bundled(request) -> SearchSpace:
+    """Every space of `search_spaces/`, one at a time."""
+    return SearchSpace.load(request.param)
+
+
+@pytest.fixture(scope="session")
+def digits() -> SearchSpace:
+    return SearchSpace.load(ROOT / "search_spaces" / "digits_tiny.yaml")
+
+
+@pytest.fixture(scope="session", params=SMALL_SPACES)
+def small(request) -> SearchSpace:
+    """Spaces small enough to enumerate, one at a time."""
+    return small_space(request.param)
+
+
+@pytest.fixture(scope="session")
+def make_small():
+    """The function from a small space's name to the space."""
+    return small_space
+
+
+@pytest.fixture(scope="session")
+def everything():
+    """The function from a small space to the candidates of all its genomes (with repetition)."""
+
+    def all_candidates(space):
+        return [space.decode(genome) for genome in product(*map(range, space.gene_sizes))]
+
+    return all_candidates
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(11)
+
+
+@pytest.fixture(scope="session")
+def architectures():
+    """The function that draws architectures of a space."""
+
+    def draw(space, count, seed=0):
+        rng = np.random.default_rng(seed)
+        return [space.decode(space.sample(rng)).architecture for _ in range(count)]
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def pictures():
+    """The function that draws pictures of an architecture's input shape."""
+
+    def draw(architecture, count, seed=0):
+        shape = (count, architecture.channels, architecture.resolution, architecture.resolution)
+        return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def random_network():
+    """The function that builds an architecture's network in evaluation mode, nothing at its default."""
+
+    def build(architecture, seed=0) -> Network:
+        return randomise(Network(lower(architecture)), seed).eval()
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def randomise_module():
+    """`randomise`, as a fixture."""
+    return randomise
+
+
+def small_space(name: str) -> SearchSpace:
+    defaults = {"input": {"channels": 1, "resolution": 8}, "classes": 3}
+    return SearchSpace(SpaceSpec.model_validate(defaults | SMALL_SPACES[name]))
+
+
+def randomise(module, seed=0):
+    """Draw all weights and norm statistics anew, norm weights included; returns the module."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in module.state_dict().items():
+            if tensor.ndim > 1:
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) * tensor[0].numel() ** -0.5)
+            elif tensor.is_floating_point():
+                spread = torch.rand(tensor.shape, generator=generator)
+                tensor.copy_(spread + 0.5 if name.endswith(("weight", "running_var")) else spread - 0.5)
+    return module

@@ -1,0 +1,110 @@
+"""What a Graph accepts, and that it survives JSON."""
+
+import json
+
+import pytest
+
+from aebnas.runtime.graph import INPUT, Graph, GraphExit, Node
+from aebnas.runtime.ops import OPAQUE
+from aebnas.space.lower import lower
+
+SHAPE = (3, 8, 8)
+
+
+def conv(name, at, in_channels=3, out_channels=4, **attrs):
+    attrs = {"kernel": 3, "stride": 1} | attrs
+    return Node.make(name, "conv", (at,), in_channels=in_channels, out_channels=out_channels, **attrs)
+
+
+def head(name, at, classes=5, in_channels=4):
+    return Node.make(name, "classifier", (at,), in_channels=in_channels, classes=classes)
+
+
+def dag():
+    """Two edges meet in an `add`; an opaque module follows; an exit in the middle."""
+    nodes = (
+        conv("left", INPUT),
+        conv("right", INPUT, kernel=1),
+        Node.make("meet", "add", ("left", "right")),
+        head("early", "meet"),
+        Node.make("imported", OPAQUE, ("meet",), out_shape=(4, 4, 4), macs=100, params=20, norm_channels=3),
+        head("last", "imported"),
+    )
+    return Graph(SHAPE, nodes, (GraphExit("meet", "early"), GraphExit("imported", "last")))
+
+
+A, B, HEAD = conv("a", INPUT), conv("b", "a", 4), head("head", "b")
+EXIT = GraphExit("b", "head")
+
+
+@pytest.mark.parametrize(
+    "nodes, exits, problem",
+    [
+        ((A, A, HEAD), (EXIT,), "node 'a': the name is taken"),
+        ((conv(INPUT, INPUT),), (EXIT,), "node 'input': the name is taken"),
+        ((B, A, HEAD), (EXIT,), r"node 'b': inputs must come before it, but got \['a'\]"),
+        (
+            (A, conv("b", "nowhere"), HEAD),
+            (EXIT,),
+            r"node 'b': inputs must come before it, but got \['nowhere'\]",
+        ),
+        ((Node.make("a", "add", ()),), (EXIT,), "node 'a': inputs must come before it, but got none"),
+        ((Node.make("a", "warp", (INPUT,)),), (EXIT,), "node 'a': unknown op 'warp', known are add"),
+        ((A, conv("b", "a", 5), HEAD), (EXIT,), "node 'b': built for 5 channels, but got 4"),
+        ((A, conv("b", "a", 4, kernel=2), HEAD), (EXIT,), "node 'b': kernel must be odd"),
+        (
+            (A, B, Node.make("c", "add", ("b", INPUT)), HEAD),
+            (EXIT,),
+            "node 'c': add needs inputs of one shape",
+        ),
+        (
+            (A, Node.make("b", "maxpool", ("a", "a"), kernel=3, stride=1), HEAD),
+            (EXIT,),
+            "takes one input, but got 2",
+        ),
+        ((A, B, HEAD), (), "at least one exit"),
+        ((A, B, HEAD), (GraphExit("b", "heads"),), "exit on 'heads': no such node"),
+        ((A, B, HEAD), (GraphExit("c", "head"),), "exit on 'c': no such node"),
+        (
+            (A, B, HEAD, head("other", "b", classes=7)),
+            (GraphExit("b", "other"), EXIT),
+            "one shape",
+        ),
+        ((A, B, HEAD, conv("loose", "a", 4)), (EXIT,), r"nodes \['loose'\] lead to no exit"),
+        # the second exit reads the layer in the first one's branch
+        (
+            (A, B, head("early", "b"), HEAD),
+            (GraphExit("a", "early"), EXIT),
+            r"nodes \['b'\] belong to a branch and to something else",
+        ),
+    ],
+)
+def test_refuses_what_does_not_fit_together(nodes, exits, problem):
+    with pytest.raises(ValueError, match=problem):
+        Graph(SHAPE, nodes, exits)
+
+
+def test_the_sound_version_of_those_is_accepted():
+    graph = Graph(SHAPE, (A, B, HEAD), (EXIT,))
+    assert graph.classes == 5
+    assert graph.shapes == {INPUT: SHAPE, "a": (4, 8, 8), "b": (4, 8, 8), "head": (5, 1, 1)}
+
+
+def test_segments_hold_each_node_once_in_running_order():
+    segments = [tuple([n.name for n in part] for part in segment) for segment in dag().segments()]
+    assert segments == [(["left", "right", "meet"], ["early"]), (["imported"], ["last"])]
+    assert dag().ancestors("imported") == {"left", "right", "meet", "imported"}
+
+
+def test_json_round_trip(bundled, architectures):
+    graphs = [dag(), *map(lower, architectures(bundled, 20))]
+    for graph in graphs:
+        again = Graph.from_json(json.loads(json.dumps(graph.to_json(), allow_nan=False)))
+        assert again == graph
+        assert again.shapes == graph.shapes
+
+
+def test_attributes_are_order_free_and_nodes_hashable():
+    assert Node.make("a", "conv", ("b",), x=1, y=2) == Node.make("a", "conv", ("b",), y=2, x=1)
+    assert len({conv("a", INPUT), conv("a", INPUT)}) == 1
+    assert conv("a", INPUT).weights == "a"

@@ -1,0 +1,207 @@
+"""Genomes: everything decodes, encode and decode agree, inactive genes don't count."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aebnas.runtime.decide import ExitPolicy
+from aebnas.space.architecture import Architecture, Block, Exit
+from aebnas.space.genome import Candidate
+from aebnas.space.lower import lower
+
+
+def genome_of(space, **choices):
+    """The genome with these choices (`stage1__block1__op="skip"`), and the first choice elsewhere."""
+    named = {name.replace("__", "."): value for name, value in choices.items()}
+    assert set(named) <= set(space.genes)
+    return tuple(values.index(named.get(name, values[0])) for name, values in space.genes.items() if len(values) > 1)
+
+
+def genomes(space):
+    return st.tuples(*(st.integers(0, size - 1) for size in space.gene_sizes))
+
+
+def assert_round_trip(space, genome):
+    candidate = space.decode(genome)
+    lower(candidate.architecture)  # can be built
+    again = space.decode(space.encode(candidate))
+    assert again == candidate
+    assert again.architecture.id == candidate.architecture.id
+    assert space.encode(again) == space.encode(candidate)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.data())
+def test_every_genome_decodes_and_comes_back_in_bundled_spaces(bundled, data):
+    assert_round_trip(bundled, data.draw(genomes(bundled)))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.data())
+def test_every_genome_decodes_and_comes_back_in_small_spaces(small, data):
+    assert_round_trip(small, data.draw(genomes(small)))
+
+
+def test_samples_cover_the_space_and_repeat_with_the_seed(make_small, everything):
+    space = make_small("skip")
+    draws = [space.sample(np.random.default_rng(5)) for _ in range(2)]
+    assert draws[0] == draws[1]
+    rng = np.random.default_rng(0)
+    found = {space.decode(space.sample(rng)).architecture.id for _ in range(2000)}
+    assert found == {candidate.architecture.id for candidate in everything(space)}
+
+
+def test_a_space_of_one_architecture_has_an_empty_genome(make_small, rng):
+    space = make_small("costly_branch")
+    assert space.sample(rng) == ()
+    assert space.encode(space.decode(())) == ()
+
+
+@pytest.mark.parametrize("genome, problem", [((0,), "must have"), (None, "gene stem.width must be in 0..1")])
+def test_genomes_of_another_kind_are_refused(make_small, genome, problem):
+    space = make_small("skip")
+    with pytest.raises(ValueError, match=problem):
+        space.decode(genome or (2,) + (0,) * (len(space.gene_sizes) - 1))
+
+
+def test_a_skip_in_between_is_compacted(digits):
+    mb = {"stage1__block1__op": "mbconv"}
+    with_depth = digits.decode(genome_of(digits, **mb, stage1__depth=1)).architecture
+    skipped = digits.decode(genome_of(digits, **mb, stage1__depth=2, stage1__block2__op="skip")).architecture
+    skip_first = digits.decode(
+        genome_of(digits, stage1__depth=2, stage1__block1__op="skip", stage1__block2__op="mbconv")
+    ).architecture
+    assert with_depth.id == skipped.id == skip_first.id
+    assert skipped.stages[0].blocks == (Block(op="mbconv", kernel=3, expand=2.0),)
+
+
+def test_mb_skip_mb_is_mb_mb(make_small):
+    space = make_small("skip")  # depths 1 and 3
+    op = {f"stage1__block{number}__op": "basic" for number in (1, 2, 3)}
+    ids = {
+        space.decode(genome_of(space, **op | {f"stage1__block{gone}__op": "skip"}, stage1__depth=3)).architecture.id
+        for gone in (1, 2, 3)
+    }
+    assert len(ids) == 1
+    assert ids != {space.decode(genome_of(space, **op, stage1__depth=3)).architecture.id}
+
+
+def test_a_stage_of_skips_keeps_one_block_of_the_first_real_op(make_small):
+    space = make_small("branches")  # op: [skip, mbconv, basic]
+    skips = {"stage1__block1__op": "skip", "stage1__block2__op": "skip"}
+    for depth in (1, 2):
+        stage = space.decode(genome_of(space, **skips, stage1__depth=depth)).architecture.stages[0]
+        assert stage.blocks == (Block(op="mbconv", kernel=1, expand=2.0),)
+
+
+@pytest.mark.parametrize(
+    "active, inactive",
+    [
+        ({"stage1__depth": 1}, {"stage1__block2__op": "mbconv"}),
+        ({"stage1__depth": 1}, {"stage1__block2__kernel": 5}),
+        ({"stage1__depth": 2, "stage1__block2__op": "skip"}, {"stage1__block2__kernel": 5}),
+        ({"stage1__block1__op": "basic"}, {"stage1__block1__expand": 3.0}),
+        ({"exit__stage1__present": False}, {"exit__stage1__depth": 2}),
+        (
+            {"exit__stage1__present": True, "exit__stage1__depth": 1},
+            {"exit__stage1__layer2__op": "maxpool"},
+        ),
+        (
+            {"exit__stage1__present": True, "exit__stage1__depth": 1, "exit__stage1__layer1__op": "avgpool"},
+            {"exit__stage1__layer1__width": 2.0},
+        ),
+    ],
+)
+def test_inactive_genes_do_not_count(digits, active, inactive):
+    plain, changed = genome_of(digits, **active), genome_of(digits, **active, **inactive)
+    assert plain != changed
+    assert digits.decode(plain).architecture.id == digits.decode(changed).architecture.id
+
+
+@pytest.mark.parametrize(
+    "active",
+    [
+        {"stage1__depth": 2, "stage1__block2__op": "mbconv", "stage1__block2__kernel": 5},
+        {"stage1__block1__op": "mbconv", "stage1__block1__expand": 3.0},
+        {"exit__stage1__present": True, "exit__stage1__depth": 2},
+        {"stage3__width": 48},
+    ],
+)
+def test_active_genes_count(digits, active):
+    ids = {digits.decode(genome_of(digits, **chosen)).architecture.id for chosen in (active, {})}
+    assert len(ids) == 2
+
+
+def test_within_a_stage_an_exit_needs_a_block_behind_it(make_small):
+    space = make_small("in_stage_sites")
+    present = {f"exit.{site.name}.present".replace(".", "__"): True for site in space.spec.sites()}
+    for depth, expected in [(1, [None]), (2, [1, None]), (3, [1, 2, None])]:
+        architecture = space.decode(genome_of(space, **present, stage1__depth=depth)).architecture
+        assert [e.block for e in architecture.exits if e.stage == 0] == expected
+
+
+def test_policy_genes_belong_to_present_exits(make_small):
+    space = make_small("threshold_genes")
+    one = {"exit__stage2__present": True, "policy__stage2__threshold": 0.9, "policy__criterion": "confidence"}
+    candidate = space.decode(genome_of(space, **one))
+    assert candidate.policy == ExitPolicy("confidence", (0.9,))
+    assert space.decode(genome_of(space, **one, policy__stage1__threshold="never")) == candidate
+    never = one | {"policy__stage2__threshold": "never"}
+    assert space.decode(genome_of(space, **never)).policy == ExitPolicy("margin", (None,))  # criterion inactive
+    other = space.decode(genome_of(space, **one | {"policy__stage2__threshold": 0.5}))
+    assert other.architecture.id == candidate.architecture.id
+
+
+def test_encode_refuses_what_is_not_of_the_space(digits, make_small, architectures):
+    stranger, ours = make_small("skip").extreme(True), architectures(digits, 1)[0]
+    wider = ours.model_copy(update={"stages": (ours.stages[0].model_copy(update={"width": 9}), *ours.stages[1:])})
+    for architecture, policy in [(stranger, None), (wider, None), (ours, ExitPolicy("margin", (0.5,) * 3))]:
+        with pytest.raises(ValueError, match=r"must be one of|not of this space"):
+            digits.encode(Candidate(architecture, policy))
+
+
+def test_extremes(bundled, architectures):
+    largest, smallest = lower(bundled.extreme(True)), lower(bundled.extreme(False))
+    assert len(largest.exits) == len(bundled.spec.sites()) + 1
+    assert len(smallest.exits) == (1 if bundled.spec.exits.optional else len(largest.exits))
+    for architecture in architectures(bundled, 50):
+        assert len(smallest.nodes) <= len(lower(architecture).nodes) <= len(largest.nodes)
+        for stage, great in zip(architecture.stages, bundled.extreme(True).stages, strict=True):
+            assert stage.width <= great.width and len(stage.blocks) <= len(great.blocks)
+
+
+def test_sampled_branches_keep_the_backbone_and_have_ids_of_their_own(bundled, architectures, rng):
+    for backbone in architectures(bundled, 20):
+        before = backbone.id  # an id asked for before must not stick
+        drawn = bundled.sample_branches(backbone, rng)
+        assert drawn.stages == backbone.stages
+        assert drawn.id == Architecture.from_json(drawn.to_json()).id
+        assert (drawn.id == before) == (drawn == backbone)
+        active = [s for s in bundled.spec.sites() if s.block is None or s.block < len(backbone.stages[s.stage].blocks)]
+        assert [(e.stage, e.block) for e in drawn.exits] == [(s.stage, s.block) for s in active]
+        bundled.encode(Candidate(drawn, None))
+
+
+def test_architectures_survive_json(bundled, architectures):
+    for architecture in architectures(bundled, 50):
+        again = Architecture.from_json(json.loads(json.dumps(architecture.to_json())))
+        assert again == architecture
+        assert again.id == architecture.id
+        assert hash(again) == hash(architecture)
+
+
+def test_ids_are_the_same_in_every_process(make_small):
+    """Ids stand in result files, so a changed hash would orphan them."""
+    architecture = make_small("costly_branch").decode(()).architecture
+    assert architecture.id == "3c3f35dbce"
+    assert str(architecture) == "8 | 8:basic1 4/2:basic1 | @1[conv3x4,conv3x4,conv3x4]"
+
+
+def test_an_exit_behind_a_missing_block_cannot_be_lowered(make_small):
+    architecture = make_small("costly_branch").decode(()).architecture
+    wrong = architecture.model_copy(update={"exits": (Exit(stage=0, block=1, layers=()),)})
+    with pytest.raises(ValueError, match="behind a block that is there"):
+        lower(wrong)

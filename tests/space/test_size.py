@@ -1,0 +1,30 @@
+"""The exact size of a space against enumeration."""
+
+from aebnas.space.size import count_architectures, count_candidates
+
+
+def test_counts_equal_enumeration(small, everything):
+    candidates = everything(small)
+    assert count_architectures(small.spec) == len({c.architecture.id for c in candidates})
+    assert count_candidates(small.spec) == len({(c.architecture.id, c.policy) for c in candidates})
+
+
+def test_hand_worked_count(make_small):
+    # 2 stems; stage 1 with 1, 2 or 3 blocks of one kind; an exit behind it with one branch, or none;
+    # stage 2 with 2 widths, 2 strides
+    assert count_architectures(make_small("skip").spec) == 2 * 3 * 2 * (2 * 2)
+
+
+def test_ids_tell_architectures_apart(small, everything):
+    architectures = {candidate.architecture for candidate in everything(small)}
+    assert len({architecture.id for architecture in architectures}) == len(architectures)
+
+
+def test_big_spaces_are_counted_exactly(bundled):
+    doubled = bundled.spec.model_copy(update={"stages": bundled.spec.stages * 9})
+    size = count_architectures(doubled)
+    assert size > 2**64
+    assert isinstance(size, int)
+    wider = doubled.stem.model_copy(update={"width": (1, 2, 3)})
+    before = len(doubled.stem.width)
+    assert count_architectures(doubled.model_copy(update={"stem": wider})) * before == size * 3

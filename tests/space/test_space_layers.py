@@ -1,0 +1,65 @@
+"""`space_layers` is exactly what the architectures of a space use."""
+
+import pytest
+
+from aebnas.errors import UserError
+from aebnas.space.genome import SearchSpace
+from aebnas.space.layers import Layer, branch_layers, branches, make_layer, space_layers
+from aebnas.space.lower import branch_stride, lower
+from aebnas.space.spec import SpaceSpec, branch_channels
+
+
+def layers_of(architecture):
+    graph = lower(architecture)
+    return {Layer(n.weights, n.op, n.attrs, graph.shapes[n.inputs[0]]): graph.shapes[n.name] for n in graph.nodes}
+
+
+def test_every_node_is_a_layer_of_its_space(bundled, architectures):
+    known = {layer: layer.out_shape for layer in space_layers(bundled.spec)}
+    for architecture in architectures(bundled, 200):
+        assert layers_of(architecture).items() <= known.items()
+
+
+def test_no_layer_is_there_for_nothing(small, everything):
+    used = {layer for architecture in {c.architecture for c in everything(small)} for layer in layers_of(architecture)}
+    assert space_layers(small.spec) == used
+
+
+def test_branch_layers_are_those_of_all_branches(bundled):
+    shape = (8, 8, 8)
+    for site in bundled.spec.sites():
+        walked = list(branches(bundled.spec, site, shape))
+        assert len(set(walked)) == len(walked)
+        assert branch_layers(bundled.spec, site, shape) == {layer for branch in walked for layer in branch}
+
+
+def test_a_layer_that_cannot_run_is_refused_at_birth():
+    with pytest.raises(ValueError, match=r"stage1.block1.conv: kernel 5 is larger than its 2x2 map"):
+        make_layer("stage1_block1_conv", "conv", (3, 2, 2), out_channels=4, kernel=5, stride=1)
+
+
+def test_spaces_with_one_impossible_architecture_are_refused():
+    """A map of side 4 shrinks to 2 in a branch, one of side 3 stays: the smallest map is not the hardest."""
+    spec = {
+        "input": {"channels": 1, "resolution": 12},
+        "classes": 2,
+        "stem": {"width": 4},
+        "stages": [
+            {"width": 4, "depth": 1, "stride": [3, 4], "op": "basic"},
+            {"width": 4, "depth": 1, "op": "basic"},
+        ],
+        "exits": {"depth": 2, "kernel": 5},
+    }
+    with pytest.raises(UserError, match=r"exit.stage1.layer2.conv: kernel 5 is larger than its 2x2 map"):
+        SearchSpace(SpaceSpec.model_validate(spec))
+    spec["stages"][0]["stride"] = 4
+    SearchSpace(SpaceSpec.model_validate(spec))
+
+
+def test_branch_arithmetic():
+    assert [branch_stride(side) for side in (1, 3, 4, 9)] == [1, 1, 2, 2]
+    assert [branch_channels(channels, factor) for channels, factor in [(16, 0.5), (1, 0.1), (12, 1.5)]] == [
+        8,
+        1,
+        18,
+    ]

@@ -1,0 +1,181 @@
+"""A malformed space is one line: file, place, rule, value."""
+
+from copy import deepcopy
+
+import pytest
+import yaml
+
+from aebnas.errors import UserError
+from aebnas.space.genome import SearchSpace
+from aebnas.space.spec import SpaceSpec
+
+SOUND = {
+    "input": {"channels": 1, "resolution": 8},
+    "classes": 10,
+    "stem": {"width": 8},
+    "stages": [
+        {"width": [8, 12], "depth": [1, 2], "op": ["basic", "skip"]},
+        {"width": 16, "depth": 2, "stride": 2, "op": "mbconv", "kernel": [3, 5], "expand": [2, 3]},
+    ],
+    "exits": {"at": ["stage1.block1", "stage1"], "depth": [0, 1], "width": [0.5, 1]},
+    "policy": {"criterion": "margin", "thresholds": {"genes": [0.5, "never"]}},
+}
+GONE = object()
+
+
+def changed(path, value):
+    """SOUND with another value at a dotted path, or with the key gone."""
+    spec = deepcopy(SOUND)
+    *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    place = spec
+    for part in parents:
+        place = place[part]
+    if value is GONE:
+        del place[last]
+    else:
+        place[last] = value
+    return spec
+
+
+def load(tmp_path, spec):
+    path = tmp_path / "space.yaml"
+    path.write_text(spec if isinstance(spec, str) else yaml.safe_dump(spec), encoding="utf-8")
+    return SearchSpace.load(path)
+
+
+def test_the_sound_space_loads(tmp_path):
+    space = load(tmp_path, SOUND)
+    assert [site.name for site in space.spec.sites()] == ["stage1.block1", "stage1"]
+    assert space.spec.stages[1].width == (16,)
+
+
+@pytest.mark.parametrize(
+    "path, value, line",
+    [
+        ("stages.0.widht", [8], "stages.0.widht: unknown key, did you mean 'width'?"),
+        ("exits.kernal", 3, "exits.kernal: unknown key, did you mean 'kernel'?"),
+        ("colour", 3, "colour: unknown key"),
+        ("stages.0.width", [], "stages.0.width: must offer at least one choice, but got []"),
+        (
+            "stages.0.op",
+            ["basic", "basic"],
+            "stages.0.op: choices must be distinct, but got ['basic', 'basic']",
+        ),
+        (
+            "policy.thresholds.genes",
+            [0.5, 0.5],
+            "policy.thresholds: choices must be distinct, but got {'genes':",
+        ),
+        ("stages.1.kernel", [3, 4], "stages.1.kernel: kernels must be odd, but got [3, 4]"),
+        ("stem.kernel", 2, "stem.kernel: kernels must be odd, but got 2"),
+        ("stages.1.kernel", 9, "stages and exits: stage2.block2.mbconv: kernel 9 is larger than its 4x4 map"),
+        (
+            "exits.kernel",
+            17,
+            "stages and exits: exit.stage1.block1.layer1.conv: kernel 17 is larger than its 8x8",
+        ),
+        ("input.resolution", 1, "stages and exits: stem: kernel 3 is larger than its 1x1 map"),
+        ("exits.at", ["stage3"], "exits.at: 'stage3' is no place for an exit (stage ends: stage1)"),
+        (
+            "exits.at",
+            ["stage1.block2"],
+            "exits.at: 'stage1.block2' is no place for an exit (stage ends: stage1; behind blocks there: bl",
+        ),
+        ("exits.at", ["stage1."], "exits.at: 'stage1.' is no place for an exit"),
+        ("exits.at", "stage2", "exits.at: 'stage2' is no place for an exit"),  # the final classifier's
+        ("exits.at", ["stage1", "stage1"], "exits.at: places must be distinct"),
+        ("exits.width", [1, 1.01], "exits.width: [1.0, 1.01] of 8 channels must give different widths"),
+        (
+            "stages.1.expand",
+            [2, 2.01],
+            "stages.1.expand: [2.0, 2.01] of 8 channels must give different widths",
+        ),
+        ("exits.depth", [4], "exits.depth.0: must be less than or equal to 3, but got 4"),
+        ("exits.width", 0, "exits.width: must be greater than 0, but got 0"),
+        (
+            "policy.thresholds.optimise",
+            {},
+            "policy.thresholds: must have either genes or optimise, but got {",
+        ),
+        ("policy.thresholds", {}, "policy.thresholds: must have either genes or optimise, but got {}"),
+        (
+            "policy.thresholds.genes",
+            [0.5, 1.5],
+            "policy.thresholds.genes.1: must be less than or equal to 1, but got 1.5",
+        ),
+        (
+            "policy.thresholds.genes",
+            [],
+            "policy.thresholds: must offer at least one choice, but got {'genes': []}",
+        ),
+        ("stages.0.op", ["skip"], "stages.0.op: must offer an op besides skip, but got ['skip']"),
+        ("stages.0.op", ["basik"], "stages.0.op.0: must be 'basic', 'mbconv' or 'skip', but got 'basik'"),
+        (
+            "policy.criterion",
+            "luck",
+            "policy.criterion: must be 'confidence', 'entropy' or 'margin', but got 'luck'",
+        ),
+        (
+            "classes",
+            "ten",
+            "classes: must be a valid integer, unable to parse string as an integer, but got 'ten'",
+        ),
+        ("stages", [], "stages: must have at least one stage, but got []"),
+        ("stages.1.width", GONE, "stages.1.width: this key is required"),
+        ("classes", GONE, "classes: this key is required"),
+        ("classes", 1, "classes: must be greater than or equal to 2, but got 1"),
+    ],
+)
+def test_a_malformed_space_is_one_line(tmp_path, path, value, line):
+    with pytest.raises(UserError) as raised:
+        load(tmp_path, changed(path, value))
+    message = str(raised.value)
+    assert message.startswith(f"{tmp_path / 'space.yaml'}: {line}")
+    assert "\n" not in message
+
+
+def test_a_stride_that_shrinks_a_map_to_nothing(tmp_path):
+    spec = changed("stages.1.kernel", 1) | {"input": {"resolution": 2}, "stem": {"width": 8, "kernel": 1}}
+    spec["stages"][0]["kernel"], spec["exits"]["at"] = 1, []
+    assert load(tmp_path, spec)
+    spec["stages"][1]["stride"] = 4
+    with pytest.raises(UserError, match=r"stage2.block1.mbconv: stride 4 shrinks a 2x2 map to nothing"):
+        load(tmp_path, spec)
+
+
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        ("classes: [1, 2\nstem: {", ", line 2, column 5: not valid YAML: "),
+        (
+            "classes: !!python/object/apply:os.getcwd []",
+            ", line 1, column 10: not valid YAML: could not determine",
+        ),
+        ("", ": must hold a mapping of keys, but got None"),
+        ("- 1", ": must hold a mapping of keys, but got [1]"),
+    ],
+)
+def test_a_file_that_is_no_mapping(tmp_path, text, line):
+    with pytest.raises(UserError) as raised:
+        load(tmp_path, text)
+    message = str(raised.value)
+    assert message.startswith(f"{tmp_path / 'space.yaml'}{line}")
+    assert "\n" not in message
+
+
+def test_one_value_may_stand_where_a_choice_does():
+    spec = deepcopy(SOUND)
+    spec["exits"]["at"], spec["policy"]["thresholds"] = "stage1", {"genes": 0.5}
+    parsed = SpaceSpec.model_validate(spec)
+    assert parsed.exits.at == ("stage1",)
+    assert parsed.policy.thresholds.genes == (0.5,)
+
+
+def test_every_stage_is_every_stage_but_the_last(digits):
+    assert [site.name for site in digits.spec.sites()] == ["stage1", "stage2"]
+
+
+def test_specs_are_frozen_and_survive_json(bundled):
+    with pytest.raises(ValueError, match="frozen"):
+        bundled.spec.classes = 3
+    assert SpaceSpec.model_validate_json(bundled.spec.model_dump_json()) == bundled.spec

@@ -1,0 +1,127 @@
+"""What every strategy must do."""
+
+import numpy as np
+import pytest
+from synthetic import OBJECTIVES, FakeSpace, evaluate, run
+
+from aebnas.objectives import Constraint, Objective, SoftTarget
+from aebnas.strategies.build import STRATEGIES, make_strategy
+from aebnas.strategies.config import StrategySpec
+from aebnas.trial import Trial
+
+
+@pytest.fixture(params=sorted(STRATEGIES))
+def name(request):
+    return request.param
+
+
+def make(name, space, seed=11, objectives=OBJECTIVES, constraints=(), target=None, **spec):
+    settings = StrategySpec(name=name, **{"population": 8, "generations": 5, **spec})
+    return make_strategy(settings, space, objectives, constraints, target, np.random.default_rng(seed))
+
+
+def mixed(space, job, number):
+    """Every fourth job fails, every third is infeasible, with and without a known violation."""
+    if number % 4 == 0:
+        return Trial(number, job.architecture, job.policy, "failed", (), "out of memory", job.origin, 0.0)
+    if number % 3 == 0:
+        violation = float(number % 2)
+        return Trial(number, job.architecture, job.policy, "infeasible", (), "too big", job.origin, 0.0, violation)
+    return evaluate(space, job, number, points=2)
+
+
+def test_asks_distinct_jobs_until_the_evaluations_are_spent(name):
+    space = FakeSpace()
+    trials = run(make(name, space), space)
+    assert len(trials) == 40 == len({(trial.architecture.id, trial.policy) for trial in trials})
+    assert all(trial.origin.startswith(name) for trial in trials)
+
+
+def test_asks_a_population_at_a_time(name):
+    space = FakeSpace()
+    strategy = make(name, space)
+    for _ in range(5):
+        jobs = strategy.ask()
+        assert len(jobs) == 8
+        strategy.tell([evaluate(space, job, i) for i, job in enumerate(jobs)])
+    assert strategy.ask() == strategy.ask() == []
+
+
+def test_equal_seeds_and_tells_give_equal_asks_whatever_the_global_generator(name):
+    space, asked = FakeSpace(), []
+    for global_seed in (1, 2):
+        np.random.seed(global_seed)  # noqa: NPY002
+        asked.append([(t.architecture, t.policy, t.origin) for t in run(make(name, space), space)])
+    assert asked[0] == asked[1]
+    assert asked[0] != [(t.architecture, t.policy, t.origin) for t in run(make(name, space, seed=12), space)]
+
+
+def test_leaves_the_global_generator_alone(name):
+    space = FakeSpace()
+    np.random.seed(5)  # noqa: NPY002
+    before = np.random.get_state()[1].tolist()  # noqa: NPY002
+    run(make(name, space), space)
+    assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
+
+
+def test_lives_with_failed_and_infeasible_trials(name):
+    space = FakeSpace()
+    strategy, number = make(name, space), 0
+    while jobs := strategy.ask():
+        strategy.tell([mixed(space, job, number + i) for i, job in enumerate(jobs)])
+        number += len(jobs)
+    assert number == 40
+
+
+def test_lives_with_nothing_but_failures(name):
+    strategy, number = make(name, FakeSpace()), 0
+    while jobs := strategy.ask():
+        strategy.tell([Trial(0, job.architecture, job.policy, "failed", (), "no", "", 0.0) for job in jobs])
+        number += len(jobs)
+    assert number == 40
+
+
+@pytest.mark.parametrize("sizes", [(1,), (3,), (5, 2)])
+def test_ends_when_the_space_is_exhausted(name, sizes):
+    space = FakeSpace(sizes, thresholds=1)
+    trials = run(make(name, space), space)
+    assert {trial.architecture.id for trial in trials} == {
+        space.decode((*g, 0, 0)).architecture.id for g in grid(sizes)
+    }
+    assert len(trials) == space.size
+
+
+def grid(sizes):
+    return np.argwhere(np.ones(sizes, dtype=bool)).tolist()
+
+
+def test_takes_several_points_a_trial_and_a_space_without_policy(name):
+    space = FakeSpace(thresholds=1)
+    trials = run(make(name, space), space, points=4)
+    assert len(trials) == 40 and all(trial.policy is None for trial in trials)
+
+
+def test_takes_one_or_three_objectives_constraints_and_a_target(name):
+    space, budget = FakeSpace(), [Constraint.parse("avg_macs <= 1.5"), Constraint.parse("params <= 12")]
+    for objectives in (OBJECTIVES[:1], [*OBJECTIVES, Objective("params")]):
+        assert len(run(make(name, space, objectives=objectives, constraints=budget), space, budget, points=2)) == 40
+    assert len(run(make(name, space, target=SoftTarget("avg_macs", 1.3)), space)) == 40
+
+
+def test_tells_must_match_asks_in_order(name):
+    space = FakeSpace()
+    strategy = make(name, space)
+    jobs = strategy.ask()
+    trials = [evaluate(space, job, i) for i, job in enumerate(jobs)]
+    with pytest.raises(ValueError, match="ask must follow tell, but 8 jobs"):
+        strategy.ask()
+    for wrong in (trials[::-1], trials[:-1], []):
+        with pytest.raises(ValueError, match="must match the 8 jobs asked, in order"):
+            strategy.tell(wrong)
+    strategy.tell(trials)
+    assert len(strategy.ask()) == 8
+
+
+def test_a_fitness_needs_an_objective(name):
+    with pytest.raises(ValueError, match="at least one metric"):
+        make(name, FakeSpace(), objectives=[])

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+from tiny_run import EXPERIMENT, TRAIN
+
+from aebnas.errors import UserError
+from aebnas.experiment import ExperimentSpec
+from aebnas.objectives import Constraint, Objective, SoftTarget
+from aebnas.specfile import parse_spec, read_spec
+
+EXPERIMENTS = sorted((Path(__file__).parent.parent / "experiments").glob("*.yaml"))
+
+
+def parse(**changes) -> ExperimentSpec:
+    return parse_spec(ExperimentSpec, EXPERIMENT | changes, "x.yaml")
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_bundled_experiments_are_read(path):
+    spec = read_spec(ExperimentSpec, path)
+    assert (path.parent / spec.space).exists()
+    assert parse_spec(ExperimentSpec, spec.to_json(), "again") == spec
+
+
+def test_the_quickstart_says_what_it_says(root):
+    spec = read_spec(ExperimentSpec, root / "experiments" / "quickstart.yaml")
+    assert spec.parsed_objectives() == [Objective("accuracy"), Objective("avg_macs")]
+    assert spec.parsed_constraints() == [Constraint("params", "<=", 150_000)]
+    assert spec.parsed_target() is None
+    assert (spec.data.name, spec.evaluate.workers, spec.strategy.evaluations) == ("digits", 2, 192)
+
+
+def test_a_soft_target_is_read():
+    spec = parse(target={"metric": "params", "value": 5e4, "weight": 0.2})
+    assert spec.parsed_target() == SoftTarget("params", 5e4, 0.2)
+
+
+@pytest.mark.parametrize(
+    "changes, says",
+    [
+        ({"stategy": {}}, "stategy: unknown key, did you mean 'strategy'?"),
+        ({"supernet": TRAIN | {"epoch": 1}}, "supernet.epoch: unknown key, did you mean 'epochs'?"),
+        ({"supernet": {}}, "supernet.epochs: this key is required"),
+        ({"objectives": ["accuracy"]}, "objectives: must name two or more different metrics"),
+        ({"objectives": ["accuracy", "accuracy"]}, "objectives: must name two or more different metrics"),
+        ({"objectives": ["acuracy", "avg_macs"]}, "did you mean 'accuracy'?"),
+        ({"constraints": ["avg_macs <= 3", "avg_macs >= 4"]}, "'avg_macs >= 4' and 'avg_macs <= 3'"),
+        ({"constraints": ["avg_macs = 3"]}, "must read 'metric <= number' or 'metric >= number'"),
+        ({"constraints": ["avg_macs <= many"]}, "must be a number, but got 'many'"),
+        ({"constraints": ["latency <= 4"]}, "metric must be one of"),
+        ({"constraints": ["accuracy >= 97"]}, "must be a fraction in [0, 1]"),
+        ({"target": {"metric": "accuracy", "value": 1}}, "target must be on a metric that is minimised"),
+        ({"target": {"value": 0}}, "target.value: must be greater than 0"),
+        ({"evaluate": {"workers": -1}}, "evaluate.workers: must be greater than or equal to 0, but got -1"),
+        ({"evaluate": {"weights": "finetune"}}, "evaluate.weights: must be 'supernet'"),
+        ({"strategy": {"name": "luck"}}, "strategy.name: must be 'random' or 'nsga2', but got 'luck'"),
+        ({"supernet": TRAIN | {"exit_weights": "foo"}}, "supernet.exit_weights: must be 'equal' or 'linear'"),
+        ({"supernet": TRAIN | {"lr": float("nan")}}, "supernet.lr: must be"),
+        ({"seed": -1}, "seed: must be greater than or equal to 0"),
+    ],
+)
+def test_a_bad_spec_is_told_in_one_line(changes, says):
+    with pytest.raises(UserError) as told:
+        parse(**changes)
+    message = str(told.value)
+    assert message.startswith("x.yaml: ") and says in message and "\n" not in message
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"none\.yaml: no such file"):
+        read_spec(ExperimentSpec, tmp_path / "none.yaml")

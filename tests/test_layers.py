@@ -1,0 +1,59 @@
+"""Imports point down only, and what ships with an export needs torch alone."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the contracts of `pyproject.toml` on the package in a folder."""
+    code = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_contracts_are_kept(root):
+    result = lint(root)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    "module, line",
+    [
+        ("runtime/ops.py", "import aebnas.nn.supernet"),
+        ("runtime/decide.py", "import numpy"),
+        ("cost/counts.py", "import aebnas.policy.table"),
+        ("space/spec.py", "import aebnas.strategies.base"),
+    ],
+)
+def test_the_contracts_can_break(root, tmp_path, module, line):
+    shutil.copytree(root / "aebnas", tmp_path / "aebnas", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(root / "pyproject.toml", tmp_path)
+    broken = tmp_path / "aebnas" / module
+    broken.write_text(f"{broken.read_text(encoding='utf-8')}\n{line}\n", encoding="utf-8")
+    result = lint(tmp_path)
+    assert result.returncode == 1
+    importer = "aebnas." + module.removesuffix(".py").replace("/", ".")
+    assert f" {importer} -> {line.removeprefix('import ')} (l." in result.stdout
+
+
+def test_runtime_imports_torch_and_the_standard_library_only(root):
+    """Relative imports besides: an export ships the modules under another package name."""
+    for path in (root / "aebnas" / "runtime").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.level == 0:
+                names.append(node.module or "")
+            for name in names:
+                assert name.split(".")[0] in sys.stdlib_module_names | {"torch"}, f"{path.name} imports {name}"
+
+
+def test_package_files_hold_one_docstring_and_nothing_else(root):
+    for path in (root / "aebnas").rglob("__init__.py"):
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        rest = body[1:]
+        assert ast.get_docstring(ast.Module(body, [])), f"{path} says nothing"
+        assert all(isinstance(node, ast.Assign) for node in rest), f"{path} does more than say what lives there"

@@ -1,0 +1,366 @@
+import json
+import shutil
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny_run import EXPERIMENT, FEW_GENES, GENES, SPACE, own_copy, searched, searched_genes, write_spec
+
+import aebnas.search
+from aebnas.errors import UserError
+from aebnas.evaluate.evaluator import Evaluator
+from aebnas.evaluate.pool import Failure, open_pool, score_one
+from aebnas.search import run_search
+from aebnas.store import Run
+from aebnas.workspace import Workspace
+
+
+class Stopped(BaseException):
+    """Stands for a kill: nothing may catch it."""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return searched(tmp_path_factory)
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """The ids of the architectures whose tables are made."""
+    ids, tables = [], Evaluator.tables
+
+    def note(self, architecture):
+        ids.append(architecture.id)
+        return tables(self, architecture)
+
+    monkeypatch.setattr(Evaluator, "tables", note)
+    return ids
+
+
+@pytest.fixture
+def search_trained(run, tmp_path):
+    """The function that searches with other settings but the weights of `run`, which they don't touch."""
+
+    def search(space=SPACE, **changes):
+        folder = tmp_path / "trained" / "checkpoints"
+        folder.mkdir(parents=True)
+        shutil.copy(run / "checkpoints" / "supernet.safetensors", folder)
+        return run_search(write_spec(tmp_path / "spec", space, **changes), folder.parent).run
+
+    return search
+
+
+def front_of(folder) -> bytes:
+    return (folder / "pareto.csv").read_bytes()
+
+
+def test_every_file_is_there(run):
+    names = {path.name for path in run.iterdir()}
+    assert names >= {
+        *("protocol.json", "env_info.json", "config.json", "pip_freeze.txt", "train_epoch_metrics.csv"),
+        *("trials.jsonl", "pareto.csv", "pareto.json", "summary.json", "pareto.png", "report.html"),
+    }
+    assert not [name for name in names if "partial" in name]
+
+
+def test_the_front_is_a_table_of_operating_points(run):
+    front = pd.read_csv(run / "pareto.csv")
+    assert list(front.columns[:5]) == ["id", "accuracy", "avg_macs", "avg_macs_taken_only", "params"]
+    assert front.id.is_unique and front.accuracy.between(0, 1).all()
+    assert front.accuracy.is_monotonic_decreasing and front.avg_macs.is_monotonic_decreasing
+    assert (front.avg_macs_taken_only <= front.avg_macs).all() and (front.avg_macs <= front.macs).all()
+    as_json = json.loads((run / "pareto.json").read_text())
+    assert [point["id"] for point in as_json] == list(front.id)
+    known = {point.id: (trial, point) for trial in Run.open(run).trials() for point in trial.points}
+    for row in as_json:
+        trial, point = known[row["id"]]
+        assert row["metrics"] == point.metrics and row["architecture"] == trial.architecture.to_json()
+
+
+def test_the_summary_counts(run):
+    summary = json.loads((run / "summary.json").read_text())
+    trials = Run.open(run).trials()
+    assert summary["trials"] == summary["ok"] == len(trials) == 8
+    assert [trial.number for trial in trials] == list(range(8))
+    assert len({trial.architecture.id for trial in trials}) == 8
+    assert summary["front_points"] == len(pd.read_csv(run / "pareto.csv"))
+    assert summary["best_accuracy"] == pd.read_csv(run / "pareto.csv").accuracy.max()
+    assert summary["samples_behind_accuracy"] == 287
+    assert 0 < summary["hypervolume"] < 1
+
+
+def test_the_training_is_recorded(run):
+    rows = pd.read_csv(run / "train_epoch_metrics.csv")
+    assert list(zip(rows.epoch, rows.subnet, strict=True)) == [
+        (epoch, subnet) for epoch in (1, 2) for subnet in ("largest", "smallest")
+    ]
+    assert {"exit1_accuracy", "exit2_accuracy", "avg_macs_at_0.9", "loss"} <= set(rows.columns)
+    assert not (run / "checkpoints" / "supernet.pt").exists()
+
+
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+def test_one_seed_gives_one_front_in_process_and_with_two_workers(run, tmp_path, monkeypatch, architectures):
+    compared = []
+
+    @contextmanager
+    def compare_too(evaluator, spec):
+        with open_pool(evaluator, spec) as pool:
+            asked = architectures(Workspace.open(run).space, 3)
+            wider = asked[0].stem.model_copy(update={"width": 999})
+            outcomes = dict(pool.score([*asked, asked[0].model_copy(update={"stem": wider})]))
+            assert isinstance(outcomes.pop(3), Failure)
+            for index, architecture in enumerate(asked):
+                here = score_one(evaluator, architecture)
+                for split, table in outcomes[index].items():
+                    assert np.array_equal(table.correct_ne, here[split].correct_ne)
+                    compared.extend(np.array_equal(table.scores[c], here[split].scores[c]) for c in table.scores)
+            yield pool
+
+    monkeypatch.setattr(aebnas.search, "open_pool", compare_too)
+    spec = write_spec(tmp_path / "spec", evaluate=EXPERIMENT["evaluate"] | {"workers": 2})
+    run_search(spec, tmp_path / "run")
+    assert len(compared) == 12 and all(compared)
+    assert front_of(tmp_path / "run") == front_of(run)
+
+
+def test_another_seed_gives_another_front(run, search_trained):
+    assert front_of(search_trained(seed=12).folder) != front_of(run)
+
+
+def cut_after(folder, lines, torn=b'{"number": 5, "arch'):
+    trials = folder / "trials.jsonl"
+    kept = trials.read_bytes().split(b"\n")[:lines]
+    trials.write_bytes(b"".join(line + b"\n" for line in kept) + torn)
+    for name in ("pareto.csv", "pareto.json", "summary.json"):
+        (folder / name).unlink()
+
+
+@pytest.mark.parametrize("lines", [0, 3, 6])
+def test_a_search_cut_short_ends_as_if_it_had_not_been(run, tmp_path, scored, lines):
+    copy = own_copy(run, tmp_path)
+    cut_after(copy, lines)
+    run_search(copy.parent / "spec" / "tiny.yaml", copy)
+    assert len(scored) == 8 - lines
+    assert front_of(copy) == front_of(run)
+    without_times = [
+        [trial.to_json() | {"seconds": 0} for trial in Run.open(folder).trials()] for folder in (run, copy)
+    ]
+    assert without_times[0] == without_times[1]
+
+
+def test_a_kill_in_the_middle_of_a_generation_loses_what_was_in_flight_only(run, tmp_path, scored, monkeypatch):
+    copy = own_copy(run, tmp_path)
+    cut_after(copy, 0, b"")
+    tables, spec = Evaluator.tables, copy.parent / "spec" / "tiny.yaml"
+
+    def killed(self, architecture):
+        if len(scored) == 6:
+            raise Stopped
+        return tables(self, architecture)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Evaluator, "tables", killed)
+        run_search(spec, copy)
+    assert len(Run.open(copy).trials()) == 6
+    run_search(spec, copy)
+    assert len(scored) == 8
+    assert front_of(copy) == front_of(run)
+
+
+def test_trials_in_another_order_and_with_gaps_are_no_harm(run, tmp_path, scored):
+    """As workers leave them."""
+    copy = own_copy(run, tmp_path)
+    lines = (copy / "trials.jsonl").read_bytes().splitlines(keepends=True)
+    (copy / "trials.jsonl").write_bytes(b"".join(lines[i] for i in (3, 0, 1, 5)))
+    run_search(copy.parent / "spec" / "tiny.yaml", copy)
+    assert len(scored) == 4
+    assert front_of(copy) == front_of(run)
+
+
+def test_a_finished_search_is_not_repeated(run, tmp_path, scored, monkeypatch):
+    copy = own_copy(run, tmp_path)
+    monkeypatch.setattr(aebnas.search, "fit", lambda *args: pytest.fail("trained again"))
+    run_search(copy.parent / "spec" / "tiny.yaml", copy)
+    assert scored == [] and front_of(copy) == front_of(run)
+    assert (copy / "trials.jsonl").read_bytes() == (run / "trials.jsonl").read_bytes()
+
+
+def test_trials_of_another_search_are_refused(run, tmp_path):
+    copy = own_copy(run, tmp_path)
+    lines = [json.loads(line) for line in (copy / "trials.jsonl").read_text().splitlines()]
+    lines[0]["number"], lines[1]["number"] = 1, 0
+    (copy / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(UserError, match="is not the one this search asks for"):
+        run_search(copy.parent / "spec" / "tiny.yaml", copy)
+
+
+def test_a_changed_spec_is_refused(run, tmp_path):
+    copy = own_copy(run, tmp_path)
+    spec = write_spec(copy.parent / "spec", SPACE | {"stem": {"width": 6}}, seed=12)
+    with pytest.raises(UserError, match=r"another spec; these keys differ: experiment\.seed, space\.stem\.width"):
+        run_search(spec, copy)
+    assert front_of(copy) == front_of(run)
+
+
+@pytest.mark.parametrize(
+    "constraint, says",
+    [
+        ("params <= 10", "the least params in this space is "),
+        ("avg_macs <= 100", "the least avg_macs in this space is "),
+        ("avg_macs_taken_only <= 100", "the least avg_macs_taken_only in this space is "),
+        ("macs >= 1e12", "the greatest macs in this space is "),
+        ("weight_bytes <= 40", "the least weight_bytes in this space is "),
+    ],
+)
+def test_a_budget_that_no_network_meets_is_told_at_once(tmp_path, constraint, says):
+    with pytest.raises(UserError, match=f"tiny.yaml: constraints: '.*' cannot be met: {says}"):
+        run_search(write_spec(tmp_path / "spec", constraints=[constraint]), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "space, changes, says",
+    [
+        (SPACE | {"input": {"channels": 3, "resolution": 8}}, {}, "1 x 8 x 8, but got 3 x 8 x 8"),
+        (SPACE | {"input": {"channels": 1, "resolution": 16}}, {}, "1 x 8 x 8, but got 1 x 16 x 16"),
+        (SPACE | {"classes": 5}, {}, "classes must be 10, as in the data, but got 5"),
+        (SPACE, {"data": {"name": "npz", "path": "none.npz"}}, "none.npz: must be a .npz file"),
+        (SPACE, {"data": {"name": "digits", "class_names": ["a", "b"]}}, "class_names: must be 10 names, but got 2"),
+        (SPACE, {"supernet": EXPERIMENT["supernet"] | {"exit_weights": {"last": 1}}}, "but stage1 is missing"),
+        (SPACE, {"retrain": EXPERIMENT["retrain"] | {"exit_weights": {"stage1": 1}}}, "but last is missing"),
+    ],
+)
+def test_what_does_not_fit_leaves_no_run_behind(tmp_path, space, changes, says):
+    with pytest.raises(UserError, match=says.replace(".", r"\.")):
+        run_search(write_spec(tmp_path / "spec", space, **changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_candidates_that_differ_in_policy_share_their_tables(tmp_path, scored):
+    spec = write_spec(tmp_path / "spec", FEW_GENES, supernet=EXPERIMENT["supernet"] | {"epochs": 1})
+    trials = run_search(spec, tmp_path / "run").run.trials()
+    distinct = {trial.architecture.id for trial in trials}
+    assert len(trials) > len(distinct) and len({(t.architecture.id, t.policy) for t in trials}) == len(trials)
+    assert sorted(scored) == sorted(distinct)
+
+
+def test_threshold_genes_are_the_policies_of_the_points(tmp_path_factory):
+    for trial in Run.open(searched_genes(tmp_path_factory)).trials():
+        assert [point.policy for point in trial.points] == [trial.policy]
+        assert set(trial.policy.thresholds) <= {*GENES["policy"]["thresholds"]["genes"]} - {"never"} | {None}
+
+
+def test_the_hopeless_are_never_evaluated(run, search_trained, scored):
+    params = sorted(trial.points[0].metrics["params"] for trial in Run.open(run).trials())
+    limit = (params[1] + params[2]) / 2
+    trials = search_trained(constraints=[f"params <= {limit}"]).trials()
+    within = [trial.architecture.id for trial in trials if trial.status == "ok"]
+    beyond = [trial for trial in trials if trial.status == "infeasible"]
+    assert within and beyond
+    assert sorted(scored) == sorted(within)
+    for trial in beyond:
+        assert trial.reason.startswith("not evaluated: params is ") and trial.violation > 0
+
+
+def test_points_beyond_a_budget_are_not_on_the_front(run, search_trained):
+    everything = sorted(p.metrics["avg_macs"] for t in Run.open(run).trials() for p in t.points)
+    limit = everything[len(everything) // 2]
+    front = pd.read_csv(search_trained(constraints=[f"avg_macs <= {limit}"]).folder / "pareto.csv")
+    assert len(front) and (front.avg_macs <= limit).all()
+
+
+def test_a_search_without_anything_feasible_says_why(search_trained):
+    with pytest.raises(UserError, match=r"no trial of 8 is on the front; the commonest reason: .*accuracy"):
+        search_trained(constraints=["accuracy >= 1"])
+
+
+def test_a_candidate_that_crashes_does_not_end_the_search(search_trained, monkeypatch):
+    tables, calls = Evaluator.tables, []
+
+    def crash_once(self, architecture):
+        calls.append(architecture.id)
+        if len(calls) == 2:
+            raise RuntimeError("out of luck")
+        return tables(self, architecture)
+
+    monkeypatch.setattr(Evaluator, "tables", crash_once)
+    trials = search_trained().trials()
+    assert [trial.status for trial in trials].count("failed") == 1 and len(trials) == 8
+    assert trials[1].reason == "RuntimeError: out of luck"
+
+
+def test_random_search_runs(search_trained):
+    trials = search_trained(strategy={"name": "random", "population": 4, "generations": 2}).trials()
+    assert [trial.origin for trial in trials] == ["random"] * 8
+
+
+def test_a_soft_target_runs(run, search_trained):
+    finished = search_trained(target={"metric": "avg_macs", "value": 30000})
+    assert len(finished.trials()) == 8
+    assert list(pd.read_csv(finished.folder / "pareto.csv").columns[:3]) == ["id", "accuracy", "avg_macs"]
+
+
+def test_three_objectives_run(search_trained):
+    folder = search_trained(objectives=["accuracy", "avg_macs", "params"]).folder
+    assert len(pd.read_csv(folder / "pareto.csv"))
+
+
+def test_an_interrupted_training_goes_on(run, tmp_path, monkeypatch):
+    """Killed after the first of two epochs; the same command ends with the same weights and front."""
+    spec, write_rows = write_spec(tmp_path / "spec"), aebnas.search.write_rows
+
+    def killed(path, rows):
+        if rows:
+            raise Stopped
+        write_rows(path, rows)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(aebnas.search, "write_rows", killed)
+        run_search(spec, tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoints" / "supernet.pt").exists()
+    run_search(spec, tmp_path / "run")
+    weights = "checkpoints/supernet.safetensors"
+    assert (tmp_path / "run" / weights).read_bytes() == (run / weights).read_bytes()
+    assert front_of(tmp_path / "run") == front_of(run)
+
+
+def test_weights_that_do_not_fit_are_told(run, tmp_path):
+    copy = own_copy(run, tmp_path)
+    (copy / "checkpoints" / "supernet.safetensors").write_bytes(b"nothing of the kind")
+    with pytest.raises(UserError, match=r"supernet\.safetensors: cannot be read as weights"):
+        run_search(copy.parent / "spec" / "tiny.yaml", copy)
+
+
+def test_two_searches_in_one_folder_are_refused(run, tmp_path):
+    copy = own_copy(run, tmp_path)
+    with Run.open(copy).locked(), pytest.raises(UserError, match="another process"):
+        run_search(copy.parent / "spec" / "tiny.yaml", copy)
+
+
+def test_the_folder_is_named_after_the_spec_unless_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def stop(folder, config):
+        raise Stopped(folder.as_posix())
+
+    monkeypatch.setattr(Run, "start", stop)
+    with pytest.raises(Stopped, match=r"^results/tiny$"):
+        run_search(write_spec(tmp_path / "spec"))
+
+
+def test_calibration_pictures_come_from_train_and_are_always_the_same(run):
+    a, b = (Workspace.open(run).calibration(130) for _ in range(2))
+    assert [len(x_nchw) for x_nchw in a] == [130]
+    assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+    train = Workspace.open(run)
+    known = {picture.numpy().tobytes() for picture in train.preprocessing.apply(train.splits.train.images)}
+    assert all(picture.numpy().tobytes() in known for picture in a[0])
+
+
+def test_the_run_keeps_its_specs_in_full(run):
+    config = json.loads((run / "config.json").read_text())
+    assert config["base"] == "../spec"
+    assert config["experiment"]["supernet"]["clip"] == 5.0  # a default
+    assert Workspace.open(run).space.spec.stem.width == (4,)

@@ -1,0 +1,73 @@
+"""A whole search in a second or two, for tests of everything above the layers: digits, two stages, eight trials."""
+
+import shutil
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from aebnas.search import run_search
+
+SPACE: dict[str, Any] = {
+    "input": {"channels": 1, "resolution": 8},
+    "classes": 10,
+    "stem": {"width": 4},
+    "stages": [
+        {"width": [4, 8], "depth": [1, 2], "op": ["basic", "mbconv"], "kernel": [1, 3], "expand": 2},
+        {"width": [8, 12], "depth": 1, "stride": 2, "op": "basic"},
+    ],
+    "exits": {"depth": [0, 1], "layer": ["conv", "maxpool"]},
+    "policy": {
+        "criterion": ["confidence", "margin"],
+        "thresholds": {"optimise": {"per_exit": 10, "max_points": 4}},
+    },
+}
+GENES = SPACE | {"policy": {"criterion": "margin", "thresholds": {"genes": [0.2, 0.6, "never"]}}}
+FEW_GENES = GENES | {
+    "stages": [{"width": 4, "depth": 1, "op": "basic"}, {"width": [8, 12], "depth": 1, "stride": 2, "op": "basic"}],
+    "exits": {"optional": False},
+}
+"""Two architectures with three thresholds each."""
+
+TRAIN: dict[str, Any] = {"epochs": 2, "batch_size": 64, "precision": "fp32"}
+EXPERIMENT: dict[str, Any] = {
+    "space": "space.yaml",
+    "data": {"name": "digits", "splits": {"search": 0.2, "calibrate": 0.2, "certify": 0}},
+    "objectives": ["accuracy", "avg_macs"],
+    "supernet": TRAIN | {"random_subnets": 1, "branches": 1, "lr": 0.2},
+    "evaluate": {"calibration_images": 128},
+    "strategy": {"name": "nsga2", "population": 4, "generations": 2},
+    "retrain": TRAIN | {"epochs": 1, "lr": 0.05},
+}
+
+
+def write_spec(folder: Path, space: dict[str, Any] = SPACE, **changes: Any) -> Path:
+    """Write `space.yaml` and `tiny.yaml` into a folder; returns the latter."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(EXPERIMENT | changes), encoding="utf-8")
+    return folder / "tiny.yaml"
+
+
+def searched(factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run, made once for all tests; none may change it. Its spec lies in `../spec`."""
+    return _search(factory.getbasetemp() / "searched", with_genes=False)
+
+
+def searched_genes(factory: pytest.TempPathFactory) -> Path:
+    """The same for a space whose thresholds are genes."""
+    return _search(factory.getbasetemp() / "searched_genes", with_genes=True)
+
+
+@cache
+def _search(base: Path, with_genes: bool) -> Path:
+    run_search(write_spec(base / "spec", GENES if with_genes else SPACE), base / "run")
+    return base / "run"
+
+
+def own_copy(run: Path, folder: Path) -> Path:
+    """A copy of a finished run (and of its spec) to be changed at will."""
+    shutil.copytree(run.parent, folder / "copy")
+    return folder / "copy" / run.name

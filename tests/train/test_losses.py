@@ -1,0 +1,92 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from aebnas.errors import UserError
+from aebnas.train.losses import exit_weights, multi_exit_loss, probabilities
+
+
+@pytest.fixture
+def largest(two_stages):
+    """Exits at stage1, stage2 and the last."""
+    return two_stages.extreme(largest=True)
+
+
+@pytest.fixture
+def without_exits(two_stages):
+    return two_stages.extreme(largest=False)
+
+
+def random_logits(seed: int, n: int = 6, c: int = 5) -> torch.Tensor:
+    return torch.randn(n, c, generator=torch.Generator().manual_seed(seed), requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    "setting, weights",
+    [
+        ("equal", [1 / 3, 1 / 3, 1 / 3]),
+        ("linear", [1 / 6, 2 / 6, 3 / 6]),
+        ({"stage1": 1, "stage2": 0, "last": 3}, [0.25, 0.0, 0.75]),
+    ],
+)
+def test_exit_weights(largest, setting, weights):
+    assert exit_weights(setting, largest) == pytest.approx(weights)
+
+
+def test_weights_of_absent_exits_are_left_out(without_exits):
+    assert exit_weights({"stage1": 1, "stage2": 5, "last": 3}, without_exits) == [1.0]
+    assert exit_weights("linear", without_exits) == [1.0]
+
+
+@pytest.mark.parametrize("setting, named", [({"stage1": 1, "last": 1}, "stage2"), ({"stage1": 1, "stage2": 1}, "last")])
+def test_a_place_without_weight_is_an_error(largest, setting, named):
+    with pytest.raises(UserError, match=f"but {named} is missing"):
+        exit_weights(setting, largest)
+
+
+def test_weights_that_are_all_zero_are_an_error(largest):
+    with pytest.raises(UserError, match="not all be zero"):
+        exit_weights({"stage1": 0, "stage2": 0, "last": 0}, largest)
+
+
+def test_the_loss_is_the_weighted_cross_entropy():
+    a, b, labels_n = random_logits(1), random_logits(2), torch.tensor([0, 1, 2, 3, 4, 0])
+    expected = 0.25 * F.cross_entropy(a, labels_n, label_smoothing=0.1)
+    expected = expected + 0.75 * F.cross_entropy(b, labels_n, label_smoothing=0.1)
+    torch.testing.assert_close(multi_exit_loss([a, b], labels_n, [0.25, 0.75], 0.1, None, 0.5), expected)
+
+
+def test_label_smoothing_by_hand():
+    logits_nc, labels_n = torch.tensor([[1.0, 0.0]]), torch.tensor([0])
+    minus_log_p = -torch.tensor([1.0, 0.0]).log_softmax(0)
+    expected = 0.9 * minus_log_p[0] + 0.1 * minus_log_p[1]  # a smoothing of 0.2 over two classes
+    torch.testing.assert_close(multi_exit_loss([logits_nc], labels_n, [1.0], 0.2, None, 0.0), expected)
+
+
+def test_distillation_has_the_gradient_of_the_kl_divergence():
+    student, labels_n = random_logits(1), torch.tensor([0, 1, 2, 3, 4, 0])
+    teacher_nc = probabilities(random_logits(2))
+    loss = multi_exit_loss([student], labels_n, [1.0], 0.0, teacher_nc, 0.3)
+    (gradient,) = torch.autograd.grad(loss, student)
+    kl = F.kl_div(student.log_softmax(-1), teacher_nc, reduction="batchmean")
+    (expected,) = torch.autograd.grad(0.7 * F.cross_entropy(student, labels_n) + 0.3 * kl, student)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_a_share_of_nothing_ignores_the_teacher():
+    student, labels_n = random_logits(1), torch.tensor([0, 1, 2, 3, 4, 0])
+    teacher_nc = probabilities(random_logits(2))
+    alone = multi_exit_loss([student], labels_n, [1.0], 0.1, None, 0.0)
+    torch.testing.assert_close(multi_exit_loss([student], labels_n, [1.0], 0.1, teacher_nc, 0.0), alone)
+
+
+def test_a_teacher_gets_no_gradient():
+    teacher = random_logits(2)
+    assert not probabilities(teacher).requires_grad
+    torch.testing.assert_close(probabilities(teacher).sum(-1), torch.ones(6))
+
+
+def test_half_precision_logits_are_scored_in_fp32():
+    logits_nc, labels_n = random_logits(1), torch.tensor([0, 1, 2, 3, 4, 0])
+    loss = multi_exit_loss([logits_nc.bfloat16()], labels_n, [1.0], 0.0, None, 0.0)
+    assert loss.dtype == torch.float32
