@@ -27,7 +27,8 @@ def evaluate(folder: Path, rule: str) -> tuple[str, str, OperatingPoint, int]:
     table = tabulate(chosen.network, images, workspace.preprocessing, [chosen.policy.criterion])
     measured = operating_point(chosen.trial_point[0].architecture, chosen.policy, table)
     record = measured.to_json() | {"source": chosen.source, "samples": len(images)}
-    note_pick(workspace.run, chosen.id, "test", record)
+    with workspace.run.locked():
+        note_pick(workspace.run, chosen.id, "test", record)
     return chosen.id, chosen.source, measured, len(images)
 
 
@@ -45,7 +46,7 @@ def export(folder: Path, rule: str, out: Path) -> str:
     elif "retrained" in known:
         point = OperatingPoint.from_json(known["retrained"])
     facts = CardFacts(
-        name=f"{workspace.run.folder.name} {chosen.id}",
+        name=f"{workspace.run.name} {chosen.id}",
         dataset=workspace.experiment.data.name,
         split=split,
         samples=samples,

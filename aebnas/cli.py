@@ -158,7 +158,7 @@ def main() -> None:
     """Entry point: user errors are one line and exit code 2."""
     try:
         app()
-    except UserError as error:
+    except (UserError, OSError) as error:  # a full disk is the user's to mend, too
         if "--debug" in sys.argv:
             raise
         print(f"error: {error}", file=sys.stderr)

@@ -22,7 +22,10 @@ class TargetSpec(Spec):
 
 
 class ExperimentSpec(Spec):
-    """A whole experiment. Paths are relative to the YAML file."""
+    """A whole experiment. Paths are relative to the YAML file.
+
+    `ray` is where workers run: `local` (a Ray of our own), `auto` (a running cluster) or a cluster's address.
+    """
 
     space: Path
     data: DataSpec
@@ -33,6 +36,7 @@ class ExperimentSpec(Spec):
     evaluate: EvaluateSpec = EvaluateSpec()
     strategy: StrategySpec = StrategySpec()
     retrain: RetrainSpec
+    ray: str = "local"
     seed: Annotated[int, Field(ge=0)] = 11
 
     @field_validator("objectives")

@@ -1,12 +1,10 @@
 """`aebnas retrain`: train one picked architecture by itself, then find its exit thresholds anew."""
 
-import time
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from aebnas.data.augment import Batches
 from aebnas.evaluate.points import CALIBRATE, operating_point
 from aebnas.files import write_text
 from aebnas.nn.elastic import initialise
@@ -39,20 +37,17 @@ def retrain(
         trial, point = workspace.pick(rule)
         changes = {k: v for k, v in {"weights": weights, "epochs": epochs}.items() if v is not None}
         spec = RetrainSpec.model_validate(workspace.experiment.retrain.model_dump() | changes)
-        started = time.monotonic()
-        network = train_alone(workspace, trial.architecture, spec, point.id)
-        policy = _policy(workspace, network, point)
+        with workspace.run.timed(f"retrain {point.id}"):
+            network = train_alone(workspace, trial.architecture, spec, point.id)
+            policy = _policy(workspace, network, point)
         table = tabulate(network, workspace.splits.search, workspace.preprocessing, [policy.criterion])
         retrained = operating_point(trial.architecture, policy, table)
-        seconds = time.monotonic() - started
-        source = f"retrained for {spec.epochs} epochs from " + (
-            "the supernet's weights" if spec.weights == "supernet" else "scratch"
-        )
+        origin = "the supernet's weights" if spec.weights == "supernet" else "scratch"
         record: dict[str, Any] = retrained.to_json()
-        record |= {"source": source, "samples": len(workspace.splits.search), "seconds": round(seconds, 1)}
+        record |= {"source": f"retrained for {spec.epochs} epochs from {origin}"}
+        record |= {"samples": len(workspace.splits.search)}
         save_weights(network, model_weights(workspace.run, point.id))
         note_pick(workspace.run, point.id, "retrained", record)
-        workspace.run.add_seconds(f"retrain {point.id}", seconds)
     return point.id, retrained
 
 
@@ -75,13 +70,11 @@ def train_alone(workspace: Workspace, architecture: Architecture, spec: RetrainS
         network = Network(lower(architecture))
         initialise(network, torch.Generator().manual_seed(experiment.seed))
     network = network.to(device)
-    splits, preprocessing = workspace.splits, workspace.preprocessing
+    validation, preprocessing = workspace.splits.search, workspace.preprocessing
     calibration = [x.to(device) for x in workspace.calibration(experiment.evaluate.calibration_images)]
-    task = SingleTask(network, architecture, spec, splits.search, preprocessing, calibration)
-    batches = Batches(splits.train, preprocessing, experiment.data.effective_augment, spec.batch_size)
     trained = fit(
-        task,
-        batches,
+        SingleTask(network, architecture, spec, validation, preprocessing, calibration),
+        workspace.training_batches(spec.batch_size),
         spec,
         experiment.seed,
         f"retrain {name}",

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from aebnas.cost.bounds import Measure, space_bounds
-from aebnas.data.augment import Batches
 from aebnas.errors import UserError
 from aebnas.evaluate.points import failed_trial, hopeless, hopeless_trial, make_trial
 from aebnas.evaluate.pool import Outcome, Pool, open_pool
@@ -41,7 +40,7 @@ def run_search(spec_file: Path, out: Path | None = None) -> Workspace:
     minimum, a run that was started with another spec.
     """
     experiment = read_spec(ExperimentSpec, spec_file)
-    space = SearchSpace.load(spec_file.parent / experiment.space)
+    space = SearchSpace.load(spec_file.parent / experiment.space.expanduser())
     check_budgets(space.spec, experiment.parsed_constraints(), str(spec_file))
     folder = out or Path("results") / spec_file.stem
     base = spec_file.parent
@@ -54,13 +53,11 @@ def run_search(spec_file: Path, out: Path | None = None) -> Workspace:
     with run.locked():
         run.drop_torn_line()
         write_environment(workspace)
-        started = time.monotonic()
-        supernet = _supernet(workspace)
-        run.add_seconds("supernet", time.monotonic() - started)
-        started = time.monotonic()
-        with open_pool(workspace.evaluator(supernet), experiment.evaluate) as pool:
+        with run.timed("supernet"):
+            supernet = _supernet(workspace)
+        evaluator = workspace.evaluator(supernet)
+        with run.timed("search"), open_pool(evaluator, experiment.evaluate.workers, experiment.ray) as pool:
             _Search(workspace, pool).loop()
-        run.add_seconds("search", time.monotonic() - started)
         write_report(workspace)
     return workspace
 
@@ -103,12 +100,10 @@ def _supernet(workspace: Workspace) -> Supernet:
     spec = experiment.supernet
     supernet = supernet.to(workspace.device)
     calibration = [x.to(workspace.device) for x in workspace.calibration(experiment.evaluate.calibration_images)]
-    splits, preprocessing = workspace.splits, workspace.preprocessing
-    task = SandwichTask(supernet, workspace.space, spec, splits.search, preprocessing, calibration)
-    batches = Batches(splits.train, preprocessing, experiment.data.effective_augment, spec.batch_size)
+    validation, preprocessing = workspace.splits.search, workspace.preprocessing
     trained = fit(
-        task,
-        batches,
+        SandwichTask(supernet, workspace.space, spec, validation, preprocessing, calibration),
+        workspace.training_batches(spec.batch_size),
         spec,
         experiment.seed,
         "supernet",

@@ -59,7 +59,7 @@ def _first_problem(model: type[Spec], value: Any, error: ValidationError) -> str
     """One line for the first problem; unknown keys first, since they often cause the others."""
     problems = sorted(error.errors(include_url=False), key=lambda p: p["type"] != "extra_forbidden")
     first = problems[0]
-    path = _yaml_path(value, first["loc"])
+    path = _yaml_path(value, first["loc"], key_is_missing=first["type"] == "missing")
     if first["type"] == "extra_forbidden":
         key = str(first["loc"][-1])
         close = difflib.get_close_matches(key, list(_keys_at(model, first["loc"][:-1])), n=1)
@@ -67,21 +67,22 @@ def _first_problem(model: type[Spec], value: Any, error: ValidationError) -> str
     if first["type"] == "missing":
         return f"{path}: this key is required"
     rule = first["msg"].removeprefix("Value error, ").replace("Input should", "must", 1)
-    if not path:  # a rule over the whole file names its own place and value
-        return rule
     more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{path}: {rule}, but got {_short(first['input'])}{more}"
+    if not path:  # a rule over the whole file names its own place and value
+        return rule + more
+    got = "" if "but got" in rule else f", but got {_short(first['input'])}"
+    return f"{path}: {rule}{got}{more}"
 
 
-def _yaml_path(value: Any, loc: tuple[int | str, ...]) -> str:
+def _yaml_path(value: Any, loc: tuple[int | str, ...], key_is_missing: bool) -> str:
     """Pydantic's location without what isn't in the file (the member of a union it tried, say)."""
     parts = []
-    for part in loc[:-1]:
-        is_item = isinstance(value, list) and isinstance(part, int)
+    for part in loc:
+        is_item = isinstance(value, list) and isinstance(part, int) and part < len(value)
         if is_item or (isinstance(value, dict) and part in value):
             value = value[part]
             parts.append(str(part))
-    if loc and (isinstance(value, dict) or (isinstance(value, list) and isinstance(loc[-1], int))):
+    if key_is_missing:
         parts.append(str(loc[-1]))
     return ".".join(parts)
 

@@ -7,6 +7,7 @@ the next; a torn last line is dropped when the run is opened again.
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,11 +18,16 @@ from aebnas.files import write_json
 from aebnas.trial import Trial
 
 
+WITHOUT_EFFECT = frozenset({"experiment.evaluate.workers", "experiment.ray"})
+"""Keys of a configuration that may change between sittings: results are the same wherever they are made."""
+
+
 class Run:
     """One directory under `results/`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.name = folder.resolve().name
         self.trials_file = folder / "trials.jsonl"
         self.checkpoints = folder / "checkpoints"
         self.supernet_weights = self.checkpoints / "supernet.safetensors"
@@ -34,7 +40,7 @@ class Run:
         """
         run = cls(folder)
         if run._config_file.exists():
-            differing = sorted(_differing(run.config(), config))
+            differing = sorted(set(_differing(run.config(), config)) - WITHOUT_EFFECT)
             if differing:
                 raise UserError(
                     f"{folder}: was started with another spec; these keys differ: {', '.join(differing)} "
@@ -115,11 +121,16 @@ class Run:
             return []
         return self.trials_file.read_bytes().decode("utf-8", errors="replace").split("\n")[:-1]
 
-    def add_seconds(self, phase: str, seconds: float) -> None:
-        """Add to the time a phase took, over all sittings."""
-        spent = self.seconds()
-        spent[phase] = round(spent.get(phase, 0.0) + seconds, 1)
-        write_json(self.folder / "seconds.json", spent)
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Add the time spent inside to the phase's, over all sittings, broken-off ones too."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            spent = self.seconds()
+            spent[phase] = round(spent.get(phase, 0.0) + time.monotonic() - started, 1)
+            write_json(self.folder / "seconds.json", spent)
 
     def seconds(self) -> dict[str, float]:
         """Seconds spent in each phase so far."""

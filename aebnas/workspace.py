@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from aebnas.data.augment import Preprocessing, eval_batches
+from aebnas.data.augment import Batches, Preprocessing, eval_batches
 from aebnas.data.splits import Splits, load_splits
 from aebnas.errors import UserError
 from aebnas.evaluate.evaluator import Evaluator
@@ -92,6 +92,10 @@ class Workspace:
         batches = eval_batches(train.subset(chosen[:images]), self.preprocessing, CALIBRATION_BATCH)
         # a batch of one has no variance
         return [x_nchw for x_nchw, _ in batches if len(x_nchw) > 1]
+
+    def training_batches(self, batch_size: int) -> Batches:
+        """Augmented batches of `train`."""
+        return Batches(self.splits.train, self.preprocessing, self.experiment.data.effective_augment, batch_size)
 
     def new_supernet(self) -> Supernet:
         """Freshly drawn weights."""

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 
-from aebnas.evaluate.config import EvaluateSpec
 from aebnas.evaluate.pool import Failure, open_pool
 from aebnas.workspace import Workspace
 
@@ -36,7 +35,7 @@ def main() -> None:
     rates: dict[int, list[float]] = {0: [], 1: [], 2: []}
     for _ in range(options.rounds):
         for workers, found in rates.items():
-            with open_pool(evaluator, EvaluateSpec(workers=workers, threads=1)) as pool:
+            with open_pool(evaluator, workers) as pool:
                 list(pool.score(warm_up))
                 started = time.perf_counter()
                 outcomes = [outcome for _, outcome in pool.score(architectures)]

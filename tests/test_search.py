@@ -105,8 +105,8 @@ def test_one_seed_gives_one_front_in_process_and_with_two_workers(run, tmp_path,
     compared = []
 
     @contextmanager
-    def compare_too(evaluator, spec):
-        with open_pool(evaluator, spec) as pool:
+    def compare_too(evaluator, *where):
+        with open_pool(evaluator, *where) as pool:
             asked = architectures(Workspace.open(run).space, 3)
             wider = asked[0].stem.model_copy(update={"width": 999})
             outcomes = dict(pool.score([*asked, asked[0].model_copy(update={"stem": wider})]))

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aebnas.errors import UserError
-from aebnas.evaluate.config import EvaluateSpec
 from aebnas.evaluate.evaluator import Evaluator, Tables
 from aebnas.space.architecture import Architecture
 
@@ -36,14 +35,17 @@ class Pool(Protocol):
 
 
 @contextmanager
-def open_pool(evaluator: Evaluator, spec: EvaluateSpec) -> Iterator[Pool]:
-    """The pool that `spec` asks for; Ray is started and stopped around it where workers are wanted."""
-    if spec.workers == 0:
+def open_pool(evaluator: Evaluator, workers: int, ray_address: str = "local") -> Iterator[Pool]:
+    """This process (`workers` 0) or that many Ray actors; Ray is started and stopped around the pool.
+
+    `ray_address` is `local`, `auto` or a cluster's address; raises UserError if it can't be reached.
+    """
+    if workers == 0:
         yield InProcess(evaluator)
         return
-    ray = _start_ray(spec)
+    ray = _start_ray(ray_address, cpus=workers * evaluator.threads)
     try:
-        yield RayActors(ray, evaluator, spec.workers)
+        yield RayActors(ray, evaluator, workers)
     finally:
         ray.shutdown()
 
@@ -52,7 +54,7 @@ def score_one(evaluator: Evaluator, architecture: Architecture) -> Outcome:
     """Tables, or the reason why there are none; a bad candidate must not end a search."""
     try:
         return evaluator.tables(architecture)
-    except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
+    except Exception as error:  # whatever it is, its reason is recorded with the trial
         return Failure(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
 
@@ -111,7 +113,7 @@ class _Worker:
         return score_one(self.evaluator, architecture)
 
 
-def _start_ray(spec: EvaluateSpec) -> Any:
+def _start_ray(address: str, cpus: int) -> Any:
     # a local Ray is this user's alone, so its warnings about tokens and usage reports only confuse
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -120,15 +122,15 @@ def _start_ray(spec: EvaluateSpec) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            if spec.ray == "local":
+            if address == "local":
                 ray.init(
-                    num_cpus=spec.workers * spec.threads,
+                    num_cpus=cpus,
                     include_dashboard=False,
                     logging_level=logging.ERROR,
                     log_to_driver=False,
                 )
             else:
-                ray.init(address=spec.ray, logging_level=logging.ERROR, log_to_driver=False)
+                ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-            raise UserError(f"evaluate.ray: '{spec.ray}' cannot be reached: {str(error).splitlines()[0]}") from error
+            raise UserError(f"ray: '{address}' cannot be reached: {str(error).splitlines()[0]}") from error
     return ray

@@ -25,7 +25,7 @@ def write_html(workspace: Workspace, trials: Sequence[Trial], points: Sequence[F
     """Write the report from the run's trials, metrics file and protocol."""
     folder = workspace.run.folder
     parts = [
-        f"<h1>{escape(folder.name)}</h1>",
+        f"<h1>{escape(workspace.run.name)}</h1>",
         f"<p>{len(trials):,} trials, {len(points)} operating points on the front. "
         f"Figures of the search split, N = {len(workspace.splits.search):,}.</p>",
         _scatter(workspace, trials, points).to_html(full_html=False, include_plotlyjs=True),
@@ -43,7 +43,7 @@ def write_html(workspace: Workspace, trials: Sequence[Trial], points: Sequence[F
     head = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(folder.name)} - aebnas</title><style>{STYLE}</style></head><body>"
+        f"<title>{escape(workspace.run.name)} - aebnas</title><style>{STYLE}</style></head><body>"
     )
     write_text(folder / "report.html", head + "\n".join(parts) + "</body></html>\n")
 

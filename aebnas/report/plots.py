@@ -55,7 +55,7 @@ def plot_front(workspace: Workspace, trials: Sequence[Trial], points: Sequence[F
     panel.tick_params(axis="x", which="minor", labelsize=7)
     panel.set_xlabel(label_x)
     panel.set_ylabel(label_y)
-    panel.set_title(f"{workspace.run.folder.name}: figures of the search split (N = {len(workspace.splits.search):,})")
+    panel.set_title(f"{workspace.run.name}: figures of the search split (N = {len(workspace.splits.search):,})")
     panel.grid(alpha=0.3)
     panel.legend(loc="lower right")
     path = workspace.run.folder / "pareto.png"

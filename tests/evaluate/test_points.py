@@ -90,11 +90,12 @@ def test_violations_add_up():
 
 
 @settings(deadline=None, max_examples=40)
-@given(seed=st.integers(0, 2**31), with_genes=st.booleans())
-def test_what_can_be_kept_is_never_hopeless(seed, with_genes):
+@given(seed=st.integers(0, 2**31), kind=st.sampled_from(["optimise", "genes", "costly_branch"]))
+def test_what_can_be_kept_is_never_hopeless(make_small, seed, kind):
     """Bounds at the very figures that a network reaches, whatever it answers and whatever its thresholds."""
     rng = np.random.default_rng(seed)
-    job = random_job(WITH_GENES if with_genes else OPTIMISE, rng)
+    space = {"optimise": OPTIMISE, "genes": WITH_GENES}.get(kind) or make_small(kind)
+    job = random_job(space, rng)
     table = random_table(job.architecture, rng)
     early = table.exits - 1
     policies = [ExitPolicy("confidence", (0.0,) * early), ExitPolicy("margin", (None,) * early)]

@@ -1,0 +1,89 @@
+"""The splits of the official training part, cut once by a fixed seed: disjoint, stratified, of exact size.
+
+`train` is for weights, `arch` for architecture parameters, `search` scores candidates, `calibrate` finds
+temperatures and thresholds, `certify` is touched by the risk promise alone. The test part isn't read here.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from aebnas.data.config import DataSpec, SplitSpec
+from aebnas.data.datasets import ImageSet, load_train
+from aebnas.errors import UserError
+
+CUT = ("arch", "search", "calibrate", "certify")
+MAY_BE_SMALL = ("arch", "certify")
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """The disjoint parts of the official training part; `arch` and `certify` may be empty."""
+
+    train: ImageSet
+    arch: ImageSet
+    search: ImageSet
+    calibrate: ImageSet
+    certify: ImageSet
+
+
+def load_splits(spec: DataSpec, base: Path) -> Splits:
+    """Load the official training part and cut it; `base` as in `load_train`.
+
+    Raises UserError for bad data, splits that don't fit, or a crop that could lose the whole picture.
+    """
+    images = load_train(spec, base)
+    side, crop = min(images.shape[1:]), spec.effective_augment.crop
+    if crop >= side:
+        raise UserError(f"data.augment.crop: must be less than the side of a picture ({side}), but got {crop}")
+    return Splits(**{name: images.subset(part) for name, part in cut_splits(images.labels, spec.splits).items()})
+
+
+def cut_splits(labels: Tensor, spec: SplitSpec) -> dict[str, Tensor]:
+    """Sorted indices `[n_split]` (int64) into `labels [n]` of train, arch, search, calibrate and certify.
+
+    Each class is shared out in proportion, by largest remainders. (scikit-learn's stratified splitters refuse
+    classes of one picture and parts smaller than the number of classes, which a small `certify` may well be.)
+    Raises UserError where a split other than arch and certify would hold fewer pictures than classes.
+    """
+    labels = labels.cpu()
+    total, present = len(labels), labels.unique()
+    sizes = {name: _size(getattr(spec, name), total) for name in CUT}
+    left = total - sum(sizes.values())
+    if left < len(present):
+        raise UserError(
+            f"data.splits: must leave at least {len(present)} pictures (one a class) for train, but got "
+            f"{sum(sizes.values())} for {', '.join(CUT)} out of {total}"
+        )
+    for name, size in sizes.items():
+        if size < len(present) and name not in MAY_BE_SMALL:
+            raise UserError(
+                f"data.splits.{name}: must be at least {len(present)} pictures (one a class), but got {size}"
+            )
+
+    generator = torch.Generator().manual_seed(spec.seed)
+    shuffled = torch.randperm(total, generator=generator)
+    remaining = [shuffled[labels[shuffled] == label] for label in present]
+    parts = {}
+    for name, size in sizes.items():
+        counts = _share_out(size, torch.tensor([len(pool) for pool in remaining]), generator)
+        parts[name] = torch.cat([pool[:count] for pool, count in zip(remaining, counts, strict=True)]).sort().values
+        remaining = [pool[count:] for pool, count in zip(remaining, counts, strict=True)]
+    return {"train": torch.cat(remaining).sort().values, **parts}
+
+
+def _size(size: int | float, total: int) -> int:
+    return round(size * total) if isinstance(size, float) else size
+
+
+def _share_out(size: int, available: Tensor, generator: torch.Generator) -> list[int]:
+    """Whole numbers that sum to `size`, in proportion to `available`; equal remainders are settled by lot."""
+    scaled = available * size
+    total = int(available.sum())
+    counts, remainders = scaled // total, scaled % total
+    lot = torch.randperm(len(available), generator=generator)
+    largest_first = lot[remainders[lot].argsort(descending=True, stable=True)]
+    counts[largest_first[: size - int(counts.sum())]] += 1
+    return counts.tolist()
