@@ -17,7 +17,6 @@ from aebnas.errors import UserError
 from aebnas.files import write_json
 from aebnas.trial import Trial
 
-
 WITHOUT_EFFECT = frozenset({"experiment.evaluate.workers", "experiment.ray"})
 """Keys of a configuration that may change between sittings: results are the same wherever they are made."""
 

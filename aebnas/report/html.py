@@ -16,9 +16,11 @@ from aebnas.workspace import Workspace
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 1rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; font-size: .85rem; } td, th { padding: .2rem .6rem; text-align: right; }
-th { border-bottom: 1px solid #888; } .scroll { overflow-x: auto; }
+th { border-bottom: 1px solid #888; } .scroll { overflow-x: auto; } td:first-child { white-space: nowrap; }
 @media (prefers-color-scheme: dark) { body { background: #16181c; color: #ddd; } .js-plotly-plot { background: #fff; } }
 """
+
+PLOTLY = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
 
 
 def write_html(workspace: Workspace, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> None:
@@ -28,14 +30,14 @@ def write_html(workspace: Workspace, trials: Sequence[Trial], points: Sequence[F
         f"<h1>{escape(workspace.run.name)}</h1>",
         f"<p>{len(trials):,} trials, {len(points)} operating points on the front. "
         f"Figures of the search split, N = {len(workspace.splits.search):,}.</p>",
-        _scatter(workspace, trials, points).to_html(full_html=False, include_plotlyjs=True),
+        _scatter(workspace, trials, points).to_html(full_html=False, include_plotlyjs=True, config=PLOTLY),
         "<h2>Front</h2><div class=scroll>" + _front_table(points) + "</div>",
     ]
     metrics = folder / "train_epoch_metrics.csv"
     if metrics.exists():
         parts += [
             "<h2>Supernet training</h2>",
-            _training(pd.read_csv(metrics)).to_html(False, include_plotlyjs=False),
+            _training(pd.read_csv(metrics)).to_html(full_html=False, include_plotlyjs=False, config=PLOTLY),
         ]
     protocol = workspace.run.read_json("protocol.json")
     rows = "".join(f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in protocol.items())

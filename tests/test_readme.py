@@ -1,0 +1,42 @@
+"""What the README shows can be read by the program, and what it names is there."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from aebnas.experiment import ExperimentSpec
+from aebnas.space.genome import SearchSpace
+from aebnas.space.spec import SpaceSpec
+from aebnas.specfile import parse_spec
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_experiment_shown_is_valid():
+    shown = [block for block in blocks("yaml") if "objectives:" in block]
+    assert len(shown) == 1
+    parse_spec(ExperimentSpec, yaml.safe_load(shown[0]), "README.md")
+
+
+def test_the_space_shown_is_valid():
+    shown = [block for block in blocks("yaml") if "stages:" in block]
+    assert len(shown) == 1
+    SearchSpace(parse_spec(SpaceSpec, yaml.safe_load(shown[0]), "README.md"))
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#:]+)\)", README))
+def test_what_is_linked_is_there(link):
+    assert (ROOT / link).exists()
+
+
+def test_the_map_names_every_room():
+    rooms = {path.stem for path in (ROOT / "aebnas").iterdir() if not path.name.startswith("_")}
+    shown = next(block for block in README.split("```") if "cli  " in block)
+    assert rooms <= set(re.findall(r"[a-z]+", shown))
