@@ -59,7 +59,7 @@ def _first_problem(model: type[Spec], value: Any, error: ValidationError) -> str
     """One line for the first problem; unknown keys first, since they often cause the others."""
     problems = sorted(error.errors(include_url=False), key=lambda p: p["type"] != "extra_forbidden")
     first = problems[0]
-    path = _yaml_path(value, first["loc"], key_is_missing=first["type"] == "missing")
+    path = _yaml_path(model, value, first["loc"])
     if first["type"] == "extra_forbidden":
         key = str(first["loc"][-1])
         close = difflib.get_close_matches(key, list(_keys_at(model, first["loc"][:-1])), n=1)
@@ -74,16 +74,19 @@ def _first_problem(model: type[Spec], value: Any, error: ValidationError) -> str
     return f"{path}: {rule}{got}{more}"
 
 
-def _yaml_path(value: Any, loc: tuple[int | str, ...], key_is_missing: bool) -> str:
-    """Pydantic's location without what isn't in the file (the member of a union it tried, say)."""
+def _yaml_path(model: type[Spec], value: Any, loc: tuple[int | str, ...]) -> str:
+    """Pydantic's location without what isn't in the file (the member of a union it tried, say).
+
+    A key that is missing from the file still ends the path.
+    """
     parts = []
     for part in loc:
         is_item = isinstance(value, list) and isinstance(part, int) and part < len(value)
         if is_item or (isinstance(value, dict) and part in value):
             value = value[part]
             parts.append(str(part))
-    if key_is_missing:
-        parts.append(str(loc[-1]))
+        elif isinstance(value, dict) and part == loc[-1] and part in _keys_at(model, loc[:-1]):
+            parts.append(str(part))
     return ".".join(parts)
 
 

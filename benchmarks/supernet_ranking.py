@@ -1,19 +1,23 @@
 """Does the supernet rank architectures as separate training does? Kendall's tau with a bootstrap interval.
 
-    python benchmarks/supernet_ranking.py [--run results/cifar10_mini] [--architectures 24] [--epochs 15]
+    python benchmarks/supernet_ranking.py [--run results/cifar10_mini] [--architectures 24] [--epochs 10]
 
 Draws random architectures, scores each with inherited weights, trains each by itself from scratch (the
 spec's `retrain` settings, fewer epochs) and compares accuracies on the search split: of the last exit, and of
-the whole network at the reference policy (confidence > 0.9). Rows are written as they come, so that the
-benchmark can be stopped and goes on when started again.
+the whole network at the reference policy (confidence > 0.9). Architectures are trained in parallel, one thread
+each. Rows are written as they come, so that the benchmark can be stopped and goes on when started again.
 """
 
 import argparse
+import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.stats import kendalltau
 
 from aebnas.cost.counts import count_graph
@@ -39,6 +43,22 @@ def measure(workspace: Workspace, network: Network) -> dict[str, float]:
     return {"last": row[f"exit{table.exits}_accuracy"], "policy": row["accuracy_at_0.9"]}
 
 
+def train_and_measure(run: Path, architecture: Architecture, epochs: int) -> dict[str, Any]:
+    """One architecture with inherited weights and trained from scratch, as a row of the result file."""
+    torch.set_num_threads(1)
+    workspace = Workspace.open(run)
+    inherited = workspace.evaluator(workspace.trained_supernet()).network(architecture)
+    changes = {"epochs": epochs, "weights": "scratch", "validate_every": epochs}
+    spec = RetrainSpec.model_validate(workspace.experiment.retrain.model_dump() | changes)
+    started = time.monotonic()
+    trained = train_alone(workspace, architecture, spec, f"ranking-{architecture.id}")
+    row: dict[str, Any] = {"architecture": architecture.id, "epochs": epochs}
+    row["macs"] = count_graph(lower(architecture)).macs.total
+    for name, network in (("inherited", inherited), ("trained", trained)):
+        row |= {f"{name}_{key}": value for key, value in measure(workspace, network).items()}
+    return row | {"train_seconds": round(time.monotonic() - started, 1)}
+
+
 def tau_with_interval(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> tuple[float, float, float]:
     """Kendall's tau-b and its 95 % percentile-bootstrap interval over architectures."""
     drawn = rng.integers(0, len(a), (RESAMPLES, len(a)))
@@ -51,14 +71,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=Path("results/cifar10_mini"))
     parser.add_argument("--architectures", type=int, default=24)
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=3)
     options = parser.parse_args()
 
     workspace = Workspace.open(options.run)
-    evaluator = workspace.evaluator(workspace.trained_supernet())
-    changes = {"epochs": options.epochs, "weights": "scratch", "validate_every": options.epochs}
-    spec = RetrainSpec.model_validate(workspace.experiment.retrain.model_dump() | changes)
     rng = np.random.default_rng(options.seed)
     chosen: dict[str, Architecture] = {}
     while len(chosen) < options.architectures:
@@ -66,22 +84,21 @@ def main() -> None:
         chosen[architecture.id] = architecture
 
     out = options.run / "supernet_ranking.csv"
-    rows = pd.read_csv(out).to_dict("records") if out.exists() else []
-    done = {row["architecture"] for row in rows if row["epochs"] == options.epochs}
-    rows = [row for row in rows if row["architecture"] in done]
-    with progress_bar("ranking", len(chosen), len(done)) as bar:
-        for architecture_id, architecture in chosen.items():
-            if architecture_id in done:
-                continue
-            inherited = measure(workspace, evaluator.network(architecture))
-            started = time.monotonic()
-            trained = train_alone(workspace, architecture, spec, f"ranking-{architecture_id}")
-            row = {"architecture": architecture_id, "epochs": options.epochs}
-            row["macs"] = count_graph(lower(architecture)).macs.total
-            row |= {f"inherited_{name}": value for name, value in inherited.items()}
-            row |= {f"trained_{name}": value for name, value in measure(workspace, trained).items()}
-            row["train_seconds"] = round(time.monotonic() - started, 1)
-            rows.append(row)
+    found = pd.read_csv(out).to_dict("records") if out.exists() else []
+    rows = [row for row in found if row["epochs"] == options.epochs and row["architecture"] in chosen]
+    done = {row["architecture"] for row in rows}
+    context = multiprocessing.get_context("spawn")  # torch's threads don't survive a fork
+    with (
+        progress_bar("ranking", len(chosen), len(done)) as bar,
+        ProcessPoolExecutor(options.workers, mp_context=context) as workers,
+    ):
+        jobs = [
+            workers.submit(train_and_measure, options.run, architecture, options.epochs)
+            for architecture in chosen.values()
+            if architecture.id not in done
+        ]
+        for job in as_completed(jobs):
+            rows.append(job.result())
             write_text(out, pd.DataFrame(rows).to_csv(index=False))
             bar.advance()
 

@@ -76,9 +76,8 @@ class RayActors:
     def __init__(self, ray: Any, evaluator: Evaluator, workers: int) -> None:
         self.ray = ray
         actor = ray.remote(num_cpus=evaluator.threads, max_restarts=-1, max_task_retries=RETRIES)(_Worker)
-        # in a list Ray hands on the reference itself, which a restarted actor can fetch again
         self.shared = ray.put(evaluator)
-        self.actors = [actor.remote([self.shared]) for _ in range(workers)]
+        self.actors = [actor.remote() for _ in range(workers)]
 
     def score(self, architectures: Sequence[Architecture]) -> Iterator[tuple[int, Outcome]]:
         """Outcomes as they come; an actor gets its next architecture when it is done with the last."""
@@ -88,7 +87,7 @@ class RayActors:
         def hand_out(actor: Any) -> None:
             item = next(todo, None)
             if item is not None:
-                running[actor.score.remote(item[1])] = (item[0], actor)
+                running[actor.score.remote([self.shared], item[1])] = (item[0], actor)
 
         for actor in self.actors:
             hand_out(actor)
@@ -104,12 +103,17 @@ class RayActors:
 
 
 class _Worker:
-    def __init__(self, shared: list[Any]) -> None:
-        import ray
+    """Fetches the evaluator with its first architecture, so that a restarted actor needs nothing to begin with."""
 
-        self.evaluator: Evaluator = ray.get(shared[0])
+    def __init__(self) -> None:
+        self.evaluator: Evaluator | None = None
 
-    def score(self, architecture: Architecture) -> Outcome:
+    def score(self, shared: list[Any], architecture: Architecture) -> Outcome:
+        # in a list Ray hands on the reference itself instead of unpacking the evaluator with every call
+        if self.evaluator is None:
+            import ray
+
+            self.evaluator = ray.get(shared[0])
         return score_one(self.evaluator, architecture)
 
 
