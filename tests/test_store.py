@@ -107,14 +107,20 @@ def test_whoever_comes_second_is_locked_out(run):
         pass
 
 
-def test_seconds_add_up_over_sittings(run):
+def test_seconds_add_up_over_sittings_and_count_broken_off_ones(run, monkeypatch):
+    clock = iter([0.0, 1.25, 10.0, 13.0, 20.0, 22.5])
+    monkeypatch.setattr("aebnas.store.time.monotonic", lambda: next(clock))
     assert run.seconds() == {}
-    run.add_seconds("search", 1.25)
-    run.add_seconds("supernet", 3.0)
-    Run.open(run.folder).add_seconds("search", 2.5)
+    with run.timed("search"):
+        pass
+    with run.timed("supernet"):
+        pass
+    with pytest.raises(KeyboardInterrupt), Run.open(run.folder).timed("search"):
+        raise KeyboardInterrupt
     assert run.seconds() == {"search": pytest.approx(3.75, abs=0.1), "supernet": 3.0}
 
 
 def test_nothing_half_written_is_left_behind(run):
-    run.add_seconds("search", 1.0)
+    with run.timed("search"):
+        pass
     assert sorted(path.name for path in run.folder.iterdir()) == ["config.json", "seconds.json"]
