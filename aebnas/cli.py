@@ -46,15 +46,16 @@ def search(
 @app.command()
 def show(run: RunFolder) -> None:
     """Print the front of a run with its exit shares."""
-    from aebnas.report.table import print_front
+    from aebnas.report.table import print_facts, print_front
     from aebnas.workspace import Workspace
 
     workspace = Workspace.open(run)
-    points = workspace.front()
-    if not points:
-        print(f"{run}: no feasible operating point yet ({len(workspace.run.trials())} trials)")
-        return
-    print_front(points, workspace.run.read_json("protocol.json")["pictures"]["search"])
+    trials, points = workspace.run.trials(), workspace.front()
+    if points:
+        print_front(points, workspace.run.read_json("protocol.json")["pictures"]["search"])
+    else:
+        print(f"{run}: no feasible operating point yet ({len(trials)} trials)")
+    print_facts(trials, workspace.run.seconds())
 
 
 @app.command()

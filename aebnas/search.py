@@ -21,7 +21,7 @@ from aebnas.space.genome import SearchSpace
 from aebnas.space.spec import SpaceSpec
 from aebnas.specfile import read_spec
 from aebnas.store import Run
-from aebnas.strategies.base import Job, Key
+from aebnas.strategies.base import Job
 from aebnas.strategies.build import make_strategy
 from aebnas.train.loop import fit, write_rows
 from aebnas.train.losses import exit_weights
@@ -143,61 +143,56 @@ class _Search:
         with progress_bar("search", total) as bar:
             while jobs := self.strategy.ask():
                 first = len(self.trials)
-                self.trials += self._generation(jobs, first, bar)
+                self.trials += self._generation(dict(enumerate(jobs, start=first)), bar)
                 self.strategy.tell(self.trials[first:])
                 write_front(self.workspace, self.trials)
         if not front(self.trials, self.objectives, self.constraints):
             raise UserError(_why_empty(self.trials, self.run.folder))
 
-    def _generation(self, jobs: Sequence[Job], first: int, bar: Bar) -> list[Trial]:
-        """Trials of a generation in the order asked, each recorded as soon as it is known."""
+    def _generation(self, jobs: dict[int, Job], bar: Bar) -> list[Trial]:
+        """Trials of a generation's jobs (by trial number) in the order asked, each recorded when it is known."""
         done: dict[int, Trial] = {}
-        waiting: dict[str, list[int]] = {}
-        for index, job in enumerate(jobs):
-            recorded = self.recorded.get(first + index)
-            if recorded is not None:
-                if _key(recorded) != job.key:
-                    raise UserError(
-                        f"{self.run.trials_file}: trial {recorded.number} is not the one this search asks for; "
-                        "it was made by another version; give --out another folder"
-                    )
-                done[index] = recorded
-                bar.advance(note=self._note(done))
-                continue
-            why = hopeless(job, self.constraints)
-            if why is not None:
-                done[index] = hopeless_trial(first + index, job, *why)
-                self._record(done[index], bar, done)
+        waiting: dict[str, list[int]] = {}  # architecture id -> numbers: what differs in policy is scored once
+
+        def finish(trial: Trial, is_new: bool = True) -> None:
+            done[trial.number] = trial
+            if is_new:
+                self.run.append(trial)
+            bar.advance(note=_tally([*self.trials, *done.values()]))
+
+        for number, job in jobs.items():
+            if number in self.recorded:
+                finish(self._recorded(number, job), is_new=False)
+            elif why := hopeless(job, self.constraints):
+                finish(hopeless_trial(number, job, *why))
             else:
-                waiting.setdefault(job.architecture.id, []).append(index)
-        for architecture_id in [known for known in waiting if known in self.tables]:
-            for index in waiting.pop(architecture_id):
-                self._finish(jobs[index], first + index, self.tables[architecture_id], 0.0, bar, done, index)
+                waiting.setdefault(job.architecture.id, []).append(number)
+        for known in [architecture_id for architecture_id in waiting if architecture_id in self.tables]:
+            for number in waiting.pop(known):
+                finish(self._trial(number, jobs[number], self.tables[known], 0.0))
         started = time.monotonic()
         groups = list(waiting.values())
-        for number, outcome in self.pool.score([jobs[group[0]].architecture for group in groups]):
+        for place, outcome in self.pool.score([jobs[numbers[0]].architecture for numbers in groups]):
             seconds, started = time.monotonic() - started, time.monotonic()
-            for index in groups[number]:
-                self._keep(jobs[index], outcome)
-                self._finish(jobs[index], first + index, outcome, seconds, bar, done, index)
-        return [done[index] for index in range(len(jobs))]
+            for number in groups[place]:
+                self._keep(jobs[number], outcome)
+                finish(self._trial(number, jobs[number], outcome, seconds))
+        return [done[number] for number in jobs]
 
-    def _finish(
-        self,
-        job: Job,
-        number: int,
-        outcome: Outcome,
-        seconds: float,
-        bar: Bar,
-        done: dict[int, Trial],
-        index: int,
-    ) -> None:
+    def _recorded(self, number: int, job: Job) -> Trial:
+        trial = self.recorded[number]
+        if (trial.architecture.id, trial.policy) != job.key:
+            raise UserError(
+                f"{self.run.trials_file}: trial {number} is not the one this search asks for; "
+                "it was made by another version; give --out another folder"
+            )
+        return trial
+
+    def _trial(self, number: int, job: Job, outcome: Outcome, seconds: float) -> Trial:
         try:
-            trial = make_trial(number, job, outcome, self.workspace.space.spec.policy, self.constraints, seconds)
+            return make_trial(number, job, outcome, self.workspace.space.spec.policy, self.constraints, seconds)
         except ValueError as error:
-            trial = failed_trial(number, job, f"{type(error).__name__}: {error}", seconds)
-        done[index] = trial
-        self._record(trial, bar, done)
+            return failed_trial(number, job, f"{type(error).__name__}: {error}", seconds)
 
     def _keep(self, job: Job, outcome: Outcome) -> None:
         """Keep tables for later candidates that differ in policy only."""
@@ -206,18 +201,10 @@ class _Search:
             while len(self.tables) > TABLES_KEPT:
                 self.tables.pop(next(iter(self.tables)))
 
-    def _record(self, trial: Trial, bar: Bar, done: dict[int, Trial]) -> None:
-        self.run.append(trial)
-        bar.advance(note=self._note(done))
 
-    def _note(self, done: dict[int, Trial]) -> str:
-        trials = [*self.trials, *done.values()]
-        status = [trial.status for trial in trials]
-        return f"{status.count('ok')} ok, {status.count('infeasible')} infeasible, {status.count('failed')} failed"
-
-
-def _key(trial: Trial) -> Key:
-    return trial.architecture.id, trial.policy
+def _tally(trials: Sequence[Trial]) -> str:
+    status = [trial.status for trial in trials]
+    return f"{status.count('ok')} ok, {status.count('infeasible')} infeasible, {status.count('failed')} failed"
 
 
 def _why_empty(trials: Sequence[Trial], folder: Path) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from aebnas.evaluate.evaluator import Evaluator
 from aebnas.runtime.network import Network
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lower import lower
@@ -169,3 +170,16 @@ def randomise(module, seed=0):
                 spread = torch.rand(tensor.shape, generator=generator)
                 tensor.copy_(spread + 0.5 if name.endswith(("weight", "running_var")) else spread - 0.5)
     return module
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """The ids of the architectures whose tables are made."""
+    ids, tables = [], Evaluator.tables
+
+    def note(self, architecture):
+        ids.append(architecture.id)
+        return tables(self, architecture)
+
+    monkeypatch.setattr(Evaluator, "tables", note)
+    return ids

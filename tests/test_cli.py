@@ -177,3 +177,13 @@ def test_picks_by_rule(run, rule, best):
     sign = -1 if best == "accuracy" else 1
     expected = min(points, key=lambda point: sign * point.metrics[best])
     assert invoke("evaluate", run, "--pick", rule).startswith(f"{expected.id}, weights inherited")
+
+
+def test_failed_trials_are_told_with_a_reason_and_phases_with_their_time(tmp_path_factory, tmp_path):
+    copy = own_copy(searched(tmp_path_factory), tmp_path)
+    first, *rest = (copy / "trials.jsonl").read_text().splitlines()
+    changed = json.loads(first) | {"status": "failed", "points": [], "reason": "RuntimeError: made up"}
+    (copy / "trials.jsonl").write_text("\n".join([json.dumps(changed), *rest]) + "\n")
+    shown = invoke("show", copy)
+    assert "1 of 8 trials failed; the first (number 0): RuntimeError: made up" in shown
+    assert "seconds: supernet" in shown and "search" in shown

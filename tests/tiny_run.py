@@ -71,3 +71,12 @@ def own_copy(run: Path, folder: Path) -> Path:
     """A copy of a finished run (and of its spec) to be changed at will."""
     shutil.copytree(run.parent, folder / "copy")
     return folder / "copy" / run.name
+
+
+class Stopped(BaseException):
+    """Stands for a kill: nothing may catch it."""
+
+
+def front_of(folder) -> bytes:
+    """`pareto.csv` as it lies on disk."""
+    return (folder / "pareto.csv").read_bytes()

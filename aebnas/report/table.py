@@ -1,11 +1,12 @@
 """Tables in the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
 from aebnas.front import FrontPoint
+from aebnas.trial import Trial
 
 
 def print_front(points: Sequence[FrontPoint], samples: int) -> None:
@@ -31,6 +32,17 @@ def print_front(points: Sequence[FrontPoint], samples: int) -> None:
     console = Console()
     # in a pipe there is no width to fit into, and a cut id is of no use
     (console if console.is_terminal else Console(width=160)).print(table)
+
+
+def print_facts(trials: Sequence[Trial], seconds: Mapping[str, float]) -> None:
+    """What the front doesn't show: failed trials with the first one's reason, and the time each phase took."""
+    failed = [trial for trial in trials if trial.status == "failed"]
+    if failed:
+        print(
+            f"{len(failed)} of {len(trials)} trials failed; the first (number {failed[0].number}): {failed[0].reason}"
+        )
+    if seconds:
+        print("seconds: " + ", ".join(f"{phase} {spent:.0f}" for phase, spent in seconds.items()))
 
 
 def millions(value: float) -> str:
