@@ -3,6 +3,8 @@
 from datetime import date
 from pathlib import Path
 
+import torch
+
 from aebnas import __version__
 from aebnas.data.datasets import load_test
 from aebnas.evaluate.points import operating_point
@@ -39,8 +41,8 @@ def export(folder: Path, rule: str, out: Path) -> str:
     """
     workspace = Workspace.open(folder)
     chosen = load_chosen(workspace, rule)
-    known = read_pick(workspace.run, chosen.id)
-    point, split, samples = chosen.trial_point[1], "search", len(workspace.splits.search)
+    known, search = read_pick(workspace.run, chosen.id), workspace.splits.search
+    point, split, samples = chosen.trial_point[1], "search", len(search)
     if known.get("test", {}).get("source") == chosen.source:
         point, split, samples = OperatingPoint.from_json(known["test"]), "test", known["test"]["samples"]
     elif "retrained" in known:
@@ -63,7 +65,7 @@ def export(folder: Path, rule: str, out: Path) -> str:
         chosen.policy,
         workspace.preprocessing,
         workspace.class_names(),
-        workspace.splits.search.images[:RECORDED],
+        search.subset(torch.arange(len(search))[:RECORDED]).pictures(),
         facts,
     )
     return chosen.id

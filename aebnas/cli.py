@@ -32,11 +32,14 @@ def options(debug: Annotated[bool, typer.Option(help="Show tracebacks of errors.
 def search(
     spec: Annotated[Path, typer.Argument(help="What to run, such as experiments/quickstart.yaml.")],
     out: Annotated[Path | None, typer.Option(help="The run's folder (results/<name of the spec>).")] = None,
+    ablation: Annotated[
+        str | None, typer.Option(help="Search a part of the space: fixed-branches, fixed-thresholds or backbone-only.")
+    ] = None,
 ) -> None:
     """Train the supernet, search, and write the Pareto front. Given again, a stopped search goes on."""
     from aebnas.search import run_search
 
-    workspace = run_search(spec, out)
+    workspace = run_search(spec, out, ablation)
     show(workspace.run.folder)
     folder = workspace.run.folder
     print(f"\n{folder}/pareto.csv, pareto.png and report.html are written.")

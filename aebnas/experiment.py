@@ -10,15 +10,20 @@ from aebnas.evaluate.config import EvaluateSpec
 from aebnas.objectives import Constraint, Objective, SoftTarget, check_constraints
 from aebnas.specfile import Spec
 from aebnas.strategies.config import StrategySpec
-from aebnas.train.config import RetrainSpec, SupernetSpec
+from aebnas.train.config import RetrainSpec, SupernetSpec, TrainSpec
 
 
 class TargetSpec(Spec):
-    """AEBNAS's soft goal: come near `value` of a cost metric; `weight` of its percentage error in the objective."""
+    """AEBNAS's soft goal: come near `value` of a cost metric; `weight` of its percentage error in the objective.
+
+    `tune_thresholds`: of all combinations of the space's threshold genes each architecture takes the one that is
+    best in that objective on `calibrate`, and it is written back to the genome.
+    """
 
     metric: str = "avg_macs"
     value: Annotated[float, Field(gt=0)]
     weight: Annotated[float, Field(ge=0)] = 0.1
+    tune_thresholds: bool = False
 
 
 class ExperimentSpec(Spec):
@@ -32,7 +37,7 @@ class ExperimentSpec(Spec):
     objectives: tuple[str, ...] = ("accuracy", "avg_macs")
     constraints: tuple[str, ...] = ()
     target: TargetSpec | None = None
-    supernet: SupernetSpec
+    supernet: SupernetSpec | None = None
     evaluate: EvaluateSpec = EvaluateSpec()
     strategy: StrategySpec = StrategySpec()
     retrain: RetrainSpec
@@ -58,6 +63,25 @@ class ExperimentSpec(Spec):
         self.parsed_target()
         return self
 
+    @model_validator(mode="after")
+    def _supernet_where_needed(self) -> "ExperimentSpec":
+        mode = self.evaluate.weights
+        if self.trains_supernet and self.supernet is None:
+            raise ValueError(f"supernet: must be there where evaluate.weights is {mode}, but got nothing")
+        if not self.trains_supernet and self.retrain.weights == "supernet":
+            raise ValueError(f"retrain.weights: must be scratch where evaluate.weights is {mode}, but got supernet")
+        return self
+
+    @property
+    def trains_supernet(self) -> bool:
+        """Whether candidates start from a supernet's weights."""
+        return self.evaluate.mode != "scratch"
+
+    @property
+    def own_training(self) -> TrainSpec | None:
+        """How each candidate is trained by itself, if it is."""
+        return self.evaluate.own_training(self.retrain)
+
     def parsed_objectives(self) -> list[Objective]:
         """The objectives."""
         return [Objective.parse(name) for name in self.objectives]
@@ -68,7 +92,9 @@ class ExperimentSpec(Spec):
 
     def parsed_target(self) -> SoftTarget | None:
         """The soft target, if there is one."""
-        return SoftTarget(self.target.metric, self.target.value, self.target.weight) if self.target else None
+        if self.target is None:
+            return None
+        return SoftTarget(self.target.metric, self.target.value, self.target.weight, self.target.tune_thresholds)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""

@@ -119,12 +119,14 @@ class SoftTarget:
     """AEBNAS's soft goal: a cost should come near `value`, and being under it is punished as being over.
 
     Objectives are (error + weight * MAPE, MAPE) with MAPE = |cost - value| / value, both in percent. The
-    honest form of a budget is a Constraint; this one is for comparison with AEBNAS.
+    honest form of a budget is a Constraint; this one is for comparison with AEBNAS. `tunes_thresholds`: each
+    architecture answers under the threshold genes that are best in the first objective, as AEBNAS's do.
     """
 
     metric: str
     value: float
     weight: float = 0.1
+    tunes_thresholds: bool = False
 
     def __post_init__(self) -> None:
         _check_metric(self.metric)
@@ -134,6 +136,8 @@ class SoftTarget:
             raise UserError(f"target value of {self.metric} must be finite and above 0, but got {self.value}")
         if not (math.isfinite(self.weight) and self.weight >= 0):
             raise UserError(f"target weight must be finite and at least 0, but got {self.weight}")
+        if self.tunes_thresholds and self.metric != "avg_macs":
+            raise UserError(f"target must be on avg_macs where it tunes thresholds, but got '{self.metric}'")
 
     def minimised(self, metrics: Mapping[str, float]) -> tuple[float, float]:
         """(error + weight * MAPE, MAPE), both in percent."""

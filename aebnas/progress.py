@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -16,6 +17,14 @@ from rich.progress import (
 )
 
 LOG_EVERY_S = 15.0
+
+
+class Counter(Protocol):
+    """What a long phase tells of its steps."""
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Count `steps` more."""
+        ...
 
 
 class Bar:
@@ -63,3 +72,14 @@ def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Bar]:
     )
     with Progress(*columns, console=console) as live:
         yield Bar(label, total, done, live)
+
+
+class _Silent:
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        pass
+
+
+@contextmanager
+def no_bar(label: str, total: int, done: int = 0) -> Iterator[Counter]:
+    """In the place of `progress_bar`, shows nothing."""
+    yield _Silent()

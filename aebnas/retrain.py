@@ -3,20 +3,17 @@
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
-from aebnas.evaluate.points import CALIBRATE, operating_point
+from aebnas.evaluate.evaluator import inherit
+from aebnas.evaluate.points import CALIBRATE, found_policies, operating_point, splits_needed
 from aebnas.files import write_text
-from aebnas.nn.elastic import initialise
 from aebnas.policy.tabulate import tabulate
 from aebnas.policy.thresholds import best_within, frontier
 from aebnas.runtime.decide import ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
-from aebnas.space.lower import lower
 from aebnas.train.config import RetrainSpec
 from aebnas.train.loop import fit, write_rows
-from aebnas.train.single import SingleTask, with_norm_stats
+from aebnas.train.single import SingleTask, fresh_network, with_norm_stats
 from aebnas.trial import OperatingPoint
 from aebnas.workspace import Workspace, model_weights, note_pick, save_weights
 
@@ -30,7 +27,8 @@ def retrain(
     """Retrain the pick; returns its id and its operating point on the search split.
 
     Where the space optimises thresholds, they are found again on `calibrate` under the new weights, the most
-    accurate within the pick's average MACs; threshold genes stay as they are. Raises UserError.
+    accurate within the pick's average MACs (or, with a soft target that tunes them, the best for it); other
+    threshold genes stay as they are. Raises UserError.
     """
     workspace = Workspace.open(folder)
     with workspace.run.locked():
@@ -65,10 +63,10 @@ def train_alone(workspace: Workspace, architecture: Architecture, spec: RetrainS
         checkpoint.unlink(missing_ok=True)  # of other settings
         write_text(settings, text)
     if spec.weights == "supernet":
-        network = workspace.evaluator(workspace.trained_supernet()).network(architecture)
+        supernet = workspace.trained_supernet()
+        network = inherit(supernet, architecture, workspace.calibration(experiment.evaluate.calibration_images))
     else:
-        network = Network(lower(architecture))
-        initialise(network, torch.Generator().manual_seed(experiment.seed))
+        network = fresh_network(architecture, experiment.seed)
     network = network.to(device)
     validation, preprocessing = workspace.splits.search, workspace.preprocessing
     calibration = [x.to(device) for x in workspace.calibration(experiment.evaluate.calibration_images)]
@@ -87,10 +85,12 @@ def train_alone(workspace: Workspace, architecture: Architecture, spec: RetrainS
 
 
 def _policy(workspace: Workspace, network: Network, point: OperatingPoint) -> ExitPolicy:
-    optimise = workspace.space.spec.policy.thresholds.optimise
-    if optimise is None:
+    spec, target = workspace.space.spec.policy, workspace.experiment.parsed_target()
+    if CALIBRATE not in splits_needed(spec, target):
         return point.policy
-    criteria = workspace.space.spec.policy.criterion
+    criteria, optimise = spec.criterion, spec.thresholds.optimise
     table = tabulate(network, getattr(workspace.splits, CALIBRATE), workspace.preprocessing, criteria)
+    if optimise is None:
+        return found_policies(table, spec, target)[0]
     tuned = frontier(table, criteria, optimise.per_exit, max_points=10_000)
     return best_within(tuned, point.metrics["avg_macs"]).policy

@@ -2,61 +2,83 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 
+from aebnas.cluster import LOCAL
 from aebnas.cost.bounds import Measure, space_bounds
 from aebnas.errors import UserError
+from aebnas.evaluate.evaluator import Scored, Tables
 from aebnas.evaluate.points import failed_trial, hopeless, hopeless_trial, make_trial
-from aebnas.evaluate.pool import Outcome, Pool, open_pool
+from aebnas.evaluate.pool import Failure, Pool, open_pool
 from aebnas.experiment import ExperimentSpec
 from aebnas.front import front
 from aebnas.nn.supernet import Supernet
-from aebnas.objectives import Constraint
+from aebnas.objectives import Constraint, SoftTarget
+from aebnas.policy.thresholds import MAX_COMBINATIONS
 from aebnas.progress import Bar, progress_bar
 from aebnas.report.environment import write_environment
 from aebnas.report.results import write_front, write_report
+from aebnas.space.ablation import ablate
 from aebnas.space.genome import SearchSpace
 from aebnas.space.spec import SpaceSpec
 from aebnas.specfile import read_spec
 from aebnas.store import Run
 from aebnas.strategies.base import Job
 from aebnas.strategies.build import make_strategy
+from aebnas.train.config import SupernetSpec
+from aebnas.train.distributed import fit_on_workers
 from aebnas.train.loop import fit, write_rows
 from aebnas.train.losses import exit_weights
 from aebnas.train.sandwich import SandwichTask
 from aebnas.trial import Trial
-from aebnas.workspace import Workspace, load_weights, save_weights
+from aebnas.workspace import Workspace, candidate_weights, keep_candidates, load_weights, save_weights
 
 TABLES_KEPT = 1000
 """Exit tables kept for candidates that differ in policy only."""
 
 
-def run_search(spec_file: Path, out: Path | None = None) -> Workspace:
+def run_search(spec_file: Path, out: Path | None = None, ablation: str | None = None) -> Workspace:
     """Run (or go on with) the search that a YAML file describes, in `out` or `results/<name of the file>`.
 
+    With `ablation` (see `space.ablation`) in that part of its space, and in `results/<name of the file>-<ablation>`.
     Raises UserError for anything the user can mend: bad specs, data that don't fit, budgets below the space's
     minimum, a run that was started with another spec.
     """
     experiment = read_spec(ExperimentSpec, spec_file)
     space = SearchSpace.load(spec_file.parent / experiment.space.expanduser())
+    if ablation is not None:
+        space = ablate(space, ablation)
     check_budgets(space.spec, experiment.parsed_constraints(), str(spec_file))
-    folder = out or Path("results") / spec_file.stem
+    check_tuning(space.spec, experiment.parsed_target(), str(spec_file))
+    folder = out or Path("results") / "-".join(filter(None, (spec_file.stem, ablation)))
     base = spec_file.parent
     workspace = Workspace(Run(folder), experiment, space, base)
     # what doesn't fit must not leave a run behind, nor show hours later
+    where = experiment.evaluate
+    here = where.workers == 0 or experiment.ray == LOCAL
+    if where.gpus_per_worker and here and not torch.cuda.is_available():
+        raise UserError(f"{spec_file}: evaluate.gpus_per_worker: must be 0, since no GPU is there")
     _ = workspace.splits, workspace.class_names()
-    for training in (experiment.supernet, experiment.retrain):
-        exit_weights(training.exit_weights, space.extreme(largest=True))
+    for training in (experiment.supernet, experiment.retrain, experiment.own_training):
+        if training is not None:
+            exit_weights(training.exit_weights, space.extreme(largest=True))
     run = Run.start(folder, Workspace.config(experiment, space, base, folder))
     with run.locked():
         run.drop_torn_line()
         write_environment(workspace)
-        with run.timed("supernet"):
-            supernet = _supernet(workspace)
+        supernet = None
+        if experiment.supernet is not None and experiment.trains_supernet:
+            with run.timed("supernet"):
+                supernet = _supernet(workspace, experiment.supernet)
         evaluator = workspace.evaluator(supernet)
-        with run.timed("search"), open_pool(evaluator, experiment.evaluate.workers, experiment.ray) as pool:
+        with (
+            run.timed("search"),
+            open_pool(evaluator, where.workers, experiment.ray, where.gpus_per_worker) as pool,
+        ):
             _Search(workspace, pool).loop()
         write_report(workspace)
     return workspace
@@ -90,30 +112,40 @@ def check_budgets(spec: SpaceSpec, constraints: Sequence[Constraint], source: st
             )
 
 
-def _supernet(workspace: Workspace) -> Supernet:
+def check_tuning(spec: SpaceSpec, target: SoftTarget | None, source: str) -> None:
+    """Raise UserError where a target shall tune threshold genes that aren't there, or too many of them."""
+    if target is None or not target.tunes_thresholds:
+        return
+    genes = spec.policy.thresholds.genes
+    if genes is None:
+        raise UserError(f"{source}: target.tune_thresholds: must be false, since the space has no threshold genes")
+    if (combinations := len(genes) ** len(spec.sites())) > MAX_COMBINATIONS:
+        raise UserError(
+            f"{source}: target.tune_thresholds: must be a grid of at most {MAX_COMBINATIONS:,} combinations, "
+            f"but got {combinations:,}"
+        )
+
+
+def _supernet(workspace: Workspace, spec: SupernetSpec) -> Supernet:
     """The trained supernet: loaded when it is there, else trained from where its checkpoint stands."""
     run, experiment = workspace.run, workspace.experiment
     supernet = workspace.new_supernet()
     if run.supernet_weights.exists():
         load_weights(supernet, run.supernet_weights)
         return supernet
-    spec = experiment.supernet
-    supernet = supernet.to(workspace.device)
-    calibration = [x.to(workspace.device) for x in workspace.calibration(experiment.evaluate.calibration_images)]
-    validation, preprocessing = workspace.splits.search, workspace.preprocessing
-    trained = fit(
-        SandwichTask(supernet, workspace.space, spec, validation, preprocessing, calibration),
-        workspace.training_batches(spec.batch_size),
-        spec,
-        experiment.seed,
-        "supernet",
-        run.checkpoints / "supernet.pt",
-        lambda rows: write_rows(run.folder / "train_epoch_metrics.csv", rows),
-    )
+    calibration = workspace.calibration(experiment.evaluate.calibration_images)
+    task = SandwichTask(supernet, workspace.space, spec, workspace.splits.search, workspace.preprocessing, calibration)
+    batches, checkpoint = workspace.training_batches(spec.batch_size), run.checkpoints / "supernet.pt"
+    on_rows = partial(write_rows, (run.folder / "train_epoch_metrics.csv").resolve())
+    if spec.workers > 1:
+        trained = fit_on_workers(task, batches, spec, experiment.seed, "supernet", checkpoint, on_rows, experiment.ray)
+    else:
+        task.module.to(workspace.device)
+        trained = fit(task, batches, spec, experiment.seed, "supernet", checkpoint, on_rows)
     save_weights(trained, run.supernet_weights)
     supernet = workspace.new_supernet()  # scoring is done on the CPU, from the weights that lie on disk
     load_weights(supernet, run.supernet_weights)
-    (run.checkpoints / "supernet.pt").unlink()
+    checkpoint.unlink()
     return supernet
 
 
@@ -124,18 +156,18 @@ class _Search:
         self.workspace, self.pool, self.run = workspace, pool, workspace.run
         experiment = workspace.experiment
         self.constraints = experiment.parsed_constraints()
-        self.objectives = experiment.parsed_objectives()
+        self.objectives, self.target = experiment.parsed_objectives(), experiment.parsed_target()
         self.strategy = make_strategy(
             experiment.strategy,
             workspace.space,
             self.objectives,
             self.constraints,
-            experiment.parsed_target(),
+            self.target,
             np.random.default_rng(experiment.seed),
         )
         self.recorded = {trial.number: trial for trial in self.run.trials()}
         self.trials: list[Trial] = []
-        self.tables: dict[str, Outcome] = {}
+        self.tables: dict[str, Tables | Failure] = {}
 
     def loop(self) -> None:
         """Until the strategy asks for nothing more."""
@@ -146,6 +178,7 @@ class _Search:
                 self.trials += self._generation(dict(enumerate(jobs, start=first)), bar)
                 self.strategy.tell(self.trials[first:])
                 write_front(self.workspace, self.trials)
+                self._drop_weights()
         if not front(self.trials, self.objectives, self.constraints):
             raise UserError(_why_empty(self.trials, self.run.folder))
 
@@ -174,9 +207,13 @@ class _Search:
         groups = list(waiting.values())
         for place, outcome in self.pool.score([jobs[numbers[0]].architecture for numbers in groups]):
             seconds, started = time.monotonic() - started, time.monotonic()
+            tables = outcome.tables if isinstance(outcome, Scored) else outcome
+            if isinstance(outcome, Scored) and outcome.network is not None:  # on disk before any trial that needs it
+                architecture_id = jobs[groups[place][0]].architecture.id
+                save_weights(outcome.network, candidate_weights(self.run, architecture_id))
             for number in groups[place]:
-                self._keep(jobs[number], outcome)
-                finish(self._trial(number, jobs[number], outcome, seconds))
+                self._keep(jobs[number], tables)
+                finish(self._trial(number, jobs[number], tables, seconds))
         return [done[number] for number in jobs]
 
     def _recorded(self, number: int, job: Job) -> Trial:
@@ -188,13 +225,27 @@ class _Search:
             )
         return trial
 
-    def _trial(self, number: int, job: Job, outcome: Outcome, seconds: float) -> Trial:
+    def _trial(self, number: int, job: Job, outcome: Tables | Failure, seconds: float) -> Trial:
+        policy = self.workspace.space.spec.policy
         try:
-            return make_trial(number, job, outcome, self.workspace.space.spec.policy, self.constraints, seconds)
+            return make_trial(number, job, outcome, policy, self.constraints, self.target, seconds)
         except ValueError as error:
             return failed_trial(number, job, f"{type(error).__name__}: {error}", seconds)
 
-    def _keep(self, job: Job, outcome: Outcome) -> None:
+    def _drop_weights(self) -> None:
+        """Leave candidates that were trained by themselves their weights while they are on the front.
+
+        With its weights a candidate's tables go, so that under another policy it is trained anew, with equal results.
+        """
+        if self.workspace.experiment.own_training is None:
+            return
+        # those recorded in an earlier sitting that aren't told again yet need their weights, too
+        known = {trial.number: trial for trial in (*self.recorded.values(), *self.trials)}
+        members = front([known[number] for number in sorted(known)], self.objectives, self.constraints)
+        for dropped in keep_candidates(self.run, {trial.architecture.id for trial, _ in members}):
+            self.tables.pop(dropped, None)
+
+    def _keep(self, job: Job, outcome: Tables | Failure) -> None:
         """Keep tables for later candidates that differ in policy only."""
         if job.policy is not None:
             self.tables[job.architecture.id] = outcome

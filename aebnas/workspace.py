@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +14,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from aebnas.data.augment import Batches, Preprocessing, eval_batches
+from aebnas.data.datasets import class_names
 from aebnas.data.splits import Splits, load_splits
 from aebnas.errors import UserError
-from aebnas.evaluate.evaluator import Evaluator
+from aebnas.evaluate.evaluator import Evaluator, OwnTraining, inherit
 from aebnas.evaluate.points import splits_needed
 from aebnas.experiment import ExperimentSpec
 from aebnas.files import write_atomically, write_json
@@ -23,6 +25,7 @@ from aebnas.front import FrontPoint, front, pick
 from aebnas.nn.supernet import Supernet
 from aebnas.runtime.decide import ExitPolicy
 from aebnas.runtime.network import Network
+from aebnas.space.architecture import Architecture
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lower import lower
 from aebnas.space.spec import SpaceSpec
@@ -68,10 +71,10 @@ class Workspace:
         """The pictures, cut; raises UserError where they don't fit the space."""
         splits = load_splits(self.experiment.data, self.base)
         wanted, got = self.space.spec.input, splits.train.shape
-        if got != (wanted.channels, wanted.resolution, wanted.resolution):
+        if got != (wanted.channels, wanted.side, wanted.side):
             raise UserError(
                 f"{self.experiment.space}: input must fit the pictures of {self.experiment.data.name}, which are "
-                f"{got[0]} x {got[1]} x {got[2]}, but got {wanted.channels} x {wanted.resolution} x {wanted.resolution}"
+                f"{got[0]} x {got[1]} x {got[2]}, but got {wanted.channels} x {wanted.side} x {wanted.side}"
             )
         if splits.train.classes != self.space.spec.classes:
             raise UserError(
@@ -83,7 +86,7 @@ class Workspace:
     @cached_property
     def preprocessing(self) -> Preprocessing:
         """Normalisation measured on `train`."""
-        return Preprocessing.measure(self.splits.train.images)
+        return Preprocessing.measure(self.splits.train)
 
     def calibration(self, images: int) -> list[Tensor]:
         """Unaugmented training batches for norm statistics, always the same ones."""
@@ -95,7 +98,8 @@ class Workspace:
 
     def training_batches(self, batch_size: int) -> Batches:
         """Augmented batches of `train`."""
-        return Batches(self.splits.train, self.preprocessing, self.experiment.data.effective_augment, batch_size)
+        data = self.experiment.data
+        return Batches(self.splits.train, self.preprocessing, data.effective_augment, batch_size, data.loaders)
 
     def new_supernet(self) -> Supernet:
         """Freshly drawn weights."""
@@ -103,20 +107,30 @@ class Workspace:
 
     def trained_supernet(self) -> Supernet:
         """The run's trained weights; raises UserError when they aren't there or don't fit."""
+        if not self.experiment.trains_supernet:
+            mode = self.experiment.evaluate.weights
+            raise UserError(
+                f"{self.run.folder}: has no supernet, since evaluate.weights is {mode}; retrain from scratch"
+            )
         supernet = self.new_supernet()
         load_weights(supernet, self.run.supernet_weights)
         return supernet
 
-    def evaluator(self, supernet: Supernet) -> Evaluator:
-        """What scores candidates."""
-        spec, policy = self.experiment.evaluate, self.space.spec.policy
+    def evaluator(self, supernet: Supernet | None) -> Evaluator:
+        """What scores candidates; `supernet` is None where none is trained."""
+        spec, policy, training = self.experiment.evaluate, self.space.spec.policy, self.experiment.own_training
+        splits = splits_needed(policy, self.experiment.parsed_target())
         return Evaluator(
             supernet=supernet,
+            training=None
+            if training is None
+            else OwnTraining(training, self.training_batches(training.batch_size), self.experiment.seed),
             calibration=self.calibration(spec.calibration_images),
-            images={name: getattr(self.splits, name) for name in splits_needed(policy)},
+            images={name: getattr(self.splits, name) for name in splits},
             preprocessing=self.preprocessing,
             criteria=policy.criterion,
             threads=spec.threads,
+            gpu=spec.gpus_per_worker > 0,
         )
 
     def front(self) -> list[FrontPoint]:
@@ -129,7 +143,7 @@ class Workspace:
 
     def class_names(self) -> list[str]:
         """Names of the classes, or their numbers where the spec gives none."""
-        names = self.experiment.data.effective_class_names
+        names = class_names(self.experiment.data, self.base)
         if names is None:
             return [str(number) for number in range(self.space.spec.classes)]
         if len(names) != self.space.spec.classes:
@@ -139,7 +153,7 @@ class Workspace:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A picked point as a network: retrained if it was, else with inherited weights."""
+    """A picked point as a network: retrained if it was, else with the weights under which the search scored it."""
 
     trial_point: FrontPoint
     network: Network
@@ -153,22 +167,50 @@ class Chosen:
 
 
 def load_chosen(workspace: Workspace, rule: str) -> Chosen:
-    """The pick's network, with its retrained weights and policy where they are there."""
+    """The pick's network: retrained, with the policy found then, if it was; else as the search scored it.
+
+    Raises UserError where a candidate trained by itself has lost its weights.
+    """
     picked = workspace.pick(rule)
     trial, point = picked
+    architecture, evaluate = trial.architecture, workspace.experiment.evaluate
     weights = model_weights(workspace.run, point.id)
     retrained = read_pick(workspace.run, point.id).get("retrained")
-    if retrained is None or not weights.exists():  # a kill may have left one of the two
-        evaluator = workspace.evaluator(workspace.trained_supernet())
-        return Chosen(picked, evaluator.network(trial.architecture), point.policy, "inherited from the supernet")
-    network = Network(lower(trial.architecture))
+    if retrained is not None and weights.exists():  # a kill may have left one of the two
+        network = _network_from(weights, architecture)
+        return Chosen(picked, network, ExitPolicy.from_json(retrained["policy"]), retrained["source"])
+    if evaluate.mode == "supernet":
+        calibration = workspace.calibration(evaluate.calibration_images)
+        network = inherit(workspace.trained_supernet(), architecture, calibration)
+        return Chosen(picked, network, point.policy, evaluate.source)
+    kept = candidate_weights(workspace.run, architecture.id)
+    if not kept.exists():
+        raise UserError(f"{kept}: the weights are not there; retrain the point first: aebnas retrain --pick {point.id}")
+    return Chosen(picked, _network_from(kept, architecture), point.policy, evaluate.source)
+
+
+def _network_from(weights: Path, architecture: Architecture) -> Network:
+    network = Network(lower(architecture))
     load_weights(network, weights)
-    return Chosen(picked, network.eval(), ExitPolicy.from_json(retrained["policy"]), retrained["source"])
+    return network.eval()
 
 
 def model_weights(run: Run, point_id: str) -> Path:
     """Where the retrained weights of a pick lie."""
     return run.folder / "models" / point_id / "weights.safetensors"
+
+
+def candidate_weights(run: Run, architecture_id: str) -> Path:
+    """Where the weights of a candidate that was trained by itself lie, while it is on the front."""
+    return run.folder / "models" / f"{architecture_id}.safetensors"
+
+
+def keep_candidates(run: Run, architecture_ids: Collection[str]) -> list[str]:
+    """Delete the weights of all candidates but these; returns the ids of those deleted."""
+    surplus = [path for path in (run.folder / "models").glob("*.safetensors") if path.stem not in architecture_ids]
+    for path in surplus:
+        path.unlink()
+    return [path.stem for path in surplus]
 
 
 def read_pick(run: Run, point_id: str) -> dict[str, Any]:

@@ -21,6 +21,7 @@ import torch
 from scipy.stats import kendalltau
 
 from aebnas.cost.counts import count_graph
+from aebnas.evaluate.evaluator import inherit
 from aebnas.files import write_text
 from aebnas.policy.tabulate import tabulate
 from aebnas.progress import progress_bar
@@ -47,7 +48,8 @@ def train_and_measure(run: Path, architecture: Architecture, epochs: int) -> dic
     """One architecture with inherited weights and trained from scratch, as a row of the result file."""
     torch.set_num_threads(1)
     workspace = Workspace.open(run)
-    inherited = workspace.evaluator(workspace.trained_supernet()).network(architecture)
+    calibration = workspace.calibration(workspace.experiment.evaluate.calibration_images)
+    inherited = inherit(workspace.trained_supernet(), architecture, calibration)
     changes = {"epochs": epochs, "weights": "scratch", "validate_every": epochs}
     spec = RetrainSpec.model_validate(workspace.experiment.retrain.model_dump() | changes)
     started = time.monotonic()

@@ -14,7 +14,9 @@ from aebnas.space.lower import lower
 from aebnas.space.spec import SpaceSpec
 
 ROOT = Path(__file__).resolve().parent.parent
-BUNDLED = sorted((ROOT / "search_spaces").glob("*.yaml"))
+LARGE = ROOT / "search_spaces" / "aebnas_mbv3.yaml"
+"""Too large for tests over many architectures; it has tests of its own."""
+BUNDLED = sorted(set((ROOT / "search_spaces").glob("*.yaml")) - {LARGE})
 
 BASIC = {"width": 4, "depth": 1, "op": "basic"}
 SMALL_SPACES = {
@@ -63,6 +65,33 @@ SMALL_SPACES = {
         "exits": {"at": ["stage1.block1", "stage1"]},
         "policy": {"criterion": ["margin", "confidence"], "thresholds": {"genes": [0.5, 0.9]}},
     },
+    "resolutions": {
+        "input": {"channels": 1, "resolution": [6, 7, 8], "picture": 7},
+        "stem": {"width": 4},
+        "stages": [BASIC | {"stride": [1, 2]}, BASIC | {"stride": 2, "op": ["conv", "sepconv"]}],
+        "exits": {"depth": [0, 2], "layer": ["conv", "resize+conv"], "side": [2, 5]},
+    },
+    "variants": {
+        "stem": {"width": 4, "act": ["relu", "hswish"]},
+        "stages": [
+            {"width": 4, "depth": 1, "op": ["mbconv", "fused_mbconv", "basic"]}
+            | {"expand": [1, 2], "se": [False, True], "act": ["relu", "hswish"]},
+            BASIC,
+        ],
+        "exits": {"depth": 1, "layer": ["mbconv", "resize", "maxpool"], "side": 3}
+        | {"se": [True, False], "pool": ["avg", "max", "avgmax"]},
+    },
+    "positions": {
+        "stem": {"width": 4},
+        "stages": [
+            {"width": 4, "depth": [1, 3], "op": "mbconv", "expand": [1, 2]}
+            | {"blocks": [{"op": ["basic", "conv"]}, {"kernel": [1, 3], "expand": 2}]},
+            BASIC,
+            BASIC,
+        ],
+        "exits": {"depth": [0, 1], "layer": ["conv", "maxpool"]}
+        | {"places": {"stage2": {"depth": 1, "optional": False, "width": [1, 2]}}},
+    },
     # one architecture, whose branch costs more than everything else
     "costly_branch": {
         "stem": {"width": 8},
@@ -80,13 +109,18 @@ def root() -> Path:
 
 @pytest.fixture(scope="session", params=BUNDLED, ids=lambda path: path.stem)
 def bundled(request) -> SearchSpace:
-    """Every space of `search_spaces/`, one at a time."""
+    """Every space of `search_spaces/` but the large one, one at a time."""
     return SearchSpace.load(request.param)
 
 
 @pytest.fixture(scope="session")
 def digits() -> SearchSpace:
     return SearchSpace.load(ROOT / "search_spaces" / "digits_tiny.yaml")
+
+
+@pytest.fixture(scope="session")
+def large() -> SearchSpace:
+    return SearchSpace.load(LARGE)
 
 
 @pytest.fixture(scope="session", params=SMALL_SPACES)
@@ -132,7 +166,7 @@ def pictures():
     """The function that draws pictures of an architecture's input shape."""
 
     def draw(architecture, count, seed=0):
-        shape = (count, architecture.channels, architecture.resolution, architecture.resolution)
+        shape = (count, architecture.channels, architecture.side, architecture.side)
         return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
     return draw
@@ -175,11 +209,11 @@ def randomise(module, seed=0):
 @pytest.fixture
 def scored(monkeypatch):
     """The ids of the architectures whose tables are made."""
-    ids, tables = [], Evaluator.tables
+    ids, score = [], Evaluator.score
 
     def note(self, architecture):
         ids.append(architecture.id)
-        return tables(self, architecture)
+        return score(self, architecture)
 
-    monkeypatch.setattr(Evaluator, "tables", note)
+    monkeypatch.setattr(Evaluator, "score", note)
     return ids

@@ -6,6 +6,7 @@ from tiny_run import EXPERIMENT, TRAIN
 from aebnas.errors import UserError
 from aebnas.experiment import ExperimentSpec
 from aebnas.objectives import Constraint, Objective, SoftTarget
+from aebnas.space.genome import SearchSpace
 from aebnas.specfile import parse_spec, read_spec
 
 EXPERIMENTS = sorted((Path(__file__).parent.parent / "experiments").glob("*.yaml"))
@@ -30,6 +31,15 @@ def test_the_quickstart_says_what_it_says(root):
     assert (spec.data.name, spec.evaluate.workers, spec.strategy.evaluations) == ("digits", 2, 192)
 
 
+def test_aebnas_protocol_is_what_the_paper_says(root):
+    spec = read_spec(ExperimentSpec, root / "experiments" / "aebnas_cifar10.yaml")
+    assert spec.parsed_target() == SoftTarget("avg_macs", 17e6, 0.1, tunes_thresholds=True)
+    assert (spec.strategy.name, spec.strategy.evaluations, spec.strategy.crossover_prob) == ("nsga2", 340, 0.9)
+    assert (spec.evaluate.mode, spec.own_training.epochs) == ("finetune", 5)
+    genes = SearchSpace.load(root / "experiments" / spec.space).spec.policy
+    assert (genes.criterion, genes.thresholds.genes) == (("margin",), (0.1, 0.2, "never"))
+
+
 def test_a_soft_target_is_read():
     spec = parse(target={"metric": "params", "value": 5e4, "weight": 0.2})
     assert spec.parsed_target() == SoftTarget("params", 5e4, 0.2)
@@ -52,7 +62,16 @@ def test_a_soft_target_is_read():
         ({"target": {"metric": "accuracy", "value": 1}}, "target must be on a metric that is minimised"),
         ({"target": {"value": 0}}, "target.value: must be greater than 0"),
         ({"evaluate": {"workers": -1}}, "evaluate.workers: must be greater than or equal to 0, but got -1"),
-        ({"evaluate": {"weights": "finetune"}}, "evaluate.weights: must be 'supernet'"),
+        ({"evaluate": {"weights": "finetune"}}, "evaluate.weights: must be supernet, finetune(EPOCHS) or scratch("),
+        ({"evaluate": {"weights": "scratch(0)"}}, "whole number of at least 1, but got 'scratch(0)'"),
+        (
+            {"evaluate": {"weights": "scratch(1)"}},
+            "retrain.weights: must be scratch where evaluate.weights is scratch(1)",
+        ),
+        ({"evaluate": {"training": {"epochs": 3}}}, "evaluate.training.epochs: unknown key"),
+        ({"evaluate": {"gpus_per_worker": 2}}, "evaluate.gpus_per_worker: must be less than or equal to 1"),
+        ({"supernet": None}, "supernet: must be there where evaluate.weights is supernet"),
+        ({"target": {"metric": "params", "value": 9, "tune_thresholds": True}}, "target must be on avg_macs where"),
         ({"strategy": {"name": "luck"}}, "strategy.name: must be 'random' or 'nsga2', but got 'luck'"),
         ({"supernet": TRAIN | {"exit_weights": "foo"}}, "supernet.exit_weights: must be 'equal' or 'linear'"),
         ({"supernet": TRAIN | {"lr": float("nan")}}, "supernet.lr: must be"),
@@ -69,3 +88,16 @@ def test_a_bad_spec_is_told_in_one_line(changes, says):
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(UserError, match=r"none\.yaml: no such file"):
         read_spec(ExperimentSpec, tmp_path / "none.yaml")
+
+
+def test_candidates_are_trained_as_the_pick_is_unless_told():
+    assert parse().own_training is None and parse().trains_supernet
+    tuned = parse(evaluate={"weights": "finetune(5)"})
+    assert tuned.trains_supernet
+    assert tuned.own_training.model_dump() == tuned.retrain.model_dump(exclude={"weights"}) | {"epochs": 5}
+    scratch = parse(
+        evaluate={"weights": "scratch(12)", "training": {"lr": 0.3}}, retrain=TRAIN | {"weights": "scratch"}
+    )
+    assert not scratch.trains_supernet
+    assert (scratch.own_training.epochs, scratch.own_training.lr, scratch.own_training.precision) == (12, 0.3, "auto")
+    assert parse_spec(ExperimentSpec, scratch.to_json(), "again") == scratch

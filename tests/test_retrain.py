@@ -125,7 +125,7 @@ def test_an_unknown_pick_is_told(own):
 def test_neither_search_nor_retraining_reads_the_test_set(tmp_path):
     """An array file whose test pictures are no pictures serves them both."""
     train = load_train(DataSpec(name="digits"), tmp_path)
-    x_train = train.images[:, 0].numpy()
+    x_train = train.pictures()[:, 0].numpy()
     (tmp_path / "spec").mkdir()
     for name, value in (("spec", np.nan), ("other", 1.0)):
         (tmp_path / name).mkdir(exist_ok=True)

@@ -103,9 +103,10 @@ def test_one_seed_gives_one_front_in_process_and_with_two_workers(run, tmp_path,
             assert isinstance(outcomes.pop(3), Failure)
             for index, architecture in enumerate(asked):
                 here = score_one(evaluator, architecture)
-                for split, table in outcomes[index].items():
-                    assert np.array_equal(table.correct_ne, here[split].correct_ne)
-                    compared.extend(np.array_equal(table.scores[c], here[split].scores[c]) for c in table.scores)
+                for split, table in outcomes[index].tables.items():
+                    other = here.tables[split]
+                    assert np.array_equal(table.correct_ne, other.correct_ne)
+                    compared.extend(np.array_equal(table.scores[c], other.scores[c]) for c in table.scores)
             yield pool
 
     monkeypatch.setattr(aebnas.search, "open_pool", compare_too)
@@ -192,15 +193,15 @@ def test_a_search_without_anything_feasible_says_why(search_trained):
 
 
 def test_a_candidate_that_crashes_does_not_end_the_search(search_trained, monkeypatch):
-    tables, calls = Evaluator.tables, []
+    score, calls = Evaluator.score, []
 
     def crash_once(self, architecture):
         calls.append(architecture.id)
         if len(calls) == 2:
             raise RuntimeError("out of luck")
-        return tables(self, architecture)
+        return score(self, architecture)
 
-    monkeypatch.setattr(Evaluator, "tables", crash_once)
+    monkeypatch.setattr(Evaluator, "score", crash_once)
     trials = search_trained().trials()
     assert [trial.status for trial in trials].count("failed") == 1 and len(trials) == 8
     assert trials[1].reason == "RuntimeError: out of luck"
@@ -245,7 +246,7 @@ def test_calibration_pictures_come_from_train_and_are_always_the_same(run):
     assert [len(x_nchw) for x_nchw in a] == [130]
     assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
     train = Workspace.open(run)
-    known = {picture.numpy().tobytes() for picture in train.preprocessing.apply(train.splits.train.images)}
+    known = {picture.numpy().tobytes() for picture in train.preprocessing.apply(train.splits.train.pictures())}
     assert all(picture.numpy().tobytes() in known for picture in a[0])
 
 

@@ -41,15 +41,15 @@ def test_a_search_cut_short_ends_as_if_it_had_not_been(run, tmp_path, scored, li
 def test_a_kill_in_the_middle_of_a_generation_loses_what_was_in_flight_only(run, tmp_path, scored, monkeypatch):
     copy = own_copy(run, tmp_path)
     cut_after(copy, 0, b"")
-    tables, spec = Evaluator.tables, copy.parent / "spec" / "tiny.yaml"
+    score, spec = Evaluator.score, copy.parent / "spec" / "tiny.yaml"
 
     def killed(self, architecture):
         if len(scored) == 6:
             raise Stopped
-        return tables(self, architecture)
+        return score(self, architecture)
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(Evaluator, "tables", killed)
+        patch.setattr(Evaluator, "score", killed)
         run_search(spec, copy)
     assert len(Run.open(copy).trials()) == 6
     run_search(spec, copy)

@@ -1,16 +1,26 @@
 """Exact lower and upper bounds of a cost over a whole space, by dynamic programming over the stages.
 
-The state between stages is the shape of the map; the value is the least (greatest) cost to get there. A stage
-offers its blocks and, at its sites, a branch or (where exits are optional) nothing.
+The state between stages, and between the layers of a branch, is the shape of the map; the value is the least
+(greatest) cost to get there. A stage offers its blocks and, at its sites, a branch or (where the exit is
+optional) nothing.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 from aebnas.cost.counts import Counts, count_layer
-from aebnas.runtime.ops import Shape
-from aebnas.space.layers import Layer, branches, first_blocks, later_blocks, make_layer, stem_layers
+from aebnas.runtime.base import Shape
+from aebnas.space.layers import (
+    Layer,
+    branch_heads,
+    branch_steps,
+    head_layer,
+    input_layers,
+    stage_layers,
+    stem_layers,
+)
 from aebnas.space.size import reachable_depths
 from aebnas.space.spec import Site, SpaceSpec
 
@@ -45,10 +55,24 @@ def _walk(spec: SpaceSpec, measure: Measure, best: Best) -> tuple[int, int]:
     def cost(layer: Layer) -> int:
         return measure(count_layer(layer.op, layer.in_shape, layer.out_shape, dict(layer.attrs)))
 
+    @cache
     def branch_cost(site: Site, shape: Shape) -> int:
-        return best(sum(map(cost, branch)) for branch in branches(spec, site, shape))
+        ends: list[int] = []
+        so_far = {shape: 0}
+        for index in range(max(spec.branch(site).depth) + 1):
+            after: dict[Shape, int] = {}
+            for at, value in so_far.items():
+                ends += [value + cost(head) for head in branch_heads(spec, site, index, at)]
+                for chain in branch_steps(spec, site, index, at, shape[0]):
+                    _keep(best, after, chain[-1].out_shape, value + sum(map(cost, chain)))
+            so_far = after
+        return best(ends)
 
-    whole = {layer.out_shape: cost(layer) for layer in stem_layers(spec)}
+    whole: dict[Shape, int] = {}
+    for resolution in spec.input.resolution:
+        shape, resizing = input_layers(spec.input, resolution)
+        for stem in stem_layers(spec, shape):
+            _keep(best, whole, stem.out_shape, sum(map(cost, resizing)) + cost(stem))
     backbone = dict(whole)  # without any branch before
     first_exits: list[int] = []
     for number, stage in enumerate(spec.stages):
@@ -56,24 +80,22 @@ def _walk(spec: SpaceSpec, measure: Measure, best: Best) -> tuple[int, int]:
         backbone_after: dict[Shape, int] = {}
         sites = [site for site in spec.sites() if site.stage == number]
         for shape, width, stride in product(whole, stage.width, stage.stride):
-            first = first_blocks(number, stage, shape, width, stride)
-            after = first[0].out_shape
+            positions = stage_layers(number, stage, shape, width, stride)
+            after = positions[0][0].out_shape
             at_site = {site: branch_cost(site, after) for site in sites}
-            steps = [best(map(cost, first))]
-            steps += [
-                best(map(cost, later_blocks(number, stage, after, index))) for index in range(1, max(stage.depth))
-            ]
+            added = {s: best(0, c) if spec.branch(s).optional else c for s, c in at_site.items()}
+            steps = [best(map(cost, position)) for position in positions]
             for blocks in reachable_depths(stage):
                 total = sum(steps[:blocks])
                 active = [site for site in sites if site.block is None or site.block < blocks]
-                exits = sum(best(0, at_site[s]) if spec.exits.optional else at_site[s] for s in active)
+                exits = sum(added[site] for site in active)
                 _keep(best, whole_after, after, whole[shape] + total + exits)
                 _keep(best, backbone_after, after, backbone[shape] + total)
                 first_exits += [backbone[shape] + sum(steps[: site.block or blocks]) + at_site[site] for site in active]
         whole, backbone = whole_after, backbone_after
 
     def head(shape: Shape) -> int:
-        return cost(make_layer("head", "classifier", shape, classes=spec.classes))
+        return cost(head_layer(shape, spec.classes))
 
     best_whole = best(value + head(shape) for shape, value in whole.items())
     last_exits = [value + head(shape) for shape, value in backbone.items()]  # where all others are `never`

@@ -1,8 +1,8 @@
 """Exact counts of a Graph: MACs, parameters and weight bytes, to each exit.
 
-One multiply-add is one MAC; convolutions and linear layers only, as fvcore counts them (batch norm folds away,
-pooling and additions are not counted). Params are trainable parameters. Weight bytes are the fp32 bytes of a
-weights file: parameters and batch-norm statistics.
+One multiply-add is one MAC; convolutions and linear layers only, as fvcore counts them (batch norm folds away;
+activations, pooling, resizing, gating and additions are not counted). Params are trainable parameters. Weight
+bytes are the fp32 bytes of a weights file: parameters and batch-norm statistics.
 
 Legend: e exits.
 """
@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aebnas.errors import UserError
+from aebnas.runtime.base import Shape
+from aebnas.runtime.blocks import mid_channels, squeezed_channels
 from aebnas.runtime.graph import Graph, Node
-from aebnas.runtime.ops import OPAQUE, Shape, mbconv_mid_channels
+from aebnas.runtime.ops import OPAQUE
 
 BYTES_PER_WEIGHT = 4
 
@@ -59,13 +61,27 @@ def _basic(in_shape: Shape, out: Shape, attrs: dict[str, Any]) -> Counts:
 
 
 def _mbconv(in_shape: Shape, out: Shape, attrs: dict[str, Any]) -> Counts:
-    mid = mbconv_mid_channels(in_shape[0], attrs["expand"])
+    mid = mid_channels(in_shape[0], attrs["expand"])
     mid_out = (mid, *out[1:])
     return (
         conv_norm_counts(in_shape[0], (mid, *in_shape[1:]), 1)
         + conv_norm_counts(mid, mid_out, attrs["kernel"], groups=mid)
+        + _squeeze_excite(mid, attrs)
         + conv_norm_counts(mid, out, 1)
     )
+
+
+def _fused_mbconv(in_shape: Shape, out: Shape, attrs: dict[str, Any]) -> Counts:
+    mid = mid_channels(in_shape[0], attrs["expand"])
+    expand = conv_norm_counts(in_shape[0], (mid, *out[1:]), attrs["kernel"])
+    return expand + _squeeze_excite(mid, attrs) + conv_norm_counts(mid, out, 1)
+
+
+def _squeeze_excite(channels: int, attrs: dict[str, Any]) -> Counts:
+    if not attrs.get("se", False):
+        return Counts(0, 0)
+    squeezed = squeezed_channels(channels)
+    return Counts(2 * channels * squeezed, 2 * channels * squeezed + squeezed + channels)
 
 
 def _sepconv(in_shape: Shape, out: Shape, attrs: dict[str, Any]) -> Counts:
@@ -91,9 +107,11 @@ RULES: dict[str, Rule] = {
     "conv": _conv,
     "basic": _basic,
     "mbconv": _mbconv,
+    "fused_mbconv": _fused_mbconv,
     "sepconv": _sepconv,
     "maxpool": _free,
     "avgpool": _free,
+    "resize": _free,
     "add": _free,
     "classifier": _classifier,
     OPAQUE: _opaque,

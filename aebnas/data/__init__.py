@@ -1,1 +1,1 @@
-"""Labelled image sets in memory as tensors: specs, honest splits, augmentation in batches."""
+"""Labelled image sets, in memory or streamed: specs, honest splits, augmentation in batches."""

@@ -1,22 +1,28 @@
 """From uint8 pictures to normalised batches, whole batches at a time.
 
 Augmentation is for training batches alone; every other split is read through `eval_batches`.
-Legend: n pictures of a batch, c channels, h height, w width.
+Legend: n pictures of a batch, c channels, h height, w width, k classes.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import tee
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from aebnas.data.config import AugmentSpec
-from aebnas.data.datasets import ImageSet
+from aebnas.data.images import ImageSet
+from aebnas.data.transforms import Draws, augment, cut_out, draw, mix_up
+from aebnas.data.workers import Workers
 
 STD_FLOOR = 1e-3
+MEASURED = 10_000
+MEASURED_AT_ONCE = 500
+FLIP_SEED = 2026
 
 
 @dataclass(frozen=True)
@@ -40,23 +46,27 @@ class Preprocessing:
             raise ValueError(f"mean and std must be finite and std positive, but got {self.mean}, {self.std}")
 
     @classmethod
-    def measure(cls, images: Tensor) -> "Preprocessing":
-        """Mean and standard deviation of each channel of uint8 `images [n, c, h, w]`; std is at least 1e-3.
+    def measure(cls, images: ImageSet) -> "Preprocessing":
+        """Mean and standard deviation of each channel; std is at least 1e-3.
 
-        Exact, from the histogram of each channel. Raises ValueError for no images.
+        Of a set of more than 10,000 pictures, 10,000 evenly spaced ones are looked at. Raises ValueError for none.
         """
         if not len(images):
             raise ValueError("images must hold at least one picture to measure, but got none")
+        count = min(len(images), MEASURED)
+        looked_at = images.subset(torch.arange(count) * len(images) // count)
+        channels, height, width = images.shape
+        counts = torch.zeros(channels, 256, dtype=torch.int64)
+        for start in range(0, count, MEASURED_AT_ONCE):
+            pictures = looked_at.pictures(slice(start, start + MEASURED_AT_ONCE))
+            for channel, pixels in enumerate(pictures.unbind(1)):
+                counts[channel] += torch.bincount(pixels.flatten(), minlength=256).cpu()
+        shares = counts.double() / counts.sum(1, keepdim=True)
         levels = torch.arange(256, dtype=torch.float64) / 255
-        means, stds = [], []
-        for channel in images.unbind(1):
-            counts = torch.bincount(channel.flatten(), minlength=256).cpu().double()
-            mean = (counts @ levels / counts.sum()).item()
-            variance = (counts @ (levels - mean).square() / counts.sum()).item()
-            means.append(mean)
-            stds.append(max(math.sqrt(variance), STD_FLOOR))
-        channels, height, width = images.shape[1:]
-        return cls(tuple(means), tuple(stds), (channels, height, width))
+        mean = shares @ levels
+        variance = (shares * (levels - mean[:, None]).square()).sum(1)
+        std = variance.sqrt().clamp_min(STD_FLOOR)
+        return cls(tuple(mean.tolist()), tuple(std.tolist()), (channels, height, width))
 
     def apply(self, images: Tensor) -> Tensor:
         """Normalised float32 `[n, c, h, w]` in channels_last, from uint8 of that shape; raises ValueError."""
@@ -80,56 +90,88 @@ class Preprocessing:
         return cls(tuple(value["mean"]), tuple(value["std"]), (channels, height, width))
 
 
-def augment(images_nchw: Tensor, spec: AugmentSpec, generator: torch.Generator) -> Tensor:
-    """Random crop after zero padding by `spec.crop`, then left-right flip with probability 1/2.
-
-    Takes and gives uint8 `[n, c, h, w]`, leaves its input alone; every picture draws for itself.
-    Drawn from `generator` in this order: offsets `[2, n]` (row, column) in 0..2*crop if `spec.crop` > 0, then
-    `[n]` in 0..1 if `spec.flip`.
-    """
-
-    def draw(high: int, shape: tuple[int, ...]) -> Tensor:
-        drawn = torch.randint(high, shape, generator=generator, device=generator.device)
-        return drawn.to(images_nchw.device)
-
-    n, _, height, width = images_nchw.shape
-    if spec.crop:
-        row_n, column_n = draw(2 * spec.crop + 1, (2, n))
-        windows = F.pad(images_nchw, [spec.crop] * 4).unfold(2, height, 1).unfold(3, width, 1)
-        images_nchw = windows[torch.arange(n, device=images_nchw.device), :, row_n, column_n]
-    if spec.flip:
-        flipped = draw(2, (n, 1, 1, 1)).bool()
-        images_nchw = torch.where(flipped, images_nchw.flip(3), images_nchw)
-    return images_nchw
-
-
 class Batches:
     """Shuffled, augmented, normalised training batches of equal size: the last incomplete one is dropped.
 
-    A set smaller than `batch_size` gives one batch of what there is. Raises ValueError for no pictures or a
-    batch size below 1.
+    A set smaller than `batch_size` gives one batch of what there is. `loaders` processes read and augment ahead,
+    with equal results. Raises ValueError for no pictures or a batch size below 1.
     """
 
     def __init__(
-        self, images: ImageSet, preprocessing: Preprocessing, augment_spec: AugmentSpec, batch_size: int
+        self,
+        images: ImageSet,
+        preprocessing: Preprocessing,
+        augment_spec: AugmentSpec,
+        batch_size: int,
+        loaders: int = 0,
     ) -> None:
         if not len(images):
             raise ValueError("images must hold at least one picture to train on, but got none")
         _check_batch_size(batch_size)
         self.images, self.preprocessing = images, preprocessing
-        self.augment_spec, self.batch_size = augment_spec, batch_size
+        self.augment_spec, self.batch_size, self.loaders = augment_spec, batch_size, loaders
+        self._workers: Workers[_Job] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_workers": None}  # processes can't be pickled; whoever gets this starts their own
 
     def __len__(self) -> int:
         """Steps of one epoch."""
         return max(1, len(self.images) // self.batch_size)
 
-    def epoch(self, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """One pass in an order drawn from `generator`: float32 `x_nchw` (channels_last) and int64 `y_n`."""
-        order = torch.randperm(len(self.images), generator=generator, device=generator.device)
-        order = order.to(self.images.images.device)
-        for picked in order.split(self.batch_size)[: len(self)]:
-            pictures = augment(self.images.images[picked], self.augment_spec, generator)
-            yield self.preprocessing.apply(pictures), self.images.labels[picked]
+    def epoch(
+        self, generator: torch.Generator, epoch: int = 0, rank: int = 0, world: int = 1
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """One pass in an order drawn from `generator` (a CPU one): float32 `x_nchw` (channels_last) and `y_n`.
+
+        Labels are int64 `[n]`, or float32 probabilities `[n, k]` with mixup. `epoch`, from 0, is for alternating
+        flips. With `world` processes each draws the same and yields its contiguous share of every batch: the shares
+        of ranks 0, 1, ... put together are the batch of a single process. Raises ValueError where `world` doesn't
+        divide a batch, UserError for a file that can't be read.
+        """
+        size = min(self.batch_size, len(self.images))
+        if size % world or not 0 <= rank < world:
+            raise ValueError(f"world must divide the batch of {size} and hold the rank, but got {rank} of {world}")
+        if self._workers is None:
+            if self.loaders:
+                self.images.pictures([0])  # what is held in memory has to be there before processes are forked
+            self._workers = Workers(partial(_read, self.images, self.augment_spec), self.loaders)
+        jobs, again = tee(self._jobs(generator, epoch, size, range(rank * size // world, (rank + 1) * size // world)))
+        for (indices, draws), pictures in zip(again, self._workers.map(jobs), strict=True):
+            yield self._finish(pictures, self.images.labels[indices], draws)
+
+    def _jobs(self, generator: torch.Generator, epoch: int, size: int, share: range) -> Iterator["_Job"]:
+        """What is to be read and done for the `share` of each batch, drawn for all of it."""
+        order = torch.randperm(len(self.images), generator=generator)
+        # mixup mixes a picture with the next, so a share needs the first picture of the next one
+        rows = torch.arange(share.start, share.stop + bool(self.augment_spec.mixup)) % size
+        for batch in order.split(self.batch_size)[: len(self)]:
+            draws = draw(self.augment_spec, size, self.images.shape, generator).of(rows)
+            if self.augment_spec.flip == "alternate":
+                draws = replace(draws, flip_n=self._first_flips[batch[rows]] ^ bool(epoch % 2))
+            yield batch[rows], draws
+
+    @cached_property
+    def _first_flips(self) -> Tensor:
+        """Which pictures alternating flips turn round in the first epoch: always the same, so a resumed run agrees."""
+        return torch.randint(2, (len(self.images),), generator=torch.Generator().manual_seed(FLIP_SEED)).bool()
+
+    def _finish(self, pictures: Tensor, y_n: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        x_nchw = self.preprocessing.apply(pictures)
+        if draws.centre_n2 is not None:
+            x_nchw = cut_out(x_nchw, self.augment_spec.cutout, draws.centre_n2)
+        if draws.mixed is not None:
+            return mix_up(x_nchw, y_n, self.images.classes, draws.mixed)
+        return x_nchw, y_n
+
+
+_Job = tuple[Tensor, Draws]
+"""Indices of pictures, and what was drawn for them."""
+
+
+def _read(images: ImageSet, spec: AugmentSpec, job: _Job) -> Tensor:
+    indices, draws = job
+    return augment(images.pictures(indices), spec, draws)
 
 
 def eval_batches(images: ImageSet, preprocessing: Preprocessing, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -137,7 +179,7 @@ def eval_batches(images: ImageSet, preprocessing: Preprocessing, batch_size: int
     _check_batch_size(batch_size)
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
-        yield preprocessing.apply(images.images[part]), images.labels[part]
+        yield preprocessing.apply(images.pictures(part)), images.labels[part]
 
 
 def _check_batch_size(batch_size: int) -> None:

@@ -1,60 +1,25 @@
-"""Labelled image sets, whole in memory.
+"""The image sets by name.
 
 Training and test part are loaded by two functions, so that whoever searches never touches the test part.
 Legend: n pictures, h height, w width, c channels.
 """
 
-import warnings
 import zipfile
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from aebnas.data.classes import CLASS_NAMES
 from aebnas.data.config import DataSpec
+from aebnas.data.folder import class_folders, load_folder
+from aebnas.data.images import ImageSet
+from aebnas.data.official import OFFICIAL, read_official
 from aebnas.errors import UserError
 
 DIGITS_TEST_SHARE, DIGITS_SEED = 0.2, 2026
-
-
-@dataclass(frozen=True, eq=False)
-class ImageSet:
-    """Pictures `images [n, c, h, w]` (uint8) with `labels [n]` (int64) in `0..classes-1`; n may be 0.
-
-    Raises ValueError for tensors of another type or shape, or labels out of range.
-    """
-
-    images: Tensor
-    labels: Tensor
-    classes: int
-
-    def __post_init__(self) -> None:
-        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
-            raise ValueError(f"images must be uint8 [n, c, h, w], but got {_told(self.images)}")
-        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
-            raise ValueError(f"labels must be int64 [{len(self.images)}], but got {_told(self.labels)}")
-        if self.classes < 2:
-            raise ValueError(f"classes must be at least 2, but got {self.classes}")
-        if len(self) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.classes:
-            low, high = int(self.labels.min()), int(self.labels.max())
-            raise ValueError(f"labels must be in 0..{self.classes - 1}, but got {low}..{high}")
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """`(channels, height, width)` of one picture."""
-        channels, height, width = self.images.shape[1:]
-        return channels, height, width
-
-    def subset(self, indices: Tensor) -> "ImageSet":
-        """The pictures at `indices`, in that order; the number of classes stays."""
-        return ImageSet(self.images[indices], self.labels[indices], self.classes)
 
 
 def load_train(spec: DataSpec, base: Path) -> ImageSet:
@@ -67,13 +32,30 @@ def load_test(spec: DataSpec, base: Path) -> ImageSet:
     return _load(spec, base, train=False)
 
 
+def class_names(spec: DataSpec, base: Path) -> tuple[str, ...] | None:
+    """Names of the classes: those given, else the set's own, else None. Reads no pictures; raises UserError."""
+    if spec.class_names is not None:
+        return spec.class_names
+    if spec.name == "folder":
+        return tuple(class_folders(_path(spec, base), "train"))
+    return CLASS_NAMES.get(spec.name)
+
+
 def _load(spec: DataSpec, base: Path, train: bool) -> ImageSet:
     if spec.name == "npz":
-        assert spec.path is not None  # the spec checks it
-        return _npz(base / spec.path.expanduser(), train)
-    if spec.name == "cifar10":
-        return _cifar10(base / (spec.root or Path("data")).expanduser(), train)
+        return _npz(_path(spec, base), train)
+    if spec.name == "folder":
+        assert spec.resolution is not None  # the spec checks it
+        return load_folder(_path(spec, base), spec.resolution, spec.channels, train)
+    if spec.name in OFFICIAL:
+        pictures, labels_n = read_official(spec.name, base / (spec.root or Path("data")).expanduser(), train)
+        return _image_set(pictures, labels_n, classes=len(CLASS_NAMES[spec.name]))
     return _digits(train)
+
+
+def _path(spec: DataSpec, base: Path) -> Path:
+    assert spec.path is not None  # the spec checks it
+    return (base / spec.path.expanduser()).absolute()
 
 
 def _digits(train: bool) -> ImageSet:
@@ -88,27 +70,6 @@ def _digits(train: bool) -> ImageSet:
     )
     indices = np.sort(parts[0] if train else parts[1])
     return _image_set(pixels_nhw[indices], labels_n[indices], classes=10)
-
-
-def _cifar10(root: Path, train: bool) -> ImageSet:
-    from torchvision.datasets import CIFAR10
-
-    try:
-        with warnings.catch_warnings():
-            # The official files are pickles of an old numpy, which new ones warn about.
-            warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
-            try:
-                part = CIFAR10(str(root), train=train, download=False)
-            except RuntimeError:
-                part = CIFAR10(str(root), train=train, download=True)
-    except (OSError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"{root}: must hold CIFAR-10, which is not there and cannot be downloaded ({reason}); unpack "
-            f"cifar-10-python.tar.gz there, so that {root / 'cifar-10-batches-py' / 'data_batch_1'} exists, "
-            "or give the pictures as arrays with 'name: npz'"
-        ) from None
-    return _image_set(part.data, np.asarray(part.targets), classes=10)
 
 
 def _npz(path: Path, train: bool) -> ImageSet:
@@ -184,8 +145,4 @@ def _image_set(x: NDArray[np.generic], y: NDArray[np.generic], classes: int) -> 
     """Arrays `x [n, h, w, c]` or `[n, h, w]` as an ImageSet."""
     x_nhwc = x if x.ndim == 4 else x[..., None]
     images_nchw = torch.from_numpy(np.ascontiguousarray(x_nhwc.transpose(0, 3, 1, 2)))
-    return ImageSet(images_nchw, torch.from_numpy(y.astype(np.int64)), classes)
-
-
-def _told(tensor: Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+    return ImageSet.of(images_nchw, torch.from_numpy(y.astype(np.int64)), classes)

@@ -4,6 +4,8 @@
 temperatures and thresholds, `certify` is touched by the risk promise alone. The test part isn't read here.
 """
 
+import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +13,15 @@ import torch
 from torch import Tensor
 
 from aebnas.data.config import DataSpec, SplitSpec
-from aebnas.data.datasets import ImageSet, load_train
+from aebnas.data.datasets import load_train
+from aebnas.data.folder import Files, Held
+from aebnas.data.images import ImageSet
 from aebnas.errors import UserError
 
 CUT = ("arch", "search", "calibrate", "certify")
 MAY_BE_SMALL = ("arch", "certify")
+MOST_READ_FIRST = ("search", "calibrate", "train", "arch", "certify")
+"""In this order splits are given the memory there is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +38,27 @@ class Splits:
 def load_splits(spec: DataSpec, base: Path) -> Splits:
     """Load the official training part and cut it; `base` as in `load_train`.
 
-    Raises UserError for bad data, splits that don't fit, or a crop that could lose the whole picture.
+    Pictures in files are held in memory where `spec.memory` allows; of a set too large as a whole, those splits that
+    fit. Raises UserError for bad data, splits that don't fit, or a crop that could lose the whole picture.
     """
     images = load_train(spec, base)
     side, crop = min(images.shape[1:]), spec.effective_augment.crop
     if crop >= side:
         raise UserError(f"data.augment.crop: must be less than the side of a picture ({side}), but got {crop}")
-    return Splits(**{name: images.subset(part) for name, part in cut_splits(images.labels, spec.splits).items()})
+    parts = {name: images.subset(part) for name, part in cut_splits(images.labels, spec.splits).items()}
+    return Splits(**_held(parts, spec))
+
+
+def _held(parts: dict[str, ImageSet], spec: DataSpec) -> dict[str, ImageSet]:
+    """The parts, with those of files held in memory as far as they may be."""
+    left = {"auto": spec.memory_limit_bytes, "always": math.inf, "never": -1}[spec.memory]
+    for name in MOST_READ_FIRST:
+        part = parts[name]
+        size_bytes = len(part) * math.prod(part.shape)
+        if isinstance(part.source, Files) and size_bytes <= left:
+            left -= size_bytes
+            parts[name] = dataclasses.replace(part, source=Held(part.source, spec.loaders))
+    return parts
 
 
 def cut_splits(labels: Tensor, spec: SplitSpec) -> dict[str, Tensor]:

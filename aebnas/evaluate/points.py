@@ -6,10 +6,10 @@ import numpy as np
 
 from aebnas.cost.counts import GraphCounts, count_graph
 from aebnas.evaluate.evaluator import Tables
-from aebnas.evaluate.pool import Failure, Outcome
-from aebnas.objectives import METRICS, Constraint
+from aebnas.evaluate.pool import Failure
+from aebnas.objectives import METRICS, Constraint, SoftTarget
 from aebnas.policy.table import ExitTable, score_policy
-from aebnas.policy.thresholds import frontier
+from aebnas.policy.thresholds import frontier, tune_to_target
 from aebnas.runtime.decide import ExitPolicy
 from aebnas.space.architecture import Architecture
 from aebnas.space.lower import lower
@@ -20,9 +20,10 @@ from aebnas.trial import OperatingPoint, Trial
 CALIBRATE, SEARCH = "calibrate", "search"
 
 
-def splits_needed(policy: PolicySpec) -> tuple[str, ...]:
+def splits_needed(policy: PolicySpec, target: SoftTarget | None) -> tuple[str, ...]:
     """Splits to tabulate: thresholds are found on `calibrate`; figures are those of `search`."""
-    return (SEARCH,) if policy.thresholds.optimise is None else (CALIBRATE, SEARCH)
+    found = policy.thresholds.optimise is not None or (target is not None and target.tunes_thresholds)
+    return (CALIBRATE, SEARCH) if found else (SEARCH,)
 
 
 def operating_point(architecture: Architecture, policy: ExitPolicy, table: ExitTable) -> OperatingPoint:
@@ -78,15 +79,16 @@ def _least_averages(counts: GraphCounts, policy: ExitPolicy | None) -> dict[str,
 def make_trial(
     number: int,
     job: Job,
-    outcome: Outcome,
+    outcome: Tables | Failure,
     policy_spec: PolicySpec,
     constraints: Sequence[Constraint],
+    target: SoftTarget | None,
     seconds: float,
 ) -> Trial:
     """The Trial of a job whose architecture was scored (or failed to be)."""
     if isinstance(outcome, Failure):
         return failed_trial(number, job, outcome.reason, seconds)
-    points = _points(job, outcome, policy_spec)
+    points = _points(job, outcome, policy_spec, target)
     violations = [sum(c.violation(point.metrics) for c in constraints) for point in points]
     if min(violations) > 0:
         closest = points[int(np.argmin(violations))]
@@ -118,12 +120,19 @@ def hopeless_trial(number: int, job: Job, reason: str, violation: float) -> Tria
     return Trial(number, job.architecture, job.policy, "infeasible", (), reason, job.origin, 0.0, violation)
 
 
-def _points(job: Job, tables: Tables, policy_spec: PolicySpec) -> tuple[OperatingPoint, ...]:
-    if job.policy is not None:
-        policies = [job.policy]
-    else:
-        optimise = policy_spec.thresholds.optimise
-        assert optimise is not None, "a job without a policy comes from a space that optimises thresholds"
-        tuned = frontier(tables[CALIBRATE], policy_spec.criterion, optimise.per_exit, optimise.max_points)
-        policies = [point.policy for point in tuned]
+def found_policies(table: ExitTable, policy_spec: PolicySpec, target: SoftTarget | None) -> list[ExitPolicy]:
+    """The policies of a space whose thresholds are found on a table: the frontier, or the soft target's best."""
+    thresholds = policy_spec.thresholds
+    if thresholds.optimise is not None:
+        optimise = thresholds.optimise
+        tuned = frontier(table, policy_spec.criterion, optimise.per_exit, optimise.max_points)
+        return [point.policy for point in tuned]
+    assert thresholds.genes and target, "a job without a policy comes from a space or a target that finds thresholds"
+    choices = [None if gene == "never" else float(gene) for gene in thresholds.genes]
+    return [tune_to_target(table, policy_spec.criterion, choices, target)]
+
+
+def _points(job: Job, tables: Tables, policy_spec: PolicySpec, target: SoftTarget | None) -> tuple[OperatingPoint, ...]:
+    given = [] if job.policy is None else [job.policy]
+    policies = given or found_policies(tables[CALIBRATE], policy_spec, target)
     return tuple(operating_point(job.architecture, policy, tables[SEARCH]) for policy in policies)

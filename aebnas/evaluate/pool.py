@@ -1,15 +1,13 @@
 """Where architectures are scored: in this process, or by Ray actors in parallel. Results are the same."""
 
-import logging
-import os
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from aebnas.cluster import LOCAL, node_resources, ray_cluster, require_room
 from aebnas.errors import UserError
-from aebnas.evaluate.evaluator import Evaluator, Tables
+from aebnas.evaluate.evaluator import Evaluator, Scored
 from aebnas.space.architecture import Architecture
 
 RETRIES = 1
@@ -23,7 +21,7 @@ class Failure:
     reason: str
 
 
-Outcome = Tables | Failure
+Outcome = Scored | Failure
 
 
 class Pool(Protocol):
@@ -35,25 +33,33 @@ class Pool(Protocol):
 
 
 @contextmanager
-def open_pool(evaluator: Evaluator, workers: int, ray_address: str = "local") -> Iterator[Pool]:
+def open_pool(
+    evaluator: Evaluator, workers: int, ray_address: str = LOCAL, gpus_per_worker: float = 0.0
+) -> Iterator[Pool]:
     """This process (`workers` 0) or that many Ray actors; Ray is started and stopped around the pool.
 
-    `ray_address` is `local`, `auto` or a cluster's address; raises UserError if it can't be reached.
+    `ray_address` as in `cluster.ray_cluster`, whose UserErrors it raises; also where its GPUs have too little room.
     """
     if workers == 0:
         yield InProcess(evaluator)
         return
-    ray = _start_ray(ray_address, cpus=workers * evaluator.threads)
-    try:
-        yield RayActors(ray, evaluator, workers)
-    finally:
-        ray.shutdown()
+    with ray_cluster(ray_address, cpus=workers * evaluator.threads) as ray:
+        require_room(ray, workers, evaluator.threads)
+        gpus = node_resources(ray, "GPU")
+        if gpus_per_worker and sum(int(count / gpus_per_worker) for count in gpus) < workers:
+            raise UserError(
+                f"evaluate.gpus_per_worker: must leave {workers} workers room on the GPUs there are ({sum(gpus)}), "
+                f"but got {gpus_per_worker:g}"
+            )
+        yield RayActors(ray, evaluator, workers, gpus_per_worker)
 
 
 def score_one(evaluator: Evaluator, architecture: Architecture) -> Outcome:
-    """Tables, or the reason why there are none; a bad candidate must not end a search."""
+    """What the evaluator gives, or the reason why it gives nothing; a bad candidate must not end a search."""
     try:
-        return evaluator.tables(architecture)
+        return evaluator.score(architecture)
+    except UserError as error:
+        return Failure(str(error))
     except Exception as error:  # whatever it is, its reason is recorded with the trial
         return Failure(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
 
@@ -73,9 +79,10 @@ class InProcess:
 class RayActors:
     """A fixed number of actors; supernet weights and pictures go into the object store once."""
 
-    def __init__(self, ray: Any, evaluator: Evaluator, workers: int) -> None:
+    def __init__(self, ray: Any, evaluator: Evaluator, workers: int, gpus_per_worker: float = 0.0) -> None:
         self.ray = ray
-        actor = ray.remote(num_cpus=evaluator.threads, max_restarts=-1, max_task_retries=RETRIES)(_Worker)
+        needs = {"num_cpus": evaluator.threads, "num_gpus": gpus_per_worker}
+        actor = ray.remote(**needs, max_restarts=-1, max_task_retries=RETRIES)(_Worker)
         self.shared = ray.put(evaluator)
         self.actors = [actor.remote() for _ in range(workers)]
 
@@ -115,26 +122,3 @@ class _Worker:
 
             self.evaluator = ray.get(shared[0])
         return score_one(self.evaluator, architecture)
-
-
-def _start_ray(address: str, cpus: int) -> Any:
-    # a local Ray is this user's alone, so its warnings about tokens and usage reports only confuse
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    import ray
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            if address == "local":
-                ray.init(
-                    num_cpus=cpus,
-                    include_dashboard=False,
-                    logging_level=logging.ERROR,
-                    log_to_driver=False,
-                )
-            else:
-                ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-            raise UserError(f"ray: '{address}' cannot be reached: {str(error).splitlines()[0]}") from error
-    return ray

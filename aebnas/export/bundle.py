@@ -25,7 +25,7 @@ from aebnas.export.model import RUNTIME, Model
 from aebnas.files import write_atomically, write_json, write_text
 from aebnas.runtime.decide import ExitPolicy
 from aebnas.runtime.network import Network
-from aebnas.runtime.ops import OPAQUE
+from aebnas.runtime.ops import OPAQUE, OPS
 
 FILES = frozenset(
     {"README.md", "check.npz", "costs.json", "graph.json", "model.py", "policy.json", "preprocessing.json"}
@@ -46,12 +46,15 @@ def export_model(
     """Write the folder `directory`, whole or not at all; a previous export there is replaced.
 
     `samples`, uint8 `[n, c, h, w]`, are recorded with the answers to them. Raises UserError for a directory
-    that holds something else or cannot be written, for imported (opaque) modules and for weights that are not
-    finite; ValueError when the parts are not of one model.
+    that holds something else or cannot be written, for imported (opaque) modules, for ops defined outside
+    `aebnas/runtime` and for weights that are not finite; ValueError when the parts are not of one model.
     """
     opaque = [node.name for node in network.graph.nodes if node.op == OPAQUE]
     if opaque:
         raise UserError(f"node '{opaque[0]}': imported modules cannot be exported yet, but got one")
+    for op in {node.op for node in network.graph.nodes}:
+        if not OPS[op].__module__.startswith(f"{aebnas.runtime.__name__}."):
+            raise UserError(f"op '{op}' must be defined in aebnas/runtime to be exported, but got {OPS[op].__module__}")
     if preprocessing.shape != network.graph.input_shape or len(class_names) != network.graph.classes:
         want = f"{network.graph.input_shape} pictures and {network.graph.classes} class names"
         raise ValueError(f"the network needs {want}, but got {preprocessing.shape} and {len(class_names)}")

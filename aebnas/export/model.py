@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # for type checkers alone: what runs is the copy in `runtime/
     from aebnas.runtime.decide import ExitPolicy
     from aebnas.runtime.network import Answer, Network
 
-RUNTIME = ("__init__", "decide", "graph", "network", "ops")
+RUNTIME = ("__init__", "base", "blocks", "decide", "graph", "network", "ops")
 LOGIT_TOLERANCE = 1e-4
 THRESHOLD_TOLERANCE = 1e-5
 BATCH = 256
@@ -170,14 +170,14 @@ class Model:
         return torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C"))
 
     def _from_picture(self, picture: Picture) -> Tensor:
-        """uint8 `[c, h, w]`: grey or RGB and resized (bilinear) as the network needs it."""
+        """uint8 `[c, h, w]`: grey or RGB, its middle in the network's proportions resized (bilinear) to its size."""
         channels, height, width = self.shape
         image = picture if isinstance(picture, Image.Image) else _open(Path(picture))
         if image.mode.startswith(("I", "F")):
             raise BadInput(f"{picture}: a picture must have 8 bits a channel, but got mode {image.mode}")
         image = image.convert("L" if channels == 1 else "RGB")
         if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
+            image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
         pixels_hwc = np.array(image, dtype=np.uint8).reshape(height, width, channels)
         return torch.from_numpy(pixels_hwc).permute(2, 0, 1)
 

@@ -28,9 +28,12 @@ def parameter_shapes(op: str, attrs: Attrs) -> Shapes:
 
 
 def shared_shapes(layers: Iterable[Layer]) -> dict[str, dict[str, tuple[int, ...]]]:
-    """For each weights key, the elementwise largest shape of each parameter over all layers that use it."""
+    """For each weights key, the elementwise largest shape of each parameter over all layers that use it.
+
+    Variants of an op may lack parameters (squeeze-excite); names come in one order whatever order layers do.
+    """
     largest: dict[str, dict[str, tuple[int, ...]]] = {}
-    for layer in sorted(layers, key=lambda layer: layer.weights):
+    for layer in sorted(layers, key=lambda layer: (layer.weights, layer.attrs)):
         shapes = largest.setdefault(layer.weights, {})
         for name, shape in parameter_shapes(layer.op, layer.attrs).items():
             known = shapes.get(name, shape)

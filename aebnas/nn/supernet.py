@@ -17,6 +17,7 @@ from torch.func import functional_call
 from torch.optim.swa_utils import update_bn
 
 from aebnas.nn.elastic import Attrs, initialise, parameter_shapes, shared_shapes, slice_to
+from aebnas.nn.synced_norm import SyncedNorm
 from aebnas.runtime.graph import INPUT, Node
 from aebnas.runtime.network import Network
 from aebnas.runtime.ops import OPS
@@ -48,12 +49,17 @@ class Supernet(nn.Module):
         return self.forward_many(x_nchw, [architecture], norm_stats)[0]
 
     def forward_many(
-        self, x_nchw: Tensor, architectures: Sequence[Architecture], norm_stats: NormStats | None = None
+        self,
+        x_nchw: Tensor,
+        architectures: Sequence[Architecture],
+        norm_stats: NormStats | None = None,
+        synced: bool = False,
     ) -> list[list[Tensor]]:
         """`forward` for several architectures, running what they have in common only once.
 
         Branches of one backbone path so share its forward (and backward) pass. `norm_stats`, if given, are
-        those of a single architecture.
+        those of a single architecture; without them batch norm uses the batch's own statistics, or those over
+        the batches of all ranks (see `nn.synced_norm`) if `synced`.
         """
         if norm_stats is not None and len(architectures) != 1:
             raise ValueError(f"norm statistics belong to one architecture, but got {len(architectures)}")
@@ -67,14 +73,14 @@ class Supernet(nn.Module):
                 key = (node.weights, node.attrs, tuple(place[name] for name in node.inputs))
                 if key not in place_of:
                     inputs = [values[index] for index in key[2]]
-                    values.append(self._run(node, inputs, norm_stats))
+                    values.append(self._run(node, inputs, norm_stats, synced))
                     place_of[key] = len(values) - 1
                 place[node.name] = place_of[key]
             logits.append([values[place[graph_exit.output]] for graph_exit in graph.exits])
         return logits
 
-    def _run(self, node: Node, inputs: list[Tensor], norm_stats: NormStats | None) -> Tensor:
-        template = _template(node.op, node.attrs, norm_stats is None, threading.get_ident())
+    def _run(self, node: Node, inputs: list[Tensor], norm_stats: NormStats | None, synced: bool) -> Tensor:
+        template = _template(node.op, node.attrs, norm_stats is None, synced, threading.get_ident())
         tensors: dict[str, Any] = dict(self._sliced(node))
         if norm_stats is not None:
             tensors |= {name: norm_stats[f"nodes.{node.name}.{name}"] for name, _ in template.named_buffers()}
@@ -106,7 +112,7 @@ class Supernet(nn.Module):
         Without batches they are the untouched mean 0 and variance 1.
         """
         network = self._subnet(architecture)
-        update_bn(batches, network)
+        update_bn(batches, network, device=next(self.parameters()).device)
         return dict(network.named_buffers())
 
     def extract(self, architecture: Architecture, norm_stats: NormStats) -> Network:
@@ -125,16 +131,16 @@ def _key(weights: str, parameter: str) -> str:
 
 
 @lru_cache(maxsize=65536)
-def _template(op: str, attrs: Attrs, training: bool, thread: int) -> nn.Module:
+def _template(op: str, attrs: Attrs, training: bool, synced: bool, thread: int) -> nn.Module:
     """A module without weights (on `meta`) through which slices are run.
 
     Each thread has its own, since `functional_call` puts the slices into the module while it runs.
     """
     with torch.device("meta"):
         module = OPS[op](**dict(attrs))
-    if training:
-        for norm in module.modules():
-            if isinstance(norm, nn.BatchNorm2d):
-                norm.track_running_stats = False
-                norm.running_mean = norm.running_var = norm.num_batches_tracked = None
+        if training:
+            kind = SyncedNorm if synced else nn.BatchNorm2d
+            for name, norm in list(module.named_modules()):
+                if isinstance(norm, nn.BatchNorm2d):
+                    module.set_submodule(name, kind(norm.num_features, norm.eps, track_running_stats=False))
     return module.train(training)

@@ -6,7 +6,7 @@ import torch
 
 from aebnas.cost.counts import count_graph
 from aebnas.data.augment import Preprocessing, eval_batches
-from aebnas.data.datasets import ImageSet
+from aebnas.data.images import ImageSet
 from aebnas.policy.table import ExitTable
 from aebnas.runtime.network import Network
 

@@ -8,10 +8,12 @@ prefixes p and candidates t come out of one matrix product:
 Legend: n samples, e exits, p prefixes (combinations of the thresholds before), t candidates of one exit.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from aebnas.objectives import SoftTarget
 from aebnas.pareto import nondominated
 from aebnas.policy.table import ExitTable
 from aebnas.runtime.decide import ExitPolicy
@@ -54,6 +56,29 @@ def best_within(points: list[TunedPolicy], max_avg_macs: float) -> TunedPolicy:
     if not fitting:
         return min(points, key=lambda point: point.avg_macs)
     return max(fitting, key=lambda point: (point.accuracy, -point.avg_macs))
+
+
+def tune_to_target(
+    table: ExitTable, criteria: Sequence[str], choices: Sequence[float | None], target: SoftTarget
+) -> ExitPolicy:
+    """The best policy of the grid `choices` ^ (e - 1) in the soft target's first objective (AEBNAS's threshold grid).
+
+    `None` is never. Of equals the first in the order of `criteria` and of the grid.
+    """
+    grid = np.array([np.inf if choice is None else choice for choice in choices], dtype=np.float32)
+    early = table.exits - 1
+    shape = (len(choices),) * early
+    best: tuple[float, ExitPolicy] | None = None
+    for criterion in criteria if early else criteria[:1]:
+        right_k, cost_k = joint_grid(table, criterion, [grid] * early)
+        means = zip(right_k / table.samples, cost_k / table.samples, strict=True)
+        values = [target.minimised({"accuracy": accuracy, "avg_macs": macs})[0] for accuracy, macs in means]
+        flat = int(np.argmin(values))
+        if best is None or values[flat] < best[0]:
+            picked = np.unravel_index(flat, shape) if early else ()
+            best = values[flat], ExitPolicy(criterion, tuple(choices[int(index)] for index in picked))
+    assert best is not None, "a space has at least one criterion"
+    return best[1]
 
 
 def candidate_thresholds(scores_n: np.ndarray, per_exit: int) -> np.ndarray:

@@ -34,12 +34,13 @@ def _protocol(workspace: Workspace) -> dict[str, object]:
         "seed": experiment.seed,
         "objectives": list(experiment.objectives),
         "constraints": list(experiment.constraints),
-        "splits_read_by_search": ["train", *splits_needed(workspace.space.spec.policy)],
+        "splits_read_by_search": ["train", *splits_needed(workspace.space.spec.policy, experiment.parsed_target())],
         "front_figures_from": "search",
         "test_set": "read only by `aebnas evaluate`",
         "macs": "one multiply-add is one MAC; convolutions and linear layers only",
         "avg_macs": "backbone to the exit and every branch passed, averaged over samples",
         "avg_macs_taken_only": "backbone to the exit and the branch taken, averaged over samples",
+        "weights": experiment.evaluate.source,
         "scoring": f"fp32, {experiment.evaluate.threads} thread(s), norms from "
         f"{experiment.evaluate.calibration_images} training pictures",
     }

@@ -8,7 +8,8 @@ read nothing else.
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .ops import OPAQUE, OPS, Shape
+from .base import Shape
+from .ops import OPAQUE, OPS
 
 INPUT = "input"
 """Name by which nodes refer to the picture itself."""
@@ -164,7 +165,7 @@ def _out_shape(node: Node, shapes: list[Shape]) -> Shape:
     op = OPS[node.op]
     if len(shapes) > 1 and not op.many_inputs:
         raise ValueError(f"node '{node.name}': {node.op} takes one input, but got {len(shapes)}")
-    if op.sees_channels and attrs["in_channels"] != shapes[0][0]:
+    if "in_channels" in op.takes() and attrs["in_channels"] != shapes[0][0]:
         raise ValueError(f"node '{node.name}': built for {attrs['in_channels']} channels, but got {shapes[0][0]}")
     try:
         return op.out_shape(shapes, **attrs)

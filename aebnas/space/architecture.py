@@ -13,11 +13,16 @@ class _Part(BaseModel):
 
 
 class Block(_Part):
-    """One block; `expand` is None where the op has no expansion."""
+    """One block. What its op doesn't take is None or at its default."""
 
     op: str
-    kernel: int
-    expand: float | None = None
+    kernel: int | None
+    expand: float | None
+    se: bool = False
+    act: str = "relu"
+
+    def __str__(self) -> str:
+        return _label(self)
 
 
 class Stage(_Part):
@@ -29,19 +34,32 @@ class Stage(_Part):
 
 
 class BranchLayer(_Part):
-    """One layer of an exit branch; `width` (a multiple of the site's channels) is None for pools."""
+    """One layer of an exit branch: an op or a chain of them (`resize+conv`). `width` is a multiple of the site's
+    channels, `side` the map that `resize` makes. What no op takes is None or at its default.
+    """
 
     op: str
-    kernel: int
-    width: float | None = None
+    kernel: int | None
+    width: float | None
+    expand: float | None = None
+    se: bool = False
+    act: str = "relu"
+    side: int | None = None
+
+    def __str__(self) -> str:
+        return _label(self)
 
 
 class Exit(_Part):
-    """A present exit: behind `block` blocks of stage `stage` (from 0; None: the stage's end), and its branch."""
+    """A present exit: behind `block` blocks of stage `stage` (from 0; None: the stage's end), and its branch.
+
+    `pool` is the global pooling before the branch's linear layer.
+    """
 
     stage: int
     block: int | None
     layers: tuple[BranchLayer, ...]
+    pool: str = "avg"
 
 
 class Stem(_Part):
@@ -50,12 +68,14 @@ class Stem(_Part):
     width: int
     kernel: int
     stride: int
+    act: str = "relu"
 
 
 class Architecture(_Part):
     """Everything that makes a network but its weights and policy; equal networks have equal `id`s.
 
-    `exits` runs from shallow to deep and leaves out the final classifier, which is always there.
+    Equal means: made of the same nodes. `exits` runs from shallow to deep and leaves out the final classifier,
+    which is always there. `picture` is the side of the pictures fed in where they are resized to `resolution`.
     """
 
     channels: int
@@ -64,6 +84,12 @@ class Architecture(_Part):
     stem: Stem
     stages: tuple[Stage, ...]
     exits: tuple[Exit, ...]
+    picture: int | None = None
+
+    @property
+    def side(self) -> int:
+        """Side of the pictures fed in."""
+        return self.picture or self.resolution
 
     @cached_property
     def id(self) -> str:
@@ -72,8 +98,11 @@ class Architecture(_Part):
         return hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary."""
-        return self.model_dump(mode="json")
+        """A JSON-ready dictionary.
+
+        Fields at their default are left out, so the ids in old results stay valid when a field is added.
+        """
+        return self.model_dump(mode="json", exclude_defaults=True)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Architecture":
@@ -83,13 +112,26 @@ class Architecture(_Part):
     def __str__(self) -> str:
         """One line for people: widths x blocks a stage, exits with their branch layers."""
         stages = " ".join(
-            f"{s.width}{'/' + str(s.stride) if s.stride > 1 else ''}:"
-            + ",".join(b.op + str(b.kernel) + (f"e{b.expand:g}" if b.expand else "") for b in s.blocks)
+            f"{s.width}{'/' + str(s.stride) if s.stride > 1 else ''}:{','.join(map(str, s.blocks))}"
             for s in self.stages
         )
         exits = " ".join(
             f"@{e.stage + 1}{'' if e.block is None else f'.{e.block}'}"
-            f"[{','.join(x.op + str(x.kernel) + (f'x{x.width:g}' if x.width else '') for x in e.layers)}]"
+            f"[{','.join(map(str, e.layers))}]{'' if e.pool == 'avg' else e.pool}"
             for e in self.exits
         )
-        return f"{self.stem.width} | {stages} | {exits or 'no early exit'}"
+        size = "" if self.picture is None else f"{self.resolution}px "
+        return f"{size}{self.stem.width} | {stages} | {exits or 'no early exit'}"
+
+
+def _label(part: Block | BranchLayer) -> str:
+    """Op, kernel and whatever isn't as usual: `mbconv5e4-se-hswish`, `resize+conv3x2@8`."""
+    width, side = (part.width, part.side) if isinstance(part, BranchLayer) else (None, None)
+    return (
+        f"{part.op}{part.kernel or ''}"
+        + (f"x{width:g}" if width else "")
+        + (f"e{part.expand:g}" if part.expand else "")
+        + ("-se" if part.se else "")
+        + (f"-{part.act}" if part.act != "relu" else "")
+        + (f"@{side}" if side else "")
+    )

@@ -14,8 +14,10 @@ import numpy as np
 from aebnas.errors import UserError
 from aebnas.runtime.decide import ExitPolicy
 from aebnas.space.architecture import Architecture, Block, BranchLayer, Exit, Stage, Stem
+from aebnas.space.choices import active, block_genes, layer_genes, make_block, make_branch_layer
+from aebnas.space.fields import SKIP
 from aebnas.space.layers import space_layers
-from aebnas.space.spec import BRANCH_OPS_WITH_WIDTH, OPS_WITH_EXPANSION, Site, SpaceSpec
+from aebnas.space.spec import Site, SpaceSpec
 from aebnas.specfile import read_spec
 
 Choices = Mapping[str, Any]
@@ -39,10 +41,7 @@ class SearchSpace:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "genes", _genes(self.spec))
-        try:
-            space_layers(self.spec)
-        except ValueError as error:
-            raise UserError(f"stages and exits: {error}") from None
+        space_layers(self.spec)
 
     @classmethod
     def load(cls, path: Path) -> "SearchSpace":
@@ -89,11 +88,24 @@ class SearchSpace:
             raise ValueError("the candidate is not of this space")
         return tuple(genome)
 
+    def with_policy(self, genome: Sequence[int], policy: ExitPolicy) -> tuple[int, ...]:
+        """The genome with the policy's criterion and thresholds in the genes of its exits, all others as they are.
+
+        Raises ValueError for a value that isn't a choice, or a policy for another number of exits.
+        """
+        written = _encode(self.spec, Candidate(self.decode(genome).architecture, policy))
+        policies = {name: value for name, value in written.items() if name.startswith("policy.")}
+        names = [name for name, values in self.genes.items() if len(values) > 1]
+        return tuple(
+            self.genes[name].index(policies[name]) if name in policies else int(gene)
+            for name, gene in zip(names, genome, strict=True)
+        )
+
     def extreme(self, largest: bool) -> Architecture:
         """The architecture with the largest (smallest) choice everywhere, for the sandwich rule.
 
-        The largest has every exit, the smallest only those that must be there, and `skip` where it is offered.
-        Among other ops it takes the first.
+        The largest has the highest resolution and every exit, the smallest only those exits that must be there,
+        and `skip` where it is offered. Among other ops, activations and pools it takes the first.
         """
         choices = {name: _end_of_range(name, values, largest) for name, values in self.genes.items()}
         return _decode(self.spec, choices).architecture
@@ -112,37 +124,49 @@ class SearchSpace:
 
 def _genes(spec: SpaceSpec) -> dict[str, tuple[Any, ...]]:
     """Every gene's name and its choices, in genome order."""
-    genes: dict[str, tuple[Any, ...]] = {"stem.width": spec.stem.width}
+    genes: dict[str, tuple[Any, ...]] = {
+        "input.resolution": spec.input.resolution,
+        "stem.width": spec.stem.width,
+        "stem.act": spec.stem.act,
+    }
     for number, stage in enumerate(spec.stages):
         here = f"stage{number + 1}"
         genes |= {f"{here}.width": stage.width, f"{here}.stride": stage.stride, f"{here}.depth": stage.depth}
-        for block in range(max(stage.depth)):
-            at = f"{here}.block{block + 1}"
-            genes |= {f"{at}.op": stage.op, f"{at}.kernel": stage.kernel, f"{at}.expand": stage.expand}
+        for position in range(max(stage.depth)):
+            genes |= _named(f"{here}.block{position + 1}", block_genes(stage.at(position)))
     for site in spec.sites():
-        here = f"exit.{site.name}"
-        genes[f"{here}.present"] = (False, True) if spec.exits.optional else (True,)
-        genes[f"{here}.depth"] = spec.exits.depth
-        for layer in range(max(spec.exits.depth)):
-            at = f"{here}.layer{layer + 1}"
-            genes |= {
-                f"{at}.op": spec.exits.layer,
-                f"{at}.kernel": spec.exits.kernel,
-                f"{at}.width": spec.exits.width,
-            }
+        here, branch = f"exit.{site.name}", spec.branch(site)
+        genes[f"{here}.present"] = (False, True) if branch.optional else (True,)
+        genes |= {f"{here}.depth": branch.depth, f"{here}.pool": branch.pool}
+        for layer in range(max(branch.depth)):
+            genes |= _named(f"{here}.layer{layer + 1}", layer_genes(branch))
     if spec.policy.thresholds.genes is not None:
         genes["policy.criterion"] = spec.policy.criterion
         genes |= {f"policy.{site.name}.threshold": spec.policy.thresholds.genes for site in spec.sites()}
     return genes
 
 
+def _named(place: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a part under the names of their genes."""
+    return {f"{place}.{name}": value for name, value in values.items()}
+
+
+def _chosen(place: str, part: type[Block] | type[BranchLayer], choices: Choices) -> dict[str, Any]:
+    """The other way round: what the genes choose for the fields of a part."""
+    return {name: choices[f"{place}.{name}"] for name in part.model_fields}
+
+
 def _decode(spec: SpaceSpec, choices: Choices) -> Candidate:
     stages = tuple(_decode_stage(spec, number, choices) for number in range(len(spec.stages)))
+    resolution = choices["input.resolution"]
     architecture = Architecture(
         channels=spec.input.channels,
-        resolution=spec.input.resolution,
+        resolution=resolution,
+        picture=None if resolution == spec.input.side else spec.input.side,
         classes=spec.classes,
-        stem=Stem(width=choices["stem.width"], kernel=spec.stem.kernel, stride=spec.stem.stride),
+        stem=Stem(
+            width=choices["stem.width"], kernel=spec.stem.kernel, stride=spec.stem.stride, act=choices["stem.act"]
+        ),
         stages=stages,
         exits=_decode_exits(spec, stages, choices),
     )
@@ -151,21 +175,11 @@ def _decode(spec: SpaceSpec, choices: Choices) -> Candidate:
 
 def _decode_stage(spec: SpaceSpec, number: int, choices: Choices) -> Stage:
     here = f"stage{number + 1}"
-    blocks = []
-    for block in range(choices[f"{here}.depth"]):
-        at = f"{here}.block{block + 1}"
-        blocks.append((choices[f"{at}.op"], choices[f"{at}.kernel"], choices[f"{at}.expand"]))
-    kept = [block for block in blocks if block[0] != "skip"]
+    positions = [_chosen(f"{here}.block{position + 1}", Block, choices) for position in range(choices[f"{here}.depth"])]
+    kept = [position for position in positions if position["op"] != SKIP]
     if not kept:  # a stage changes width and stride, so one block has to stay
-        kept = [(next(op for op in spec.stages[number].op if op != "skip"), *blocks[0][1:])]
-    return Stage(
-        width=choices[f"{here}.width"],
-        stride=choices[f"{here}.stride"],
-        blocks=tuple(
-            Block(op=op, kernel=kernel, expand=expand if op in OPS_WITH_EXPANSION else None)
-            for op, kernel, expand in kept
-        ),
-    )
+        kept = [positions[0] | {"op": next(op for op in spec.stages[number].op if op != SKIP)}]
+    return Stage(width=choices[f"{here}.width"], stride=choices[f"{here}.stride"], blocks=tuple(map(make_block, kept)))
 
 
 def _decode_exits(spec: SpaceSpec, stages: Sequence[Stage], choices: Choices) -> tuple[Exit, ...]:
@@ -179,13 +193,12 @@ def _decode_exits(spec: SpaceSpec, stages: Sequence[Stage], choices: Choices) ->
 
 
 def _decode_exit(site: Site, choices: Choices) -> Exit:
-    layers = []
-    for layer in range(choices[f"exit.{site.name}.depth"]):
-        at = f"exit.{site.name}.layer{layer + 1}"
-        op = choices[f"{at}.op"]
-        width = choices[f"{at}.width"] if op in BRANCH_OPS_WITH_WIDTH else None
-        layers.append(BranchLayer(op=op, kernel=choices[f"{at}.kernel"], width=width))
-    return Exit(stage=site.stage, block=site.block, layers=tuple(layers))
+    here = f"exit.{site.name}"
+    layers = [
+        make_branch_layer(_chosen(f"{here}.layer{layer + 1}", BranchLayer, choices))
+        for layer in range(choices[f"{here}.depth"])
+    ]
+    return Exit(stage=site.stage, block=site.block, layers=tuple(layers), pool=choices[f"{here}.pool"])
 
 
 def _decode_policy(spec: SpaceSpec, exits: Sequence[Exit], choices: Choices) -> ExitPolicy | None:
@@ -203,28 +216,24 @@ def _encode(spec: SpaceSpec, candidate: Candidate) -> dict[str, Any]:
     thresholds_fit = policy is None or len(policy.thresholds) == len(architecture.exits)
     if len(architecture.stages) != len(spec.stages) or not thresholds_fit:
         raise ValueError("the candidate is not of this space")
-    choices: dict[str, Any] = {"stem.width": architecture.stem.width}
+    choices: dict[str, Any] = {
+        "input.resolution": architecture.resolution,
+        "stem.width": architecture.stem.width,
+        "stem.act": architecture.stem.act,
+    }
     for number, stage in enumerate(architecture.stages):
         here, kept = f"stage{number + 1}", len(stage.blocks)
         depth = next((d for d in spec.stages[number].depth if d >= kept), kept)
         choices |= {f"{here}.width": stage.width, f"{here}.stride": stage.stride, f"{here}.depth": depth}
         for index in range(depth):
             at = f"{here}.block{index + 1}"
-            if index >= kept:
-                choices[f"{at}.op"] = "skip"
-                continue
-            block = stage.blocks[index]
-            choices |= {f"{at}.op": block.op, f"{at}.kernel": block.kernel}
-            if block.expand is not None:
-                choices[f"{at}.expand"] = block.expand
+            choices |= {f"{at}.op": SKIP} if index >= kept else _encode_part(at, stage.blocks[index])
     for index, present in enumerate(architecture.exits):
         site = _site(present)
         here = f"exit.{site.name}"
-        choices |= {f"{here}.present": True, f"{here}.depth": len(present.layers)}
+        choices |= {f"{here}.present": True, f"{here}.depth": len(present.layers), f"{here}.pool": present.pool}
         for number, layer in enumerate(present.layers, start=1):
-            choices |= {f"{here}.layer{number}.op": layer.op, f"{here}.layer{number}.kernel": layer.kernel}
-            if layer.width is not None:
-                choices[f"{here}.layer{number}.width"] = layer.width
+            choices |= _encode_part(f"{here}.layer{number}", layer)
         if policy is not None:
             threshold = policy.thresholds[index]
             choices[f"policy.{site.name}.threshold"] = "never" if threshold is None else threshold
@@ -233,14 +242,19 @@ def _encode(spec: SpaceSpec, candidate: Candidate) -> dict[str, Any]:
     return choices
 
 
+def _encode_part(place: str, part: Block | BranchLayer) -> dict[str, Any]:
+    fields = part.model_dump(exclude={"op"})
+    return _named(place, {"op": part.op} | active(part.op, fields))
+
+
 def _site(present: Exit) -> Site:
     return Site(stage=present.stage, block=present.block)
 
 
 def _end_of_range(name: str, values: tuple[Any, ...], largest: bool) -> Any:
     if name.endswith(".op"):
-        return "skip" if "skip" in values and not largest else next(value for value in values if value != "skip")
-    if name.startswith("policy."):
+        return SKIP if SKIP in values and not largest else next(value for value in values if value != SKIP)
+    if name.startswith("policy.") or name.endswith((".act", ".pool")):
         return values[0]
     if name.endswith(".stride"):  # a small stride leaves large maps
         largest = not largest

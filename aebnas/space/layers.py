@@ -1,20 +1,25 @@
-"""Every distinct layer a space can produce: what weight sharing must hold and what a device profile measures."""
+"""The layers of architectures and of whole spaces: what weight sharing must hold and a device profile measures.
+
+Weights keys name the place and the op, since ops don't share weights with each other. Variants of one op do:
+activations, and squeeze-excite, whose own weights are simply absent from the plain variant. (A gate is about
+one half before training, a factor that the next batch norm takes out again, so both variants start alike; and
+norm statistics are each architecture's own.) The classifier of a branch is shared only among branches of equal
+depth and pooling, since it reads features of another kind otherwise.
+"""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 
+from aebnas.errors import UserError
+from aebnas.runtime.base import Shape
 from aebnas.runtime.graph import Attr
-from aebnas.runtime.ops import OPS, Shape
-from aebnas.space.lower import branch_stride
-from aebnas.space.spec import (
-    BRANCH_OPS_WITH_WIDTH,
-    OPS_WITH_EXPANSION,
-    Site,
-    SpaceSpec,
-    StageSpec,
-    branch_channels,
-)
+from aebnas.runtime.ops import OPS
+from aebnas.space.architecture import Block, BranchLayer, Stem
+from aebnas.space.choices import blocks, branch_layers
+from aebnas.space.fields import CHAIN
+from aebnas.space.spec import InputSpec, Site, SpaceSpec, StageSpec, branch_channels
 
 
 @dataclass(frozen=True)
@@ -38,108 +43,148 @@ class Layer:
         object.__setattr__(self, "out_shape", out_shape)
 
 
-def make_layer(weights: str, op: str, in_shape: Shape, **attrs: Attr) -> Layer:
-    """A Layer on `in_shape`, with its input channels filled in where the op has them."""
-    if OPS[op].sees_channels:
-        attrs["in_channels"] = in_shape[0]
+def make_layer(weights: str, op: str, in_shape: Shape, **offered: Attr | None) -> Layer:
+    """A Layer on `in_shape`, with those of the attributes offered that the op takes, input channels included."""
+    offered |= {"in_channels": in_shape[0]}
+    taken = OPS[op].takes()
+    attrs = {name: value for name, value in offered.items() if name in taken and value is not None}
     return Layer(weights, op, tuple(sorted(attrs.items())), in_shape)
+
+
+def input_layers(pictures: InputSpec, resolution: int) -> tuple[Shape, list[Layer]]:
+    """Shape of what the stem sees, and the layer that makes it of the pictures, if one is needed."""
+    shape = (pictures.channels, pictures.side, pictures.side)
+    if resolution == pictures.side:
+        return shape, []
+    layer = resize_layer(shape, resolution)
+    return layer.out_shape, [layer]
+
+
+def resize_layer(shape: Shape, resolution: int) -> Layer:
+    """The resizing of pictures of `shape`."""
+    return make_layer("resize", "resize", shape, side=resolution)
+
+
+def stem_layer(stem: Stem, shape: Shape) -> Layer:
+    """The stem on pictures of `shape`."""
+    return make_layer("stem", "conv", shape, out_channels=stem.width, **stem.model_dump(exclude={"width"}))
+
+
+def stem_layers(spec: SpaceSpec, shape: Shape) -> list[Layer]:
+    """Everything the stem can be on pictures of `shape`."""
+    stem = spec.stem
+    stems = [Stem(width=w, kernel=stem.kernel, stride=stem.stride, act=a) for w, a in product(stem.width, stem.act)]
+    return [stem_layer(one, shape) for one in stems]
+
+
+def block_layer(number: int, index: int, block: Block, shape: Shape, width: int, stride: int) -> Layer:
+    """Block `index` of stage `number` (both from 0) on maps of `shape`; `stride` is the stage's."""
+    offered = block.model_dump(exclude={"op"}) | {"out_channels": width, "stride": 1 if index else stride}
+    return make_layer(f"stage{number + 1}_block{index + 1}_{block.op}", block.op, shape, **offered)
+
+
+def stage_layers(number: int, stage: StageSpec, shape: Shape, width: int, stride: int) -> list[list[Layer]]:
+    """What each block of stage `number` can be on maps of `shape`; the blocks of a place all give one shape."""
+    positions: list[list[Layer]] = []
+    for index in range(max(stage.depth)):
+        positions.append([block_layer(number, index, b, shape, width, stride) for b in blocks(stage.at(index))])
+        shape = positions[-1][0].out_shape
+    return positions
+
+
+def branch_stride(side: int) -> int:
+    """Stride of a branch layer on a map of this side: 2 (AEBNAS) until little is left to halve."""
+    return 2 if side >= 4 else 1
+
+
+def branch_place(site: Site) -> str:
+    """What the names of a branch's layers begin with."""
+    return "exit_" + site.name.replace(".", "_")
+
+
+def branch_chain(site: Site, index: int, layer: BranchLayer, shape: Shape, site_channels: int) -> list[Layer]:
+    """Layer `index` (from 0) of the branch at `site` on maps of `shape`: one Layer for each op of its chain."""
+    offered = layer.model_dump(exclude={"op", "width"})
+    if layer.width is not None:
+        offered["out_channels"] = branch_channels(site_channels, layer.width)
+    chain: list[Layer] = []
+    for op in layer.op.split(CHAIN):
+        key = f"{branch_place(site)}_layer{index + 1}_{op}"
+        chain.append(make_layer(key, op, shape, **offered, stride=branch_stride(min(shape[1:]))))
+        shape = chain[-1].out_shape
+    return chain
+
+
+def branch_head(site: Site, depth: int, pool: str, shape: Shape, classes: int) -> Layer:
+    """The classifier of a branch of `depth` layers."""
+    key = f"{branch_place(site)}_head_depth{depth}_{pool}"
+    return make_layer(key, "classifier", shape, classes=classes, pool=pool)
+
+
+def branch_heads(spec: SpaceSpec, site: Site, depth: int, shape: Shape) -> list[Layer]:
+    """Every classifier that can follow `depth` layers; none where the space has no branch of that depth."""
+    choices = spec.branch(site)
+    pools = choices.pool if depth in choices.depth else ()
+    return [branch_head(site, depth, pool, shape, spec.classes) for pool in pools]
+
+
+def branch_steps(spec: SpaceSpec, site: Site, index: int, shape: Shape, site_channels: int) -> list[list[Layer]]:
+    """Every chain that layer `index` of a branch can be on maps of `shape`; none behind the deepest."""
+    choices = spec.branch(site)
+    layers = branch_layers(choices) if index < max(choices.depth) else ()
+    return [branch_chain(site, index, layer, shape, site_channels) for layer in layers]
+
+
+def head_layer(shape: Shape, classes: int) -> Layer:
+    """The final classifier."""
+    return make_layer("head", "classifier", shape, classes=classes)
 
 
 def space_layers(spec: SpaceSpec) -> set[Layer]:
     """All distinct layers of the space: exactly those its architectures use, not all combinations.
 
-    Raises ValueError where some layer cannot run on its map, so a space without an error can be built whole.
+    Raises UserError with the YAML path where some layer cannot run on its map, so a space without an error can
+    be built whole.
     """
-    layers = set(stem_layers(spec))
-    maps = {layer.out_shape for layer in layers}
-    for number, stage in enumerate(spec.stages):
-        maps_after: set[Shape] = set()
-        for shape, width, stride in product(maps, stage.width, stage.stride):
-            first = first_blocks(number, stage, shape, width, stride)
-            after = first[0].out_shape
-            layers.update(first)
-            for index in range(1, max(stage.depth)):
-                layers.update(later_blocks(number, stage, after, index))
-            for site in spec.sites():
-                if site.stage == number:
-                    layers.update(branch_layers(spec, site, after))
-            maps_after.add(after)
-        maps = maps_after
-    layers.update(make_layer("head", "classifier", shape, classes=spec.classes) for shape in maps)
+    layers: set[Layer] = set()
+    for resolution in spec.input.resolution:
+        shape, resizing = input_layers(spec.input, resolution)
+        layers.update(resizing)
+        with _place("stem", resolution):
+            stems = stem_layers(spec, shape)
+        layers.update(stems)
+        maps = {layer.out_shape for layer in stems}
+        for number, stage in enumerate(spec.stages):
+            maps_after: set[Shape] = set()
+            for in_shape, width, stride in product(maps, stage.width, stage.stride):
+                with _place(f"stages.{number}", resolution):
+                    positions = stage_layers(number, stage, in_shape, width, stride)
+                layers.update(layer for position in positions for layer in position)
+                maps_after.add(positions[0][0].out_shape)
+            for site in (site for site in spec.sites() if site.stage == number):
+                with _place("exits", resolution):
+                    for at_site in maps_after:
+                        layers |= _branches(spec, site, at_site)
+            maps = maps_after
+        layers.update(head_layer(at, spec.classes) for at in maps)
     return layers
 
 
-def stem_layers(spec: SpaceSpec) -> list[Layer]:
-    """The stem at each of its widths."""
-    shape = (spec.input.channels, spec.input.resolution, spec.input.resolution)
-    stem = spec.stem
-    return [
-        make_layer("stem", "conv", shape, out_channels=width, kernel=stem.kernel, stride=stem.stride)
-        for width in stem.width
-    ]
-
-
-def first_blocks(number: int, stage: StageSpec, shape: Shape, width: int, stride: int) -> list[Layer]:
-    """What the first block of stage `number` (from 0) can be on maps of `shape`; all give the same shape."""
-    return _blocks(f"stage{number + 1}_block1", stage, shape, width, stride)
-
-
-def later_blocks(number: int, stage: StageSpec, shape: Shape, index: int) -> list[Layer]:
-    """What block `index` (from 0, at least 1) can be; shape-preserving."""
-    return _blocks(f"stage{number + 1}_block{index + 1}", stage, shape, shape[0], 1)
-
-
-def _blocks(name: str, stage: StageSpec, shape: Shape, width: int, stride: int) -> list[Layer]:
-    return [
-        make_layer(f"{name}_{op}", op, shape, out_channels=width, kernel=kernel, stride=stride, **extra)
-        for op in stage.op
-        if op != "skip"
-        for kernel in stage.kernel
-        for extra in ([{"expand": expand} for expand in stage.expand] if op in OPS_WITH_EXPANSION else [{}])
-    ]
-
-
-def branches(spec: SpaceSpec, site: Site, shape: Shape) -> Iterator[tuple[Layer, ...]]:
-    """Every branch that can hang at `site` on maps of `shape`, as its layers with the classifier last."""
-    place = "exit_" + site.name.replace(".", "_")
-
-    def grow(done: tuple[Layer, ...]) -> Iterator[tuple[Layer, ...]]:
-        at = done[-1].out_shape if done else shape
-        if len(done) in spec.exits.depth:
-            key = f"{place}_head_depth{len(done)}"
-            yield (*done, make_layer(key, "classifier", at, classes=spec.classes))
-        if len(done) < max(spec.exits.depth):
-            for layer in _branch_choices(spec, f"{place}_layer{len(done) + 1}", at, shape[0]):
-                yield from grow((*done, layer))
-
-    return grow(())
-
-
-def branch_layers(spec: SpaceSpec, site: Site, shape: Shape) -> set[Layer]:
-    """The distinct layers of `branches`, without walking through all of them."""
-    place = "exit_" + site.name.replace(".", "_")
+def _branches(spec: SpaceSpec, site: Site, shape: Shape) -> set[Layer]:
+    """The distinct layers of all branches that can hang at `site` on maps of `shape`."""
     layers: set[Layer] = set()
     maps = {shape}
-    for depth in range(max(spec.exits.depth) + 1):
-        if depth in spec.exits.depth:
-            key = f"{place}_head_depth{depth}"
-            layers.update(make_layer(key, "classifier", at, classes=spec.classes) for at in maps)
-        if depth < max(spec.exits.depth):
-            step = {layer for at in maps for layer in _branch_choices(spec, f"{place}_layer{depth + 1}", at, shape[0])}
-            layers |= step
-            maps = {layer.out_shape for layer in step}
+    for depth in range(max(spec.branch(site).depth) + 1):
+        layers.update(head for at in maps for head in branch_heads(spec, site, depth, at))
+        chains = [chain for at in maps for chain in branch_steps(spec, site, depth, at, shape[0])]
+        layers.update(layer for chain in chains for layer in chain)
+        maps = {chain[-1].out_shape for chain in chains}
     return layers
 
 
-def _branch_choices(spec: SpaceSpec, name: str, at: Shape, site_channels: int) -> list[Layer]:
-    stride = branch_stride(min(at[1:]))
-    return [
-        make_layer(f"{name}_{op}", op, at, kernel=kernel, stride=stride, **extra)
-        for op in spec.exits.layer
-        for kernel in spec.exits.kernel
-        for extra in (
-            [{"out_channels": branch_channels(site_channels, factor)} for factor in spec.exits.width]
-            if op in BRANCH_OPS_WITH_WIDTH
-            else [{}]
-        )
-    ]
+@contextmanager
+def _place(path: str, resolution: int) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(f"{path}: {error}, at input.resolution {resolution}") from None

@@ -4,9 +4,13 @@ Counted stage by stage as polynomials whose k-th coefficient is the number of wa
 number of policies depends on how many exits there are.
 """
 
+import math
+
 import numpy as np
 
-from aebnas.space.spec import BRANCH_OPS_WITH_WIDTH, OPS_WITH_EXPANSION, SpaceSpec, StageSpec
+from aebnas.space.choices import blocks, branch_layers
+from aebnas.space.fields import SKIP
+from aebnas.space.spec import Site, SpaceSpec, StageSpec
 
 Ways = list[int]
 """Ways by number of exits; Python integers, since spaces outgrow 64 bits."""
@@ -30,17 +34,15 @@ def count_candidates(spec: SpaceSpec) -> int:
 
 
 def _ways_by_exits(spec: SpaceSpec) -> Ways:
-    ways = [len(spec.stem.width)]
-    branch = sum(_branch_layer_choices(spec) ** depth for depth in spec.exits.depth)
-    exit_ways = [1 if spec.exits.optional else 0, branch]
+    ways = [len(spec.input.resolution) * len(spec.stem.width) * len(spec.stem.act)]
     for number, stage in enumerate(spec.stages):
         sites = [site for site in spec.sites() if site.stage == number]
         here: Ways = [0]
-        for blocks in reachable_depths(stage):
-            active = sum(site.block is None or site.block < blocks for site in sites)
-            term = [_block_choices(stage) ** blocks]
-            for _ in range(active):
-                term = _multiply(term, exit_ways)
+        for depth in reachable_depths(stage):
+            term = [math.prod(len(blocks(stage.at(position))) for position in range(depth))]
+            for site in sites:
+                if site.block is None or site.block < depth:
+                    term = _multiply(term, _exit_ways(spec, site))
             here = _add(here, term)
         ways = _multiply(ways, [len(stage.width) * len(stage.stride) * count for count in here])
     return ways
@@ -48,20 +50,16 @@ def _ways_by_exits(spec: SpaceSpec) -> Ways:
 
 def reachable_depths(stage: StageSpec) -> list[int]:
     """Numbers of blocks left after skips are taken out; all-skip stages keep one block."""
-    if "skip" in stage.op:
+    if SKIP in stage.op:
         return list(range(1, max(stage.depth) + 1))
     return list(stage.depth)
 
 
-def _block_choices(stage: StageSpec) -> int:
-    kernels = len(stage.kernel)
-    ops = [op for op in stage.op if op != "skip"]
-    return sum(kernels * (len(stage.expand) if op in OPS_WITH_EXPANSION else 1) for op in ops)
-
-
-def _branch_layer_choices(spec: SpaceSpec) -> int:
-    exits = spec.exits
-    return sum(len(exits.kernel) * (len(exits.width) if op in BRANCH_OPS_WITH_WIDTH else 1) for op in exits.layer)
+def _exit_ways(spec: SpaceSpec, site: Site) -> Ways:
+    choices = spec.branch(site)
+    layers = len(branch_layers(choices))
+    branches = len(choices.pool) * sum(layers**depth for depth in choices.depth)
+    return [1 if choices.optional else 0, branches]
 
 
 def _multiply(a: Ways, b: Ways) -> Ways:

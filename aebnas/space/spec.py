@@ -1,139 +1,160 @@
-"""The search-space DSL: what a user writes in `search_spaces/*.yaml`, checked and frozen.
+"""The search-space DSL: what a user writes in `search_spaces/*.yaml`, checked and frozen."""
 
-Wherever a choice is expected, one value or a list of distinct values may stand.
-"""
+from typing import Annotated, Any, Literal
 
-from collections.abc import Hashable
-from typing import Annotated, Any, Literal, TypeVar
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
-
-from aebnas.runtime.ops import mbconv_mid_channels
+from aebnas.runtime.blocks import mid_channels
+from aebnas.space.fields import (
+    SKIP,
+    Acts,
+    BlockOps,
+    BranchDepths,
+    BranchOps,
+    Criteria,
+    Factors,
+    Integers,
+    Kernel,
+    Kernels,
+    Pools,
+    Positive,
+    Stride,
+    Strides,
+    Switches,
+    Threshold,
+    as_tuple,
+    check_differ,
+    distinct,
+    filled,
+    taken_by,
+)
 from aebnas.specfile import Spec
-
-Value = TypeVar("Value", bound=Hashable)
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list | tuple) else (value,)
-
-
-def _distinct(choices: tuple[Value, ...]) -> tuple[Value, ...]:
-    if not choices:
-        raise ValueError("must offer at least one choice")
-    if len(set(choices)) != len(choices):
-        raise ValueError("choices must be distinct")
-    return choices
-
-
-def _odd(kernels: tuple[int, ...]) -> tuple[int, ...]:
-    if any(kernel % 2 == 0 for kernel in kernels):
-        raise ValueError("kernels must be odd")
-    return kernels
-
-
-Positive = Annotated[int, Field(strict=True, ge=1)]
-Stride = Annotated[int, Field(strict=True, ge=1, le=4)]
-BranchDepth = Annotated[int, Field(strict=True, ge=0, le=3)]
-Fraction = Annotated[float, Field(gt=0)]
-Widths = Annotated[
-    tuple[Positive, ...],
-    BeforeValidator(_as_tuple, json_schema_input_type=Positive | list[Positive]),
-    AfterValidator(_distinct),
-]
-Kernels = Annotated[Widths, AfterValidator(_odd)]
-Factors = Annotated[
-    tuple[Fraction, ...],
-    BeforeValidator(_as_tuple, json_schema_input_type=Fraction | list[Fraction]),
-    AfterValidator(_distinct),
-]
-Threshold = Annotated[float, Field(ge=0, le=1)] | Literal["never"]
-BlockOp = Literal["basic", "mbconv", "skip"]
-BranchOp = Literal["conv", "sepconv", "maxpool", "avgpool"]
-Criterion = Literal["confidence", "entropy", "margin"]
-
-OPS_WITH_EXPANSION = frozenset({"mbconv"})
-"""Block ops for which the `expand` choice means something."""
-BRANCH_OPS_WITH_WIDTH = frozenset({"conv", "sepconv"})
-"""Branch layers for which the `width` choice means something; pools keep their channels."""
 
 
 class InputSpec(Spec):
-    """The picture: `channels` and side length `resolution` in pixels."""
+    """The picture: `channels`, and `resolution`, the side in pixels that the stem sees.
+
+    `picture` is the side of the pictures fed in (default: the largest resolution); where the two differ the
+    network's first node resizes.
+    """
 
     channels: Positive = 3
-    resolution: Positive
+    resolution: Integers
+    picture: Positive | None = None
+
+    @property
+    def side(self) -> int:
+        """Side of the pictures fed in."""
+        return self.picture or max(self.resolution)
 
 
 class StemSpec(Spec):
     """The convolution before the first stage."""
 
-    width: Widths
-    kernel: Annotated[Positive, AfterValidator(lambda k: _odd((k,))[0])] = 3
+    width: Integers
+    kernel: Kernel = 3
     stride: Stride = 1
+    act: Acts = ("relu",)
 
 
-class StageSpec(Spec):
-    """A run of blocks at one width; the first block has the stride.
+class BlockChoices(Spec):
+    """What one block can be; `expand`, `se` (squeeze-excite) and `act` count for the ops that take them."""
 
-    `depth` counts block positions; each picks `op`, `kernel` and `expand` by itself. A `skip` leaves its
-    position out.
-    """
-
-    width: Widths
-    depth: Widths
-    stride: Annotated[
-        tuple[Stride, ...],
-        BeforeValidator(_as_tuple, json_schema_input_type=Stride | list[Stride]),
-        AfterValidator(_distinct),
-    ] = (1,)
-    op: Annotated[
-        tuple[BlockOp, ...],
-        BeforeValidator(_as_tuple, json_schema_input_type=BlockOp | list[BlockOp]),
-        AfterValidator(_distinct),
-    ]
+    op: BlockOps
     kernel: Kernels = (3,)
     expand: Factors = (4.0,)
+    se: Switches = (False,)
+    act: Acts = ("relu",)
 
     @field_validator("op")
     @classmethod
-    def _something_to_run(cls, ops: tuple[BlockOp, ...]) -> tuple[BlockOp, ...]:
-        if set(ops) == {"skip"}:
+    def _something_to_run(cls, ops: tuple[str, ...]) -> tuple[str, ...]:
+        if set(ops) == {SKIP}:
             raise ValueError("must offer an op besides skip")
         return ops
+
+
+class StageSpec(BlockChoices):
+    """A run of blocks at one width; the first block has the stride.
+
+    `depth` counts block positions, which choose each for itself. What stands in the stage holds for all of
+    them, what stands in the i-th entry of `blocks` for the i-th. A `skip` leaves its position out.
+    """
+
+    width: Integers
+    depth: Integers
+    stride: Strides = (1,)
+    blocks: tuple[BlockChoices, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blocks_in_full(cls, value: Any) -> Any:
+        return filled(value, BlockChoices, "blocks")
 
     @field_validator("depth")
     @classmethod
     def _ordered(cls, depths: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(sorted(depths))
 
+    @model_validator(mode="after")
+    def _blocks_fit(self) -> "StageSpec":
+        if len(self.blocks) > max(self.depth):
+            raise ValueError(f"blocks must be at most {max(self.depth)}, the greatest depth")
+        # a skip moves the blocks behind it to other positions, where they might not be a choice
+        if self.blocks and any(SKIP in choices.op for choices in (self, *self.blocks)):
+            raise ValueError("must have either skip or blocks; depth also leaves blocks out")
+        return self
 
-class ExitsSpec(Spec):
-    """Where exits may sit and what their branches may be.
+    def at(self, position: int) -> BlockChoices:
+        """The choices of a block position (from 0)."""
+        return self.blocks[position] if position < len(self.blocks) else self
+
+
+class BranchChoices(Spec):
+    """What the exit at one place can be: `depth` layers, then global pooling (`pool`) and a linear classifier.
+
+    A layer is an op or a chain such as `resize+conv+maxpool`. `width` is a multiple of the channels at the
+    exit's place, `side` the map that `resize` makes. Layers have stride 2 (AEBNAS) until the map's side is
+    below 4. An exit that isn't `optional` is always there.
+    """
+
+    optional: bool = True
+    depth: BranchDepths = (0,)
+    layer: BranchOps = ("conv",)
+    kernel: Kernels = (3,)
+    width: Factors = (1.0,)
+    expand: Factors = (4.0,)
+    se: Switches = (False,)
+    act: Acts = ("relu",)
+    side: Integers | None = None
+    pool: Pools = ("avg",)
+
+    @model_validator(mode="after")
+    def _sides_given(self) -> "BranchChoices":
+        for op in self.layer:
+            if self.side is None and "side" in taken_by(op):
+                raise ValueError(f"side: must be given for layer {op}")
+        return self
+
+
+class ExitsSpec(BranchChoices):
+    """Where exits may sit and what they may be.
 
     `at` is `every_stage` (the end of every stage but the last, which has the final classifier) or a list of
     places: `stage2` is the end of stage 2, `stage2.block1` lies behind its first block where more follow.
-    A branch has `depth` layers, then global average pooling and a linear classifier. `width` is a multiple of
-    the channels at the exit's place; layers have stride 2 (AEBNAS) until the map's side is below 4.
+    What stands in `places` holds for the place named, everything else for all.
     """
 
     at: Annotated[
         Literal["every_stage"] | tuple[str, ...],
-        BeforeValidator(lambda at: at if at == "every_stage" else _as_tuple(at)),
+        BeforeValidator(lambda at: at if at == "every_stage" else as_tuple(at)),
     ] = "every_stage"
-    optional: bool = True
-    depth: Annotated[
-        tuple[BranchDepth, ...],
-        BeforeValidator(_as_tuple, json_schema_input_type=BranchDepth | list[BranchDepth]),
-        AfterValidator(_distinct),
-    ] = (0,)
-    layer: Annotated[
-        tuple[BranchOp, ...],
-        BeforeValidator(_as_tuple, json_schema_input_type=BranchOp | list[BranchOp]),
-        AfterValidator(_distinct),
-    ] = ("conv",)
-    kernel: Kernels = (3,)
-    width: Factors = (1.0,)
+    places: dict[str, BranchChoices] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _places_in_full(cls, value: Any) -> Any:
+        return filled(value, BranchChoices, "places")
 
 
 class OptimiseSpec(Spec):
@@ -150,7 +171,7 @@ class OptimiseSpec(Spec):
 class ThresholdsSpec(Spec):
     """Either `genes` (the search picks one of these per exit, as AEBNAS does) or `optimise`."""
 
-    genes: Annotated[tuple[Threshold, ...], BeforeValidator(_as_tuple)] | None = None
+    genes: Annotated[tuple[Threshold, ...], BeforeValidator(as_tuple)] | None = None
     optimise: OptimiseSpec | None = None
 
     @model_validator(mode="after")
@@ -158,18 +179,14 @@ class ThresholdsSpec(Spec):
         if (self.genes is None) == (self.optimise is None):
             raise ValueError("must have either genes or optimise")
         if self.genes is not None:
-            _distinct(self.genes)
+            distinct(self.genes)
         return self
 
 
 class PolicySpec(Spec):
     """When to stop: the criteria to choose from and where thresholds come from."""
 
-    criterion: Annotated[
-        tuple[Criterion, ...],
-        BeforeValidator(_as_tuple, json_schema_input_type=Criterion | list[Criterion]),
-        AfterValidator(_distinct),
-    ] = ("confidence",)
+    criterion: Criteria = ("confidence",)
     thresholds: ThresholdsSpec = ThresholdsSpec(optimise=OptimiseSpec())
 
 
@@ -207,27 +224,33 @@ class SpaceSpec(Spec):
         names = [site.name for site in self.sites()]
         if len(set(names)) != len(names):
             raise ValueError("exits.at: places must be distinct")
+        for place in self.exits.places:
+            if place not in names:
+                raise ValueError(f"exits.places: must be of {', '.join(names) or 'no exit'}, but got '{place}'")
         return self
 
     @model_validator(mode="after")
     def _branch_widths_differ(self) -> "SpaceSpec":
         for site in self.sites():
+            branch = self.branch(site)
+            place = f"exits.places.{site.name}" if site.name in self.exits.places else "exits"
             for channels in self.stages[site.stage].width:
-                widths = [branch_channels(channels, factor) for factor in self.exits.width]
-                if len(set(widths)) != len(widths):
-                    factors = list(self.exits.width)
-                    raise ValueError(f"exits.width: {factors} of {channels} channels must give different widths")
+                widths = check_differ(f"{place}.width", branch.width, channels, branch_channels)
+                if any("expand" in taken_by(op) for op in branch.layer):
+                    for inside in {channels, *widths}:
+                        check_differ(f"{place}.expand", branch.expand, inside, mid_channels)
         return self
 
     @model_validator(mode="after")
     def _expanded_widths_differ(self) -> "SpaceSpec":
         before = self.stem.width
         for number, stage in enumerate(self.stages):
-            for channels in (*before, *stage.width) if OPS_WITH_EXPANSION & set(stage.op) else ():
-                widths = [mbconv_mid_channels(channels, factor) for factor in stage.expand]
-                if len(set(widths)) != len(widths):
-                    place, factors = f"stages.{number}.expand", list(stage.expand)
-                    raise ValueError(f"{place}: {factors} of {channels} channels must give different widths")
+            for position in range(max(stage.depth)):
+                choices = stage.at(position)
+                if any("expand" in taken_by(op) for op in choices.op if op != SKIP):
+                    place = f"stages.{number}" + (f".blocks.{position}" if choices is not stage else "")
+                    for channels in stage.width if position else before:
+                        check_differ(f"{place}.expand", choices.expand, channels, mid_channels)
             before = stage.width
         return self
 
@@ -237,6 +260,10 @@ class SpaceSpec(Spec):
             return tuple(Site(stage=number) for number in range(len(self.stages) - 1))
         sites = [self._site(place) for place in self.exits.at]
         return tuple(sorted(sites, key=lambda site: (site.stage, site.block or max(self.stages[site.stage].depth))))
+
+    def branch(self, site: Site) -> BranchChoices:
+        """What the exit at a site can be."""
+        return self.exits.places.get(site.name, self.exits)
 
     def _site(self, place: str) -> Site:
         stage_name, dot, block_name = place.partition(".")

@@ -37,11 +37,6 @@ class Job:
         return self.architecture.id, self.policy
 
 
-def candidate_key(candidate: Candidate) -> Key:
-    """Key of the job that evaluates `candidate`."""
-    return candidate.architecture.id, candidate.policy
-
-
 class Strategy(ABC):
     """Proposes generations of distinct candidates; subclasses fill in `_propose` and `_learn`."""
 
@@ -49,6 +44,19 @@ class Strategy(ABC):
         self.spec, self.space, self.fitness, self.rng = spec, space, fitness, rng
         self.asked: set[Key] = set()
         self._open: list[Job] = []
+
+    @property
+    def writes_back(self) -> bool:
+        """Whether threshold genes don't say a job's policy but are set to the one it was given (AEBNAS)."""
+        return self.fitness.target is not None and self.fitness.target.tunes_thresholds
+
+    def job(self, candidate: Candidate, origin: str) -> Job:
+        """The job that evaluates `candidate`."""
+        return Job(candidate.architecture, None if self.writes_back else candidate.policy, origin)
+
+    def key(self, candidate: Candidate) -> Key:
+        """Key of that job."""
+        return self.job(candidate, "").key
 
     def ask(self) -> list[Job]:
         """Jobs of the next generation, none of them asked before; an empty list ends the search.
@@ -90,10 +98,11 @@ class Strategy(ABC):
         while len(drawn) < count and misses < MAX_MISSES:
             genome = tuple(self.space.sample(self.rng))
             candidate = self.space.decode(genome)
-            if candidate_key(candidate) in taken:
+            key = self.key(candidate)
+            if key in taken:
                 misses += 1
                 continue
-            taken.add(candidate_key(candidate))
+            taken.add(key)
             drawn.append((genome, candidate))
             misses = 0
         return drawn

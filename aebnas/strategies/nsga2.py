@@ -4,7 +4,7 @@ One individual is one Job is one Trial. Two-point crossover as in AEBNAS. Select
 feasibility first, then the best front any point of the individual is on, then exclusive hypervolume.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from pymoo.operators.crossover.pntx import TwoPointCrossover
 from pymoo.operators.selection.tournament import TournamentSelection
 
 from aebnas.space.genome import Candidate, SearchSpace
-from aebnas.strategies.base import Job, Key, Strategy, candidate_key
+from aebnas.strategies.base import Job, Key, Strategy
 from aebnas.strategies.config import StrategySpec
 from aebnas.strategies.fitness import Fitness
 from aebnas.strategies.ranking import select
@@ -48,15 +48,20 @@ class Nsga2(Strategy):
             return []
         self._generation += 1
         self._offspring = offspring
-        candidates = [_candidate(self.space, individual) for individual in offspring]
         origin = f"nsga2 generation {self._generation}"
-        return [Job(candidate.architecture, candidate.policy, origin) for candidate in candidates]
+        return [self.job(_candidate(self.space, individual), origin) for individual in offspring]
 
     def _learn(self, trials: Sequence[Trial]) -> None:
         for individual, trial in zip(self._offspring, trials, strict=True):
             individual.set("points", self.fitness.feasible_points(trial))
             individual.set("CV", np.array([self.fitness.violation(trial)]))
+            if self.writes_back and trial.points:
+                genome = self.space.with_policy([int(gene) for gene in individual.X], trial.points[0].policy)
+                individual.X = np.array(genome)
         self._algorithm.tell(infills=self._offspring)
+
+    def _key(self, individual: Individual) -> Key:
+        return self.key(_candidate(self.space, individual))
 
     def _start(self, genomes: np.ndarray) -> NSGA2:
         sizes = np.asarray(self.space.gene_sizes)
@@ -68,7 +73,7 @@ class Nsga2(Strategy):
             crossover=TwoPointCrossover(prob=self.spec.crossover_prob),
             mutation=_ResetMutation(sizes, prob),
             survival=_BestFrontSurvival(),
-            eliminate_duplicates=_NeverAsked(self.space, self.asked),
+            eliminate_duplicates=_NeverAsked(self._key, self.asked),
             output=None,
         )
         algorithm.tournament_type = "comp_by_rank_and_crowding"
@@ -97,15 +102,15 @@ class _ResetMutation(Mutation):
 class _NeverAsked(DuplicateElimination):
     """Leaves the individuals whose candidate is new: by identity, since many genomes build one network."""
 
-    def __init__(self, space: SearchSpace, asked: set[Key]) -> None:
+    def __init__(self, key_of: Callable[[Individual], Key], asked: set[Key]) -> None:
         super().__init__()
-        self.space, self.asked = space, asked
+        self.key_of, self.asked = key_of, asked
 
     def do(self, pop: Population, *args: Population, **kwargs: Any) -> Population:
-        taken = {candidate_key(_candidate(self.space, individual)) for other in args for individual in other}
+        taken = {self.key_of(individual) for other in args for individual in other}
         new = []
         for place, individual in enumerate(pop):
-            key = candidate_key(_candidate(self.space, individual))
+            key = self.key_of(individual)
             if key not in taken and key not in self.asked:
                 taken.add(key)
                 new.append(place)

@@ -11,7 +11,7 @@ class RandomSearch(Strategy):
 
     def _propose(self) -> list[Job]:
         count = min(self.spec.population, self.spec.evaluations - len(self.asked))
-        return [Job(candidate.architecture, candidate.policy, "random") for _, candidate in self._draw_new(count)]
+        return [self.job(candidate, "random") for _, candidate in self._draw_new(count)]
 
     def _learn(self, trials: Sequence[Trial]) -> None:
         """Random search doesn't."""

@@ -2,24 +2,23 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aebnas.specfile import Spec
 
 ExitWeights = Literal["equal", "linear"] | dict[str, Annotated[float, Field(ge=0)]]
 
 
-class TrainSpec(Spec):
-    """Settings of the training loop; SGD with Nesterov momentum, warm-up, then cosine to zero.
+class LoopSpec(Spec):
+    """Settings of the training loop but its length; SGD with Nesterov momentum, warm-up, then cosine to zero.
 
     `exit_weights` weigh the exits' losses: `equal`, `linear` (exit i of E by i/E, as DART), or by place
     (`{stage1: 0.3, last: 1}`); they are scaled to sum to 1. `distillation` is the share of the loss that
     follows the teacher's probabilities instead of the labels (the largest subnet's last exit; for a single
     network its own). `clip` bounds the gradient's norm. `ema` is the decay of averaged weights (0: none).
-    `precision: auto` is bf16 where the device computes it natively, else fp32.
+    `precision: auto` is bf16 where that is quicker (GPUs, CPUs with AMX), else fp32.
     """
 
-    epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=2)] = 128
     lr: Annotated[float, Field(gt=0)] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -35,15 +34,37 @@ class TrainSpec(Spec):
     validate_every: Annotated[int, Field(ge=1)] = 1
 
 
+class TrainSpec(LoopSpec):
+    """Settings of the training loop."""
+
+    epochs: Annotated[int, Field(ge=1)]
+
+
 class SupernetSpec(TrainSpec):
     """Sandwich training (Yu & Huang 2019): each step trains the largest, the smallest and random backbones.
 
     Every backbone path carries `branches` sets of random exit branches, which share its forward pass.
+
+    `workers` above 1 train data-parallel on Ray, each on its equal share of every batch: on a GPU each where the
+    cluster has GPUs, else with `threads` CPU threads each (unless given, the machines' cores shared out). With
+    `sync_norms` batch norm in training sees the whole batch, which makes a step that of a single process; without,
+    each worker's share, which is quicker.
     """
 
     recipe: Literal["sandwich"] = "sandwich"
     random_subnets: Annotated[int, Field(ge=0)] = 2
     branches: Annotated[int, Field(ge=1)] = 2
+    workers: Annotated[int, Field(ge=0)] = 0
+    threads: Annotated[int, Field(ge=1)] | None = None
+    sync_norms: bool = True
+
+    @model_validator(mode="after")
+    def _equal_shares(self) -> "SupernetSpec":
+        share, rest = divmod(self.batch_size, max(1, self.workers))
+        if rest or share < 2:
+            got = f"{self.batch_size} for {self.workers}"
+            raise ValueError(f"batch_size must give each worker an equal share of 2 or more, but got {got}")
+        return self
 
 
 class RetrainSpec(TrainSpec):

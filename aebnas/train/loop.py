@@ -3,6 +3,8 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from torch.optim.swa_utils import AveragedModel
 from aebnas.data.augment import Batches
 from aebnas.errors import UserError
 from aebnas.files import write_atomically, write_text
-from aebnas.progress import progress_bar
+from aebnas.progress import Counter, progress_bar
 from aebnas.train.config import TrainSpec
+from aebnas.train.ranks import ALONE, Ranks
 from aebnas.train.task import Row, Task
 
 
@@ -26,14 +29,18 @@ def fit(
     spec: TrainSpec,
     seed: int,
     label: str,
-    checkpoint: Path,
+    checkpoint: Path | None,
     on_rows: Callable[[list[Row]], None] = lambda rows: None,
+    progress: Callable[[str, int, int], AbstractContextManager[Counter]] = progress_bar,
+    ranks: Ranks = ALONE,
 ) -> nn.Module:
     """Train `task.module` and return it with averaged weights (a copy where averaging is on).
 
-    A checkpoint is written after every epoch and picked up when it is there, with equal results, since every
-    epoch draws from its own generators. `on_rows` receives all validation rows so far after each epoch. Raises
-    UserError when the loss stops being finite or the checkpoint can't be used.
+    A checkpoint (unless None) is written after every epoch and picked up when it is there, with equal results,
+    since every epoch draws from its own generators. `on_rows` receives all validation rows so far after each
+    epoch. Where `ranks` are several, each calls this with equal arguments and takes its share of every batch;
+    rank 0 validates, writes and calls `on_rows`. `progress` makes the bar from label, steps and steps done.
+    Raises UserError when the loss stops being finite or the checkpoint can't be used.
     """
     device = next(task.module.parameters()).device
     precision = _precision(spec, device)
@@ -45,25 +52,25 @@ def fit(
     averaged = AveragedModel(task.module, multi_avg_fn=_ema_update(spec.ema)) if spec.ema else None
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     state = _State(task.module, averaged, optimiser, schedule, scaler)
-    rows, first_epoch = state.load(checkpoint) if checkpoint.exists() else ([], 0)
-    on_rows(rows)
-    with progress_bar(label, spec.epochs * len(batches), first_epoch * len(batches)) as bar:
+    rows, first_epoch = state.load(checkpoint, ranks)
+    ranks.from_first(partial(on_rows, rows))
+    with progress(label, spec.epochs * len(batches), first_epoch * len(batches)) as bar:
         for epoch in range(first_epoch, spec.epochs):
             started = time.monotonic()
             order = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
             rng = np.random.default_rng([seed, epoch])
             loss_sum = torch.zeros((), device=device)
             task.module.train()
-            for x_nchw, labels_n in batches.epoch(order):
+            for x_nchw, labels_n in batches.epoch(order, epoch=epoch, rank=ranks.rank, world=ranks.world):
                 x_nchw, labels_n = x_nchw.to(device), labels_n.to(device)
                 if not spec.channels_last:
                     x_nchw = x_nchw.contiguous()
-                loss_sum += _step(task, x_nchw, labels_n, rng, precision, optimiser, scaler, spec.clip)
+                loss_sum += _step(task, x_nchw, labels_n, rng, precision, optimiser, scaler, spec.clip, ranks)
                 schedule.step()
                 if averaged is not None:
                     averaged.update_parameters(task.module)
                 bar.advance()
-            loss = float(loss_sum) / len(batches)
+            loss = float(ranks.mean(loss_sum)) / len(batches)
             if not math.isfinite(loss):
                 raise UserError(
                     f"{label}: the loss must stay finite, but got {loss} in epoch {epoch + 1}; "
@@ -80,10 +87,15 @@ def fit(
                     "train_seconds": seconds,
                     "images_per_second": len(batches) * batches.batch_size / seconds,
                 }
-                rows = rows + [here | row for row in task.validate(module)]
-            state.save(checkpoint, rows, epoch + 1)
-            on_rows(rows)
+                rows = rows + ranks.from_first(partial(_validation_rows, task, module, here))
+            if checkpoint:
+                ranks.from_first(partial(state.save, checkpoint, rows, epoch + 1))
+            ranks.from_first(partial(on_rows, rows))
     return task.module if averaged is None else averaged.module
+
+
+def _validation_rows(task: Task, module: nn.Module, here: Row) -> list[Row]:
+    return [here | row for row in task.validate(module)]
 
 
 def warmup_cosine(step: int, warmup_steps: float, total_steps: int) -> float:
@@ -107,8 +119,9 @@ def _step(
     optimiser: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
     clip: float,
+    ranks: Ranks,
 ) -> Tensor:
-    """One optimiser step over all of the task's losses; returns their sum, detached."""
+    """One optimiser step over all of the task's losses; returns their sum on this rank, detached."""
     optimiser.zero_grad(set_to_none=True)
     total = torch.zeros((), device=x_nchw.device)
     losses = task.losses(x_nchw, labels_n, rng)
@@ -119,8 +132,10 @@ def _step(
             break
         scaler.scale(loss).backward()
         total += loss.detach()
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    ranks.average_gradients(parameters)
     scaler.unscale_(optimiser)
-    nn.utils.clip_grad_norm_([p for g in optimiser.param_groups for p in g["params"]], clip)
+    nn.utils.clip_grad_norm_(parameters, clip)
     scaler.step(optimiser)
     scaler.update()
     return total
@@ -150,8 +165,8 @@ def _precision(spec: TrainSpec, device: torch.device) -> torch.dtype:
     if spec.precision == "auto":
         if device.type == "cuda":
             return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-        # without native bf16 instructions the CPU emulates them, slower than fp32
-        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+        # AVX512-bf16 alone trains at half the speed of fp32 here (benchmarks/supernet_speed.py); only tiles (AMX) pay
+        return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[spec.precision]
 
 
@@ -177,9 +192,16 @@ class _State:
         content |= {"rows": rows, "epochs_done": epochs_done}
         write_atomically(path, lambda partial: torch.save(content, partial))
 
-    def load(self, path: Path) -> tuple[list[Row], int]:
+    def load(self, path: Path | None, ranks: Ranks) -> tuple[list[Row], int]:
+        if path is None:
+            return [], 0
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            # rank 0 reads for all, so that no rank on another machine begins elsewhere
+            content = ranks.from_first(
+                lambda: torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+            )
+            if content is None:
+                return [], 0
             for key, part in self.parts.items():
                 if part is not None:
                     part.load_state_dict(content[key])

@@ -49,9 +49,10 @@ def multi_exit_loss(
 ) -> Tensor:
     """Sum over exits of weight * [(1 - d) CE(labels) + d CE(teacher's probabilities)].
 
-    `logits` holds `[n, c]` of every exit. Without a teacher, d is 0. An exit whose logits *are* the teacher
-    learns from the labels alone. Cross-entropy against soft targets has the gradient of the KL divergence
-    (Hinton et al. 2015, temperature 1; the sandwich rule's in-place distillation).
+    `logits` holds `[n, c]` of every exit, `labels_n` class numbers or (of mixtures) probabilities `[n, c]`.
+    Without a teacher, d is 0. An exit whose logits *are* the teacher learns from the labels alone. Cross-entropy
+    against soft targets has the gradient of the KL divergence (Hinton et al. 2015, temperature 1; the sandwich
+    rule's in-place distillation).
     """
     total = torch.zeros((), device=labels_n.device)
     for exit_nc, weight in zip(logits, weights, strict=True):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from aebnas.data.augment import Preprocessing
-from aebnas.data.datasets import ImageSet
+from aebnas.data.images import ImageSet
 from aebnas.nn.supernet import Supernet
 from aebnas.policy.tabulate import tabulate
 from aebnas.space.architecture import Architecture
@@ -37,6 +37,7 @@ class SandwichTask:
         self.module: nn.Module = supernet
         self.space, self.spec = space, spec
         self.validation, self.preprocessing, self.calibration = validation, preprocessing, calibration
+        self.synced = spec.workers > 1 and spec.sync_norms
         self.largest, self.smallest = space.extreme(largest=True), space.extreme(largest=False)
 
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
@@ -44,7 +45,9 @@ class SandwichTask:
         paths = self._paths(rng)
         teacher_nc: Tensor | None = None
         for architectures in paths:
-            outputs = self.module.forward_many(x_nchw, architectures)  # type: ignore[operator]
+            outputs = self.module.forward_many(  # type: ignore[operator]
+                x_nchw, architectures, synced=self.synced
+            )
             first = teacher_nc is None
             if first:
                 teacher_nc = probabilities(outputs[0][-1])

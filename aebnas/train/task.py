@@ -16,7 +16,10 @@ class Task(Protocol):
     module: nn.Module
 
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
-        """Losses whose gradients add up to the step's; each is backpropagated before the next is computed."""
+        """Losses whose gradients add up to the step's; each is backpropagated before the next is computed.
+
+        `labels_n` are class numbers or, of mixtures, probabilities `[n, c]`.
+        """
         ...
 
     def validate(self, module: nn.Module) -> list[Row]:

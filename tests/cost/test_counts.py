@@ -27,7 +27,7 @@ def truncated(graph, exit_index):
 def test_macs_to_each_exit_equal_fvcore_on_conv_and_linear(bundled, architectures):
     from fvcore.nn import FlopCountAnalysis  # warns when imported
 
-    for architecture in architectures(bundled, 30):
+    for architecture in architectures(bundled, 15):
         graph = lower(architecture)
         macs = count_graph(graph).macs
         for index, taken_only in enumerate(macs.taken_only):
@@ -59,7 +59,7 @@ def test_macs_with_passed_branches_equal_what_hooks_count(bundled, architectures
 
 
 def test_params_and_bytes_equal_those_of_the_modules(bundled, architectures):
-    for architecture in architectures(bundled, 30):
+    for architecture in architectures(bundled, 15):
         graph = lower(architecture)
         counts = count_graph(graph)
         for index in range(len(graph.exits)):
@@ -106,6 +106,33 @@ def test_params_and_bytes_equal_those_of_the_modules(bundled, architectures):
             36 + 32 + 2 * (4 + 8),
             12,
         ),
+        # the same with squeeze-excite: 8 -> 2 -> 8, with biases
+        (
+            "mbconv",
+            (4, 6, 6),
+            {"out_channels": 3, "kernel": 5, "stride": 2, "expand": 2.0, "se": True},
+            32 * 36 + 8 * 25 * 9 + 32 + 24 * 9,
+            32 + 200 + 24 + 2 * (8 + 8 + 3) + 32 + 10,
+            19,
+        ),
+        # dense 3x3 4 -> 8 to 3x3, 8 -> 3
+        (
+            "fused_mbconv",
+            (4, 6, 6),
+            {"out_channels": 3, "kernel": 3, "stride": 2, "expand": 2.0, "act": "hswish"},
+            288 * 9 + 24 * 9,
+            288 + 24 + 2 * (8 + 3),
+            11,
+        ),
+        (
+            "fused_mbconv",
+            (4, 6, 6),
+            {"out_channels": 4, "kernel": 3, "stride": 1, "expand": 1.0, "se": True},
+            (144 + 16) * 36 + 8,
+            144 + 16 + 2 * (4 + 4) + 8 + 5,
+            8,
+        ),
+        ("resize", (4, 6, 6), {"side": 3}, 0, 0, 0),
         ("maxpool", (4, 6, 6), {"kernel": 3, "stride": 2}, 0, 0, 0),
         ("avgpool", (4, 6, 6), {"kernel": 3, "stride": 2}, 0, 0, 0),
         ("add", (4, 6, 6), {}, 0, 0, 0),
@@ -123,8 +150,6 @@ def test_every_op_has_a_rule_and_an_unknown_one_is_an_error(monkeypatch):
     assert set(RULES) == set(OPS) | {OPAQUE}
 
     class Blur(ops.Op):
-        sees_channels = False
-
         @staticmethod
         def out_shape(shapes, **attrs):
             return shapes[0]

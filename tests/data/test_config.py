@@ -25,6 +25,15 @@ def test_defaults_are_the_published_protocol() -> None:
         ({"name": "cifar10"}, AugmentSpec(crop=4, flip=True)),
         ({"name": "npz", "path": "a.npz"}, AugmentSpec(crop=0, flip=False)),
         ({"name": "cifar10", "augment": {"crop": 2}}, AugmentSpec(crop=2, flip=False)),
+        ({"name": "svhn"}, AugmentSpec(crop=4)),
+        ({"name": "folder", "path": "a", "resolution": 8}, AugmentSpec()),
+        ({"name": "mnist", "augment": "none"}, AugmentSpec()),
+        ({"name": "digits", "augment": "cutout"}, AugmentSpec(crop=4, flip=True, cutout=8)),
+        ({"name": "digits", "augment": "mixup"}, AugmentSpec(crop=4, flip=True, mixup=0.2)),
+        (
+            {"name": "digits", "augment": {"flip": "alternate", "trivial_augment": True}},
+            AugmentSpec(flip="alternate", trivial_augment=True),
+        ),
     ],
 )
 def test_augmentation_is_the_usual_one_unless_given(value: dict[str, Any], usual: AugmentSpec) -> None:
@@ -37,12 +46,35 @@ def test_augmentation_is_the_usual_one_unless_given(value: dict[str, Any], usual
         ({"name": "npz"}, "path: must name the array file when 'name' is npz, but got None"),
         (
             {"name": "digits", "path": "a.npz"},
-            "path: must be absent when 'name' is digits (it is for npz), but got 'a.npz'",
+            "path: must be absent when 'name' is digits (it is for npz, folder), but got 'a.npz'",
         ),
         (
             {"name": "npz", "path": "a.npz", "root": "d"},
-            "root: must be absent when 'name' is npz (it is for cifar10), but got 'd'",
+            "root: must be absent when 'name' is npz (it is for cifar10, cifar100, svhn, mnist, fashion_mnist), "
+            "but got 'd'",
         ),
+        (
+            {"name": "folder", "resolution": 8},
+            "path: must name the folder when 'name' is folder, but got None",
+        ),
+        (
+            {"name": "folder", "path": "a"},
+            "resolution: must say to how many pixels a side pictures are brought when 'name' is folder, but got None",
+        ),
+        ({"name": "svhn", "resolution": 64}, "resolution: must be absent when 'name' is svhn (it is for folder)"),
+        ({"name": "digits", "memory": "never"}, "memory: must be absent when 'name' is digits (it is for folder)"),
+        ({"name": "folder", "path": "a", "resolution": 8, "channels": 2}, "channels: must be 1 or 3, but got 2"),
+        ({"name": "cifr"}, "name: must be 'digits', 'npz', 'folder', 'cifar10', "),
+        (
+            {"name": "digits", "augment": "mix"},
+            "augment: must be a mapping or one of none, crop_flip, cutout, trivial_augment, mixup, but got 'mix'",
+        ),
+        (
+            {"name": "digits", "augment": {"flip": "often"}},
+            "augment.flip: must be True, False or 'alternate', but got 'often'",
+        ),
+        ({"name": "digits", "augment": {"mixup": -0.1}}, "augment.mixup: must be greater than or equal to 0"),
+        ({"name": "digits", "augment": {"cutuot": 8}}, "augment.cutuot: unknown key, did you mean 'cutout'?"),
         ({"name": "digits", "splits": {"serch": 0.1}}, "splits.serch: unknown key, did you mean 'search'?"),
         ({"name": "digits", "augment": {"crop": -1}}, "augment.crop: "),
     ],
@@ -85,8 +117,10 @@ def test_fractions_must_leave_something_for_train() -> None:
 
 
 def test_a_spec_survives_json() -> None:
-    spec = parse(name="npz", path="~/a.npz", splits={"search": 30})
-    assert DataSpec.model_validate_json(spec.model_dump_json()) == spec
+    spec = parse(name="npz", path="~/a.npz", splits={"search": 30}, augment="mixup")
+    folder = parse(name="folder", path="a", resolution=8, memory="never", augment={"flip": "alternate"})
+    for read in (spec, folder, parse(name="mnist")):
+        assert DataSpec.model_validate_json(read.model_dump_json()) == read
     assert spec.path == Path("~/a.npz")
 
 

@@ -123,7 +123,7 @@ def test_load_splits_gives_the_pictures_of_the_cut() -> None:
     cut = cut_splits(whole.labels, spec.splits)
     for name in NAMES:
         part = getattr(splits, name)
-        assert torch.equal(part.images, whole.images[cut[name]]) and part.classes == 10
+        assert torch.equal(part.pictures(), whole.pictures(cut[name])) and part.classes == 10
     assert len(splits.arch) == 0 and len(splits.search) == 144
 
 

@@ -32,12 +32,12 @@ def same(a, b) -> bool:
 def test_tables_are_the_same_each_time_and_after_pickling(workspace, evaluator, architectures):
     copy = pickle.loads(pickle.dumps(evaluator))
     for architecture in architectures(workspace.space, 3):
-        first = evaluator.tables(architecture)
-        assert same(first, evaluator.tables(architecture)) and same(first, copy.tables(architecture))
+        first = evaluator.score(architecture).tables
+        assert same(first, evaluator.score(architecture).tables) and same(first, copy.score(architecture).tables)
         assert {name: table.samples for name, table in first.items()} == {"calibrate": 287, "search": 287}
         assert set(first["search"].scores) == {"confidence", "margin"}
     a, b = architectures(workspace.space, 2)
-    assert not same(evaluator.tables(a), evaluator.tables(b))
+    assert not same(evaluator.score(a).tables, evaluator.score(b).tables)
 
 
 def test_what_was_scored_before_does_not_matter(workspace, evaluator, architectures):
@@ -45,7 +45,7 @@ def test_what_was_scored_before_does_not_matter(workspace, evaluator, architectu
     forward = dict(InProcess(evaluator).score(asked))
     backward = dict(InProcess(evaluator).score(asked[::-1]))
     assert sorted(forward) == sorted(backward) == [0, 1, 2, 3]
-    assert all(same(forward[index], backward[3 - index]) for index in range(4))
+    assert all(same(forward[index].tables, backward[3 - index].tables) for index in range(4))
 
 
 def test_the_thread_count_is_pinned_and_given_back(workspace, evaluator, monkeypatch):
@@ -54,7 +54,7 @@ def test_the_thread_count_is_pinned_and_given_back(workspace, evaluator, monkeyp
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        evaluator.tables(workspace.space.extreme(largest=False))
+        evaluator.score(workspace.space.extreme(largest=False))
         assert (seen, torch.get_num_threads()) == ([1], 2)
     finally:
         torch.set_num_threads(before)
@@ -75,7 +75,7 @@ def test_a_candidate_that_raises_is_a_failure_and_the_others_go_on(
     monkeypatch.setattr(Evaluator, "network", fail_for_one)
     outcomes = dict(InProcess(evaluator).score([bad, good]))
     assert outcomes[0] == Failure(f"{error.__name__}: made up")
-    assert set(outcomes[1]) == {"calibrate", "search"}
+    assert set(outcomes[1].tables) == {"calibrate", "search"}
 
 
 def test_weights_that_are_not_numbers_are_a_failure(workspace):

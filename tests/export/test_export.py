@@ -173,7 +173,8 @@ def test_pictures_are_turned_into_what_the_network_takes(tmp_path: Path, channel
     assert model.predict(fitting) == model.predict([tmp_path / "fitting.png"]) == wanted
     assert model.predict(str(tmp_path / "fitting.png")) == wanted
     other = Image.fromarray(pictures(3)[1].permute(1, 2, 0).numpy()).resize((21, 13)).convert("RGBA")
-    as_needed = other.convert("L" if channels == 1 else "RGB").resize((8, 8), Image.Resampling.BILINEAR)
+    middle = (4, 0, 17, 13)  # its largest square
+    as_needed = other.convert("L" if channels == 1 else "RGB").resize((8, 8), Image.Resampling.BILINEAR, middle)
     assert model.predict(other) == model.predict(np.asarray(as_needed).reshape(1, 8, 8, channels))
     assert model.predict([]) == model.predict(np.zeros((0, 8, 8, channels), np.uint8)) == []
 

@@ -46,10 +46,26 @@ def test_shared_shapes_are_the_largest_and_in_one_order_whatever_order_layers_co
             assert all(small <= large for small, large in zip(shape, found[layer.weights][name], strict=True))
 
 
-@pytest.mark.parametrize("op", ["basic", "mbconv"])
+def test_variants_of_an_op_share_weights_and_pools_do_not(make_small):
+    """Squeeze-excite and activation are variants; what the plain variant lacks is simply not read."""
+    layers = space_layers(make_small("variants").spec)
+    shapes = shared_shapes(layers)
+    for op in ("mbconv", "fused_mbconv"):
+        key = f"stage1_block1_{op}"
+        variants = {(dict(layer.attrs)["se"], dict(layer.attrs)["act"]) for layer in layers if layer.weights == key}
+        assert variants == {(se, act) for se in (False, True) for act in ("relu", "hswish")}
+        assert shapes[key]["se.reduce.weight"] == (2, 8)  # a quarter of 4 channels expanded by 2
+        plain = next(layer for layer in layers if layer.weights == key and not dict(layer.attrs)["se"])
+        own = {name for name in shapes[key] if name.startswith("se.")}
+        assert set(parameter_shapes(op, plain.attrs)) == set(shapes[key]) - own
+    heads = {key for key in shapes if key.startswith("exit_stage1_head")}
+    assert heads == {f"exit_stage1_head_depth1_{pool}" for pool in ("avg", "max", "avgmax")}
+
+
+@pytest.mark.parametrize("op", ["basic", "mbconv", "fused_mbconv"])
 def test_initialise_is_uniform_by_fan_in_and_seeded(op):
     attrs = {"in_channels": 32, "out_channels": 64, "kernel": 3, "stride": 1}
-    module = OPS[op](**attrs, **({"expand": 2.0} if op == "mbconv" else {}))
+    module = OPS[op](**attrs, **({} if op == "basic" else {"expand": 2.0}))
     drawn = []
     for seed in (0, 0, 1):
         initialise(module, torch.Generator().manual_seed(seed))

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aebnas.cost.counts import ExitCosts
+from aebnas.objectives import SoftTarget
 from aebnas.policy import thresholds as thresholds_module
 from aebnas.policy.table import ExitTable, score_policy
 from aebnas.policy.thresholds import (
@@ -16,6 +17,7 @@ from aebnas.policy.thresholds import (
     candidate_thresholds,
     frontier,
     joint_grid,
+    tune_to_target,
 )
 from aebnas.runtime.decide import ExitPolicy
 
@@ -154,3 +156,24 @@ def test_best_within_a_budget():
     assert best_within(points, 25.0) is points[1]
     assert best_within(points, 30.0) is points[2]
     assert best_within(points, 5.0) is points[0]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 2**31),
+    exits=st.integers(1, 4),
+    value=st.floats(20.0, 400.0),
+    weight=st.sampled_from([0.0, 0.1, 3.0]),
+)
+def test_tuning_to_a_target_agrees_with_a_loop_over_the_grid(seed, exits, value, weight):
+    table = random_table(30, exits, seed)
+    target, choices = SoftTarget("avg_macs", value, weight), (0.1, None, 0.5)
+
+    def goal(policy):
+        scored = score_policy(table, policy)
+        return 100 * (1 - scored.accuracy) + weight * 100 * abs(scored.avg_macs - value) / value
+
+    grid = [ExitPolicy(c, t) for c in CRITERIA for t in product(choices, repeat=exits - 1)]
+    tuned = tune_to_target(table, CRITERIA, choices, target)
+    assert tuned in grid
+    assert goal(tuned) == pytest.approx(min(map(goal, grid)), abs=1e-9)

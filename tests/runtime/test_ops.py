@@ -3,12 +3,15 @@
 import pytest
 import torch
 
-from aebnas.runtime.ops import OPS, Add, AvgPool, Basic, Classifier, MBConv, same_padded
+from aebnas.runtime.base import same_padded
+from aebnas.runtime.blocks import Basic, FusedMBConv, MBConv, SqueezeExcite
+from aebnas.runtime.ops import OPS, Add, AvgPool, Classifier, Resize
 
 WINDOWED = {
     "conv": {"in_channels": 4, "out_channels": 6},
     "basic": {"in_channels": 4, "out_channels": 6},
     "mbconv": {"in_channels": 4, "out_channels": 4, "expand": 1.5},
+    "fused_mbconv": {"in_channels": 4, "out_channels": 4, "expand": 1.5, "se": True, "act": "hswish"},
     "sepconv": {"in_channels": 4, "out_channels": 3},
     "maxpool": {},
     "avgpool": {},
@@ -16,7 +19,7 @@ WINDOWED = {
 
 
 def test_every_op_is_tested_here():
-    assert set(WINDOWED) | {"add", "classifier"} == set(OPS)
+    assert set(WINDOWED) | {"add", "classifier", "resize"} == set(OPS)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
@@ -29,10 +32,65 @@ def test_window_ops_have_the_stated_output_shape(op, size, kernel, stride):
     assert out.shape[1:] == OPS[op].out_shape([(4, *size)], **attrs)
 
 
-def test_classifier_has_the_stated_output_shape():
-    out = Classifier(4, classes=3)(torch.randn(2, 4, 5, 6))
+@pytest.mark.parametrize("pool", ["avg", "max", "avgmax"])
+def test_classifier_has_the_stated_output_shape(pool):
+    out = Classifier(4, classes=3, pool=pool)(torch.randn(2, 4, 5, 6))
     assert out.shape == (2, 3)
-    assert Classifier.out_shape([(4, 5, 6)], in_channels=4, classes=3) == (3, 1, 1)
+    assert Classifier.out_shape([(4, 5, 6)], in_channels=4, classes=3, pool=pool) == (3, 1, 1)
+
+
+@pytest.mark.parametrize("pool, pooled", [("avg", 2.5), ("max", 7.0), ("avgmax", 4.75)])
+def test_classifiers_pool_as_they_say(pool, pooled):
+    classifier = Classifier(1, classes=2, pool=pool)
+    torch.nn.init.ones_(classifier.linear.weight)
+    torch.nn.init.zeros_(classifier.linear.bias)
+    x = torch.tensor([[[[1.0, 7.0], [0.0, 2.0]]]])
+    assert classifier(x).tolist() == [[pooled, pooled]]
+
+
+@pytest.mark.parametrize("side", [1, 3, 6, 9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_resize_has_the_stated_output_shape_and_keeps_the_type(side, dtype):
+    out = Resize(side)(torch.full((2, 4, 6, 6), 0.5, dtype=dtype))
+    assert out.shape[1:] == Resize.out_shape([(4, 6, 6)], side=side)
+    assert out.dtype == dtype
+    assert (out == 0.5).all()
+
+
+def test_resize_averages_where_it_shrinks():
+    """Without antialiasing a quarter size would look at every fourth pair of pixels only."""
+    x = torch.zeros(1, 1, 16, 16)
+    x[..., ::4, :] = 1.0  # the rows that plain bilinear sampling at a quarter never touches
+    assert Resize(4)(x).min() > 0.1
+    with pytest.raises(ValueError, match="side must be at least 1, but got 0"):
+        Resize.out_shape([(4, 6, 6)], side=0)
+
+
+def test_squeeze_excite_is_a_gate_on_channels():
+    gate, x = SqueezeExcite(8), torch.rand(2, 8, 3, 3) + 0.1
+    ratio = gate(x) / x
+    assert ratio.shape == x.shape and ((ratio >= 0) & (ratio <= 1)).all()
+    assert torch.allclose(ratio, ratio[:, :, :1, :1].expand_as(ratio))  # one factor a channel
+    assert gate.reduce.out_features == 2  # a quarter
+    for parameter in gate.parameters():
+        torch.nn.init.zeros_(parameter)
+    assert torch.allclose(gate(x), x / 2)  # hard sigmoid of 0
+
+
+def test_activations_are_as_named():
+    for act, at_minus_one in [("relu", 0.0), ("hswish", -1 / 3)]:
+        block = OPS["conv"](1, 1, 1, 1, act=act).eval()
+        torch.nn.init.ones_(block.conv[0].weight)
+        x = torch.tensor([[[[-1.0, 4.0]]]])
+        assert torch.allclose(block(x), torch.tensor([[[[at_minus_one, 4.0]]]]), atol=1e-4)
+    with pytest.raises(KeyError):
+        OPS["conv"](1, 1, 1, 1, act="tanh")
+
+
+def test_constructors_say_what_ops_take():
+    assert OPS["sepconv"].takes() == {"in_channels", "out_channels", "kernel", "stride", "act"}
+    assert OPS["mbconv"].needs() == {"in_channels", "out_channels", "kernel", "stride", "expand"}
+    assert OPS["add"].takes() == frozenset()
 
 
 @pytest.mark.parametrize("inputs", [1, 2, 3])
@@ -67,13 +125,15 @@ def test_windows_that_make_no_sense_are_refused(shape, out_channels, kernel, str
 
 def test_shortcuts_are_there_where_the_shape_allows():
     x = torch.rand(1, 4, 6, 6)
-    for block in (Basic(4, 4, 3, 1).eval(), MBConv(4, 4, 3, 1, 2.0).eval()):
+    blocks = (Basic(4, 4, 3, 1), MBConv(4, 4, 3, 1, 2.0), FusedMBConv(4, 4, 3, 1, 2.0, se=True))
+    for block in (block.eval() for block in blocks):
         for name, parameter in block.named_parameters():
             if name.startswith(("conv2.1", "project.1")):
                 torch.nn.init.zeros_(parameter)  # the residual branch gives 0
         assert torch.equal(block(x), x)
-    assert not MBConv(4, 4, 3, 2, 2.0).residual
-    assert not MBConv(4, 6, 3, 1, 2.0).residual
+    for op in (MBConv, FusedMBConv):
+        assert not op(4, 4, 3, 2, 2.0).residual
+        assert not op(4, 6, 3, 1, 2.0).residual
 
 
 def test_average_pool_leaves_padding_out():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aebnas.runtime.decide import ExitPolicy
-from aebnas.space.architecture import Architecture, Block, Exit
+from aebnas.space.architecture import Architecture, Block, BranchLayer, Exit
 from aebnas.space.genome import Candidate
 from aebnas.space.lower import lower
 
@@ -135,6 +135,47 @@ def test_active_genes_count(digits, active):
     assert len(ids) == 2
 
 
+@pytest.mark.parametrize(
+    "active, inactive",
+    [
+        ({"stage1__block1__op": "basic"}, {"stage1__block1__se": True}),
+        ({"exit__stage1__present": False}, {"exit__stage1__pool": "max"}),
+        ({"exit__stage1__present": True, "exit__stage1__layer1__op": "maxpool"}, {"exit__stage1__layer1__se": False}),
+        ({"exit__stage1__present": True, "exit__stage1__layer1__op": "resize"}, {"exit__stage1__layer1__se": False}),
+    ],
+)
+def test_variants_of_what_cannot_vary_do_not_count(make_small, active, inactive):
+    space = make_small("variants")
+    ids = {space.decode(genome_of(space, **active | more)).architecture.id for more in ({}, inactive)}
+    assert len(ids) == 1
+    varied = {space.decode(genome_of(space, **more)).architecture.id for more in ({}, {"stage1__block1__se": True})}
+    assert len(varied) == 2  # of an mbconv it counts
+
+
+def test_positions_and_places_have_choices_of_their_own(make_small):
+    genes = make_small("positions").genes
+    assert genes["stage1.block1.op"] == ("basic", "conv") and genes["stage1.block1.kernel"] == (3,)
+    assert genes["stage1.block2.kernel"] == (1, 3) and genes["stage1.block2.expand"] == (2.0,)
+    assert genes["stage1.block3.expand"] == (1.0, 2.0) and genes["stage1.block3.op"] == ("mbconv",)
+    assert genes["exit.stage1.depth"] == (0, 1) and genes["exit.stage1.present"] == (False, True)
+    assert genes["exit.stage2.depth"] == (1,) and genes["exit.stage2.present"] == (True,)
+    assert genes["exit.stage2.layer1.op"] == ("conv", "maxpool")  # the common choice
+    assert genes["exit.stage2.layer1.width"] == (1.0, 2.0)
+
+
+def test_pictures_are_resized_where_the_resolution_differs(make_small):
+    space = make_small("resolutions")  # 6, 7 or 8 pixels of pictures of 7
+    for resolution, picture in [(6, 7), (7, None), (8, 7)]:
+        architecture = space.decode(genome_of(space, input__resolution=resolution)).architecture
+        assert (architecture.resolution, architecture.picture, architecture.side) == (resolution, picture, 7)
+        graph = lower(architecture)
+        assert graph.input_shape == (1, 7, 7)
+        assert graph.shapes["stem"][1:] == (resolution, resolution)
+        assert (graph.nodes[0].op == "resize") == (picture is not None)
+        assert str(architecture).startswith("4 |" if picture is None else f"{resolution}px 4 |")
+    assert space.extreme(True).resolution == 8 and space.extreme(False).resolution == 6
+
+
 def test_within_a_stage_an_exit_needs_a_block_behind_it(make_small):
     space = make_small("in_stage_sites")
     present = {f"exit.{site.name}.present".replace(".", "__"): True for site in space.spec.sites()}
@@ -164,13 +205,14 @@ def test_encode_refuses_what_is_not_of_the_space(digits, make_small, architectur
 
 
 def test_extremes(bundled, architectures):
-    largest, smallest = lower(bundled.extreme(True)), lower(bundled.extreme(False))
-    assert len(largest.exits) == len(bundled.spec.sites()) + 1
-    assert len(smallest.exits) == (1 if bundled.spec.exits.optional else len(largest.exits))
+    largest, smallest = bundled.extreme(True), bundled.extreme(False)
+    assert len(largest.exits) == len(bundled.spec.sites())
+    assert len(smallest.exits) == (0 if bundled.spec.exits.optional else len(largest.exits))
     for architecture in architectures(bundled, 50):
-        assert len(smallest.nodes) <= len(lower(architecture).nodes) <= len(largest.nodes)
-        for stage, great in zip(architecture.stages, bundled.extreme(True).stages, strict=True):
-            assert stage.width <= great.width and len(stage.blocks) <= len(great.blocks)
+        assert smallest.resolution <= architecture.resolution <= largest.resolution
+        for small, stage, great in zip(smallest.stages, architecture.stages, largest.stages, strict=True):
+            assert small.width <= stage.width <= great.width
+            assert len(small.blocks) <= len(stage.blocks) <= len(great.blocks)
 
 
 def test_sampled_branches_keep_the_backbone_and_have_ids_of_their_own(bundled, architectures, rng):
@@ -182,7 +224,10 @@ def test_sampled_branches_keep_the_backbone_and_have_ids_of_their_own(bundled, a
         assert (drawn.id == before) == (drawn == backbone)
         active = [s for s in bundled.spec.sites() if s.block is None or s.block < len(backbone.stages[s.stage].blocks)]
         assert [(e.stage, e.block) for e in drawn.exits] == [(s.stage, s.block) for s in active]
-        bundled.encode(Candidate(drawn, None))
+        genes = bundled.spec.policy.thresholds.genes
+        criterion = bundled.spec.policy.criterion[0]
+        policy = None if genes is None else ExitPolicy(criterion, (genes[0],) * len(drawn.exits))
+        bundled.encode(Candidate(drawn, policy))
 
 
 def test_architectures_survive_json(bundled, architectures):
@@ -200,8 +245,53 @@ def test_ids_are_the_same_in_every_process(make_small):
     assert str(architecture) == "8 | 8:basic1 4/2:basic1 | @1[conv3x4,conv3x4,conv3x4]"
 
 
+def test_ids_of_committed_results_are_still_valid(root):
+    """New fields are left out of the JSON while at their default."""
+    lines = (root / "results" / "cifar10_mini" / "trials.jsonl").read_text(encoding="utf-8").splitlines()[:20]
+    for trial in map(json.loads, lines):
+        architecture = Architecture.from_json(trial["architecture"])
+        assert architecture.to_json() == trial["architecture"]
+        assert {point["architecture_id"] for point in trial["points"]} <= {architecture.id}
+
+
+def test_everything_unusual_is_shown():
+    block = Block(op="mbconv", kernel=5, expand=4.0, se=True, act="hswish")
+    layer = BranchLayer(op="resize+conv", kernel=3, width=2.0, side=8)
+    assert (str(block), str(layer)) == ("mbconv5e4-se-hswish", "resize+conv3x2@8")
+
+
 def test_an_exit_behind_a_missing_block_cannot_be_lowered(make_small):
     architecture = make_small("costly_branch").decode(()).architecture
     wrong = architecture.model_copy(update={"exits": (Exit(stage=0, block=1, layers=()),)})
     with pytest.raises(ValueError, match="behind a block that is there"):
         lower(wrong)
+
+
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_a_policy_is_written_into_its_genes_and_no_others(make_small, data):
+    space = make_small("threshold_genes")
+    genome = data.draw(genomes(space))
+    candidate = space.decode(genome)
+    choices = space.spec.policy.thresholds.genes
+    thresholds = tuple(
+        data.draw(st.sampled_from([None if c == "never" else c for c in choices])) for _ in candidate.architecture.exits
+    )
+    criterion = data.draw(st.sampled_from(space.spec.policy.criterion))
+    policy = ExitPolicy(criterion, thresholds)
+    written = space.with_policy(genome, policy)
+    again = space.decode(written)
+    assert again.architecture == candidate.architecture and again.policy.thresholds == thresholds
+    assert again.policy.criterion == (criterion if any(t is not None for t in thresholds) else "margin")
+    names = [name for name, values in space.genes.items() if len(values) > 1]
+    changed = {name for name, a, b in zip(names, genome, written, strict=True) if a != b}
+    assert all(name.startswith("policy.") for name in changed)
+
+
+def test_a_policy_of_other_thresholds_is_refused(make_small):
+    space = make_small("threshold_genes")
+    genome = genome_of(space, exit__stage1__present=True, exit__stage2__present=False)
+    with pytest.raises(ValueError):
+        space.with_policy(genome, ExitPolicy("margin", (0.3,)))
+    with pytest.raises(ValueError, match="not of this space"):
+        space.with_policy(genome, ExitPolicy("margin", (0.5, 0.5)))

@@ -7,7 +7,7 @@ import yaml
 
 from aebnas.errors import UserError
 from aebnas.space.genome import SearchSpace
-from aebnas.space.spec import SpaceSpec
+from aebnas.space.spec import InputSpec, SpaceSpec
 
 SOUND = {
     "input": {"channels": 1, "resolution": 8},
@@ -68,13 +68,17 @@ def test_the_sound_space_loads(tmp_path):
         ),
         ("stages.1.kernel", [3, 4], "stages.1.kernel: kernels must be odd, but got [3, 4]"),
         ("stem.kernel", 2, "stem.kernel: kernels must be odd, but got 2"),
-        ("stages.1.kernel", 9, "stages and exits: stage2.block2.mbconv: kernel 9 is larger than its 4x4 map"),
+        ("stages.1.kernel", 9, "stages.1: stage2.block2.mbconv: kernel 9 is larger than its 4x4 map"),
         (
             "exits.kernel",
             17,
-            "stages and exits: exit.stage1.block1.layer1.conv: kernel 17 is larger than its 8x8",
+            "exits: exit.stage1.block1.layer1.conv: kernel 17 is larger than its 8x8",
         ),
-        ("input.resolution", 1, "stages and exits: stem: kernel 3 is larger than its 1x1 map"),
+        (
+            "input.resolution",
+            1,
+            "stem: stem: kernel 3 is larger than its 1x1 map can fill (at most 1), at input.resolution 1",
+        ),
         ("exits.at", ["stage3"], "exits.at: 'stage3' is no place for an exit (stage ends: stage1)"),
         (
             "exits.at",
@@ -109,7 +113,11 @@ def test_the_sound_space_loads(tmp_path):
             "policy.thresholds: must offer at least one choice, but got {'genes': []}",
         ),
         ("stages.0.op", ["skip"], "stages.0.op: must offer an op besides skip, but got ['skip']"),
-        ("stages.0.op", ["basik"], "stages.0.op.0: must be 'basic', 'mbconv' or 'skip', but got 'basik'"),
+        (
+            "stages.0.op",
+            ["basik"],
+            "stages.0.op.0: must be 'basic', 'conv', 'fused_mbconv', 'mbconv', 'sepconv' or 'skip', but got 'basik'",
+        ),
         (
             "policy.criterion",
             "luck",
@@ -120,6 +128,31 @@ def test_the_sound_space_loads(tmp_path):
             "ten",
             "classes: must be a valid integer, unable to parse string as an integer, but got 'ten'",
         ),
+        ("stages.0.blocks", [{}, {}, {}], "stages.0: blocks must be at most 2, the greatest depth, but got {"),
+        ("stages.0.blocks", [{}], "stages.0: must have either skip or blocks; depth also leaves blocks out, but"),
+        ("stages.1.blocks", [{"kernal": 3}], "stages.1.blocks.0.kernal: unknown key, did you mean 'kernel'?"),
+        ("stages.1.blocks", [{}, {"kernel": 4}], "stages.1.blocks.1.kernel: kernels must be odd, but got 4"),
+        (
+            "stages.1.blocks",
+            [{}, {"expand": [2, 2.01]}],
+            "stages.1.blocks.1.expand: [2.0, 2.01] of 16 channels must give different widths",
+        ),
+        ("stages.1.se", "yes", "stages.1.se: must be a valid boolean, but got 'yes'"),
+        ("stages.1.act", "tanh", "stages.1.act: must be 'hswish' or 'relu', but got 'tanh'"),
+        ("exits.pool", "min", "exits.pool: must be 'avg', 'avgmax' or 'max', but got 'min'"),
+        ("exits.layer", "add", "exits.layer: must be 'avgpool', 'basic', 'conv', "),
+        ("exits.layer", "conv+skip", "exits.layer: must be 'avgpool', 'basic', 'conv', "),
+        ("exits.layer", "conv+conv", "exits.layer: a chain must hold different ops (for more of one, give the br"),
+        ("exits.layer", "resize+conv", "exits: side: must be given for layer resize+conv, but got {"),
+        ("exits.places", {"stage2": {}}, "exits.places: must be of stage1.block1, stage1, but got 'stage2'"),
+        ("exits.places", {"stage1": {"depth": 9}}, "exits.places.stage1.depth: must be less than or equal to 3"),
+        (
+            "exits.places",
+            {"stage1": {"width": [1, 1.01]}},
+            "exits.places.stage1.width: [1.0, 1.01] of 8 channels must give different widths",
+        ),
+        ("input.resolution", [8, 8], "input.resolution: choices must be distinct, but got [8, 8]"),
+        ("input.resolution", [2, 8], "stages.1: stage2.block1.mbconv: kernel 5 is larger than its 2x2 map can fill"),
         ("stages", [], "stages: must have at least one stage, but got []"),
         ("stages.1.width", GONE, "stages.1.width: this key is required"),
         ("classes", GONE, "classes: this key is required"),
@@ -169,6 +202,16 @@ def test_one_value_may_stand_where_a_choice_does():
     parsed = SpaceSpec.model_validate(spec)
     assert parsed.exits.at == ("stage1",)
     assert parsed.policy.thresholds.genes == (0.5,)
+
+
+def test_filled_in_choices_survive_json(make_small):
+    spec = make_small("positions").spec
+    assert SpaceSpec.model_validate_json(spec.model_dump_json()) == spec
+
+
+def test_pictures_are_as_large_as_the_largest_resolution_unless_said():
+    inputs = [InputSpec.model_validate({"resolution": [8, 16]} | more) for more in ({}, {"picture": 10})]
+    assert [spec.side for spec in inputs] == [16, 10]
 
 
 def test_every_stage_is_every_stage_but_the_last(digits):

@@ -39,6 +39,9 @@ class FakeSpace:
     def sample(self, rng: np.random.Generator) -> tuple[int, ...]:
         return tuple(int(rng.integers(size)) for size in self.gene_sizes)
 
+    def with_policy(self, genome: Sequence[int], policy: ExitPolicy) -> tuple[int, ...]:
+        return (*genome[:-1], round(policy.thresholds[0] * 10))
+
     def decode(self, genome: Sequence[int]) -> FakeCandidate:
         assert len(genome) == len(self.gene_sizes)
         assert all(isinstance(g, int) and 0 <= g < size for g, size in zip(genome, self.gene_sizes, strict=True))

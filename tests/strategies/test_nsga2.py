@@ -1,10 +1,13 @@
 """NSGA-II: it converges, keeps budgets first, and makes use of several points an individual."""
 
+from dataclasses import replace
+
 import numpy as np
-from synthetic import OBJECTIVES, FakeSpace, run
+from synthetic import OBJECTIVES, FakeSpace, evaluate, run
 
 from aebnas.objectives import Constraint, SoftTarget
 from aebnas.pareto import hypervolume
+from aebnas.runtime.decide import ExitPolicy
 from aebnas.strategies.build import make_strategy
 from aebnas.strategies.config import StrategySpec
 
@@ -71,3 +74,27 @@ def test_extreme_probabilities_are_taken():
     for crossover, mutation in ((0.0, 1.0), (1.0, 0.001)):
         trials = search("nsga2", space, 1, crossover_prob=crossover, mutation_prob=mutation, generations=3)
         assert 20 < len(trials) <= 60
+
+
+def test_tuned_thresholds_are_written_back_to_the_genomes():
+    """Every parent holds the threshold its trial was given, whatever its genome said; all other genes stay."""
+    space, target = FakeSpace(thresholds=5), SoftTarget("avg_macs", 1.5, tunes_thresholds=True)
+    spec = StrategySpec(population=8, generations=2)
+    strategy = make_strategy(spec, space, OBJECTIVES, (), target, np.random.default_rng(3))
+    jobs = strategy.ask()
+    asked = {job.architecture.id: job for job in jobs}
+    before = {space.decode([int(g) for g in i.X]).architecture.id: i.X.copy() for i in strategy._offspring}
+    trials = [evaluate(space, job, number) for number, job in enumerate(jobs)]
+    tuned = {
+        trial.architecture.id: replace(
+            trial, points=(replace(trial.points[0], policy=ExitPolicy("margin", ((number % 5) / 10,))),)
+        )
+        for number, trial in enumerate(trials)
+    }
+    strategy.tell(list(tuned.values()))
+    parents = strategy._algorithm.pop
+    assert len(parents) == len(asked) == 8 and len({int(parent.X[-1]) for parent in parents}) == 5
+    for parent in parents:
+        candidate = space.decode([int(gene) for gene in parent.X])
+        assert candidate.policy == tuned[candidate.architecture.id].points[0].policy
+        assert parent.X[:-1].tolist() == before[candidate.architecture.id][:-1].tolist()

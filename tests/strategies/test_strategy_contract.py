@@ -125,3 +125,18 @@ def test_tells_must_match_asks_in_order(name):
 def test_a_fitness_needs_an_objective(name):
     with pytest.raises(ValueError, match="at least one metric"):
         make(name, FakeSpace(), objectives=[])
+
+
+TUNED = SoftTarget("avg_macs", 1.3, tunes_thresholds=True)
+
+
+def test_with_tuned_thresholds_an_architecture_is_asked_once_and_without_policy(name):
+    space = FakeSpace(thresholds=3)
+    trials = run(make(name, space, target=TUNED), space)
+    assert len(trials) == 40 == len({trial.architecture.id for trial in trials})
+    assert all(trial.policy is None for trial in trials)
+
+
+def test_with_tuned_thresholds_the_space_is_exhausted_by_its_architectures(name):
+    space = FakeSpace((5, 2), thresholds=3)
+    assert len(run(make(name, space, target=TUNED), space)) == 10

@@ -27,7 +27,7 @@ def some_digits(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def preprocessing(some_digits):
-    return Preprocessing.measure(some_digits[0].images)
+    return Preprocessing.measure(some_digits[0])
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +57,7 @@ def two_stages() -> SearchSpace:
     return SearchSpace(SpaceSpec.model_validate(value))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_sandwich(two_stages, some_digits, preprocessing, calibration):
     """The function from settings to a fresh SandwichTask; equal settings give equal weights."""
 

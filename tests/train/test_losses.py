@@ -63,6 +63,14 @@ def test_label_smoothing_by_hand():
     torch.testing.assert_close(multi_exit_loss([logits_nc], labels_n, [1.0], 0.2, None, 0.0), expected)
 
 
+def test_the_loss_of_mixed_labels_is_the_mixture_of_losses():
+    logits, one_n, other_n = random_logits(1), torch.tensor([0, 1, 2, 3, 4, 0]), torch.tensor([4, 4, 2, 1, 0, 3])
+    mixed_nc = 0.3 * F.one_hot(one_n, 5).float() + 0.7 * F.one_hot(other_n, 5).float()
+    teacher_nc = probabilities(random_logits(2))
+    mixed, one, other = (multi_exit_loss([logits], y, [1.0], 0.1, teacher_nc, 0.5) for y in (mixed_nc, one_n, other_n))
+    torch.testing.assert_close(mixed, 0.3 * one + 0.7 * other)
+
+
 def test_distillation_has_the_gradient_of_the_kl_divergence():
     student, labels_n = random_logits(1), torch.tensor([0, 1, 2, 3, 4, 0])
     teacher_nc = probabilities(random_logits(2))

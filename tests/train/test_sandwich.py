@@ -15,9 +15,9 @@ def watched(task, monkeypatch):
     """The architectures of each forward pass, and the nodes that were run for it."""
     passes, forward_many, run = [], task.module.forward_many, task.module._run
 
-    def note_pass(x_nchw, architectures, norm_stats=None):
+    def note_pass(x_nchw, architectures, **settings):
         passes.append((list(architectures), []))
-        return forward_many(x_nchw, architectures, norm_stats)
+        return forward_many(x_nchw, architectures, **settings)
 
     def note_run(node, *args):
         passes[-1][1].append(node.name)
@@ -105,8 +105,8 @@ def test_every_exit_learns(make_sandwich, batch):
     task = make_sandwich(distillation=1.0, random_subnets=0, branches=1)
     captured, forward_many = [], task.module.forward_many
 
-    def keep(*args):
-        captured.append(forward_many(*args))
+    def keep(*args, **settings):
+        captured.append(forward_many(*args, **settings))
         for logits_nc in captured[-1][0]:
             logits_nc.retain_grad()
         return captured[-1]

@@ -1,0 +1,111 @@
+"""A labelled image set, wherever its pictures are.
+
+Legend: n pictures, c channels, h height, w width; m indices asked for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Source(Protocol):
+    """Where pictures come from: memory or files. Has to be picklable, for worker processes."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(c, h, w)` of every picture."""
+        ...
+
+    def __len__(self) -> int:
+        """The number of pictures."""
+        ...
+
+    def read(self, indices: Tensor) -> Tensor:
+        """Pictures at `indices [m]` (int64) as uint8 `[m, c, h, w]`; raises UserError for one that can't be read."""
+        ...
+
+    def take(self, indices: Tensor) -> "Source":
+        """The pictures at `indices [m]`, in that order, without reading any."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class InMemory:
+    """A source over `images [n, c, h, w]`; raises ValueError unless they are uint8."""
+
+    images: Tensor
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+            raise ValueError(f"images must be uint8 [n, c, h, w], but got {_told(self.images)}")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """See `Source`."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, indices: Tensor) -> Tensor:
+        """See `Source`."""
+        return self.images[indices.to(self.images.device)]
+
+    def take(self, indices: Tensor) -> "InMemory":
+        """See `Source`."""
+        return InMemory(self.read(indices))
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Pictures with `labels [n]` (int64) in `0..classes-1`; n may be 0.
+
+    Raises ValueError for labels of another type, number or range.
+    """
+
+    source: Source
+    labels: Tensor
+    classes: int
+
+    def __post_init__(self) -> None:
+        if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.source),):
+            raise ValueError(f"labels must be int64 [{len(self.source)}], but got {_told(self.labels)}")
+        if self.classes < 2:
+            raise ValueError(f"classes must be at least 2, but got {self.classes}")
+        if len(self) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.classes:
+            low, high = int(self.labels.min()), int(self.labels.max())
+            raise ValueError(f"labels must be in 0..{self.classes - 1}, but got {low}..{high}")
+
+    @classmethod
+    def of(cls, images: Tensor, labels: Tensor, classes: int) -> "ImageSet":
+        """A set in memory: `images` uint8 `[n, c, h, w]`; raises ValueError for any others."""
+        return cls(InMemory(images), labels, classes)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(channels, height, width)` of one picture."""
+        return self.source.shape
+
+    def pictures(self, indices: Tensor | Sequence[int] | slice = slice(None)) -> Tensor:
+        """Pictures at `indices` (int64 `[m]`), or all, as uint8 `[m, c, h, w]`.
+
+        Raises UserError where a file can't be read.
+        """
+        if isinstance(indices, slice):
+            indices = torch.arange(len(self))[indices]
+        return self.source.read(torch.as_tensor(indices, dtype=torch.int64))
+
+    def subset(self, indices: Tensor) -> "ImageSet":
+        """The pictures at `indices`, in that order, unread; the number of classes stays."""
+        return ImageSet(self.source.take(indices), self.labels[indices], self.classes)
+
+
+def _told(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"

@@ -1,0 +1,172 @@
+"""Types of the search-space DSL's values: checked numbers, op names, and choices among them.
+
+Wherever a choice is expected, one value or a list of distinct values may stand. Names of ops, activations and
+pools come from the dicts of `aebnas/runtime`, so what is added there can be written in YAML.
+"""
+
+from collections.abc import Callable, Hashable, Iterable
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictBool, WithJsonSchema
+
+from aebnas.runtime.base import ACTIVATIONS
+from aebnas.runtime.ops import GLOBAL_POOLS, OPS
+
+Value = TypeVar("Value", bound=Hashable)
+
+SKIP = "skip"
+"""A block that isn't there."""
+CHAIN = "+"
+"""Joins the ops of a branch layer: `resize+conv+maxpool`."""
+_BLOCK_GIVES = {"in_channels", "out_channels", "kernel", "stride", "expand", "se", "act"}
+_LAYER_GIVES = _BLOCK_GIVES | {"side"}
+
+
+def block_ops() -> list[str]:
+    """Ops that can be blocks: those that change width and stride, and need nothing a block cannot give."""
+    changes = {"in_channels", "out_channels", "stride"}
+    return [name for name, op in OPS.items() if changes <= op.takes() and op.needs() <= _BLOCK_GIVES]
+
+
+def branch_ops() -> list[str]:
+    """Ops that can be (in) branch layers: those of one input that need nothing a branch cannot give."""
+    return [name for name, op in OPS.items() if op.needs() <= _LAYER_GIVES and not op.many_inputs]
+
+
+def taken_by(op: str) -> frozenset[str]:
+    """Attributes that an op, or any op of a chain, takes."""
+    return frozenset().union(*(OPS[part].takes() for part in op.split(CHAIN)))
+
+
+def as_tuple(value: Any) -> Any:
+    """One value as a choice of one."""
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
+def distinct(choices: tuple[Value, ...]) -> tuple[Value, ...]:
+    """Refuse an empty choice and one that offers a value twice."""
+    if not choices:
+        raise ValueError("must offer at least one choice")
+    if len(set(choices)) != len(choices):
+        raise ValueError("choices must be distinct")
+    return choices
+
+
+def filled(value: Any, choices: type[BaseModel], key: str) -> Any:
+    """What the user wrote, each entry of `value[key]` completed by the choices that stand in `value` itself."""
+    if not isinstance(value, dict):
+        return value
+    common = {name: value[name] for name in choices.model_fields if name in value}
+
+    def complete(entry: Any) -> Any:
+        return common | entry if isinstance(entry, dict) else entry
+
+    match value.get(key):
+        case list() | tuple() as entries:
+            return value | {key: [complete(entry) for entry in entries]}
+        case dict() as entries:
+            return value | {key: {name: complete(entry) for name, entry in entries.items()}}
+    return value
+
+
+def check_differ(
+    place: str, factors: tuple[float, ...], channels: int, scale: Callable[[int, float], int]
+) -> list[int]:
+    """Channels times each factor; raises ValueError where two factors round to the same."""
+    widths = [scale(channels, factor) for factor in factors]
+    if len(set(widths)) != len(widths):
+        raise ValueError(f"{place}: {list(factors)} of {channels} channels must give different widths")
+    return widths
+
+
+def _named(name: str, known: Iterable[str]) -> str:
+    names = [f"'{one}'" for one in sorted(known)]
+    if f"'{name}'" not in names:
+        raise ValueError(f"must be {', '.join(names[:-1])} or {names[-1]}")
+    return name
+
+
+def _branch_op(op: str) -> str:
+    parts = op.split(CHAIN)
+    for part in parts:
+        _named(part, branch_ops())
+    if len(set(parts)) != len(parts):
+        raise ValueError("a chain must hold different ops (for more of one, give the branch more layers)")
+    return op
+
+
+def _odd(kernels: tuple[int, ...]) -> tuple[int, ...]:
+    if any(kernel % 2 == 0 for kernel in kernels):
+        raise ValueError("kernels must be odd")
+    return kernels
+
+
+def _names_schema(known: Iterable[str]) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "enum": sorted(known)})
+
+
+Positive = Annotated[int, Field(strict=True, ge=1)]
+Stride = Annotated[int, Field(strict=True, ge=1, le=4)]
+BranchDepth = Annotated[int, Field(strict=True, ge=0, le=3)]
+Fraction = Annotated[float, Field(gt=0)]
+Kernel = Annotated[Positive, AfterValidator(lambda kernel: _odd((kernel,))[0])]
+BlockOp = Annotated[
+    str, AfterValidator(lambda op: _named(op, [*block_ops(), SKIP])), _names_schema([*block_ops(), SKIP])
+]
+BranchOp = Annotated[str, AfterValidator(_branch_op)]
+Act = Annotated[str, AfterValidator(lambda act: _named(act, ACTIVATIONS)), _names_schema(ACTIVATIONS)]
+Pool = Annotated[str, AfterValidator(lambda pool: _named(pool, GLOBAL_POOLS)), _names_schema(GLOBAL_POOLS)]
+Threshold = Annotated[float, Field(ge=0, le=1)] | Literal["never"]
+Criterion = Literal["confidence", "entropy", "margin"]
+
+Integers = Annotated[
+    tuple[Positive, ...],
+    BeforeValidator(as_tuple, json_schema_input_type=Positive | list[Positive]),
+    AfterValidator(distinct),
+]
+Kernels = Annotated[Integers, AfterValidator(_odd)]
+Strides = Annotated[
+    tuple[Stride, ...],
+    BeforeValidator(as_tuple, json_schema_input_type=Stride | list[Stride]),
+    AfterValidator(distinct),
+]
+BranchDepths = Annotated[
+    tuple[BranchDepth, ...],
+    BeforeValidator(as_tuple, json_schema_input_type=BranchDepth | list[BranchDepth]),
+    AfterValidator(distinct),
+]
+Factors = Annotated[
+    tuple[Fraction, ...],
+    BeforeValidator(as_tuple, json_schema_input_type=Fraction | list[Fraction]),
+    AfterValidator(distinct),
+]
+Switches = Annotated[
+    tuple[StrictBool, ...],
+    BeforeValidator(as_tuple, json_schema_input_type=bool | list[bool]),
+    AfterValidator(distinct),
+]
+BlockOps = Annotated[
+    tuple[BlockOp, ...],
+    BeforeValidator(as_tuple, json_schema_input_type=BlockOp | list[BlockOp]),
+    AfterValidator(distinct),
+]
+BranchOps = Annotated[
+    tuple[BranchOp, ...],
+    BeforeValidator(as_tuple, json_schema_input_type=BranchOp | list[BranchOp]),
+    AfterValidator(distinct),
+]
+Acts = Annotated[
+    tuple[Act, ...],
+    BeforeValidator(as_tuple, json_schema_input_type=Act | list[Act]),
+    AfterValidator(distinct),
+]
+Pools = Annotated[
+    tuple[Pool, ...],
+    BeforeValidator(as_tuple, json_schema_input_type=Pool | list[Pool]),
+    AfterValidator(distinct),
+]
+Criteria = Annotated[
+    tuple[Criterion, ...],
+    BeforeValidator(as_tuple, json_schema_input_type=Criterion | list[Criterion]),
+    AfterValidator(distinct),
+]

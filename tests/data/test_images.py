@@ -1,0 +1,35 @@
+import pytest
+import torch
+
+from aebnas.data.images import ImageSet
+
+
+def four() -> ImageSet:
+    return ImageSet.of(torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1), torch.tensor([0, 1, 2, 0]), 3)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "classes", "message"),
+    [
+        (torch.zeros(2, 1, 4, 4), torch.tensor([0, 1]), 2, "images must be uint8"),
+        (torch.zeros(2, 4, 4, dtype=torch.uint8), torch.tensor([0, 1]), 2, "images must be uint8"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0]), 2, "labels must be int64"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 2]), 2, "labels must be in 0..1"),
+        (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 0]), 1, "classes must be at least 2"),
+    ],
+)
+def test_an_image_set_refuses_nonsense(images: torch.Tensor, labels: torch.Tensor, classes: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ImageSet.of(images, labels, classes)
+
+
+def test_pictures_may_be_asked_for_by_numbers_a_slice_or_all() -> None:
+    for indices, expected in [(torch.tensor([2, 0]), [2, 0]), ([3, 3], [3, 3]), (slice(1, 9), [1, 2, 3]), ([], [])]:
+        assert four().pictures(indices).flatten().tolist() == expected  # type: ignore[arg-type]
+    assert four().pictures().flatten().tolist() == [0, 1, 2, 3]
+
+
+def test_subset_keeps_order_and_classes() -> None:
+    part = four().subset(torch.tensor([3, 1]))
+    assert part.pictures().flatten().tolist() == [3, 1] and part.labels.tolist() == [0, 1] and part.classes == 3
+    assert len(part.subset(torch.tensor([], dtype=torch.int64))) == 0

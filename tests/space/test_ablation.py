@@ -1,0 +1,77 @@
+"""Each ablation leaves a part of the space: whatever it offers, the space offers too."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aebnas.errors import UserError
+from aebnas.space.ablation import ABLATIONS, ablate
+from aebnas.space.genome import Candidate
+from aebnas.space.size import count_architectures
+from aebnas.space.spec import SpaceSpec
+
+NAMES = ["skip", "in_stage_sites", "branches", "threshold_genes", "positions", "variants", "resolutions"]
+
+
+def draw(space, seed) -> Candidate:
+    return space.decode(space.sample(np.random.default_rng(seed)))
+
+
+@settings(deadline=None, max_examples=50)
+@given(name=st.sampled_from(NAMES), ablation=st.sampled_from(sorted(ABLATIONS)), seed=st.integers(0, 2**31))
+def test_what_is_left_is_part_of_the_space(make_small, name, ablation, seed):
+    space = make_small(name)
+    if ablation == "backbone-only" and not all(space.spec.branch(site).optional for site in space.spec.sites()):
+        return  # no network of the space is without exits
+    candidate = draw(ablate(space, ablation), seed)
+    if space.spec.policy.thresholds.genes is None:
+        candidate = Candidate(candidate.architecture, None)  # thresholds found on tables are no part of the space
+    assert space.decode(space.encode(candidate)) == candidate
+
+
+@settings(deadline=None, max_examples=30)
+@given(name=st.sampled_from(NAMES), seed=st.integers(0, 2**31))
+def test_each_takes_away_what_it_says(make_small, name, seed):
+    space = make_small(name)
+    parts = {ablation: ablate(space, ablation) for ablation in ABLATIONS}
+    assert draw(parts["backbone-only"], seed).architecture.exits == ()
+    policy = draw(parts["fixed-thresholds"], seed).policy
+    assert policy is not None and len(set(policy.thresholds)) <= 1
+    branches = [draw(parts["fixed-branches"], seed + i).architecture.exits for i in range(8)]
+    for site in space.spec.sites():
+        here = [e for exits in branches for e in exits if (e.stage, e.block) == (site.stage, site.block)]
+        assert len({(e.layers, e.pool) for e in here}) <= 1
+        assert all(len(e.layers) == min((d for d in space.spec.branch(site).depth if d), default=0) for e in here)
+
+
+def test_the_ablations_of_the_digits_space(digits):
+    spec = digits.spec
+    branches, thresholds, backbone = (ablate(digits, name).spec for name in ABLATIONS)
+    assert branches.exits.depth == (1,) and branches.exits.layer == spec.exits.layer[:1]
+    assert branches.exits.width == (1.0,) and branches.exits.kernel == (3,) and branches.exits.optional
+    assert branches.policy == spec.policy and branches.stages == spec.stages
+    assert thresholds.policy.criterion == ("confidence",) and thresholds.policy.thresholds.genes == (0.9,)
+    assert thresholds.exits == spec.exits and thresholds.stages == spec.stages
+    assert backbone.sites() == () and backbone.stages == spec.stages
+    sizes = [count_architectures(part) for part in (backbone, branches, thresholds)]
+    assert sizes[0] * 4 == sizes[1] < sizes[2] == count_architectures(spec)  # two places, each taken or not
+
+
+@pytest.mark.parametrize("genes, left", [([0.1, 0.2, "never"], 0.2), (["never"], "never"), ([0.99, 0.85], 0.85)])
+def test_of_threshold_genes_the_one_nearest_to_the_fixed_threshold_stays(digits, genes, left):
+    policy = {"criterion": "margin", "thresholds": {"genes": genes}}
+    space = type(digits)(SpaceSpec.model_validate(digits.spec.model_dump() | {"policy": policy}))
+    assert ablate(space, "fixed-thresholds").spec.policy.thresholds.genes == (left,)
+
+
+def test_an_unknown_ablation_is_told(digits):
+    with pytest.raises(
+        UserError, match="must be one of fixed-branches, fixed-thresholds, backbone-only, but got 'all'"
+    ):
+        ablate(digits, "all")
+
+
+def test_every_bundled_space_can_be_ablated(bundled):
+    for name in ABLATIONS:
+        draw(ablate(bundled, name), 3)
