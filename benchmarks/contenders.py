@@ -1,0 +1,109 @@
+"""The networks that `equal_minutes.py` trains side by side, each as a module that gives the logits of every exit."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from fvcore.nn import FlopCountAnalysis
+from torch import Tensor, nn
+
+from aebnas.cost.counts import ExitCosts, count_graph
+from aebnas.nn.elastic import initialise
+from aebnas.runtime.network import Network
+from aebnas.space.architecture import Architecture
+from aebnas.space.genome import SearchSpace
+from aebnas.space.lower import lower
+
+HAND_MADE = Path(__file__).with_name("hand_made_resnet.yaml")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A module whose forward gives a list of logits `[n, c]`, its MACs to each exit, and its exits' loss weights."""
+
+    module: nn.Module
+    macs: ExitCosts
+    loss_weights: tuple[float, ...]
+
+
+def searched(architecture: Architecture, seed: int) -> Contender:
+    """The network that the search found, from fresh weights."""
+    return _ours(architecture, seed)
+
+
+def without_exits(architecture: Architecture, seed: int) -> Contender:
+    """The same backbone without exits."""
+    return _ours(Architecture.from_json(architecture.to_json() | {"exits": []}), seed)
+
+
+def hand_made(architecture: Architecture, seed: int) -> Contender:
+    """A three-exit ResNet: widths 16, 32, 64, two blocks a stage, one convolution in each branch."""
+    return _ours(SearchSpace.load(HAND_MADE).extreme(largest=True), seed)
+
+
+def earlyon(architecture: Architecture, seed: int) -> Contender:
+    """The CIFAR ResNet-20 of the PyPI package `earlyon` with its own heads and loss weights."""
+    from earlyon.models.cifar_resnet_ee import cifar_resnet_ee
+
+    torch.manual_seed(seed)  # the package draws its weights from the global generator
+    wrapped = cifar_resnet_ee(architecture.classes, depth=20)
+    loss_weights = tuple(wrapped.config.loss_weights)
+    module = _Earlyon(wrapped).eval()
+    x_nchw = torch.zeros(1, 3, 32, 32)
+    maps = module.maps(x_nchw)
+    steps = [_macs(step, x) for step, x in zip(module.steps, [x_nchw, *maps[:-1]], strict=True)]
+    reached = [sum(steps[: index + 1]) for index in range(len(steps))]
+    heads = [_macs(head, at) for head, at in zip(module.heads, maps, strict=True)]
+    macs = ExitCosts(backbone_e=(*reached, reached[-1]), branch_e=(*heads, _macs(module.last, maps[-1])))
+    return Contender(module, macs, loss_weights)
+
+
+CONTENDERS: dict[str, Callable[[Architecture, int], Contender]] = {
+    "searched": searched,
+    "hand-made": hand_made,
+    "without exits": without_exits,
+    "earlyon": earlyon,
+}
+"""Name -> how it is made from the searched architecture and a seed."""
+
+
+def _ours(architecture: Architecture, seed: int) -> Contender:
+    graph = lower(architecture)
+    network = Network(graph)
+    initialise(network, torch.Generator().manual_seed(seed))
+    exits = len(graph.exits)
+    return Contender(network, count_graph(graph).macs, (1 / exits,) * exits)
+
+
+class _Earlyon(nn.Module):
+    """The package's modules in its own order, all exits at once: its wrapper's hooks compute exits by themselves,
+    and can neither be copied for weight averaging nor give all exits in evaluation."""
+
+    def __init__(self, wrapped: nn.Module) -> None:
+        super().__init__()
+        backbone = wrapped.backbone
+        for module in wrapped.modules():
+            module._forward_hooks.clear()
+        stem = nn.Sequential(backbone.conv1, backbone.bn1, nn.ReLU())
+        self.steps = nn.ModuleList([nn.Sequential(stem, backbone.stage1), backbone.stage2, backbone.stage3])
+        self.heads = nn.ModuleList(wrapped.exit_heads.values())
+        self.last = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), backbone.fc)
+
+    def maps(self, x_nchw: Tensor) -> list[Tensor]:
+        found = []
+        for step in self.steps:
+            x_nchw = step(x_nchw)
+            found.append(x_nchw)
+        return found
+
+    def forward(self, x_nchw: Tensor) -> list[Tensor]:
+        maps = self.maps(x_nchw)
+        return [*(head(at) for head, at in zip(self.heads, maps, strict=True)), self.last(maps[-1])]
+
+
+def _macs(module: nn.Module, x_nchw: Tensor) -> int:
+    """Convolutions and linear layers by fvcore, in step with aebnas' own count."""
+    analysis = FlopCountAnalysis(module.eval(), x_nchw).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+    counted = analysis.by_operator()
+    return int(sum(counted[name] for name in ("conv", "linear", "addmm")))

@@ -1,0 +1,196 @@
+"""Who is most accurate at a budget of average MACs after equal training minutes? One table, one picture.
+
+    pip install -e ".[benchmarks]"
+    python benchmarks/equal_minutes.py [--run results/cifar10_cpu] [--pick "avg_macs<=16e6"] [--minutes 20]
+
+Trains, from scratch and by one loop with one recipe: the searched network, a hand-made three-exit ResNet, the
+searched backbone without exits, and the CIFAR ResNet-20 of the PyPI package earlyon. A minute is a minute of
+CPU time of one thread, so that what else the machine does counts for nobody; each contender trains for the
+whole epochs that fit into the minutes (one more is given to all but ours where it is cut). Thresholds come from
+`calibrate`, figures from the test set. Contenders train side by side, one thread each; started again, the
+benchmark goes on from the last epoch.
+"""
+
+import argparse
+import copy
+import json
+import math
+import multiprocessing
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from contenders import CONTENDERS, Contender
+from matplotlib import pyplot as plt
+from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
+
+from aebnas.data.augment import Batches, eval_batches
+from aebnas.data.datasets import load_test
+from aebnas.files import write_atomically, write_json, write_text
+from aebnas.policy.table import ExitTable, score_policy
+from aebnas.policy.thresholds import best_within, frontier
+from aebnas.space.architecture import Architecture
+from aebnas.train.config import TrainSpec
+from aebnas.train.loop import fit
+from aebnas.train.losses import multi_exit_loss, probabilities
+from aebnas.train.task import Row
+from aebnas.workspace import Workspace
+
+BUDGETS_MACS = (8e6, 12e6, 16e6, 20e6)
+CRITERIA = ("confidence", "entropy")
+PER_EXIT, EVAL_BATCH, TIMED_STEPS, NORM_IMAGES = 40, 500, 15, 4096
+COLOURS = {"searched": "#0072B2", "hand-made": "#D55E00", "without exits": "#009E73", "earlyon": "#CC79A7"}
+
+
+class JointTask:
+    """All exits at once with the contender's loss weights; the last exit teaches the others."""
+
+    def __init__(self, contender: Contender, spec: TrainSpec) -> None:
+        self.module, self.weights, self.spec = contender.module, contender.loss_weights, spec
+
+    def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
+        *early, last = self.module(x_nchw)
+        smoothing, share = self.spec.label_smoothing, self.spec.distillation
+        loss = multi_exit_loss([last], labels_n, self.weights[-1:], smoothing, None, share)
+        if early:
+            teacher_nc = probabilities(last)
+            loss = loss + multi_exit_loss(early, labels_n, self.weights[:-1], smoothing, teacher_nc, share)
+        yield loss
+
+    def validate(self, module: nn.Module) -> list[Row]:
+        return []
+
+
+def step_seconds(contender: Contender, batches: Batches, spec: TrainSpec) -> float:
+    """Median CPU seconds of a training step, on a copy."""
+    task = JointTask(Contender(copy.deepcopy(contender.module), contender.macs, contender.loss_weights), spec)
+    module = task.module.to(memory_format=torch.channels_last).train()
+    optimiser = torch.optim.SGD(module.parameters(), lr=1e-3, momentum=0.9)
+    taken, rng, started = [], np.random.default_rng(0), time.process_time()
+    for x_nchw, labels_n in islice(batches.epoch(torch.Generator().manual_seed(0)), TIMED_STEPS):
+        optimiser.zero_grad()
+        for loss in task.losses(x_nchw, labels_n, rng):
+            loss.backward()
+        optimiser.step()
+        taken.append(time.process_time() - started)
+        started = time.process_time()
+    return float(np.median(taken))
+
+
+def train(run: Path, name: str, architecture_json: dict[str, Any], minutes: float, out: Path) -> dict[str, Any]:
+    """Train one contender and write its row and its frontier on the test set."""
+    torch.set_num_threads(1)
+    workspace = Workspace.open(run)
+    seed = workspace.experiment.seed
+    contender = CONTENDERS[name](Architecture.from_json(architecture_json), seed)
+    work = out / "checkpoints" / name.replace(" ", "-")
+    work.mkdir(parents=True, exist_ok=True)
+    base = workspace.experiment.retrain.model_dump(exclude={"weights"})
+    batches = workspace.training_batches(base["batch_size"])
+    plan = work / "plan.json"
+    if not plan.exists():  # measured once, so that a resumed training keeps its schedule
+        spec = TrainSpec.model_validate(base | {"epochs": 1})
+        epochs = minutes * 60 / (step_seconds(contender, batches, spec) * len(batches))
+        write_json(plan, {"epochs": max(1, math.floor(epochs) if name == "searched" else math.ceil(epochs))})
+    epochs = json.loads(plan.read_text())["epochs"]
+    spec = TrainSpec.model_validate(base | {"epochs": epochs, "validate_every": epochs})
+    started = time.process_time()
+    trained = fit(JointTask(contender, spec), batches, spec, seed, name, work / "checkpoint.pt")
+    cpu_minutes = (time.process_time() - started) / 60
+    update_bn(workspace.calibration(NORM_IMAGES), trained)
+    trained.eval()
+    test = load_test(workspace.experiment.data, workspace.base)
+    calibrate_table = tabulated(trained, contender, workspace, workspace.splits.calibrate)
+    test_table = tabulated(trained, contender, workspace, test)
+    tuned = frontier(calibrate_table, CRITERIA, PER_EXIT, max_points=10_000)
+    row: dict[str, Any] = {"network": name, "epochs": epochs, "cpu_minutes": round(cpu_minutes, 2)}
+    row["exits_mmacs"] = " ".join(f"{v / 1e6:.1f}" for v in to_exits(contender))
+    row["exits_test_accuracy"] = " ".join(f"{100 * v:.2f}" for v in test_table.correct_ne.mean(0))
+    for budget in BUDGETS_MACS:
+        scored = score_policy(test_table, best_within(tuned, budget).policy)
+        fits = best_within(tuned, budget).avg_macs <= budget
+        row[f"accuracy_at_{budget / 1e6:g}M"] = round(100 * scored.accuracy, 2) if fits else None
+        row[f"avg_macs_at_{budget / 1e6:g}M"] = round(scored.avg_macs) if fits else None
+    curve = [score_policy(test_table, point.policy) for point in tuned[:: max(1, len(tuned) // 200)]]
+    points = [[scored.avg_macs, scored.accuracy] for scored in curve]
+    write_json(work / "result.json", {"row": row, "curve": sorted(points)})
+    return row
+
+
+def tabulated(trained: nn.Module, contender: Contender, workspace: Workspace, images: Any) -> ExitTable:
+    """The ExitTable of a trained module."""
+    logits, labels = [], []
+    with torch.inference_mode():
+        for x_nchw, labels_n in eval_batches(images, workspace.preprocessing, EVAL_BATCH):
+            logits.append(torch.stack(list(trained(x_nchw)), 1))
+            labels.append(labels_n)
+    return ExitTable.from_logits(torch.cat(logits), torch.cat(labels), CRITERIA, contender.macs)
+
+
+def to_exits(contender: Contender) -> np.ndarray:
+    """MACs of a sample that leaves at each exit, all branches before it run, `[e]`."""
+    return contender.macs.to_exit(np.ones(len(contender.loss_weights), bool))
+
+
+def draw(results: dict[str, dict[str, Any]], minutes: float, path: Path) -> None:
+    """Test accuracy over average MACs of every contender."""
+    figure, panel = plt.subplots(figsize=(8, 5), layout="constrained")
+    for name, result in results.items():
+        macs, accuracy = np.array(result["curve"]).T
+        panel.plot(macs / 1e6, 100 * accuracy, marker="o", markersize=3, color=COLOURS[name], label=name)
+    for budget in BUDGETS_MACS:
+        panel.axvline(budget / 1e6, color="#B0B0B0", linewidth=0.8, linestyle=":")
+    panel.set_xlabel("average MACs per picture (millions)")
+    panel.set_ylabel("CIFAR-10 test accuracy (%)")
+    panel.set_ylim(bottom=60)
+    panel.set_title(f"after {minutes:g} CPU minutes of training on one thread")
+    panel.grid(alpha=0.3)
+    panel.legend(loc="lower right")
+    write_atomically(path, lambda partial: figure.savefig(partial, dpi=130, format="png"))
+    plt.close(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, default=Path("results/cifar10_cpu"))
+    parser.add_argument("--pick", default="avg_macs<=16e6")
+    parser.add_argument("--minutes", type=float, default=20)
+    parser.add_argument("--parallel", type=int, default=2)
+    parser.add_argument("--contenders", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
+    parser.add_argument("--out", type=Path, default=Path("results/equal_minutes"))
+    options = parser.parse_args()
+
+    trial, _ = Workspace.open(options.run).pick(options.pick)
+    architecture = trial.architecture.to_json()
+    wanted = [n for n in options.contenders if not (_folder(options.out, n) / "result.json").exists()]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.parallel, mp_context=context) as pool:
+        waiting = [pool.submit(train, options.run, n, architecture, options.minutes, options.out) for n in wanted]
+        for future in waiting:
+            future.result()
+    results = {
+        name: json.loads((_folder(options.out, name) / "result.json").read_text())
+        for name in CONTENDERS
+        if (_folder(options.out, name) / "result.json").exists()
+    }
+    table = pd.DataFrame([result["row"] for result in results.values()])
+    write_text(options.out / "equal_minutes.csv", table.to_csv(index=False))
+    draw(results, options.minutes, options.out / "equal_minutes.png")
+    print(f"searched: {trial.architecture}")
+    with pd.option_context("display.width", 250, "display.max_columns", None):
+        print(table.drop(columns=[c for c in table if c.startswith("avg_macs")]).to_string(index=False))
+
+
+def _folder(out: Path, name: str) -> Path:
+    return out / "checkpoints" / name.replace(" ", "-")
+
+
+if __name__ == "__main__":
+    main()
