@@ -48,7 +48,8 @@ def ray_cluster(address: str, cpus: int) -> Iterator[Any]:
         warnings.simplefilter("ignore")
         try:
             if address == LOCAL:
-                ray.init(num_cpus=cpus, include_dashboard=False, **quiet)
+                # named, since without an address Ray joins any cluster that happens to run on this machine
+                ray.init(address=LOCAL, num_cpus=cpus, include_dashboard=False, **quiet)
             else:
                 ray.init(address=address, **quiet)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:

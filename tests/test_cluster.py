@@ -1,6 +1,6 @@
 import pytest
 
-from aebnas.cluster import node_resources, require_room, threads_each
+from aebnas.cluster import node_resources, ray_cluster, require_room, threads_each
 from aebnas.errors import UserError
 
 
@@ -31,3 +31,9 @@ def test_workers_that_fit_nowhere_are_told():
     require_room(FakeRay(3, 3), 2, 2)
     with pytest.raises(UserError, match=r"room for 3 workers of 2 CPUs each, but its machines have 3, 3"):
         require_room(FakeRay(3, 3), 3, 2)
+
+
+def test_local_is_a_ray_of_our_own_whatever_else_runs(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # where nothing answers; another's cluster in real life
+    with ray_cluster("local", cpus=3) as ray:
+        assert node_resources(ray, "CPU") == [3]
