@@ -1,6 +1,6 @@
 """What searched branches, tuned thresholds and exits at all are worth: the whole space against its three ablations.
 
-    python benchmarks/ablations.py [--spec experiments/cifar10_mini.yaml] [--out results/scratch_ablations]
+    python benchmarks/ablations.py [--spec experiments/ablations_mini.yaml] [--out results/scratch_ablations]
         [--seeds 11 22 33] [--supernet-epochs 20] [--generations 6] [--budgets 4e6 8e6 12e6] [--retrain 20]
 
 For each seed one supernet is trained, on the whole space. The ablations search parts of that space with slices of
@@ -114,7 +114,7 @@ def print_table(table: pd.DataFrame, budgets: list[float]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--spec", type=Path, default=Path("experiments/cifar10_mini.yaml"))
+    parser.add_argument("--spec", type=Path, default=Path("experiments/ablations_mini.yaml"))
     parser.add_argument("--out", type=Path, default=Path("results/scratch_ablations"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 22, 33])
     parser.add_argument("--supernet-epochs", type=int, help="instead of the spec's")
