@@ -39,7 +39,7 @@ from aebnas.policy.thresholds import best_within, frontier
 from aebnas.space.architecture import Architecture
 from aebnas.train.config import TrainSpec
 from aebnas.train.loop import fit
-from aebnas.train.losses import multi_exit_loss, probabilities
+from aebnas.train.losses import self_taught_loss
 from aebnas.train.task import Row
 from aebnas.workspace import Workspace
 
@@ -56,13 +56,9 @@ class JointTask:
         self.module, self.weights, self.spec = contender.module, contender.loss_weights, spec
 
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
-        *early, last = self.module(x_nchw)
-        smoothing, share = self.spec.label_smoothing, self.spec.distillation
-        loss = multi_exit_loss([last], labels_n, self.weights[-1:], smoothing, None, share)
-        if early:
-            teacher_nc = probabilities(last)
-            loss = loss + multi_exit_loss(early, labels_n, self.weights[:-1], smoothing, teacher_nc, share)
-        yield loss
+        spec = self.spec
+        logits = self.module(x_nchw)
+        yield self_taught_loss(logits, labels_n, self.weights, spec.label_smoothing, spec.distillation)
 
     def validate(self, module: nn.Module) -> list[Row]:
         return []

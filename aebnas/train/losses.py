@@ -65,6 +65,22 @@ def multi_exit_loss(
     return total
 
 
+def self_taught_loss(
+    logits: Sequence[Tensor],
+    labels_n: Tensor,
+    weights: Sequence[float],
+    label_smoothing: float,
+    distillation: float,
+) -> Tensor:
+    """`multi_exit_loss` with the network's last exit as teacher of the earlier ones; it learns from labels alone."""
+    *early, last = logits
+    loss = multi_exit_loss([last], labels_n, weights[-1:], label_smoothing, None, distillation)
+    if not early:
+        return loss
+    taught = multi_exit_loss(early, labels_n, weights[:-1], label_smoothing, probabilities(last), distillation)
+    return taught + loss
+
+
 def probabilities(logits_nc: Tensor) -> Tensor:
     """A teacher's probabilities, cut off from its gradient."""
     return logits_nc.detach().float().softmax(-1)

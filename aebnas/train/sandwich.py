@@ -13,7 +13,7 @@ from aebnas.policy.tabulate import tabulate
 from aebnas.space.architecture import Architecture
 from aebnas.space.genome import SearchSpace
 from aebnas.train.config import SupernetSpec
-from aebnas.train.losses import exit_weights, multi_exit_loss, probabilities
+from aebnas.train.losses import exit_weights, multi_exit_loss, probabilities, self_taught_loss
 from aebnas.train.task import Row
 from aebnas.train.validation import REFERENCE_CRITERION, exit_rows
 
@@ -48,10 +48,9 @@ class SandwichTask:
             outputs = self.module.forward_many(  # type: ignore[operator]
                 x_nchw, architectures, synced=self.synced
             )
-            first = teacher_nc is None
-            if first:
+            yield self._path_loss(architectures, outputs, labels_n, teacher_nc) / len(paths)
+            if teacher_nc is None:
                 teacher_nc = probabilities(outputs[0][-1])
-            yield self._path_loss(architectures, outputs, labels_n, teacher_nc, first) / len(paths)
 
     def _path_loss(
         self,
@@ -59,16 +58,16 @@ class SandwichTask:
         outputs: list[list[Tensor]],
         labels_n: Tensor,
         teacher_nc: Tensor | None,
-        is_teacher: bool,
     ) -> Tensor:
+        """The largest backbone's own last exit is the teacher of its path, which has no other yet."""
         total = torch.zeros((), device=labels_n.device)
         for architecture, logits in zip(architectures, outputs, strict=True):
             weights = exit_weights(self.spec.exit_weights, architecture)
             smoothing, share = self.spec.label_smoothing, self.spec.distillation
-            learners = logits[:-1] if is_teacher else logits
-            loss = multi_exit_loss(learners, labels_n, weights[: len(learners)], smoothing, teacher_nc, share)
-            if is_teacher:  # the teacher's own exit has only the labels to learn from
-                loss = loss + multi_exit_loss(logits[-1:], labels_n, weights[-1:], smoothing, None, share)
+            if teacher_nc is None:
+                loss = self_taught_loss(logits, labels_n, weights, smoothing, share)
+            else:
+                loss = multi_exit_loss(logits, labels_n, weights, smoothing, teacher_nc, share)
             total = total + loss / len(architectures)
         return total
 

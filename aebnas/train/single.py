@@ -16,7 +16,7 @@ from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
 from aebnas.space.lower import lower
 from aebnas.train.config import TrainSpec
-from aebnas.train.losses import exit_weights, multi_exit_loss, probabilities
+from aebnas.train.losses import exit_weights, self_taught_loss
 from aebnas.train.task import Row
 from aebnas.train.validation import REFERENCE_CRITERION, exit_rows
 
@@ -43,13 +43,9 @@ class SingleTask:
 
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
         """A single loss over all exits."""
-        *early, last = self.module(x_nchw)
-        smoothing, share = self.spec.label_smoothing, self.spec.distillation
-        loss = multi_exit_loss([last], labels_n, self.weights[-1:], smoothing, None, share)
-        if early:
-            teacher_nc = probabilities(last)
-            loss = loss + multi_exit_loss(early, labels_n, self.weights[:-1], smoothing, teacher_nc, share)
-        yield loss
+        spec = self.spec
+        logits = self.module(x_nchw)
+        yield self_taught_loss(logits, labels_n, self.weights, spec.label_smoothing, spec.distillation)
 
     def validate(self, module: nn.Module) -> list[Row]:
         """One row of the network."""

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 from aebnas.errors import UserError
-from aebnas.train.losses import exit_weights, multi_exit_loss, probabilities
+from aebnas.train.losses import exit_weights, multi_exit_loss, probabilities, self_taught_loss
 
 
 @pytest.fixture
@@ -98,3 +98,12 @@ def test_half_precision_logits_are_scored_in_fp32():
     logits_nc, labels_n = random_logits(1), torch.tensor([0, 1, 2, 3, 4, 0])
     loss = multi_exit_loss([logits_nc.bfloat16()], labels_n, [1.0], 0.0, None, 0.0)
     assert loss.dtype == torch.float32
+
+
+def test_the_last_exit_teaches_the_others_and_learns_from_labels():
+    labels_n, early, last = torch.tensor([0, 1, 2, 0, 1, 2]), random_logits(1), random_logits(2)
+    hard = F.cross_entropy(early, labels_n), F.cross_entropy(last, labels_n)
+    soft = F.cross_entropy(early, last.softmax(-1))
+    expected = 0.4 * (0.7 * hard[0] + 0.3 * soft) + 0.6 * hard[1]
+    torch.testing.assert_close(self_taught_loss([early, last], labels_n, [0.4, 0.6], 0.0, 0.3), expected)
+    torch.testing.assert_close(self_taught_loss([last], labels_n, [1.0], 0.0, 0.3), hard[1])
