@@ -1,6 +1,8 @@
 import json
+import re
 import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,7 @@ from tiny_run import (
 )
 
 import aebnas.search
+from aebnas.data.config import AugmentSpec
 from aebnas.errors import UserError
 from aebnas.evaluate.evaluator import Evaluator
 from aebnas.evaluate.pool import Failure, open_pool, score_one
@@ -154,6 +157,20 @@ def test_what_does_not_fit_leaves_no_run_behind(tmp_path, space, changes, says):
     assert not (tmp_path / "run").exists()
 
 
+def test_the_live_line_tells_how_the_search_does(run, tmp_path, capsys):
+    """Three trials were there already: they count as done, not as this sitting's speed."""
+    copy = own_copy(run, tmp_path)
+    lines = (copy / "trials.jsonl").read_text().splitlines(keepends=True)
+    (copy / "trials.jsonl").write_text("".join(lines[:3]))
+    run_search(copy.parent / "spec" / "tiny.yaml", copy)
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("search: 8/8")]
+    summary = json.loads((copy / "summary.json").read_text())
+    pattern = r"search: 8/8, ETA 0 s 8 ok, 0 infeasible, 0 failed, \S+/s, front (\d+), hypervolume (\S+)"
+    front_size, volume = re.fullmatch(pattern, told[-1]).groups()
+    assert int(front_size) == summary["front_points"]
+    assert float(volume) == pytest.approx(summary["hypervolume"], abs=1e-4)
+
+
 def test_candidates_that_differ_in_policy_share_their_tables(tmp_path, scored):
     spec = write_spec(tmp_path / "spec", FEW_GENES, supernet=EXPERIMENT["supernet"] | {"epochs": 1})
     trials = run_search(spec, tmp_path / "run").run.trials()
@@ -242,12 +259,26 @@ def test_the_folder_is_named_after_the_spec_unless_told(tmp_path, monkeypatch):
 
 
 def test_calibration_pictures_come_from_train_and_are_always_the_same(run):
-    a, b = (Workspace.open(run).calibration(130) for _ in range(2))
+    a, b = (plain(Workspace.open(run)).calibration(130) for _ in range(2))
     assert [len(x_nchw) for x_nchw in a] == [130]
     assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
     train = Workspace.open(run)
     known = {picture.numpy().tobytes() for picture in train.preprocessing.apply(train.splits.train.pictures())}
     assert all(picture.numpy().tobytes() in known for picture in a[0])
+
+
+def test_calibration_pictures_are_augmented_as_in_training(run):
+    workspace = plain(Workspace.open(run), crop=2)
+    train = workspace.preprocessing.apply(workspace.splits.train.pictures())
+    border = workspace.preprocessing.apply(torch.zeros(1, *workspace.splits.train.shape, dtype=torch.uint8))[0, 0, 0, 0]
+    black, usual = ((x == border).float().mean() for x in (workspace.calibration(256)[0], train))
+    assert black > usual + 0.05
+
+
+def plain(workspace, crop=0):
+    """The workspace with no augmentation but a crop."""
+    data = workspace.experiment.data.model_copy(update={"augment": AugmentSpec(crop=crop)})
+    return replace(workspace, experiment=workspace.experiment.model_copy(update={"data": data}))
 
 
 def test_the_run_keeps_its_specs_in_full(run):
