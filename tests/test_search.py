@@ -157,20 +157,6 @@ def test_what_does_not_fit_leaves_no_run_behind(tmp_path, space, changes, says):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_live_line_tells_how_the_search_does(run, tmp_path, capsys):
-    """Three trials were there already: they count as done, not as this sitting's speed."""
-    copy = own_copy(run, tmp_path)
-    lines = (copy / "trials.jsonl").read_text().splitlines(keepends=True)
-    (copy / "trials.jsonl").write_text("".join(lines[:3]))
-    run_search(copy.parent / "spec" / "tiny.yaml", copy)
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("search: 8/8")]
-    summary = json.loads((copy / "summary.json").read_text())
-    pattern = r"search: 8/8, ETA 0 s 8 ok, 0 infeasible, 0 failed, \S+/s, front (\d+), hypervolume (\S+)"
-    front_size, volume = re.fullmatch(pattern, told[-1]).groups()
-    assert int(front_size) == summary["front_points"]
-    assert float(volume) == pytest.approx(summary["hypervolume"], abs=1e-4)
-
-
 def test_candidates_that_differ_in_policy_share_their_tables(tmp_path, scored):
     spec = write_spec(tmp_path / "spec", FEW_GENES, supernet=EXPERIMENT["supernet"] | {"epochs": 1})
     trials = run_search(spec, tmp_path / "run").run.trials()
