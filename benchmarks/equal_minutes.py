@@ -90,16 +90,23 @@ def train(run: Path, name: str, architecture_json: dict[str, Any], minutes: floa
     work.mkdir(parents=True, exist_ok=True)
     base = workspace.experiment.retrain.model_dump(exclude={"weights"})
     batches = workspace.training_batches(base["batch_size"])
-    plan = work / "plan.json"
-    if not plan.exists():  # measured once, so that a resumed training keeps its schedule
+    state = work / "state.json"
+    if not state.exists():  # measured once, so that a resumed training keeps its schedule
         spec = TrainSpec.model_validate(base | {"epochs": 1})
         epochs = minutes * 60 / (step_seconds(contender, batches, spec) * len(batches))
-        write_json(plan, {"epochs": max(1, math.floor(epochs) if name == "searched" else math.ceil(epochs))})
-    epochs = json.loads(plan.read_text())["epochs"]
+        whole = math.floor(epochs) if name == "searched" else math.ceil(epochs)
+        write_json(state, {"epochs": max(1, whole), "cpu_s": 0})
+    known = json.loads(state.read_text())
+    epochs, before = known["epochs"], known["cpu_s"]
     spec = TrainSpec.model_validate(base | {"epochs": epochs, "validate_every": epochs})
     started = time.process_time()
-    trained = fit(JointTask(contender, spec), batches, spec, seed, name, work / "checkpoint.pt")
-    cpu_minutes = (time.process_time() - started) / 60
+
+    def note_time(rows: list[Row]) -> None:
+        """Called when training begins and after each epoch."""
+        write_json(state, {"epochs": epochs, "cpu_s": before + time.process_time() - started})
+
+    trained = fit(JointTask(contender, spec), batches, spec, seed, name, work / "checkpoint.pt", note_time)
+    cpu_minutes = json.loads(state.read_text())["cpu_s"] / 60
     update_bn(workspace.calibration(NORM_IMAGES), trained)
     trained.eval()
     test = load_test(workspace.experiment.data, workspace.base)
