@@ -26,13 +26,13 @@ from aebnas.assess import evaluate
 from aebnas.errors import UserError
 from aebnas.files import write_text
 from aebnas.nn.elastic import slice_to
-from aebnas.report.growth import normalised_hypervolume
+from aebnas.report.results import normalised_hypervolume
 from aebnas.retrain import retrain
 from aebnas.search import run_search
 from aebnas.space.ablation import ABLATIONS, ablate
+from aebnas.specfile import read_yaml
 from aebnas.store import Run
 from aebnas.workspace import Workspace, read_pick, save_weights
-from aebnas.yamlfile import read_yaml
 
 FULL = "full"
 

@@ -1,5 +1,4 @@
 import json
-import re
 import shutil
 from contextlib import contextmanager
 from dataclasses import replace
