@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from aebnas.specfile import Spec
 
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 ExitWeights = Literal["equal", "linear"] | dict[str, Annotated[float, Field(ge=0)]]
 
 
@@ -16,7 +17,8 @@ class LoopSpec(Spec):
     (`{stage1: 0.3, last: 1}`); they are scaled to sum to 1. `distillation` is the share of the loss that
     follows the teacher's probabilities instead of the labels (the largest subnet's last exit; for a single
     network its own). `clip` bounds the gradient's norm. `ema` is the decay of averaged weights (0: none).
-    `precision: auto` is bf16 where that is quicker (GPUs, CPUs with AMX), else fp32.
+    `precision: auto` is bf16 where that is quicker (GPUs; a CPU is measured once), else fp32; what a
+    training began with it keeps when it is resumed.
     """
 
     batch_size: Annotated[int, Field(ge=2)] = 128
@@ -29,7 +31,7 @@ class LoopSpec(Spec):
     exit_weights: ExitWeights = "equal"
     clip: Annotated[float, Field(gt=0)] = 5.0
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Precision = "auto"
     channels_last: bool = True
     validate_every: Annotated[int, Field(ge=1)] = 1
 

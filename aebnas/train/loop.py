@@ -19,6 +19,7 @@ from aebnas.errors import UserError
 from aebnas.files import write_atomically, write_text
 from aebnas.progress import Counter, progress_bar
 from aebnas.train.config import TrainSpec
+from aebnas.train.precision import computing_dtype
 from aebnas.train.ranks import ALONE, Ranks
 from aebnas.train.task import Row, Task
 
@@ -43,7 +44,7 @@ def fit(
     Raises UserError when the loss stops being finite or the checkpoint can't be used.
     """
     device = next(task.module.parameters()).device
-    precision = _precision(spec, device)
+    precision = ranks.from_first(partial(computing_dtype, spec.precision, device))
     if spec.channels_last:
         _to_channels_last(task.module)
     optimiser = _optimiser(task.module, spec)
@@ -51,8 +52,9 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: warmup_cosine(s, warmup_steps, total_steps))
     averaged = AveragedModel(task.module, multi_avg_fn=_ema_update(spec.ema)) if spec.ema else None
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-    state = _State(task.module, averaged, optimiser, schedule, scaler)
+    state = _State(precision, task.module, averaged, optimiser, schedule, scaler)
     rows, first_epoch = state.load(checkpoint, ranks)
+    precision = state.precision  # as it began: another sitting may measure another one to be quicker
     ranks.from_first(partial(on_rows, rows))
     with progress(label, spec.epochs * len(batches), first_epoch * len(batches)) as bar:
         for epoch in range(first_epoch, spec.epochs):
@@ -161,15 +163,6 @@ def _ema_update(decay: float) -> Callable[[Any, Any, Any], None]:
     return update
 
 
-def _precision(spec: TrainSpec, device: torch.device) -> torch.dtype:
-    if spec.precision == "auto":
-        if device.type == "cuda":
-            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-        # AVX512-bf16 alone trains at half the speed of fp32 here (benchmarks/supernet_speed.py); only tiles (AMX) pay
-        return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[spec.precision]
-
-
 def _to_channels_last(module: nn.Module) -> None:
     for parameter in module.parameters():
         if parameter.ndim == 4:
@@ -183,13 +176,14 @@ def _epoch_seed(seed: int, epoch: int) -> int:
 class _State:
     """All that a checkpoint holds."""
 
-    def __init__(self, module: nn.Module, averaged: nn.Module | None, *others: Any) -> None:
+    def __init__(self, precision: torch.dtype, module: nn.Module, averaged: nn.Module | None, *others: Any) -> None:
+        self.precision = precision
         self.parts = {"module": module, "averaged": averaged}
         self.parts |= dict(zip(("optimiser", "schedule", "scaler"), others, strict=True))
 
     def save(self, path: Path, rows: list[Row], epochs_done: int) -> None:
         content: dict[str, Any] = {k: part.state_dict() for k, part in self.parts.items() if part is not None}
-        content |= {"rows": rows, "epochs_done": epochs_done}
+        content |= {"rows": rows, "epochs_done": epochs_done, "precision": self.precision}
         write_atomically(path, lambda partial: torch.save(content, partial))
 
     def load(self, path: Path | None, ranks: Ranks) -> tuple[list[Row], int]:
@@ -205,6 +199,7 @@ class _State:
             for key, part in self.parts.items():
                 if part is not None:
                     part.load_state_dict(content[key])
+            self.precision = content["precision"]
             return content["rows"], content["epochs_done"]
         except Exception as error:
             raise UserError(
