@@ -14,6 +14,8 @@ from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lower import lower
+from aebnas.train.config import ExitWeights
+from aebnas.train.losses import exit_weights
 
 HAND_MADE = Path(__file__).with_name("hand_made_resnet.yaml")
 
@@ -27,22 +29,22 @@ class Contender:
     loss_weights: tuple[float, ...]
 
 
-def searched(architecture: Architecture, seed: int) -> Contender:
+def searched(architecture: Architecture, weights: ExitWeights, seed: int) -> Contender:
     """The network that the search found, from fresh weights."""
-    return _ours(architecture, seed)
+    return _ours(architecture, weights, seed)
 
 
-def without_exits(architecture: Architecture, seed: int) -> Contender:
+def without_exits(architecture: Architecture, weights: ExitWeights, seed: int) -> Contender:
     """The same backbone without exits."""
-    return _ours(Architecture.from_json(architecture.to_json() | {"exits": []}), seed)
+    return _ours(Architecture.from_json(architecture.to_json() | {"exits": []}), weights, seed)
 
 
-def hand_made(architecture: Architecture, seed: int) -> Contender:
+def hand_made(architecture: Architecture, weights: ExitWeights, seed: int) -> Contender:
     """A three-exit ResNet: widths 16, 32, 64, two blocks a stage, one convolution in each branch."""
-    return _ours(SearchSpace.load(HAND_MADE).extreme(largest=True), seed)
+    return _ours(SearchSpace.load(HAND_MADE).extreme(largest=True), weights, seed)
 
 
-def earlyon(architecture: Architecture, seed: int) -> Contender:
+def earlyon(architecture: Architecture, weights: ExitWeights, seed: int) -> Contender:
     """The CIFAR ResNet-20 of the PyPI package `earlyon` with its own heads and loss weights."""
     from earlyon.models.cifar_resnet_ee import cifar_resnet_ee
 
@@ -59,21 +61,20 @@ def earlyon(architecture: Architecture, seed: int) -> Contender:
     return Contender(module, macs, loss_weights)
 
 
-CONTENDERS: dict[str, Callable[[Architecture, int], Contender]] = {
+CONTENDERS: dict[str, Callable[[Architecture, ExitWeights, int], Contender]] = {
     "searched": searched,
     "hand-made": hand_made,
     "without exits": without_exits,
     "earlyon": earlyon,
 }
-"""Name -> how it is made from the searched architecture and a seed."""
+"""Name -> how it is made from the searched architecture, the recipe's exit weights, and a seed."""
 
 
-def _ours(architecture: Architecture, seed: int) -> Contender:
+def _ours(architecture: Architecture, weights: ExitWeights, seed: int) -> Contender:
     graph = lower(architecture)
     network = Network(graph)
     initialise(network, torch.Generator().manual_seed(seed))
-    exits = len(graph.exits)
-    return Contender(network, count_graph(graph).macs, (1 / exits,) * exits)
+    return Contender(network, count_graph(graph).macs, tuple(exit_weights(weights, architecture)))
 
 
 class _Earlyon(nn.Module):

@@ -6,8 +6,9 @@
 Trains, from scratch and by one loop with one recipe: the searched network, a hand-made three-exit ResNet, the
 searched backbone without exits, and the CIFAR ResNet-20 of the PyPI package earlyon. A minute is a minute of
 CPU time of one thread, so that what else the machine does counts for nobody; each contender trains for the
-whole epochs that fit into the minutes (one more is given to all but ours where it is cut). Thresholds come from
-`calibrate`, figures from the test set. Contenders train side by side, one thread each; started again, the
+whole epochs that fit into the minutes (one more is given to all but ours where it is cut). The recipe and the
+weights of the exits' losses are those of the run's `retrain:`; earlyon keeps its own weights. Thresholds come
+from `calibrate`, figures from the test set. Contenders train side by side, one thread each; started again, the
 benchmark goes on from the last epoch.
 """
 
@@ -40,6 +41,7 @@ from aebnas.space.architecture import Architecture
 from aebnas.train.config import TrainSpec
 from aebnas.train.loop import fit
 from aebnas.train.losses import self_taught_loss
+from aebnas.train.precision import computing_dtype
 from aebnas.train.task import Row
 from aebnas.workspace import Workspace
 
@@ -69,11 +71,13 @@ def step_seconds(contender: Contender, batches: Batches, spec: TrainSpec) -> flo
     task = JointTask(Contender(copy.deepcopy(contender.module), contender.macs, contender.loss_weights), spec)
     module = task.module.to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.SGD(module.parameters(), lr=1e-3, momentum=0.9)
+    precision = computing_dtype(spec.precision, torch.device("cpu"))
     taken, rng, started = [], np.random.default_rng(0), time.process_time()
     for x_nchw, labels_n in islice(batches.epoch(torch.Generator().manual_seed(0)), TIMED_STEPS):
         optimiser.zero_grad()
-        for loss in task.losses(x_nchw, labels_n, rng):
-            loss.backward()
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            loss = next(task.losses(x_nchw, labels_n, rng))
+        loss.backward()
         optimiser.step()
         taken.append(time.process_time() - started)
         started = time.process_time()
@@ -85,10 +89,11 @@ def train(run: Path, name: str, architecture_json: dict[str, Any], minutes: floa
     torch.set_num_threads(1)
     workspace = Workspace.open(run)
     seed = workspace.experiment.seed
-    contender = CONTENDERS[name](Architecture.from_json(architecture_json), seed)
+    recipe = workspace.experiment.retrain
+    contender = CONTENDERS[name](Architecture.from_json(architecture_json), recipe.exit_weights, seed)
     work = out / "checkpoints" / name.replace(" ", "-")
     work.mkdir(parents=True, exist_ok=True)
-    base = workspace.experiment.retrain.model_dump(exclude={"weights"})
+    base = recipe.model_dump(exclude={"weights"})
     batches = workspace.training_batches(base["batch_size"])
     state = work / "state.json"
     if not state.exists():  # measured once, so that a resumed training keeps its schedule
