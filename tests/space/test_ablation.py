@@ -73,5 +73,10 @@ def test_an_unknown_ablation_is_told(digits):
 
 
 def test_every_bundled_space_can_be_ablated(bundled):
+    sizes = {name: count_architectures(ablate(bundled, name).spec) for name in ABLATIONS}
+    assert sizes["backbone-only"] < sizes["fixed-branches"] < count_architectures(bundled.spec)
+    assert sizes["fixed-thresholds"] == count_architectures(bundled.spec)
     for name in ABLATIONS:
-        draw(ablate(bundled, name), 3)
+        part = ablate(bundled, name)
+        candidate = draw(part, 3)
+        assert part.decode(part.encode(candidate)) == candidate
