@@ -74,7 +74,7 @@ def test_an_unknown_ablation_is_told(digits):
 
 def test_every_bundled_space_can_be_ablated(bundled):
     sizes = {name: count_architectures(ablate(bundled, name).spec) for name in ABLATIONS}
-    assert sizes["backbone-only"] < sizes["fixed-branches"] < count_architectures(bundled.spec)
+    assert sizes["backbone-only"] <= sizes["fixed-branches"] < count_architectures(bundled.spec)
     assert sizes["fixed-thresholds"] == count_architectures(bundled.spec)
     for name in ABLATIONS:
         part = ablate(bundled, name)
