@@ -1,3 +1,25 @@
-"""aebnas: multi-objective, hardware-aware architecture search for early-exit networks."""
+"""aebnas: multi-objective, hardware-aware architecture search for early-exit networks.
+
+From Python: `run = aebnas.search("my.yaml")` or `aebnas.open("results/my")`; see `aebnas.api`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from aebnas.errors import UserError
+
+if TYPE_CHECKING:
+    from aebnas.api import Picked, SearchRun, compare, search, search_seeds
+    from aebnas.api import open_run as open
 
 __version__ = "0.1.0"
+__all__ = ["Picked", "SearchRun", "UserError", "compare", "open", "search", "search_seeds"]
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, brought in when first used: they need torch, and `import aebnas` shall take no time."""
+    if name not in __all__:
+        raise AttributeError(f"module 'aebnas' has no attribute '{name}'")
+    value = getattr(import_module("aebnas.api"), "open_run" if name == "open" else name)
+    globals()[name] = value
+    return value

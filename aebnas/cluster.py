@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,6 +45,7 @@ def ray_cluster(address: str, cpus: int) -> Iterator[Any]:
     apply_settings()
     import ray
 
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -54,6 +57,9 @@ def ray_cluster(address: str, cpus: int) -> Iterator[Any]:
                 ray.init(address=address, **quiet)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             raise UserError(f"ray: '{address}' cannot be reached: {str(error).splitlines()[0]}") from error
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own would end the process with another exit code
     try:
         yield ray
     finally:

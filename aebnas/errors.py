@@ -1,9 +1,44 @@
-"""The one exception a user sees as a single line instead of a traceback."""
+"""The exceptions a user sees as a single line instead of a traceback."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class UserError(ValueError):
     """Something the user can mend: a bad spec, a missing file, an impossible budget.
 
-    The message is one line that names the place (file, YAML path), the rule and the value. The command
-    line prints it and exits with code 2.
+    The message is one line, whatever it quotes, that names the place (file, YAML path), the rule and the value. The
+    command line prints it and exits with code 2.
     """
+
+    def __str__(self) -> str:
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in super().__str__())
+
+
+class SpecError(UserError):
+    """A mistake at a place of a file: its YAML `path` (empty for the whole file), the `rule` with the value found.
+
+    Raised without the file where that isn't known; `in_file` adds it.
+    """
+
+    def __init__(self, path: str, rule: str, file: Path | str | None = None) -> None:
+        super().__init__(path, rule, file)
+        self.path, self.rule, self.file = path, rule, file
+
+    def __str__(self) -> str:
+        return str(UserError(": ".join(str(part) for part in (self.file, self.path, self.rule) if part)))
+
+
+@contextmanager
+def in_file(file: Path | str | None, at: str = "") -> Iterator[None]:
+    """Name the file in every SpecError from inside that names none yet; its path is seen from the place `at`.
+
+    Without a file the path alone is completed.
+    """
+    try:
+        yield
+    except SpecError as error:
+        if error.file is not None:
+            raise
+        raise SpecError(".".join(filter(None, (at, error.path))), error.rule, file) from error

@@ -1,16 +1,36 @@
 """An experiment: what `experiments/*.yaml` say to run."""
 
-from pathlib import Path
+import re
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from aebnas.data.config import DataSpec
+from aebnas.errors import SpecError
 from aebnas.evaluate.config import EvaluateSpec
 from aebnas.objectives import Constraint, Objective, SoftTarget, check_constraints
+from aebnas.scalars import Seed, UserPath
 from aebnas.specfile import Spec
 from aebnas.strategies.config import StrategySpec
 from aebnas.train.config import RetrainSpec, SupernetSpec, TrainSpec
+
+_RAY = re.compile(r"local|auto|(ray://)?[\w.\-\[\]:]+:[0-9]{1,5}")
+
+
+def _metric(name: str) -> str:
+    Objective.parse(name)
+    return name
+
+
+def _constraint(text: str) -> str:
+    Constraint.parse(text)
+    return text
+
+
+def _ray(address: str) -> str:
+    if not _RAY.fullmatch(address):
+        raise ValueError("must be 'local', 'auto' or a cluster's address, HOST:PORT")
+    return address
 
 
 class TargetSpec(Spec):
@@ -20,29 +40,42 @@ class TargetSpec(Spec):
     best in that objective on `calibrate`, and it is written back to the genome.
     """
 
-    metric: str = "avg_macs"
-    value: Annotated[float, Field(gt=0)]
-    weight: Annotated[float, Field(ge=0)] = 0.1
+    metric: Annotated[str, AfterValidator(_metric)] = "avg_macs"
+    value: Annotated[float, Field(strict=True, gt=0)]
+    weight: Annotated[float, Field(strict=True, ge=0)] = 0.1
     tune_thresholds: bool = False
+
+    @model_validator(mode="after")
+    def _reachable(self) -> "TargetSpec":
+        self.parsed()
+        return self
+
+    def parsed(self) -> SoftTarget:
+        """The target as what strategies aim at."""
+        return SoftTarget(self.metric, self.value, self.weight, self.tune_thresholds)
 
 
 class ExperimentSpec(Spec):
     """A whole experiment. Paths are relative to the YAML file.
 
     `ray` is where workers run: `local` (a Ray of our own), `auto` (a running cluster) or a cluster's address.
+    `deterministic` gives the same bits again, on CPUs of one kind with however many cores: torch's deterministic
+    algorithms alone, `supernet.threads` (1 unless given) CPU threads for all training, fp32 on CPUs where `precision`
+    is auto.
     """
 
-    space: Path
+    space: UserPath
     data: DataSpec
-    objectives: tuple[str, ...] = ("accuracy", "avg_macs")
-    constraints: tuple[str, ...] = ()
+    objectives: tuple[Annotated[str, AfterValidator(_metric)], ...] = ("accuracy", "avg_macs")
+    constraints: tuple[Annotated[str, AfterValidator(_constraint)], ...] = ()
     target: TargetSpec | None = None
     supernet: SupernetSpec | None = None
     evaluate: EvaluateSpec = EvaluateSpec()
     strategy: StrategySpec = StrategySpec()
     retrain: RetrainSpec
-    ray: str = "local"
-    seed: Annotated[int, Field(ge=0)] = 11
+    ray: Annotated[str, AfterValidator(_ray)] = "local"
+    deterministic: bool = False
+    seed: Seed = 11
 
     @field_validator("objectives")
     @classmethod
@@ -59,17 +92,12 @@ class ExperimentSpec(Spec):
         return texts
 
     @model_validator(mode="after")
-    def _target_reachable(self) -> "ExperimentSpec":
-        self.parsed_target()
-        return self
-
-    @model_validator(mode="after")
     def _supernet_where_needed(self) -> "ExperimentSpec":
         mode = self.evaluate.weights
         if self.trains_supernet and self.supernet is None:
-            raise ValueError(f"supernet: must be there where evaluate.weights is {mode}, but got nothing")
+            raise SpecError("supernet", f"must be there where evaluate.weights is {mode}, but got nothing")
         if not self.trains_supernet and self.retrain.weights == "supernet":
-            raise ValueError(f"retrain.weights: must be scratch where evaluate.weights is {mode}, but got supernet")
+            raise SpecError("retrain.weights", f"must be scratch where evaluate.weights is {mode}, but got supernet")
         return self
 
     @property
@@ -82,6 +110,11 @@ class ExperimentSpec(Spec):
         """How each candidate is trained by itself, if it is."""
         return self.evaluate.own_training(self.retrain)
 
+    @property
+    def training_threads(self) -> int:
+        """CPU threads of a training in a deterministic run."""
+        return (self.supernet.threads if self.supernet else None) or 1
+
     def parsed_objectives(self) -> list[Objective]:
         """The objectives."""
         return [Objective.parse(name) for name in self.objectives]
@@ -92,9 +125,7 @@ class ExperimentSpec(Spec):
 
     def parsed_target(self) -> SoftTarget | None:
         """The soft target, if there is one."""
-        if self.target is None:
-            return None
-        return SoftTarget(self.target.metric, self.target.value, self.target.weight, self.target.tune_thresholds)
+        return None if self.target is None else self.target.parsed()
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""

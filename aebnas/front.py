@@ -6,7 +6,7 @@ import numpy as np
 
 from aebnas.errors import UserError
 from aebnas.objectives import METRICS, Constraint, Objective
-from aebnas.pareto import nondominated
+from aebnas.pareto import knee, nondominated
 from aebnas.trial import OperatingPoint, Trial
 
 FrontPoint = tuple[Trial, OperatingPoint]
@@ -28,7 +28,7 @@ def front(
     ]
     if not feasible:
         return []
-    values_pm = _minimised(feasible, objectives)
+    values_pm = minimised(feasible, objectives)
     chosen = np.flatnonzero(nondominated(values_pm))
     return [feasible[i] for i in sorted(chosen, key=lambda i: tuple(values_pm[i]))]
 
@@ -43,10 +43,14 @@ def pick(front_points: Sequence[FrontPoint], objectives: Sequence[Objective], ru
     rule = rule.strip()
     if not front_points:
         raise UserError(f"pick '{rule}': the front must hold a point, but it is empty")
-    if rule in _RULES:
-        return _RULES[rule](front_points, objectives)
+    if rule in RULES:
+        return RULES[rule](front_points, objectives)
     if "<" in rule or ">" in rule:
-        return _pick_within(front_points, Constraint.parse(rule))
+        try:
+            constraint = Constraint.parse(rule)
+        except UserError as error:
+            raise UserError(f"pick '{rule}': {error}") from None
+        return _pick_within(front_points, constraint)
     exact = [pair for pair in front_points if pair[1].id == rule]
     if exact:
         return exact[0]
@@ -55,22 +59,18 @@ def pick(front_points: Sequence[FrontPoint], objectives: Sequence[Objective], ru
         ids = ", ".join(point.id for _, point in matches[:4]) + (", ..." if len(matches) > 4 else "")
         raise UserError(f"pick '{rule}': must be the beginning of one id only, but fits {ids}")
     if not matches:
-        allowed = f"the id of a point on the front, {', '.join(_RULES)} or a rule such as 'avg_macs<=5e6'"
+        allowed = f"the id of a point on the front, {', '.join(RULES)} or a rule such as 'avg_macs<=5e6'"
         raise UserError(f"pick: must be {allowed}, but got '{rule}'")
     return matches[0]
 
 
-def _minimised(points: Sequence[FrontPoint], objectives: Sequence[Objective]) -> np.ndarray:
+def minimised(points: Sequence[FrontPoint], objectives: Sequence[Objective]) -> np.ndarray:
     """Minimised objectives, `[p, m]`."""
     return np.array([[objective.minimised(point.metrics) for objective in objectives] for _, point in points])
 
 
 def _knee(points: Sequence[FrontPoint], objectives: Sequence[Objective]) -> FrontPoint:
-    """Furthest below the plane through the front's extremes, each objective scaled to [0, 1] on the front."""
-    values_pm = _minimised(points, objectives)
-    low_m, range_m = values_pm.min(0), np.ptp(values_pm, 0)
-    scaled_pm = (values_pm - low_m) / np.where(range_m > 0, range_m, 1.0)
-    return points[int(scaled_pm.sum(1).argmin())]
+    return points[knee(minimised(points, objectives))]
 
 
 def _best_accuracy(points: Sequence[FrontPoint], objectives: Sequence[Objective]) -> FrontPoint:
@@ -95,8 +95,9 @@ def _pick_within(points: Sequence[FrontPoint], constraint: Constraint) -> FrontP
     raise UserError(f"pick '{constraint}': a point of the front must keep it, but the closest has {closest:g} {unit}")
 
 
-_RULES: dict[str, Callable[[Sequence[FrontPoint], Sequence[Objective]], FrontPoint]] = {
+RULES: dict[str, Callable[[Sequence[FrontPoint], Sequence[Objective]], FrontPoint]] = {
     "knee": _knee,
     "best-accuracy": _best_accuracy,
     "cheapest": _cheapest,
 }
+"""What `--pick` knows by name."""

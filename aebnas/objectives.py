@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from aebnas.errors import UserError
+from aebnas.errors import SpecError, UserError
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class Constraint:
     def __post_init__(self) -> None:
         _check_metric(self.metric)
         if not (math.isfinite(self.bound) and self.bound >= 0):
-            raise UserError(f"bound of {self.metric} must be finite and at least 0, but got {self.bound}")
+            raise UserError(f"must bound {self.metric} by a finite number of at least 0, but got {self.bound}")
         if METRICS[self.metric].unit == "fraction" and self.bound > 1:
-            raise UserError(f"bound of {self.metric} must be a fraction in [0, 1], but got {self.bound:g}")
+            raise UserError(f"must bound {self.metric} by a fraction in [0, 1], but got {self.bound:g}")
 
     def __str__(self) -> str:
         return f"{self.metric} {self.sense} {self.bound:g}"
@@ -86,12 +86,12 @@ class Constraint:
         """Read `metric <= number` or `metric >= number`; spaces don't matter."""
         match = _CONSTRAINT.fullmatch(text)
         if match is None:
-            raise UserError(f"constraint must read 'metric <= number' or 'metric >= number', but got '{text}'")
+            raise UserError(f"must read 'metric <= number' or 'metric >= number', but got '{text}'")
         metric, sense, number = match.groups()
         try:
             bound = float(number)
         except ValueError:
-            raise UserError(f"bound of constraint '{text}' must be a number, but got '{number}'") from None
+            raise UserError(f"must bound {metric} by a number, but got '{text}'") from None
         return cls(metric, "<=" if sense == "<=" else ">=", bound)
 
     def violation(self, metrics: Mapping[str, float]) -> float:
@@ -111,7 +111,11 @@ def check_constraints(constraints: Sequence[Constraint]) -> None:
     for lower in (c for c in constraints if c.sense == ">="):
         for upper in (c for c in constraints if c.sense == "<=" and c.metric == lower.metric):
             if lower.bound > upper.bound:
-                raise UserError(f"constraints must leave a value possible, but got '{lower}' and '{upper}'")
+                raise UserError(f"must leave a value possible, but got '{lower}' and '{upper}'")
+
+
+MAX_COMBINATIONS = 1_000_000
+"""Beyond this many threshold combinations a grid is made coarser; one of threshold genes is refused."""
 
 
 @dataclass(frozen=True)
@@ -131,13 +135,13 @@ class SoftTarget:
     def __post_init__(self) -> None:
         _check_metric(self.metric)
         if METRICS[self.metric].direction == "max":
-            raise UserError(f"target must be on a metric that is minimised, but got '{self.metric}'")
+            raise SpecError("metric", f"must be one that is minimised, but got '{self.metric}'")
         if not (math.isfinite(self.value) and self.value > 0):
-            raise UserError(f"target value of {self.metric} must be finite and above 0, but got {self.value}")
+            raise SpecError("value", f"must be finite and above 0, but got {self.value}")
         if not (math.isfinite(self.weight) and self.weight >= 0):
-            raise UserError(f"target weight must be finite and at least 0, but got {self.weight}")
+            raise SpecError("weight", f"must be finite and at least 0, but got {self.weight}")
         if self.tunes_thresholds and self.metric != "avg_macs":
-            raise UserError(f"target must be on avg_macs where it tunes thresholds, but got '{self.metric}'")
+            raise SpecError("metric", f"must be avg_macs where thresholds are tuned, but got '{self.metric}'")
 
     def minimised(self, metrics: Mapping[str, float]) -> tuple[float, float]:
         """(error + weight * MAPE, MAPE), both in percent."""

@@ -26,6 +26,20 @@ def front_ranks(points: ArrayLike) -> NDArray[np.int64]:
     return np.asarray(moocore.pareto_rank(points_pm), dtype=np.int64)
 
 
+def knee(points: ArrayLike) -> int:
+    """Row of a front furthest below the plane through its extremes, each objective scaled to [0, 1] on the front."""
+    points_pm = np.asarray(points, dtype=float)
+    low_m, range_m = points_pm.min(0), np.ptp(points_pm, 0)
+    return int(((points_pm - low_m) / np.where(range_m > 0, range_m, 1.0)).sum(1).argmin())
+
+
+def share_dominated(points: ArrayLike, by: ArrayLike) -> float:
+    """Share of `points [p, m]` that some row of `by [q, m]` dominates: is nowhere worse than, and somewhere better."""
+    points_p1m, by_1qm = np.asarray(points, dtype=float)[:, None], np.asarray(by, dtype=float)[None]
+    dominated_pq = np.all(by_1qm <= points_p1m, axis=-1) & np.any(by_1qm < points_p1m, axis=-1)
+    return float(np.any(dominated_pq, axis=1).mean())
+
+
 def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
     """Volume that `points` dominate up to `reference [m]`; points not below the reference add nothing."""
     points_pm = np.asarray(points, dtype=float)

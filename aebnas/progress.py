@@ -1,12 +1,15 @@
-"""Progress bars with an ETA: a live bar in a terminal, a line now and then in a log file."""
+"""Progress bars with an ETA: a live bar in a terminal, a line now and then in a log file.
+
+A bar inside another's phase (a candidate's training within a search) is shown below it and goes when it is done.
+"""
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,6 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 LOG_EVERY_S = 15.0
 
@@ -27,39 +31,75 @@ class Counter(Protocol):
         ...
 
 
+MakeBar = Callable[[str, int, int], AbstractContextManager[Counter]]
+"""`progress_bar` or `no_bar`: a bar from label, steps and steps already done."""
+
+
 class Bar:
     """Counts steps of one long phase; made by `progress_bar`."""
 
-    def __init__(self, label: str, total: int, done: int, live: Progress | None) -> None:
+    def __init__(self, label: str, total: int, done: int, live: Progress | None, inner: bool) -> None:
         self.label, self.total, self.done, self.first = label, total, done, done
-        self.live = live
+        self.live, self.inner = live, inner
         self.task = live.add_task(label, total=total, completed=done, note="") if live else None
         self.started = self.last_line = time.monotonic()
 
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        """Count `steps` more; `note` is shown beside the bar (a loss, a front's size)."""
+    def advance(self, steps: int = 1, note: str = "", earlier: bool = False) -> None:
+        """Count `steps` more; `note` is shown below the bar (a loss, a front's size).
+
+        Steps of an `earlier` sitting, told again, don't count in the speed of a log file's ETA.
+        """
         self.done += steps
+        self.first += steps if earlier else 0
         if self.live is not None and self.task is not None:
             self.live.update(self.task, advance=steps, note=note)
             return
         now = time.monotonic()
-        if now - self.last_line >= LOG_EVERY_S or self.done >= self.total:
+        # a short phase inside another is not worth a line
+        if now - self.last_line >= LOG_EVERY_S or (self.done >= self.total and not self.inner):
             self.last_line = now
             rate = (self.done - self.first) / max(now - self.started, 1e-9)
             eta_s = (self.total - self.done) / max(rate, 1e-9)
+            eta = f", ETA {eta_s:.0f} s" if rate or not eta_s else ""
             print(
-                f"{self.label}: {self.done}/{self.total}, ETA {eta_s:.0f} s {note}",
+                f"{self.label}: {self.done}/{self.total}{eta} {note}",
                 file=sys.stderr,
                 flush=True,
             )
 
 
+class _Bars(Progress):
+    """Bars, and below them what is noted: a note is longer than what a bar's line has room for."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """See rich."""
+        yield self.make_tasks_table(self.tasks)
+        yield from (Text(task.fields["note"], overflow="fold") for task in self.tasks if task.fields["note"])
+
+
+_outer: list[_Bars | None] = []
+"""What the bars around show themselves in, the outermost first; None in a log file."""
+
+
 @contextmanager
 def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Bar]:
     """Show a bar for `total` steps of which `done` were already there (a resumed run)."""
+    with _shown_in() as live:
+        bar = Bar(label, total, done, live, inner=bool(_outer))
+        _outer.append(live)
+        try:
+            yield bar
+        finally:
+            _outer.pop()
+            if live is not None and bar.task is not None and bar.inner:
+                live.remove_task(bar.task)
+
+
+@contextmanager
+def _shown_in() -> Iterator[_Bars | None]:
     console = Console(stderr=True)
-    if not console.is_terminal:
-        yield Bar(label, total, done, None)
+    if _outer or not console.is_terminal:
+        yield _outer[-1] if _outer else None
         return
     columns = (
         TextColumn("{task.description}"),
@@ -68,10 +108,9 @@ def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Bar]:
         TimeElapsedColumn(),
         TextColumn("ETA"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console) as live:
-        yield Bar(label, total, done, live)
+    with _Bars(*columns, console=console) as live:
+        yield live
 
 
 class _Silent:

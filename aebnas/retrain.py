@@ -1,24 +1,38 @@
 """`aebnas retrain`: train one picked architecture by itself, then find its exit thresholds anew."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from aebnas.evaluate.evaluator import inherit
 from aebnas.evaluate.points import CALIBRATE, found_policies, operating_point, splits_needed
-from aebnas.files import write_text
-from aebnas.policy.tabulate import tabulate
-from aebnas.policy.thresholds import best_within, frontier
-from aebnas.runtime.decide import ExitPolicy
+from aebnas.files import remove_partials, write_text
+from aebnas.interval import accuracy_bounds
+from aebnas.policy.tabulate import tabulate, tabulate_for
+from aebnas.policy.thresholds import frontier
+from aebnas.progress import progress_bar
+from aebnas.report.results import rewrite_html
+from aebnas.report.tensorboard import TrainingScalars
+from aebnas.runtime.decide import LEARNED, ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
+from aebnas.specfile import parse_spec
 from aebnas.train.config import RetrainSpec
-from aebnas.train.loop import fit, write_rows
-from aebnas.train.single import SingleTask, fresh_network, with_norm_stats
-from aebnas.trial import OperatingPoint
-from aebnas.workspace import Workspace, model_weights, note_pick, save_weights
+from aebnas.train.loop import write_rows
+from aebnas.train.single import fresh_network
+from aebnas.train.stages import BACKBONE_CHECKPOINT, fit_network
+from aebnas.train.stop_heads import prepared
+from aebnas.trial import OperatingPoint, Trial
+from aebnas.weights import model_weights, save_weights
+from aebnas.workspace import Workspace, note_pick, read_pick
 
 NORM_IMAGES = 4096
 """Training pictures for the final norm statistics."""
+
+CHECKPOINT = "checkpoint.pt"
+
+UNFINISHED = "unfinished.json"
+"""Settings of a training that has begun; deleted when what came of it is noted."""
 
 
 def retrain(
@@ -31,66 +45,103 @@ def retrain(
     threshold genes stay as they are. Raises UserError.
     """
     workspace = Workspace.open(folder)
-    with workspace.run.locked():
-        trial, point = workspace.pick(rule)
-        changes = {k: v for k, v in {"weights": weights, "epochs": epochs}.items() if v is not None}
-        spec = RetrainSpec.model_validate(workspace.experiment.retrain.model_dump() | changes)
-        with workspace.run.timed(f"retrain {point.id}"):
+    trial, point = workspace.pick(rule)
+    changes = {k: v for k, v in {"weights": weights, "epochs": epochs}.items() if v is not None}
+    spec = RetrainSpec.model_validate(workspace.experiment.retrain.model_dump() | changes)
+    return point.id, _retrain(workspace, trial, point, spec)
+
+
+def finish_retrainings(folder: Path) -> list[tuple[str, OperatingPoint]]:
+    """Go on with the retrainings that were stopped, each with its own settings; returns ids and operating points."""
+    workspace = Workspace.open(folder)
+    known = {point.id: (trial, point) for trial in workspace.run.trials() for point in trial.points}
+    finished = []
+    for settings in sorted((folder / "models").glob(f"*/{UNFINISHED}")):
+        if settings.parent.name in known:  # not what a benchmark trains
+            spec = parse_spec(RetrainSpec, workspace.run.read_json(str(settings.relative_to(folder))), str(settings))
+            trial, point = known[settings.parent.name]
+            finished.append((point.id, _retrain(workspace, trial, point, spec)))
+    return finished
+
+
+def _retrain(workspace: Workspace, trial: Trial, point: OperatingPoint, spec: RetrainSpec) -> OperatingPoint:
+    run = workspace.run
+    with run.retraining(point.id), workspace.repeatable():
+        remove_partials(run.model_folder(point.id))
+        with run.timed(f"retrain {point.id}"):
             network = train_alone(workspace, trial.architecture, spec, point.id)
             policy = _policy(workspace, network, point)
-        table = tabulate(network, workspace.splits.search, workspace.preprocessing, [policy.criterion])
+        table = tabulate_for(policy, network, workspace.splits.search, workspace.preprocessing, progress_bar)
         retrained = operating_point(trial.architecture, policy, table)
         origin = "the supernet's weights" if spec.weights == "supernet" else "scratch"
         record: dict[str, Any] = retrained.to_json()
         record |= {"source": f"retrained for {spec.epochs} epochs from {origin}"}
-        record |= {"samples": len(workspace.splits.search)}
-        save_weights(network, model_weights(workspace.run, point.id))
-        note_pick(workspace.run, point.id, "retrained", record)
-    return point.id, retrained
+        record |= {"samples": (samples := len(workspace.splits.search))} | accuracy_bounds(retrained.metrics, samples)
+        # a kill between the two must not leave these weights under an earlier retraining's thresholds
+        if "retrained" in read_pick(run, point.id):
+            note_pick(run, point.id, "retrained", None)
+        save_weights(network, model_weights(run, point.id))
+        note_pick(run, point.id, "retrained", record)
+        clear_training(workspace, point.id)
+        rewrite_html(workspace)
+    return retrained
 
 
 def train_alone(workspace: Workspace, architecture: Architecture, spec: RetrainSpec, name: str) -> Network:
     """The architecture trained as a plain Network, on the CPU in evaluation mode.
 
-    The checkpoint of an interrupted run of the same settings is picked up.
+    The checkpoint of an interrupted run of the same settings is picked up; it stays until `clear_training`.
     """
     experiment, device = workspace.experiment, workspace.device
-    folder = model_weights(workspace.run, name).parent
-    checkpoint = folder / "checkpoint.pt"
-    settings = folder / "settings.json"
+    folder = workspace.run.model_folder(name)
+    checkpoint, settings = folder / CHECKPOINT, folder / UNFINISHED
     text = spec.model_dump_json(indent=2)
     if not settings.exists() or settings.read_text(encoding="utf-8") != text:
-        checkpoint.unlink(missing_ok=True)  # of other settings
+        for stale in (checkpoint, folder / BACKBONE_CHECKPOINT):  # of other settings
+            stale.unlink(missing_ok=True)
         write_text(settings, text)
+    spec = workspace.settled(spec, device)
     if spec.weights == "supernet":
         supernet = workspace.trained_supernet()
         network = inherit(supernet, architecture, workspace.calibration(experiment.evaluate.calibration_images))
     else:
         network = fresh_network(architecture, experiment.seed)
-    network = network.to(device)
-    validation, preprocessing = workspace.splits.search, workspace.preprocessing
+    network = prepared(network, spec.exits).to(device)
     calibration = [x.to(device) for x in workspace.calibration(experiment.evaluate.calibration_images)]
-    trained = fit(
-        SingleTask(network, architecture, spec, validation, preprocessing, calibration),
-        workspace.training_batches(spec.batch_size),
-        spec,
-        experiment.seed,
-        f"retrain {name}",
-        checkpoint,
-        lambda rows: write_rows(folder / "train_epoch_metrics.csv", rows),
-    )
-    finished = with_norm_stats(trained.cpu(), workspace.calibration(NORM_IMAGES))
-    checkpoint.unlink(missing_ok=True)
-    return finished
+    scalars = workspace.run.folder / "tensorboard" / f"retrain-{name}"
+    with TrainingScalars(scalars, partial(write_rows, folder / "train_epoch_metrics.csv")) as on_rows:
+        trained = fit_network(
+            network,
+            architecture,
+            spec,
+            workspace.training_batches(spec.batch_size),
+            experiment.seed,
+            f"retrain {name}",
+            checkpoint,
+            workspace.splits.search,
+            calibration,
+            [x.to(device) for x in workspace.calibration(NORM_IMAGES)],
+            on_rows,
+        )
+    return trained.cpu()
+
+
+def clear_training(workspace: Workspace, name: str) -> None:
+    """Delete what a finished training would have gone on from."""
+    for file in (UNFINISHED, CHECKPOINT, BACKBONE_CHECKPOINT):
+        (workspace.run.model_folder(name) / file).unlink(missing_ok=True)
 
 
 def _policy(workspace: Workspace, network: Network, point: OperatingPoint) -> ExitPolicy:
     spec, target = workspace.space.spec.policy, workspace.experiment.parsed_target()
     if CALIBRATE not in splits_needed(spec, target):
         return point.policy
-    criteria, optimise = spec.criterion, spec.thresholds.optimise
-    table = tabulate(network, getattr(workspace.splits, CALIBRATE), workspace.preprocessing, criteria)
+    optimise = spec.thresholds.optimise
+    heads = any(graph_exit.stop for graph_exit in network.graph.exits)
+    criteria = (*spec.criterion, LEARNED) if heads else spec.criterion
+    calibrate = getattr(workspace.splits, CALIBRATE)
+    table = tabulate(network, calibrate, workspace.preprocessing, criteria, progress_bar)
     if optimise is None:
         return found_policies(table, spec, target)[0]
     tuned = frontier(table, criteria, optimise.per_exit, max_points=10_000)
-    return best_within(tuned, point.metrics["avg_macs"]).policy
+    return tuned.within(point.metrics["avg_macs"]).policy

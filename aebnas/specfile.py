@@ -1,15 +1,16 @@
-"""Reading a YAML file into a checked, frozen spec, with errors that name file, YAML path, rule and value."""
+"""Checking what stands in a YAML file against a frozen spec, with errors that name file, YAML path, rule and value."""
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from aebnas.errors import UserError
+from aebnas.errors import SpecError, in_file
+from aebnas.yamlfile import read_yaml
 
 
 class Spec(BaseModel):
@@ -20,66 +21,106 @@ class Spec(BaseModel):
 
 SpecType = TypeVar("SpecType", bound=Spec)
 
+RULES = {
+    "model_type": "must be a mapping of keys",
+    "model_attributes_type": "must be a mapping of keys",
+    "dict_type": "must be a mapping of keys",
+    "tuple_type": "must be a list",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "string_type": "must be text",
+    "path_type": "must be a path",
+    "invalid_key": "keys must be words",
+}
+"""What pydantic says in more words or with Python's types, by the type of its error."""
 
-def read_yaml(path: Path) -> Any:
-    """Parse one YAML document with the safe loader; raises UserError with line and column."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {error}") from None
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise UserError(f"{path}{place}: not valid YAML: {problem}") from None
-    except ValueError as error:  # PyYAML lets these out for dates such as 2001-13-01
-        raise UserError(f"{path}: not valid YAML: {error}") from None
 
-
-def parse_spec(model: type[SpecType], value: Any, source: str) -> SpecType:
-    """Check `value` against `model`; `source` (a file name, say) opens the error line."""
-    if not isinstance(value, dict):
-        raise UserError(f"{source}: must hold a mapping of keys, but got {_short(value)}")
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise UserError(f"{source}: {_first_problem(model, value, error)}") from None
+def parse_spec(model: type[SpecType], value: Any, source: Path | str, at: str = "") -> SpecType:
+    """Check `value` against `model`; `source` (a file) and the place `at` in it open the error line."""
+    with in_file(source, at):
+        if not isinstance(value, dict):
+            raise SpecError("", f"must hold a mapping of keys, but got {short(value)}")
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            raise _first_problem(model, value, error) from None
 
 
 def read_spec(model: type[SpecType], path: Path) -> SpecType:
     """Read and check one YAML file."""
-    return parse_spec(model, read_yaml(path), str(path))
+    return parse_spec(model, read_yaml(path), path)
 
 
-def _first_problem(model: type[Spec], value: Any, error: ValidationError) -> str:
-    """One line for the first problem; unknown keys first, since they often cause the others."""
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """`, did you mean 'x'?` where a known word is near, else nothing."""
+    close = difflib.get_close_matches(str(word), list(known), n=1) if isinstance(word, str) else []
+    return f", did you mean '{close[0]}'?" if close else ""
+
+
+def short(value: Any) -> str:
+    """A value as an error quotes it: in full if that is short."""
+    if value is None:
+        return "nothing"
+    text = value if isinstance(value, str) else _plain(value)
+    text = text if len(text) <= 80 else text[:77] + "..."
+    return repr(text) if isinstance(value, str) else text
+
+
+def _plain(value: Any) -> str:
+    """`repr` of what YAML or JSON can hold, without looking at more of it than is shown."""
+    if isinstance(value, dict):
+        shown = [f"{_plain(key)}: {_plain(item)}" for key, item in list(value.items())[:20]]
+        return "{" + ", ".join(shown) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_plain(item) for item in value[:20]) + "]"
+    return repr(value)
+
+
+def _first_problem(model: type[Spec], value: Any, error: ValidationError) -> SpecError:
+    """The first problem; unknown keys first, since they often cause the others."""
     problems = sorted(error.errors(include_url=False), key=lambda p: p["type"] != "extra_forbidden")
-    first = problems[0]
-    path = _yaml_path(model, value, first["loc"])
-    if first["type"] == "extra_forbidden":
+    paths = [_yaml_path(model, value, problem["loc"]) for problem in problems]
+    # where several forms are possible, that is meant which more of the value fits
+    deepest = max((path for path in paths if path[: len(paths[0])] == paths[0]), key=len)
+    first = problems[paths.index(deepest)]
+    parts, kind = list(deepest), first["type"]
+    others = len({path for path in paths if path[: len(deepest)] != deepest[: len(path)]})
+    more = f" ({others} more)" if others else ""
+    if kind == "extra_forbidden":
         key = str(first["loc"][-1])
-        close = difflib.get_close_matches(key, list(_keys_at(model, first["loc"][:-1])), n=1)
-        return f"{path}: unknown key" + (f", did you mean '{close[0]}'?" if close else "")
-    if first["type"] == "missing":
-        return f"{path}: this key is required"
-    rule = first["msg"].removeprefix("Value error, ").replace("Input should", "must", 1)
-    more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-    if not path:  # a rule over the whole file names its own place and value
-        return rule + more
-    got = "" if "but got" in rule else f", but got {_short(first['input'])}"
-    return f"{path}: {rule}{got}{more}"
+        return SpecError(_dotted(parts), "unknown key" + did_you_mean(key, _keys_at(model, first["loc"][:-1])))
+    if kind == "missing":
+        return SpecError(_dotted(parts), "this key is required")
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, SpecError):  # a rule over several keys names its own place and value
+        return SpecError(_dotted([*parts, *filter(None, [cause.path])]), cause.rule + more)
+    rule = RULES.get(kind) or _as_rule(first["msg"])
+    got = "" if "but got" in rule else f", but got {short(first['input'])}"
+    known = re.findall(r"'([^']+)'", rule) if got else []
+    return SpecError(_dotted(parts), rule + got + did_you_mean(first["input"], known) + more)
 
 
-def _yaml_path(model: type[Spec], value: Any, loc: tuple[int | str, ...]) -> str:
+def _as_rule(message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return re.sub(r"^(Input|Value|String|Tuple|List|Dictionary|Decimal|Number) should ", "must ", message)
+
+
+def _dotted(parts: Iterable[str]) -> str:
+    return ".".join(part if len(part) <= 60 else part[:57] + "..." for part in parts)
+
+
+def _yaml_path(model: type[Spec], value: Any, loc: tuple[int | str, ...]) -> tuple[str, ...]:
     """Pydantic's location without what isn't in the file (the member of a union it tried, say).
 
     A key that is missing from the file still ends the path.
     """
-    parts = []
+    parts: list[str] = []
     for part in loc:
         is_item = isinstance(value, list) and isinstance(part, int) and part < len(value)
         if is_item or (isinstance(value, dict) and part in value):
@@ -87,14 +128,14 @@ def _yaml_path(model: type[Spec], value: Any, loc: tuple[int | str, ...]) -> str
             parts.append(str(part))
         elif isinstance(value, dict) and part == loc[-1] and part in _keys_at(model, loc[:-1]):
             parts.append(str(part))
-    return ".".join(parts)
+    return tuple(parts)
 
 
 def _keys_at(model: type[BaseModel], loc: Iterable[int | str]) -> set[str]:
     """Names of the keys allowed at a place of a (nested) spec."""
     models = {model}
     for part in loc:
-        fields = [m.model_fields[part] for m in models if part in m.model_fields]
+        fields = [m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields]
         models = {m for field in fields for m in _models_in(field.annotation)} or models
     return {name for m in models for name in m.model_fields}
 
@@ -103,11 +144,6 @@ def _models_in(annotation: Any) -> set[type[BaseModel]]:
     """All spec classes mentioned in a type annotation (unions, tuples, mappings)."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return {annotation}
-    if get_origin(annotation) in (Union, UnionType, tuple, list, dict) or get_args(annotation):
+    if get_origin(annotation) in (Union, UnionType, tuple, list, dict, Mapping) or get_args(annotation):
         return {m for part in get_args(annotation) for m in _models_in(part)}
     return set()
-
-
-def _short(value: Any) -> str:
-    text = repr(value).replace("\n", " ")
-    return text if len(text) <= 80 else text[:77] + "..."

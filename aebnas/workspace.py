@@ -2,25 +2,24 @@
 
 import json
 import os
-from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from aebnas.data.augment import Batches, Preprocessing
-from aebnas.data.datasets import class_names
+from aebnas.data.classes import class_names
 from aebnas.data.splits import Splits, load_splits
-from aebnas.errors import UserError
+from aebnas.determinism import pinned
+from aebnas.errors import SpecError, UserError, in_file
 from aebnas.evaluate.evaluator import Evaluator, OwnTraining, inherit
 from aebnas.evaluate.points import splits_needed
 from aebnas.experiment import ExperimentSpec
-from aebnas.files import write_atomically, write_json
+from aebnas.files import write_json
 from aebnas.front import FrontPoint, front, pick
 from aebnas.nn.supernet import Supernet
 from aebnas.runtime.decide import ExitPolicy
@@ -29,37 +28,60 @@ from aebnas.space.architecture import Architecture
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lower import lower
 from aebnas.space.spec import SpaceSpec
-from aebnas.specfile import parse_spec
-from aebnas.store import Run
+from aebnas.specfile import parse_spec, short
+from aebnas.store import Config, Run
+from aebnas.train.config import TrainSpecType
+from aebnas.train.precision import computing_dtype, dtype_name
+from aebnas.train.stop_heads import is_head, with_stop_heads
+from aebnas.trial import OperatingPoint
+from aebnas.weights import candidate_weights, load_weights, model_weights, weight_names
 
 CALIBRATION_BATCH = 256
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A run, its experiment and its space; pictures and weights are loaded when first needed."""
+    """A run, its experiment and its space; pictures and weights are loaded when first needed.
+
+    `base` is where the experiment's relative paths start, `source` the file that errors in it are told of.
+    """
 
     run: Run
     experiment: ExperimentSpec
     space: SearchSpace
     base: Path
+    source: Path | None = None
 
     @classmethod
     def open(cls, folder: Path) -> "Workspace":
         """Everything from the run's own `config.json`; raises UserError when it isn't a run."""
         run = Run.open(folder)
-        config = run.config()
-        source = str(folder / "config.json")
-        experiment = parse_spec(ExperimentSpec, config.get("experiment"), source)
-        space = SearchSpace(parse_spec(SpaceSpec, config.get("space"), source))
-        return cls(run, experiment, space, folder / config.get("base", "."))
+        config, source = run.config(), folder / "config.json"
+        experiment = parse_spec(ExperimentSpec, config.get("experiment"), source, "experiment")
+        spec = parse_spec(SpaceSpec, config.get("space"), source, "space")
+        with in_file(source, "space"):
+            space = SearchSpace(spec)
+        base = config.get("base")
+        if not isinstance(base, str):
+            raise SpecError("base", f"must be a path, but got {short(base)}", source)
+        return cls(run, experiment, space, folder / base, source)
 
     @staticmethod
-    def config(experiment: ExperimentSpec, space: SearchSpace, base: Path, folder: Path) -> dict[str, Any]:
+    def config(experiment: ExperimentSpec, space: SearchSpace, base: Path, folder: Path) -> Config:
         """What `config.json` holds: the specs in full, and where relative paths start, seen from the run."""
         relative = Path(os.path.relpath(base.resolve(), folder.resolve())).as_posix()
         space_json = space.spec.model_dump(mode="json")
         return json.loads(json.dumps({"experiment": experiment.to_json(), "space": space_json, "base": relative}))
+
+    @staticmethod
+    def config_in_full(known: Config) -> Config:
+        """A `config.json` with the defaults of keys that came after it; as it is where it can't be read."""
+        try:
+            experiment = parse_spec(ExperimentSpec, known.get("experiment"), "config.json")
+            space = parse_spec(SpaceSpec, known.get("space"), "config.json")
+        except UserError:
+            return known
+        return known | {"experiment": experiment.to_json(), "space": space.model_dump(mode="json")}
 
     @property
     def device(self) -> torch.device:
@@ -69,18 +91,16 @@ class Workspace:
     @cached_property
     def splits(self) -> Splits:
         """The pictures, cut; raises UserError where they don't fit the space."""
-        splits = load_splits(self.experiment.data, self.base)
+        with in_file(self.source):
+            splits = load_splits(self.experiment.data, self.base)
         wanted, got = self.space.spec.input, splits.train.shape
         if got != (wanted.channels, wanted.side, wanted.side):
-            raise UserError(
-                f"{self.experiment.space}: input must fit the pictures of {self.experiment.data.name}, which are "
-                f"{got[0]} x {got[1]} x {got[2]}, but got {wanted.channels} x {wanted.side} x {wanted.side}"
-            )
+            rule = f"must fit the pictures of {self.experiment.data.name}, which are {got[0]} x {got[1]} x {got[2]}"
+            value = f"{wanted.channels} x {wanted.side} x {wanted.side}"
+            raise SpecError("input", f"{rule}, but got {value}", self.experiment.space)
         if splits.train.classes != self.space.spec.classes:
-            raise UserError(
-                f"{self.experiment.space}: classes must be {splits.train.classes}, as in the data, "
-                f"but got {self.space.spec.classes}"
-            )
+            rule = f"must be {splits.train.classes}, as in the data, but got {self.space.spec.classes}"
+            raise SpecError("classes", rule, self.experiment.space)
         return splits
 
     @cached_property
@@ -105,6 +125,19 @@ class Workspace:
         data = self.experiment.data
         return Batches(self.splits.train, self.preprocessing, data.effective_augment, batch_size, data.loaders)
 
+    def repeatable(self) -> AbstractContextManager[None]:
+        """What all of a deterministic run's work is done in; leaves other runs as they are."""
+        if not self.experiment.deterministic:
+            return nullcontext()
+        return pinned(self.experiment.training_threads, deterministic=True)
+
+    def settled(self, training: TrainSpecType, device: torch.device) -> TrainSpecType:
+        """With `precision: auto` as it was measured in the first sitting: another may find another one quicker."""
+        if training.precision != "auto" or device.type != "cpu":
+            return training
+        precision = self.run.settled("cpu_precision", lambda: dtype_name(computing_dtype("auto", device)))
+        return training.model_copy(update={"precision": precision})
+
     def new_supernet(self) -> Supernet:
         """Freshly drawn weights."""
         return Supernet(self.space.spec, torch.Generator().manual_seed(self.experiment.seed))
@@ -124,6 +157,9 @@ class Workspace:
         """What scores candidates; `supernet` is None where none is trained."""
         spec, policy, training = self.experiment.evaluate, self.space.spec.policy, self.experiment.own_training
         splits = splits_needed(policy, self.experiment.parsed_target())
+        gpu = spec.gpus_per_worker > 0
+        if training is not None:
+            training = self.settled(training, torch.device("cuda" if gpu else "cpu"))
         return Evaluator(
             supernet=supernet,
             training=None
@@ -134,7 +170,8 @@ class Workspace:
             preprocessing=self.preprocessing,
             criteria=policy.criterion,
             threads=spec.threads,
-            gpu=spec.gpus_per_worker > 0,
+            gpu=gpu,
+            deterministic=self.experiment.deterministic,
         )
 
     def front(self) -> list[FrontPoint]:
@@ -150,19 +187,25 @@ class Workspace:
         names = class_names(self.experiment.data, self.base)
         if names is None:
             return [str(number) for number in range(self.space.spec.classes)]
-        if len(names) != self.space.spec.classes:
-            raise UserError(f"data.class_names: must be {self.space.spec.classes} names, but got {len(names)}")
         return list(names)
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A picked point as a network: retrained if it was, else with the weights under which the search scored it."""
+    """A picked point as a network: retrained if it was, else with the weights under which the search scored it.
+
+    `point` are the figures of these weights, under the policy that goes with them, on the search split.
+    """
 
     trial_point: FrontPoint
     network: Network
-    policy: ExitPolicy
+    point: OperatingPoint
     source: str
+
+    @property
+    def policy(self) -> ExitPolicy:
+        """When to stop: the search's policy, or the one found after retraining."""
+        return self.point.policy
 
     @property
     def id(self) -> str:
@@ -178,43 +221,26 @@ def load_chosen(workspace: Workspace, rule: str) -> Chosen:
     picked = workspace.pick(rule)
     trial, point = picked
     architecture, evaluate = trial.architecture, workspace.experiment.evaluate
-    weights = model_weights(workspace.run, point.id)
-    retrained = read_pick(workspace.run, point.id).get("retrained")
-    if retrained is not None and weights.exists():  # a kill may have left one of the two
-        network = _network_from(weights, architecture)
-        return Chosen(picked, network, ExitPolicy.from_json(retrained["policy"]), retrained["source"])
+    retrained = retrained_record(workspace.run, point.id)
+    if retrained is not None:
+        network = _network_from(model_weights(workspace.run, point.id), architecture)
+        return Chosen(picked, network, OperatingPoint.from_json(retrained), retrained["source"])
     if evaluate.mode == "supernet":
         calibration = workspace.calibration(evaluate.calibration_images)
-        network = inherit(workspace.trained_supernet(), architecture, calibration)
-        return Chosen(picked, network, point.policy, evaluate.source)
+        with workspace.repeatable():
+            network = inherit(workspace.trained_supernet(), architecture, calibration)
+        return Chosen(picked, network, point, evaluate.source)
     kept = candidate_weights(workspace.run, architecture.id)
     if not kept.exists():
         raise UserError(f"{kept}: the weights are not there; retrain the point first: aebnas retrain --pick {point.id}")
-    return Chosen(picked, _network_from(kept, architecture), point.policy, evaluate.source)
+    return Chosen(picked, _network_from(kept, architecture), point, evaluate.source)
 
 
 def _network_from(weights: Path, architecture: Architecture) -> Network:
-    network = Network(lower(architecture))
+    graph = lower(architecture)
+    network = Network(with_stop_heads(graph) if any(map(is_head, weight_names(weights))) else graph)
     load_weights(network, weights)
     return network.eval()
-
-
-def model_weights(run: Run, point_id: str) -> Path:
-    """Where the retrained weights of a pick lie."""
-    return run.folder / "models" / point_id / "weights.safetensors"
-
-
-def candidate_weights(run: Run, architecture_id: str) -> Path:
-    """Where the weights of a candidate that was trained by itself lie, while it is on the front."""
-    return run.folder / "models" / f"{architecture_id}.safetensors"
-
-
-def keep_candidates(run: Run, architecture_ids: Collection[str]) -> list[str]:
-    """Delete the weights of all candidates but these; returns the ids of those deleted."""
-    surplus = [path for path in (run.folder / "models").glob("*.safetensors") if path.stem not in architecture_ids]
-    for path in surplus:
-        path.unlink()
-    return [path.stem for path in surplus]
 
 
 def read_pick(run: Run, point_id: str) -> dict[str, Any]:
@@ -223,25 +249,14 @@ def read_pick(run: Run, point_id: str) -> dict[str, Any]:
     return run.read_json(name) if (run.folder / name).exists() else {}
 
 
-def note_pick(run: Run, point_id: str, key: str, value: dict[str, Any]) -> None:
-    """Add to what is known of a pick."""
-    write_json(run.folder / "picks" / f"{point_id}.json", read_pick(run, point_id) | {key: value})
+def retrained_record(run: Run, point_id: str) -> dict[str, Any] | None:
+    """What is known of a pick's retraining (an operating point and more); None where there was none."""
+    # a kill may have left the record or the weights alone
+    return read_pick(run, point_id).get("retrained") if model_weights(run, point_id).exists() else None
 
 
-def save_weights(module: torch.nn.Module, path: Path) -> None:
-    """Write a module's weights and norm statistics as safetensors."""
-    state = {k: v.contiguous().cpu() for k, v in module.state_dict().items() if not k.endswith("num_batches_tracked")}
-    write_atomically(path, lambda partial: save_file(state, partial))
-
-
-def load_weights(module: torch.nn.Module, path: Path) -> None:
-    """Read what `save_weights` wrote; raises UserError when it isn't there or doesn't fit."""
-    if not path.exists():
-        raise UserError(f"{path}: the weights are not there; give the search command again to make them")
-    try:
-        missing, surplus = module.load_state_dict(load_file(path), strict=False)
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise UserError(f"{path}: cannot be read as weights: {str(error).splitlines()[0]}") from None
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if missing or surplus:
-        raise UserError(f"{path}: weights must fit the network, but {(missing or surplus)[0]} doesn't")
+def note_pick(run: Run, point_id: str, key: str, value: dict[str, Any] | None) -> None:
+    """Add to what is known of a pick; None takes it away."""
+    with run.noting():
+        known = {k: v for k, v in read_pick(run, point_id).items() if k != key}
+        write_json(run.folder / "picks" / f"{point_id}.json", known | ({} if value is None else {key: value}))

@@ -26,13 +26,14 @@ from aebnas.assess import evaluate
 from aebnas.errors import UserError
 from aebnas.files import write_text
 from aebnas.nn.elastic import slice_to
-from aebnas.report.results import normalised_hypervolume
+from aebnas.report.growth import normalised_hypervolume
 from aebnas.retrain import retrain
-from aebnas.search import run_search
+from aebnas.searching import run_search
 from aebnas.space.ablation import ABLATIONS, ablate
 from aebnas.specfile import read_yaml
 from aebnas.store import Run
-from aebnas.workspace import Workspace, read_pick, save_weights
+from aebnas.weights import save_weights
+from aebnas.workspace import Workspace, read_pick
 
 FULL = "full"
 
@@ -86,7 +87,7 @@ def measure(run: Workspace, full: Workspace, budgets: list[float], retrain_epoch
             continue
         if retrain_epochs and "retrained" not in read_pick(run.run, point.id):
             retrain(run.run.folder, point.id, epochs=retrain_epochs)
-        _, _, measured, _ = evaluate(run.run.folder, point.id)
+        measured = evaluate(run.run.folder, point.id).point
         row |= {
             f"search@{budget:g}": point.metrics["accuracy"],
             f"test@{budget:g}": measured.metrics["accuracy"],

@@ -15,7 +15,7 @@ from aebnas.space.architecture import Architecture
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lower import lower
 from aebnas.train.config import ExitWeights
-from aebnas.train.losses import exit_weights
+from aebnas.train.exit_weights import exit_weights
 
 HAND_MADE = Path(__file__).with_name("hand_made_resnet.yaml")
 

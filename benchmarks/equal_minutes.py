@@ -36,7 +36,7 @@ from aebnas.data.augment import Batches, eval_batches
 from aebnas.data.datasets import load_test
 from aebnas.files import write_atomically, write_json, write_text
 from aebnas.policy.table import ExitTable, score_policy
-from aebnas.policy.thresholds import best_within, frontier
+from aebnas.policy.thresholds import frontier
 from aebnas.space.architecture import Architecture
 from aebnas.train.config import TrainSpec
 from aebnas.train.loop import fit
@@ -56,6 +56,9 @@ class JointTask:
 
     def __init__(self, contender: Contender, spec: TrainSpec) -> None:
         self.module, self.weights, self.spec = contender.module, contender.loss_weights, spec
+
+    def begin_epoch(self, epoch: int) -> None:
+        pass
 
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
         spec = self.spec
@@ -122,11 +125,11 @@ def train(run: Path, name: str, architecture_json: dict[str, Any], minutes: floa
     row["exits_mmacs"] = " ".join(f"{v / 1e6:.1f}" for v in to_exits(contender))
     row["exits_test_accuracy"] = " ".join(f"{100 * v:.2f}" for v in test_table.correct_ne.mean(0))
     for budget in BUDGETS_MACS:
-        scored = score_policy(test_table, best_within(tuned, budget).policy)
-        fits = best_within(tuned, budget).avg_macs <= budget
+        scored = score_policy(test_table, tuned.within(budget).policy)
+        fits = tuned.within(budget).cost <= budget
         row[f"accuracy_at_{budget / 1e6:g}M"] = round(100 * scored.accuracy, 2) if fits else None
         row[f"avg_macs_at_{budget / 1e6:g}M"] = round(scored.avg_macs) if fits else None
-    curve = [score_policy(test_table, point.policy) for point in tuned[:: max(1, len(tuned) // 200)]]
+    curve = [score_policy(test_table, point.policy) for point in tuned.thinned(200).points]
     points = [[scored.avg_macs, scored.accuracy] for scored in curve]
     write_json(work / "result.json", {"row": row, "curve": sorted(points)})
     return row
@@ -139,7 +142,7 @@ def tabulated(trained: nn.Module, contender: Contender, workspace: Workspace, im
         for x_nchw, labels_n in eval_batches(images, workspace.preprocessing, EVAL_BATCH):
             logits.append(torch.stack(list(trained(x_nchw)), 1))
             labels.append(labels_n)
-    return ExitTable.from_logits(torch.cat(logits), torch.cat(labels), CRITERIA, contender.macs)
+    return ExitTable.from_logits(torch.cat(logits), torch.cat(labels), CRITERIA, {"macs": contender.macs})
 
 
 def to_exits(contender: Contender) -> np.ndarray:

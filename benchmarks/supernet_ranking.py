@@ -25,7 +25,7 @@ from aebnas.evaluate.evaluator import inherit
 from aebnas.files import write_text
 from aebnas.policy.tabulate import tabulate
 from aebnas.progress import progress_bar
-from aebnas.retrain import train_alone
+from aebnas.retrain import clear_training, train_alone
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
 from aebnas.space.lower import lower
@@ -52,12 +52,13 @@ def train_and_measure(run: Path, architecture: Architecture, epochs: int) -> dic
     inherited = inherit(workspace.trained_supernet(), architecture, calibration)
     changes = {"epochs": epochs, "weights": "scratch", "validate_every": epochs}
     spec = RetrainSpec.model_validate(workspace.experiment.retrain.model_dump() | changes)
-    started = time.monotonic()
-    trained = train_alone(workspace, architecture, spec, f"ranking-{architecture.id}")
+    started, name = time.monotonic(), f"ranking-{architecture.id}"
+    trained = train_alone(workspace, architecture, spec, name)
     row: dict[str, Any] = {"architecture": architecture.id, "epochs": epochs}
     row["macs"] = count_graph(lower(architecture)).macs.total
     for name, network in (("inherited", inherited), ("trained", trained)):
         row |= {f"{name}_{key}": value for key, value in measure(workspace, network).items()}
+    clear_training(workspace, name)
     return row | {"train_seconds": round(time.monotonic() - started, 1)}
 
 

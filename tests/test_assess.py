@@ -10,7 +10,9 @@ from aebnas.assess import evaluate, export
 from aebnas.data.datasets import load_test
 from aebnas.errors import UserError
 from aebnas.evaluate.points import operating_point
+from aebnas.interval import difference, wilson
 from aebnas.policy.tabulate import tabulate
+from aebnas.report.results import write_report
 from aebnas.retrain import retrain
 from aebnas.workspace import Workspace, load_chosen
 
@@ -34,8 +36,9 @@ def record(run, point_id):
 
 def test_an_inherited_pick_is_measured_on_the_test_set(own):
     workspace = Workspace.open(own)
-    point_id, source, point, samples = evaluate(own, "cheapest")
-    assert (source, samples) == ("inherited from the supernet", 360)
+    assessed = evaluate(own, "cheapest")
+    point_id, source, point = assessed.id, assessed.source, assessed.point
+    assert (source, assessed.samples) == ("inherited from the supernet", 360)
     trial, picked = workspace.pick("cheapest")
     assert (point_id, point.policy) == (picked.id, picked.policy)
     network = load_chosen(workspace, "cheapest").network
@@ -48,9 +51,10 @@ def test_an_inherited_pick_is_measured_on_the_test_set(own):
 
 
 def test_a_retrained_pick_is_measured_with_its_new_weights_and_policy(own):
-    point_id, source, point, _ = evaluate(own, "best-accuracy")
-    kept = record(own, point_id)
-    assert source == kept["retrained"]["source"]
+    assessed = evaluate(own, "best-accuracy")
+    point = assessed.point
+    kept = record(own, assessed.id)
+    assert assessed.source == kept["retrained"]["source"]
     assert point.policy.to_json() == kept["retrained"]["policy"]
     assert set(kept) == {"retrained", "test"}
 
@@ -61,7 +65,35 @@ def test_picks_need_a_front_and_weights(own):
     (own / "checkpoints" / "supernet.safetensors").unlink()
     with pytest.raises(UserError, match="the weights are not there; give the search command again"):
         evaluate(own, "cheapest")
-    assert evaluate(own, "best-accuracy")[1].startswith("retrained")
+    assert evaluate(own, "best-accuracy").source.startswith("retrained")
+
+
+def test_the_search_splits_optimism_is_that_of_the_same_weights_and_policy(own):
+    """Retrained: both accuracies are those after retraining, not the search's."""
+    workspace = Workspace.open(own)
+    for rule, on_search in (
+        ("cheapest", lambda known, picked: picked.metrics),
+        ("best-accuracy", lambda known, picked: known["retrained"]["metrics"]),
+    ):
+        assessed = evaluate(own, rule)
+        known = record(own, assessed.id)
+        told, search = known["test"]["optimism"], on_search(known, workspace.pick(rule)[1])["accuracy"]
+        assert told == assessed.optimism
+        assert told["difference"] == search - assessed.point.metrics["accuracy"]
+        assert (told["search_samples"], told["test_samples"]) == (287, 360)
+        bounds = difference(search, 287, assessed.point.metrics["accuracy"], 360)
+        assert (told["difference_low"], told["difference_high"]) == bounds
+    noted = json.loads((own / "summary.json").read_text())["optimism"]
+    assert {told["id"] for told in noted} == {assessed.id, workspace.pick("cheapest")[1].id}
+    write_report(workspace)  # as a search given again does
+    assert json.loads((own / "summary.json").read_text())["optimism"] == noted
+
+
+def test_every_accuracy_of_a_pick_has_its_interval(own):
+    known = record(own, evaluate(own, "best-accuracy").id)
+    for split, samples in (("retrained", 287), ("test", 360)):
+        bounds = wilson(known[split]["metrics"]["accuracy"], samples)
+        assert (known[split]["accuracy_low"], known[split]["accuracy_high"]) == bounds
 
 
 def card_of(folder) -> str:
@@ -74,9 +106,11 @@ def test_the_card_states_the_figures_of_these_weights(own, tmp_path):
     retrained = record(own, point_id)["retrained"]["metrics"]["accuracy"]
     stated = card_of(tmp_path / "out")
     assert f"| accuracy | {retrained:.4g} |" in stated and "287 samples of the `search` split" in stated
-    *_, point, _ = evaluate(own, point_id)
+    point = evaluate(own, point_id).point
     export(own, point_id, tmp_path / "out")
     stated = card_of(tmp_path / "out")
+    low, high = wilson(point.metrics["accuracy"], 360)
+    assert f"the 95 % interval of the accuracy is {low:.4g} to {high:.4g}" in stated
     assert f"| accuracy | {point.metrics['accuracy']:.4g} |" in stated and "360 samples of the `test` split" in stated
     retrain(own, point_id, epochs=2)
     export(own, point_id, tmp_path / "out")

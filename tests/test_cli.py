@@ -8,10 +8,12 @@ import yaml
 from tiny_run import own_copy, searched, write_spec
 from typer.testing import CliRunner
 
-import aebnas.search
-from aebnas.cli import app, main
+import aebnas.prepare
+from aebnas.assess import evaluate
+from aebnas.cli.main import app, main
 from aebnas.cost.bounds import space_bounds
 from aebnas.errors import UserError
+from aebnas.interval import wilson
 from aebnas.space.genome import SearchSpace
 from aebnas.space.size import count_architectures
 from aebnas.workspace import Workspace
@@ -57,6 +59,9 @@ def call(monkeypatch, capsys):
         (["retrain", ".", "--pick", "knee", "--weights", "none"], "--weights must be supernet or scratch"),
         (["evaluate", "none", "--pick", "knee"], "none: is no run"),
         (["export", ".", "--pick", "knee", "--out", "out"], "is no run"),
+        (["list"], "results: must be a folder of runs, but there is none"),
+        (["compare", "none"], "must be given two or more runs, but got 1"),
+        (["compare", "none", "neither"], "none: is no run"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(call, tmp_path, monkeypatch, arguments, says):
@@ -89,7 +94,7 @@ def test_stopping_by_hand_says_how_to_go_on(call, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(aebnas.search, "run_search", interrupted)
+    monkeypatch.setattr(aebnas.prepare, "prepare", interrupted)
     code, _, err = call("search", "x.yaml")
     assert code == 130
     assert "give the same command again to go on" in err and "Traceback" not in err
@@ -97,15 +102,18 @@ def test_stopping_by_hand_says_how_to_go_on(call, monkeypatch):
 
 def test_the_command_itself(tmp_path):
     """Through a new process: the exit code and the stream that a shell sees."""
-    code = "import sys; from aebnas.cli import main; sys.argv = ['aebnas', 'schema', 'nothing']; main()"
+    code = "import sys; from aebnas.cli.main import main; sys.argv = ['aebnas', 'schema', 'nothing']; main()"
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "error: schema must be one of space, experiment, but got 'nothing'\n"
 
 
+COMMANDS = ("search", "resume", "show", "list", "compare", "space", "schema", "retrain", "evaluate", "export")
+
+
 def test_help_lists_the_commands():
     listed = invoke("--help")
-    assert all(name in listed for name in ("search", "show", "space", "schema", "retrain", "evaluate", "export"))
+    assert all(name in listed for name in COMMANDS)
 
 
 def test_a_space_is_printed_with_its_size_and_bounds():
@@ -165,10 +173,21 @@ def test_from_spec_to_model(tmp_path_factory, tmp_path):
     rule = f"avg_macs <= {middle}"
     retrained = invoke("retrain", copy, "--pick", rule, "--epochs", 1, "--weights", "scratch")
     assert retrained.startswith(f"{expected.id}, retrained")
-    evaluated = invoke("evaluate", copy, "--pick", expected.id[:12])
+    evaluated = invoke("evaluate", copy, "--pick", expected.id[:-1])
     assert f"{expected.id}, weights retrained for 1 epochs from scratch; on the test set (N = 360)" in evaluated
     exported = invoke("export", copy, "--pick", rule, "--out", tmp_path / "out")
     assert exported.startswith(f"{expected.id} is in ") and (tmp_path / "out" / "model.py").exists()
+
+
+def test_accuracies_are_shown_with_their_intervals(run):
+    _, point = Workspace.open(run).pick("best-accuracy")
+    low, high = (100 * bound for bound in wilson(point.metrics["accuracy"], 287))
+    assert f"{100 * point.metrics['accuracy']:.2f}% ({low:.1f}-{high:.1f})" in invoke("show", run)
+    measured = evaluate(run, point.id)
+    low, high = (100 * bound for bound in wilson(measured.point.metrics["accuracy"], 360))
+    told = invoke("evaluate", run, "--pick", point.id)
+    assert f" % (95 %: {low:.2f} to {high:.2f})\n" in told
+    assert f"{100 * measured.optimism['difference']:+.2f} points against the test set" in told
 
 
 @pytest.mark.parametrize("rule, best", [("best-accuracy", "accuracy"), ("cheapest", "avg_macs")])

@@ -12,7 +12,7 @@ from aebnas.data.config import DataSpec
 from aebnas.data.datasets import load_test, load_train
 from aebnas.errors import UserError
 from aebnas.export.model import Model
-from aebnas.search import run_search
+from aebnas.searching import run_search
 from aebnas.workspace import Workspace
 
 
@@ -42,7 +42,8 @@ def test_streamed_and_in_memory_searches_find_the_same(folder: Path) -> None:
     streamed, held = search(folder, memory="never", loaders=1), search(folder, memory="auto")
     assert front_of(streamed) == front_of(held)
     assert Workspace.open(streamed).class_names() == [f"digit {number}" for number in range(10)]
-    point_id, _, _, samples = evaluate(streamed, "knee")
+    assessed = evaluate(streamed, "knee")
+    point_id, samples = assessed.id, assessed.samples
     assert samples == 60
     assert export(streamed, "knee", folder / "out") == point_id
     [prediction] = Model.load(folder / "out").predict(next((folder / "digits" / "test").rglob("*.png")))
@@ -50,5 +51,5 @@ def test_streamed_and_in_memory_searches_find_the_same(folder: Path) -> None:
 
 
 def test_pictures_of_another_kind_than_the_space_takes(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"input must fit the pictures of folder"):
+    with pytest.raises(UserError, match=r"input: must fit the pictures of folder"):
         search(folder, memory="always", channels=3)

@@ -27,6 +27,7 @@ def test_the_contracts_are_kept(root):
         ("runtime/decide.py", "import numpy"),
         ("cost/counts.py", "import aebnas.policy.table"),
         ("space/spec.py", "import aebnas.strategies.base"),
+        ("prepare.py", "import torch"),
     ],
 )
 def test_the_contracts_can_break(root, tmp_path, module, line):
@@ -52,7 +53,8 @@ def test_runtime_imports_torch_and_the_standard_library_only(root):
 
 
 def test_package_files_hold_one_docstring_and_nothing_else(root):
-    for path in (root / "aebnas").rglob("__init__.py"):
+    hands_out_the_api = root / "aebnas" / "__init__.py"
+    for path in set((root / "aebnas").rglob("__init__.py")) - {hands_out_the_api}:
         body = ast.parse(path.read_text(encoding="utf-8")).body
         rest = body[1:]
         assert ast.get_docstring(ast.Module(body, [])), f"{path} says nothing"

@@ -12,6 +12,7 @@ from aebnas.export.bundle import export_model
 from aebnas.nn.supernet import Supernet
 from aebnas.runtime.network import Network
 from aebnas.runtime.ops import OPS
+from aebnas.runtime.signatures import SIGNATURES
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lower import lower
 from aebnas.space.spec import SpaceSpec
@@ -36,7 +37,7 @@ def dilated(root):
     (code,) = (block for block in blocks if "OPS[" in block)
     written = [line for line in code.splitlines() if line.strip()]
     assert len(written) <= 20
-    with patch.dict(OPS), patch.dict(RULES):
+    with patch.dict(OPS), patch.dict(SIGNATURES), patch.dict(RULES):
         exec(code, {"__name__": "own_op"})
         yield OPS["dilated"]
 
@@ -49,7 +50,7 @@ def test_without_it_the_yaml_is_refused():
 @pytest.mark.parametrize("kernel, stride", [(3, 1), (3, 2), (5, 2)])
 def test_its_shape_is_as_stated(dilated, kernel, stride):
     out = dilated(4, 6, kernel, stride).eval()(torch.randn(2, 4, 9, 9))
-    assert out.shape[1:] == dilated.out_shape([(4, 9, 9)], out_channels=6, kernel=kernel, stride=stride)
+    assert out.shape[1:] == SIGNATURES["dilated"].out_shape([(4, 9, 9)], out_channels=6, kernel=kernel, stride=stride)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from aebnas.pareto import exclusive_hypervolume, front_ranks, hypervolume, nondominated
+from aebnas.pareto import exclusive_hypervolume, front_ranks, hypervolume, knee, nondominated, share_dominated
 
 # Small integers, so that ties and duplicates are common.
 point_sets = st.integers(1, 4).flatmap(
@@ -84,3 +84,16 @@ def test_no_points():
 def test_every_point_needs_a_group():
     with pytest.raises(ValueError, match="one group for each of 2 points, but got 1"):
         exclusive_hypervolume([[1, 2], [2, 1]], [0], [3, 3])
+
+
+def test_the_share_that_another_front_dominates():
+    points, by = [[1, 3], [2, 2], [3, 1], [9, 9]], [[1, 3], [2, 1]]
+    assert share_dominated(points, by) == 0.75  # (1, 3) is met, not beaten
+    assert share_dominated(by, points) == 0.0
+    assert share_dominated(points, points[:1]) == 0.25
+
+
+def test_the_knee_does_not_depend_on_units():
+    points = np.array([[0.0, 10.0], [1.0, 2.0], [9.0, 0.0]])
+    assert knee(points) == knee(points * [1, 1e6] + [5, 0]) == 1
+    assert knee(points[:1]) == 0

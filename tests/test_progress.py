@@ -55,3 +55,36 @@ def test_a_terminal_gets_a_bar(monkeypatch):
     with progress_bar("search", 4, done=1) as bar:
         bar.advance(note="3 ok")
     assert "search" in screen.getvalue() and "2/4" in screen.getvalue() and "3 ok" in screen.getvalue()
+
+
+def test_a_phase_within_another_is_told_when_it_is_long(clock, capsys):
+    with progress_bar("search", 2) as search:
+        for seconds in (1.0, 20.0):
+            with progress_bar("candidate", 2) as candidate:
+                clock[0] += seconds
+                candidate.advance()
+                candidate.advance()
+        search.advance(2)
+    assert capsys.readouterr().err.splitlines() == ["candidate: 1/2, ETA 20 s ", "search: 2/2, ETA 0 s "]
+
+
+def test_steps_of_an_earlier_sitting_do_not_count_in_the_speed(clock, capsys):
+    with progress_bar("search", 100) as bar:
+        bar.advance(60, earlier=True)
+        clock[0] += 20.0
+        bar.advance(10)
+    assert capsys.readouterr().err.splitlines() == ["search: 70/100, ETA 60 s "]
+
+
+def test_a_terminal_shows_a_phase_within_another_below_it_while_it_lasts(monkeypatch):
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, width=120)
+    monkeypatch.setattr(aebnas.progress, "Console", lambda stderr: terminal)
+    with progress_bar("search", 2) as search:
+        assert search.live is not None
+        with progress_bar("candidate", 3) as candidate:
+            candidate.advance()
+            assert [task.description for task in search.live.tasks] == ["search", "candidate"]
+        search.advance(note="front 4")
+        assert [task.description for task in search.live.tasks] == ["search"]
+    assert "candidate" in screen.getvalue() and "front 4" in screen.getvalue()

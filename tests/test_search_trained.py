@@ -11,7 +11,7 @@ from tiny_run import EXPERIMENT, FEW_GENES, GENES, SPACE, TRAIN, Stopped, own_co
 from typer.testing import CliRunner
 
 from aebnas.assess import evaluate, export
-from aebnas.cli import app
+from aebnas.cli.main import app
 from aebnas.errors import UserError
 from aebnas.evaluate.evaluator import Evaluator, OwnTraining, inherit
 from aebnas.evaluate.points import operating_point
@@ -19,7 +19,7 @@ from aebnas.objectives import SoftTarget
 from aebnas.policy.tabulate import tabulate
 from aebnas.retrain import retrain
 from aebnas.runtime.decide import ExitPolicy
-from aebnas.search import run_search
+from aebnas.searching import run_search
 from aebnas.space.ablation import ABLATIONS
 from aebnas.space.spec import SpaceSpec
 from aebnas.store import Run
@@ -106,7 +106,8 @@ def test_the_trials_are_the_same_in_process_and_with_two_workers(finetuned, tmp_
 
 def test_a_picked_candidate_is_evaluated_exported_and_retrained_at_once(scratch, tmp_path):
     run = own_copy(scratch, tmp_path)
-    point_id, source, point, _ = evaluate(run, "best-accuracy")
+    assessed = evaluate(run, "best-accuracy")
+    point_id, source, point = assessed.id, assessed.source, assessed.point
     assert (
         source == "trained for 1 epochs from scratch" and point.policy == Workspace.open(run).pick(point_id)[1].policy
     )
@@ -126,7 +127,7 @@ def test_lost_weights_are_told_and_made_good_by_retraining(scratch, tmp_path):
     with pytest.raises(UserError, match=r"weights are not there; retrain the point first: aebnas retrain --pick"):
         evaluate(run, "cheapest")
     retrain(run, "cheapest")
-    assert evaluate(run, "cheapest")[1].startswith("retrained")
+    assert evaluate(run, "cheapest").source.startswith("retrained")
 
 
 @pytest.mark.parametrize("after", [2, 6])
@@ -218,9 +219,11 @@ def test_thresholds_are_tuned_to_the_target_on_calibrate(tmp_path):
 def test_what_cannot_be_tuned_is_told(tmp_path):
     with pytest.raises(UserError, match=r"tune_thresholds: must be false, since the space has no threshold genes"):
         run_search(write_spec(tmp_path / "spec", **TUNED), tmp_path / "run")
-    genes = {"criterion": "margin", "thresholds": {"genes": [i / 2000 for i in range(1001)]}}
-    many = SPACE | {"policy": genes, "exits": {"at": ["stage1", "stage1.block1"]}}
-    with pytest.raises(UserError, match=r"a grid of at most 1,000,000 combinations, but got 1,002,001"):
+    genes = {"criterion": "margin", "thresholds": {"genes": [i / 32 for i in range(32)]}}
+    stages = [SPACE["stages"][0] | {"depth": 4}, SPACE["stages"][1]]
+    places = ["stage1", "stage1.block1", "stage1.block2", "stage1.block3"]
+    many = SPACE | {"stages": stages, "policy": genes, "exits": {"at": places}}
+    with pytest.raises(UserError, match=r"a grid of at most 1,000,000 combinations, but got 1,048,576"):
         run_search(write_spec(tmp_path / "spec", many, **TUNED), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

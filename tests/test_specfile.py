@@ -23,12 +23,12 @@ class Outer(Spec):
         ({"iner": {}, "rate": "x"}, "f: iner: unknown key, did you mean 'inner'?"),
         (
             {"choice": [1, "x"]},
-            "f: choice.1: must be a valid dictionary or instance of Inner, but got 'x' (1 more)",
+            "f: choice.1: must be a mapping of keys, but got 'x'",
         ),
         ({"rate": float("nan")}, "f: rate: must be a finite number, but got nan"),
-        ({3: 4}, "f: 3: Keys should be strings, but got 3"),
+        ({3: 4}, "f: 3: keys must be words, but got 3"),
         ([], "f: must hold a mapping of keys, but got []"),
-        ({"rate": "x" * 200}, "f: rate: must be a valid number"),
+        ({"rate": "x" * 200}, "f: rate: must be a number"),
     ],
 )
 def test_one_line_names_source_path_rule_and_value(value, line):
@@ -47,20 +47,19 @@ def test_a_good_file(tmp_path):
 def test_a_missing_file_and_a_folder(tmp_path):
     with pytest.raises(UserError, match=r"gone.yaml: no such file"):
         read_yaml(tmp_path / "gone.yaml")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="must be a YAML file, but got a folder"):
         read_yaml(tmp_path)
 
 
 @pytest.mark.parametrize(
     "raw, problem",
     [
-        (b"a: [1", "bad.yaml, line 1, column 6: not valid YAML"),
-        (b"a: 1\n  b: 2", "bad.yaml, line 2, column 4: not valid YAML"),
-        (b"a: 1\n---\nb: 2", "bad.yaml, line 2, column 1: not valid YAML"),
-        (b"a: !!python/name:os.system x", "bad.yaml, line 1, column 4: not valid YAML"),
-        (b"a: 2001-13-01", "bad.yaml: not valid YAML: month must be in 1..12"),
-        (b"a: \x00", "bad.yaml: not valid YAML"),
-        (b"a: \xff", "bad.yaml: cannot be read"),
+        (b"a: [1", "bad.yaml, line 1, column 6: must be valid YAML, but got: "),
+        (b"a: 1\n  b: 2", "bad.yaml, line 2, column 4: must be valid YAML, but got: "),
+        (b"a: 1\n---\nb: 2", "bad.yaml, line 2, column 1: must be valid YAML, but got: "),
+        (b"a: !!python/name:os.system x", "bad.yaml, line 1, column 4: must be valid YAML, but got: "),
+        (b"a: \x00", "bad.yaml: must be valid YAML, but got: unacceptable character"),
+        (b"a: \xff", "bad.yaml: must be UTF-8 text, but got byte 0xff at position 3"),
     ],
 )
 def test_what_is_no_yaml(tmp_path, raw, problem):

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 
 import pytest
 
@@ -8,6 +10,11 @@ from aebnas.store import Run
 from aebnas.strategies.base import Job
 
 CONFIG = {"experiment": {"seed": 1, "strategy": {"population": 4}}, "base": "."}
+LOCKS = ["notes.lock", "run.lock"]
+
+
+def names(run) -> list[str]:
+    return sorted(path.name for path in run.folder.iterdir())
 
 
 @pytest.fixture
@@ -76,10 +83,45 @@ def test_the_same_spec_goes_on(run, make_trial):
 
 def test_another_spec_is_refused_by_the_keys_that_differ(run):
     other = {"experiment": {"seed": 2, "strategy": {"population": 8}, "new": 1}, "base": "."}
-    named = "these keys differ: experiment.new, experiment.seed, experiment.strategy.population \\("
-    with pytest.raises(UserError, match=named):
+    with pytest.raises(UserError) as told:
         Run.start(run.folder, other)
+    assert (
+        "these keys differ: experiment.new (was null, now 1), experiment.seed (was 1, now 2), "
+        "experiment.strategy.population (was 4, now 8);"
+    ) in str(told.value)
     assert run.config() == CONFIG
+
+
+def test_long_values_that_differ_are_cut(run):
+    with pytest.raises(UserError) as told:
+        Run.start(run.folder, CONFIG | {"base": "x" * 1000})
+    assert len(str(told.value)) < 300
+
+
+def test_where_work_is_done_may_change(run):
+    config = json.loads(json.dumps(CONFIG))
+    config["experiment"] |= {"ray": "auto", "evaluate": {"workers": 3}}
+    with pytest.raises(UserError, match=r"differ: experiment\.evaluate \("):  # it wasn't there at all
+        Run.start(run.folder, config)
+    (run.folder / "config.json").write_text(json.dumps(config))
+    config["experiment"] |= {"ray": "local", "evaluate": {"workers": 0}}
+    Run.start(run.folder, config)
+
+
+def test_a_start_that_was_killed_before_the_config_was_there_is_no_harm(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config.0a1b2c3d.partial.json").write_text('{"half')
+    run = Run.start(tmp_path / "run", CONFIG)
+    assert run.config() == CONFIG
+    run.recover()
+    assert names(run) == ["config.json", *LOCKS]
+
+
+def test_of_two_that_start_at_once_one_is_refused(tmp_path):
+    run = Run(tmp_path / "run")
+    with run.locked(), pytest.raises(UserError, match="another process is working on this run"):
+        Run.start(run.folder, CONFIG)
+    assert not (run.folder / "config.json").exists()
 
 
 def test_a_folder_without_config_is_no_run(tmp_path):
@@ -123,4 +165,86 @@ def test_seconds_add_up_over_sittings_and_count_broken_off_ones(run, monkeypatch
 def test_nothing_half_written_is_left_behind(run):
     with run.timed("search"):
         pass
-    assert sorted(path.name for path in run.folder.iterdir()) == ["config.json", "seconds.json"]
+    assert names(run) == ["config.json", *LOCKS, "seconds.json"]
+
+
+def test_what_kills_left_is_removed_and_nothing_else(run, make_trial):
+    run.append(make_trial(0))
+    kept = {run.folder / "models" / "a" / "weights.safetensors", run.folder / ".hidden", run.trials_file}
+    left = {run.folder / ".pareto.12345678.partial.csv", run.folder / "models" / "a" / ".x.12345678.partial.json"}
+    for path in (kept | left) - {run.trials_file}:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    with run.trials_file.open("a") as handle:
+        handle.write('{"half')
+    run.recover()
+    assert all(path.exists() for path in kept) and not any(path.exists() for path in left)
+    assert run.trials_file.read_bytes().endswith(b"}\n")
+
+
+def test_picks_are_retrained_side_by_side_but_not_beside_a_search(run):
+    other = Run.open(run.folder)
+    with run.retraining("a"):
+        with other.retraining("b"), other.noting():
+            pass
+        with (
+            pytest.raises(UserError, match=r"models/a: another process is retraining this pick"),
+            other.retraining("a"),
+        ):
+            pytest.fail("two on one pick")
+        with pytest.raises(UserError, match="another process is working on this run"), other.locked():
+            pytest.fail("searched while a pick is retrained")
+    with run.locked(), pytest.raises(UserError, match="a search is working on this run"), other.retraining("a"):
+        pytest.fail("retrained while searched")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
+def test_a_fork_does_not_keep_the_lock(run):
+    """As the processes do that read pictures, which outlive a killed parent by some seconds."""
+    (go_on, told), (ready, tell) = os.pipe(), os.pipe()
+    with run.locked():
+        if (child := os.fork()) == 0:
+            os.close(told)
+            os.write(tell, b"!")
+            os.read(go_on, 1)  # until the parent closes its end
+            os._exit(0)
+        os.read(ready, 1)
+    try:
+        with Run.open(run.folder).locked():
+            pass
+    finally:
+        os.close(told)
+        os.waitpid(child, 0)
+        for end in (go_on, ready, tell):
+            os.close(end)
+
+
+def test_a_trial_that_does_not_fit_on_the_disk_leaves_no_half_of_it(run, make_trial, monkeypatch):
+    run.append(make_trial(0))
+    whole = run.trials_file.read_bytes()
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("aebnas.store.os.fsync", full)
+        with pytest.raises(UserError, match=r"trials\.jsonl: cannot be written: the disk is full; free some space"):
+            run.append(make_trial(1))
+    assert run.trials_file.read_bytes() == whole
+    run.append(make_trial(1))
+    assert run.trials() == [make_trial(0), make_trial(1)]
+
+
+def test_what_ends_a_phase_is_told_even_if_its_time_cannot_be_written(run, monkeypatch):
+    def full(*args):
+        raise UserError("seconds.json: the disk is full")
+
+    monkeypatch.setattr("aebnas.store.write_json", full)
+    with pytest.raises(UserError, match="what ended it"), run.timed("search"):
+        raise UserError("what ended it")
+
+
+def test_what_was_settled_once_stays(run):
+    assert run.settled("precision", lambda: "bf16") == "bf16"
+    assert Run.open(run.folder).settled("precision", lambda: pytest.fail("asked again")) == "bf16"
+    assert run.settled("other", lambda: "x") == "x"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from aebnas.search import run_search
+from aebnas.searching import run_search
 
 SPACE: dict[str, Any] = {
     "input": {"channels": 1, "resolution": 8},

@@ -11,7 +11,7 @@ from functools import cache
 from itertools import product
 
 from aebnas.cost.counts import Counts, count_layer
-from aebnas.runtime.base import Shape
+from aebnas.runtime.signatures import Shape
 from aebnas.space.layers import (
     Layer,
     branch_heads,

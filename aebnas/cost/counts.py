@@ -14,10 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aebnas.errors import UserError
-from aebnas.runtime.base import Shape
-from aebnas.runtime.blocks import mid_channels, squeezed_channels
 from aebnas.runtime.graph import Graph, Node
-from aebnas.runtime.ops import OPAQUE
+from aebnas.runtime.signatures import OPAQUE, Shape, mid_channels, squeezed_channels
 
 BYTES_PER_WEIGHT = 4
 
@@ -129,11 +127,11 @@ def count_layer(op: str, in_shape: Shape, out_shape: Shape, attrs: dict[str, Any
 class ExitCosts:
     """One additive cost of a Graph: `backbone_e` up to each exit's site (cumulative), `branch_e` of each branch."""
 
-    backbone_e: tuple[int, ...]
-    branch_e: tuple[int, ...]
+    backbone_e: tuple[float, ...]
+    branch_e: tuple[float, ...]
 
     @property
-    def total(self) -> int:
+    def total(self) -> float:
         """Everything: the whole backbone and every branch."""
         return self.backbone_e[-1] + sum(self.branch_e)
 

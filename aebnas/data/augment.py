@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from aebnas.data.config import AugmentSpec
-from aebnas.data.images import ImageSet
+from aebnas.data.images import ImageSet, InMemory
 from aebnas.data.transforms import Draws, augment, cut_out, draw, mix_up
 from aebnas.data.workers import Workers
+from aebnas.progress import no_bar, progress_bar
 
 STD_FLOOR = 1e-3
 MEASURED = 10_000
@@ -57,10 +58,13 @@ class Preprocessing:
         looked_at = images.subset(torch.arange(count) * len(images) // count)
         channels, height, width = images.shape
         counts = torch.zeros(channels, 256, dtype=torch.int64)
-        for start in range(0, count, MEASURED_AT_ONCE):
-            pictures = looked_at.pictures(slice(start, start + MEASURED_AT_ONCE))
-            for channel, pixels in enumerate(pictures.unbind(1)):
-                counts[channel] += torch.bincount(pixels.flatten(), minlength=256).cpu()
+        show = no_bar if isinstance(images.source, InMemory) else progress_bar  # files take their time
+        with show("measuring pictures", count) as bar:
+            for start in range(0, count, MEASURED_AT_ONCE):
+                pictures = looked_at.pictures(slice(start, start + MEASURED_AT_ONCE))
+                for channel, pixels in enumerate(pictures.unbind(1)):
+                    counts[channel] += torch.bincount(pixels.flatten(), minlength=256).cpu()
+                bar.advance(len(pictures))
         shares = counts.double() / counts.sum(1, keepdim=True)
         levels = torch.arange(256, dtype=torch.float64) / 255
         mean = shares @ levels

@@ -1,4 +1,9 @@
-"""Names of the classes of well-known image sets, in the order of their labels."""
+"""Names of the classes of an image set, in the order of their labels. Imports no torch and reads no pictures."""
+
+from pathlib import Path
+
+from aebnas.data.config import DataSpec
+from aebnas.errors import UserError
 
 DIGITS = tuple("0123456789")
 
@@ -36,3 +41,29 @@ CLASS_NAMES = {
     "mnist": DIGITS,
     "fashion_mnist": FASHION_MNIST,
 }
+
+
+def class_names(spec: DataSpec, base: Path) -> tuple[str, ...] | None:
+    """Names of the classes: those given, else the set's own, else None. `base` is where relative paths start."""
+    if spec.class_names is not None:
+        return spec.class_names
+    if spec.name == "folder":
+        return tuple(class_folders(data_path(spec, base), "train"))
+    return CLASS_NAMES.get(spec.name)
+
+
+def data_path(spec: DataSpec, base: Path) -> Path:
+    """The file of `npz`, the folder of `folder`."""
+    assert spec.path is not None  # the spec checks it
+    return (base / spec.path.expanduser()).absolute()
+
+
+def class_folders(path: Path, part: str) -> list[str]:
+    """Sorted names of the class folders of a part; raises UserError where there are none."""
+    folder = path / part
+    if not folder.is_dir():
+        raise UserError(f"{folder}: must be a folder with one folder of pictures a class, but got no such folder")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    if not names:
+        raise UserError(f"{folder}: must hold one folder of pictures a class, but got none")
+    return names

@@ -1,11 +1,11 @@
 """What the `data:` part of an experiment may say. Imports no torch, so that reading a spec stays quick."""
 
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from aebnas.scalars import Processes, Seed, Side, UserPath
 from aebnas.specfile import Spec
 
 
@@ -30,7 +30,7 @@ class SplitSpec(Spec):
     thresholds, `certify` is touched by the risk promise alone.
     """
 
-    seed: int = Field(2026, ge=0)
+    seed: Seed = 2026
     arch: OptionalSize = 0
     search: Size = 0.10
     calibrate: Size = 0.05
@@ -40,7 +40,9 @@ class SplitSpec(Spec):
     def _leave_something_for_train(self) -> "SplitSpec":
         sizes = (self.arch, self.search, self.calibrate, self.certify)
         if sum(size for size in sizes if isinstance(size, float)) >= 1:
-            raise ValueError(f"the fractions (arch, search, calibrate, certify = {sizes}) must sum to less than 1")
+            raise ValueError(
+                f"must leave something for train, but got the fractions {sizes} (arch, search, calibrate, certify)"
+            )
         return self
 
 
@@ -54,11 +56,11 @@ class AugmentSpec(Spec):
     mixtures.
     """
 
-    crop: int = Field(0, ge=0)
+    crop: int = Field(0, strict=True, ge=0)
     flip: Literal[True, False, "alternate"] = False
     trivial_augment: bool = False
-    cutout: int = Field(0, ge=0)
-    mixup: float = Field(0, ge=0)
+    cutout: int = Field(0, strict=True, ge=0)
+    mixup: float = Field(0, strict=True, ge=0)
 
 
 _CROP_FLIP = AugmentSpec(crop=4, flip=True)
@@ -118,13 +120,13 @@ class DataSpec(Spec):
     """
 
     name: Literal["digits", "npz", "folder", "cifar10", "cifar100", "svhn", "mnist", "fashion_mnist"]
-    path: Path | None = Field(None, validate_default=True)
-    root: Path | None = None
-    resolution: Annotated[int, Field(ge=1)] | None = Field(None, validate_default=True)
+    path: UserPath | None = Field(None, validate_default=True)
+    root: UserPath | None = None
+    resolution: Side | None = Field(None, validate_default=True)
     channels: Literal[1, 3] = 3
     memory: Literal["auto", "always", "never"] = "auto"
     memory_limit_bytes: int = Field(2 * 2**30, ge=0)
-    loaders: int = Field(0, ge=0)
+    loaders: Processes = 0
     augment: Augment | None = None
     class_names: tuple[str, ...] | None = None
     splits: SplitSpec = SplitSpec()

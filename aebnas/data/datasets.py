@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from aebnas.data.classes import CLASS_NAMES
+from aebnas.data.classes import CLASS_NAMES, data_path
 from aebnas.data.config import DataSpec
-from aebnas.data.folder import class_folders, load_folder
+from aebnas.data.folder import load_folder
 from aebnas.data.images import ImageSet
 from aebnas.data.official import OFFICIAL, read_official
 from aebnas.errors import UserError
@@ -32,30 +32,16 @@ def load_test(spec: DataSpec, base: Path) -> ImageSet:
     return _load(spec, base, train=False)
 
 
-def class_names(spec: DataSpec, base: Path) -> tuple[str, ...] | None:
-    """Names of the classes: those given, else the set's own, else None. Reads no pictures; raises UserError."""
-    if spec.class_names is not None:
-        return spec.class_names
-    if spec.name == "folder":
-        return tuple(class_folders(_path(spec, base), "train"))
-    return CLASS_NAMES.get(spec.name)
-
-
 def _load(spec: DataSpec, base: Path, train: bool) -> ImageSet:
     if spec.name == "npz":
-        return _npz(_path(spec, base), train)
+        return _npz(data_path(spec, base), train)
     if spec.name == "folder":
         assert spec.resolution is not None  # the spec checks it
-        return load_folder(_path(spec, base), spec.resolution, spec.channels, train)
+        return load_folder(data_path(spec, base), spec.resolution, spec.channels, train)
     if spec.name in OFFICIAL:
         pictures, labels_n = read_official(spec.name, base / (spec.root or Path("data")).expanduser(), train)
         return _image_set(pictures, labels_n, classes=len(CLASS_NAMES[spec.name]))
     return _digits(train)
-
-
-def _path(spec: DataSpec, base: Path) -> Path:
-    assert spec.path is not None  # the spec checks it
-    return (base / spec.path.expanduser()).absolute()
 
 
 def _digits(train: bool) -> ImageSet:
@@ -116,7 +102,7 @@ def _read_arrays(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[np.ge
 def _read_array(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> NDArray[np.generic]:
     try:
         array = archive[name]
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: {name}: must be a readable array of plain numbers, but got: {error}") from None
     if not isinstance(array, np.ndarray):
         raise UserError(f"{path}: {name}: must be a numpy array, but got other bytes")

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aebnas.data.classes import class_folders
 from aebnas.data.images import ImageSet, InMemory, Source
 from aebnas.data.workers import Workers
 from aebnas.errors import UserError
@@ -113,36 +114,30 @@ def _same(source: Source) -> Source:
     return source
 
 
-def class_folders(path: Path, part: str) -> list[str]:
-    """Sorted names of the class folders of a part; raises UserError where there are none."""
-    folder = path / part
-    if not folder.is_dir():
-        raise UserError(f"{folder}: must be a folder with one folder of pictures a class, but got no such folder")
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
-    if not names:
-        raise UserError(f"{folder}: must hold one folder of pictures a class, but got none")
-    return names
-
-
 def load_folder(path: Path, resolution: int, channels: int, train: bool) -> ImageSet:
     """One part of a folder of pictures; classes are the folders of `train`, sorted by name.
 
-    Pictures lie at any depth below their class. The training part is looked at with its test part's folder names,
-    so that a lack shows before a long search. Raises UserError for a class without pictures, or one of `test` that
-    `train` hasn't.
+    Pictures lie at any depth below their class. The training part is looked at with its test part's folders and names
+    of files, so that a lack shows before a long search. Raises UserError for a class without pictures, or one of
+    `test` that `train` hasn't.
     """
-    classes, tested = class_folders(path, "train"), class_folders(path, "test")
+    parts = {part: class_folders(path, part) for part in ("train", "test")}
+    classes, tested = parts["train"], parts["test"]
     if len(classes) < 2:
         raise UserError(f"{path / 'train'}: must hold at least 2 classes, but got only '{classes[0]}'")
     unknown = [name for name in tested if name not in classes]
     if unknown:
         raise UserError(f"{path / 'test' / unknown[0]}: must be a class of {path / 'train'}, but got no such one there")
+    found = {
+        part: {name: _pictures_below(path / part / name) for name in names}
+        for part, names in parts.items()
+        if train or part == "test"
+    }
     paths: list[str] = []
     labels: list[int] = []
-    for name in classes if train else tested:
-        found = _pictures_below(path / ("train" if train else "test") / name)
-        paths += found
-        labels += [classes.index(name)] * len(found)
+    for name, files in found["train" if train else "test"].items():
+        paths += files
+        labels += [classes.index(name)] * len(files)
     return ImageSet(Files(tuple(paths), resolution, channels), torch.tensor(labels), len(classes))
 
 

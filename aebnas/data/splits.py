@@ -16,7 +16,7 @@ from aebnas.data.config import DataSpec, SplitSpec
 from aebnas.data.datasets import load_train
 from aebnas.data.folder import Files, Held
 from aebnas.data.images import ImageSet
-from aebnas.errors import UserError
+from aebnas.errors import SpecError
 
 CUT = ("arch", "search", "calibrate", "certify")
 MAY_BE_SMALL = ("arch", "certify")
@@ -44,9 +44,16 @@ def load_splits(spec: DataSpec, base: Path) -> Splits:
     images = load_train(spec, base)
     side, crop = min(images.shape[1:]), spec.effective_augment.crop
     if crop >= side:
-        raise UserError(f"data.augment.crop: must be less than the side of a picture ({side}), but got {crop}")
+        raise SpecError("data.augment.crop", f"must be less than the side of a picture ({side}), but got {crop}")
     parts = {name: images.subset(part) for name, part in cut_splits(images.labels, spec.splits).items()}
     return Splits(**_held(parts, spec))
+
+
+def read_held(splits: Splits) -> None:
+    """Read all that is to be held in memory now, so that a damaged picture shows before hours of training."""
+    for split in (splits.train, splits.arch, splits.search, splits.calibrate, splits.certify):
+        if isinstance(split.source, Held) and len(split):
+            split.pictures(slice(0, 1))
 
 
 def _held(parts: dict[str, ImageSet], spec: DataSpec) -> dict[str, ImageSet]:
@@ -73,15 +80,12 @@ def cut_splits(labels: Tensor, spec: SplitSpec) -> dict[str, Tensor]:
     sizes = {name: _size(getattr(spec, name), total) for name in CUT}
     left = total - sum(sizes.values())
     if left < len(present):
-        raise UserError(
-            f"data.splits: must leave at least {len(present)} pictures (one a class) for train, but got "
-            f"{sum(sizes.values())} for {', '.join(CUT)} out of {total}"
-        )
+        rule = f"must leave at least {len(present)} pictures (one a class) for train"
+        raise SpecError("data.splits", f"{rule}, but got {sum(sizes.values())} for {', '.join(CUT)} out of {total}")
     for name, size in sizes.items():
         if size < len(present) and name not in MAY_BE_SMALL:
-            raise UserError(
-                f"data.splits.{name}: must be at least {len(present)} pictures (one a class), but got {size}"
-            )
+            rule = f"must be at least {len(present)} pictures (one a class), but got {size}"
+            raise SpecError(f"data.splits.{name}", rule)
 
     generator = torch.Generator().manual_seed(spec.seed)
     shuffled = torch.randperm(total, generator=generator)

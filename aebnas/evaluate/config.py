@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
+from aebnas.scalars import Processes, Threads
 from aebnas.specfile import Spec
 from aebnas.train.config import LoopSpec, TrainSpec
 
-_MODE = re.compile(r"supernet|(finetune|scratch)\(([1-9][0-9]*)\)")
+_MODE = re.compile(r"supernet|(finetune|scratch)\(([1-9][0-9]{0,5})\)")
 
 
 def _known_mode(text: str) -> str:
@@ -35,10 +36,10 @@ class EvaluateSpec(Spec):
 
     weights: Mode = "supernet"
     training: LoopSpec | None = None
-    workers: Annotated[int, Field(ge=0)] = 0
-    threads: Annotated[int, Field(ge=1)] = 1
-    gpus_per_worker: Annotated[float, Field(ge=0, le=1)] = 0.0
-    calibration_images: Annotated[int, Field(ge=2)] = 512
+    workers: Processes = 0
+    threads: Threads = 1
+    gpus_per_worker: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
+    calibration_images: Annotated[int, Field(strict=True, ge=2)] = 512
 
     @property
     def mode(self) -> Literal["supernet", "finetune", "scratch"]:

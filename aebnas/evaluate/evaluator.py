@@ -9,15 +9,17 @@ from torch import Tensor
 
 from aebnas.data.augment import Batches, Preprocessing
 from aebnas.data.images import ImageSet
+from aebnas.determinism import pinned
 from aebnas.nn.supernet import Supernet
 from aebnas.policy.table import ExitTable
 from aebnas.policy.tabulate import tabulate
-from aebnas.progress import no_bar
+from aebnas.progress import MakeBar, no_bar
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
 from aebnas.train.config import TrainSpec
-from aebnas.train.loop import fit
-from aebnas.train.single import SingleTask, fresh_network, with_norm_stats
+from aebnas.train.single import fresh_network
+from aebnas.train.stages import fit_network
+from aebnas.train.stop_heads import prepared
 
 Tables = dict[str, ExitTable]
 """Split name -> table."""
@@ -47,12 +49,25 @@ class OwnTraining:
         """The architecture with newly drawn weights."""
         return fresh_network(architecture, self.seed_of(architecture))
 
-    def train(self, network: Network, architecture: Architecture, calibration: Sequence[Tensor]) -> Network:
+    def train(
+        self, network: Network, architecture: Architecture, calibration: Sequence[Tensor], progress: MakeBar
+    ) -> Network:
         """The trained network in evaluation mode; raises UserError where the loss stops being finite."""
-        task = SingleTask(network, architecture, self.spec, None, self.batches.preprocessing, calibration)
+        network = prepared(network, self.spec.exits)
         seed, label = self.seed_of(architecture), f"candidate {architecture.id}"
-        trained = fit(task, self.batches, self.spec, seed, label, None, progress=no_bar)
-        return with_norm_stats(trained, calibration)
+        return fit_network(
+            network,
+            architecture,
+            self.spec,
+            self.batches,
+            seed,
+            label,
+            checkpoint=None,
+            validation=None,
+            calibration=calibration,
+            norm_calibration=calibration,
+            progress=progress,
+        )
 
 
 @dataclass(frozen=True)
@@ -61,7 +76,8 @@ class Evaluator:
 
     Without `supernet` candidates start from fresh weights, without `training` they are scored as they are;
     ValueError for neither. `calibration` are batches `x_nchw` for norm statistics; `images` the splits to
-    tabulate. With `gpu` all runs on the GPU that is visible.
+    tabulate. With `gpu` all runs on the GPU that is visible. `deterministic` as in
+    `determinism.pinned`. `progress` makes the bar of a candidate's own training.
     """
 
     supernet: Supernet | None
@@ -72,6 +88,8 @@ class Evaluator:
     criteria: tuple[str, ...]
     threads: int
     gpu: bool = False
+    deterministic: bool = False
+    progress: MakeBar = no_bar
 
     def __post_init__(self) -> None:
         if self.supernet is None and self.training is None:
@@ -86,21 +104,19 @@ class Evaluator:
         else:
             assert self.training is not None
             network = self.training.fresh(architecture).to(device)
-        return self.training.train(network, architecture, calibration) if self.training else network
+        if self.training is None:
+            return network
+        return self.training.train(network, architecture, calibration, self.progress)
 
     def score(self, architecture: Architecture) -> Scored:
         """Tables in fp32, with the pinned number of threads; ValueError for NaN logits, UserError for a NaN loss."""
-        before = torch.get_num_threads()
-        torch.set_num_threads(self.threads)
-        try:
+        with pinned(self.threads, self.deterministic):
             network = self.network(architecture)
             tables = {
                 name: tabulate(network, images, self.preprocessing, self.criteria)
                 for name, images in self.images.items()
             }
             return Scored(tables, network.cpu() if self.training else None)
-        finally:
-            torch.set_num_threads(before)
 
 
 def inherit(supernet: Supernet, architecture: Architecture, calibration: Sequence[Tensor]) -> Network:

@@ -126,7 +126,7 @@ def found_policies(table: ExitTable, policy_spec: PolicySpec, target: SoftTarget
     if thresholds.optimise is not None:
         optimise = thresholds.optimise
         tuned = frontier(table, policy_spec.criterion, optimise.per_exit, optimise.max_points)
-        return [point.policy for point in tuned]
+        return [point.policy for point in tuned.points]
     assert thresholds.genes and target, "a job without a policy comes from a space or a target that finds thresholds"
     choices = [None if gene == "never" else float(gene) for gene in thresholds.genes]
     return [tune_to_target(table, policy_spec.criterion, choices, target)]

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
+
+import torch
 
 from aebnas.cluster import LOCAL, node_resources, ray_cluster, require_room
 from aebnas.errors import UserError
 from aebnas.evaluate.evaluator import Evaluator, Scored
+from aebnas.progress import progress_bar
 from aebnas.space.architecture import Architecture
 
 RETRIES = 1
@@ -61,14 +64,17 @@ def score_one(evaluator: Evaluator, architecture: Architecture) -> Outcome:
     except UserError as error:
         return Failure(str(error))
     except Exception as error:  # whatever it is, its reason is recorded with the trial
-        return Failure(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+        text = " ".join(str(error).split())[:300]
+        memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text
+        kind = "out of memory" if memory else type(error).__name__
+        return Failure(f"{kind}: {text}" if text else kind)
 
 
 class InProcess:
-    """Scores one architecture after the other."""
+    """Scores one architecture after the other, and shows how far the training of each has come."""
 
     def __init__(self, evaluator: Evaluator) -> None:
-        self.evaluator = evaluator
+        self.evaluator = replace(evaluator, progress=progress_bar)
 
     def score(self, architectures: Sequence[Architecture]) -> Iterator[tuple[int, Outcome]]:
         """Outcomes in the order given."""
@@ -104,9 +110,19 @@ class RayActors:
             try:
                 outcome: Outcome = self.ray.get(done[0])
             except self.ray.exceptions.RayError as error:
-                outcome = Failure(f"worker lost: {str(error).strip().splitlines()[0][:300]}")
+                outcome = Failure(_why_lost(error))
             hand_out(actor)
             yield index, outcome
+
+
+def _why_lost(error: Exception) -> str:
+    """What Ray says of a worker that was lost with every try, in one line."""
+    lines = str(error).strip().splitlines()
+    if type(error).__name__ == "OutOfMemoryError":
+        return f"out of memory, so Ray ended its worker {RETRIES + 1} times: {lines[0][:200]}"
+    # names and numbers of the actor are indented; behind them stands what is known of its end
+    said = [line for line in lines if not line.startswith("\t")]
+    return f"its worker was lost {RETRIES + 1} times: {' '.join(said)[:300]}"
 
 
 class _Worker:

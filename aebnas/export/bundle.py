@@ -25,13 +25,17 @@ from aebnas.export.model import RUNTIME, Model
 from aebnas.files import write_atomically, write_json, write_text
 from aebnas.runtime.decide import ExitPolicy
 from aebnas.runtime.network import Network
-from aebnas.runtime.ops import OPAQUE, OPS
+from aebnas.runtime.ops import OPS
+from aebnas.runtime.signatures import OPAQUE
 
 FILES = frozenset(
     {"README.md", "check.npz", "costs.json", "graph.json", "model.py", "policy.json", "preprocessing.json"}
     | {"weights.safetensors"}
     | {f"runtime/{name}.py" for name in RUNTIME}
 )
+
+PREVIOUS = "previous"
+"""Where the export that is replaced lies for a moment, in the folder in which the new one was made."""
 
 
 def export_model(
@@ -68,6 +72,7 @@ def export_model(
         _refuse_foreign(directory)
         directory.parent.mkdir(parents=True, exist_ok=True)
         hidden = f".{directory.name}.partial-"
+        _clear_left_over(directory, hidden)
         with tempfile.TemporaryDirectory(prefix=hidden, dir=directory.parent) as staging:
             made = Path(staging) / "export"
             _write_code(made)
@@ -76,9 +81,17 @@ def export_model(
             card = model_card(facts, network.graph, policy, preprocessing, class_names)
             write_text(made / "README.md", card)
             _prove(made)
-            _put_in_place(made, directory, aside=Path(staging) / "previous")
+            _put_in_place(made, directory, aside=Path(staging) / PREVIOUS)
     except OSError as error:
         raise UserError(f"{directory}: cannot be written: {error}") from None
+
+
+def _clear_left_over(directory: Path, hidden: str) -> None:
+    """Undo what a kill left half done: a previous export that was set aside comes back, the rest is deleted."""
+    for left in [path for path in directory.parent.iterdir() if path.name.startswith(hidden)]:
+        if (left / PREVIOUS).exists() and not directory.exists():
+            (left / PREVIOUS).rename(directory)
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _refuse_foreign(directory: Path) -> None:
@@ -133,7 +146,8 @@ def _write_model(
 def _write_record(
     path: Path, network: Network, policy: ExitPolicy, preprocessing: Preprocessing, samples: Tensor
 ) -> None:
-    answer = network.infer(preprocessing.apply(samples), policy)
+    alpha_n = None if policy.difficulty is None else policy.difficulty.alpha(samples)
+    answer = network.infer(preprocessing.apply(samples), policy, alpha_n)
     record = partial(
         np.savez_compressed,
         images=samples.numpy(),

@@ -8,7 +8,9 @@ import numpy as np
 
 from aebnas.cost.counts import count_graph
 from aebnas.data.augment import Preprocessing
+from aebnas.interval import wilson
 from aebnas.runtime.decide import ExitPolicy
+from aebnas.runtime.difficulty import estimator_macs
 from aebnas.runtime.graph import Graph
 
 CLASSES_LISTED = 20
@@ -48,7 +50,8 @@ class CardFacts:
 
 @dataclass(frozen=True)
 class ExportCosts:
-    """MACs of a sample that leaves at each exit under a policy `[e]`, branches it passed included.
+    """MACs of a sample that leaves at each exit under a policy `[e]`, all that ran for it included: branches it passed,
+    and the estimate of its difficulty where the policy looks at that.
 
     `full_macs` are those of a sample that goes to the last exit, `macs_without_exits` those of the network if
     it had no early exits.
@@ -63,7 +66,8 @@ class ExportCosts:
         """Count a graph under a policy; raises UserError for an op without a cost rule."""
         macs = count_graph(graph).macs
         runs_e = np.array([policy.runs(index) for index in range(len(graph.exits))])
-        to_exit = tuple(macs.to_exit(runs_e).tolist())
+        difficulty = 0 if policy.difficulty is None else estimator_macs(graph.input_shape)
+        to_exit = tuple((macs.to_exit(runs_e) + difficulty).tolist())
         return cls(to_exit, to_exit[-1], int(macs.taken_only[-1]))
 
 
@@ -136,7 +140,7 @@ def _exits_section(facts: CardFacts, costs: ExportCosts, policy: ExitPolicy) -> 
 
 Score: {policy.criterion}, in [0, 1]. Shares and accuracies are those of {_where(facts)}.
 
-{chr(10).join(rows)}
+{chr(10).join(rows)}{_demands(policy)}
 
 MACs (multiply-adds of convolutions and linear layers) include the exit branches passed on the way. The same
 network without early exits takes {costs.macs_without_exits:,}."""
@@ -145,9 +149,10 @@ network without early exits takes {costs.macs_without_exits:,}."""
 def _figures_section(facts: CardFacts, graph: Graph, policy: ExitPolicy) -> str:
     counts = count_graph(graph)
     rows = "\n".join(f"| {name} | {_figure(value)} |" for name, value in facts.metrics.items())
+    low, high = wilson(facts.metrics["accuracy"], facts.samples)
     return f"""## Figures
 
-On {_where(facts)}:
+On {_where(facts)}; the 95 % interval of the accuracy is {low:.4g} to {high:.4g}:
 
 | metric | value |
 |---|---|
@@ -179,7 +184,33 @@ def _rule(policy: ExitPolicy, index: int) -> str:
     if index == len(policy.thresholds):
         return "always"
     threshold = policy.thresholds[index]
-    return "never" if threshold is None else f"{threshold:.6g}"
+    if threshold is None or not policy.runs(index):
+        return "never"
+    return "by difficulty" if policy.binned_thresholds else f"{threshold:.6g}"
+
+
+def _demands(policy: ExitPolicy) -> str:
+    """What decides besides scores and thresholds, as a list; empty where nothing does."""
+    lines = []
+    if policy.patience > 1:
+        lines.append(f"{policy.patience} exits in a row must agree on the class.")
+    if policy.stop_thresholds:
+        stops = ", ".join(f"{value:.6g}" for value in policy.stop_thresholds)
+        lines.append(f"The stop head's probability must exceed {stops}.")
+    if policy.min_exit_by_class:
+        lines.append("No picture leaves before the least exit of its predicted class.")
+    if policy.temperatures:
+        divisors = ", ".join(f"{value:.4g}" for value in policy.temperatures)
+        lines.append(f"Logits are divided by the exits' temperatures {divisors}.")
+    if policy.coefficients:
+        lines.append("Thresholds are multiplied by coefficients, by exit and predicted class.")
+    if policy.beta_diff:
+        lines.append(f"{policy.beta_diff:.4g} times the picture's difficulty, in [0, 1], is added to thresholds.")
+    if policy.binned_thresholds:
+        lines.append("Thresholds depend on the picture's difficulty.")
+    if not lines:
+        return ""
+    return "\n\n" + "\n".join(f"- {line}" for line in lines) + "\n\nAll numbers are in `policy.json`."
 
 
 def _figure(value: float) -> str:

@@ -29,10 +29,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 if TYPE_CHECKING:  # for type checkers alone: what runs is the copy in `runtime/`
+    from aebnas.runtime.adaptive import Adaptive
     from aebnas.runtime.decide import ExitPolicy
     from aebnas.runtime.network import Answer, Network
 
-RUNTIME = ("__init__", "base", "blocks", "decide", "graph", "network", "ops")
+RUNTIME = (
+    *("__init__", "adapt", "adaptive", "base", "blocks", "decide", "difficulty"),
+    *("graph", "network", "ops", "signatures"),
+)
 LOGIT_TOLERANCE = 1e-4
 THRESHOLD_TOLERANCE = 1e-5
 BATCH = 256
@@ -74,7 +78,8 @@ class Model:
         runtime = _load_runtime(folder)
         self.folder = folder
         self.network = _load_network(folder, runtime)
-        self._criteria = runtime["decide"].CRITERIA
+        self._runtime = runtime
+        self.adaptive: Adaptive | None = None
         with _reading(folder / "policy.json") as path:
             self.policy: ExitPolicy = runtime["decide"].ExitPolicy.from_json(_read_json(path))
         with _reading(folder / "preprocessing.json") as path:
@@ -89,6 +94,7 @@ class Model:
             costs = _read_json(path)
             self.macs_to_exit: tuple[int, ...] = tuple(costs["macs_to_exit"])
             self.full_macs = int(costs["full_macs"])
+            self._macs_without_exits = int(costs["macs_without_exits"])
         self._check_fit()
 
     @classmethod
@@ -111,7 +117,7 @@ class Model:
         predictions = []
         for part in pictures.split(BATCH) if len(pictures) else ():
             answer = self.infer(part)
-            probability, label = answer.logits.softmax(-1).max(-1)
+            probability, label = self._calibrated(answer).softmax(-1).max(-1)
             for index, p, taken in zip(label.tolist(), probability.tolist(), answer.exit_index.tolist(), strict=True):
                 name, macs = self.class_names[index], self.macs_to_exit[taken]
                 predictions.append(Prediction(index, name, p, taken + 1, macs))
@@ -119,8 +125,35 @@ class Model:
 
     def infer(self, pictures: Tensor) -> "Answer":
         """Logits `[n, classes]` and exit taken `[n]` (from 0) of uint8 `[n, c, h, w]`."""
-        x_nchw = pictures.to(torch.float32, memory_format=torch.channels_last)
-        return self.network.infer(x_nchw.mul_(self._scale).add_(self._shift), self.policy)
+        if self.adaptive is not None:
+            return self.adaptive.infer(self._normalised(pictures), self._alpha(pictures))
+        return self._infer(pictures)
+
+    def adapt(self, **settings: Any) -> "Adaptive":
+        """From now on let thresholds follow what is seen; settings are those of `runtime/adapt.py`'s AdaptivePolicy.
+
+        A share of the pictures is run to the last exit as well, which is the label they are judged by. Returns what
+        holds the state. `model.adaptive = None` ends it.
+        """
+        policy = self._runtime["adapt"].AdaptivePolicy(self.policy, len(self.class_names), **settings)
+        shares = [macs / self.full_macs for macs in self.macs_to_exit]
+        audit = self._macs_without_exits / self.full_macs
+        self.adaptive = self._runtime["adaptive"].Adaptive(self.network, policy, shares, audit)
+        return self.adaptive
+
+    def _infer(self, pictures: Tensor) -> "Answer":
+        return self.network.infer(self._normalised(pictures), self.policy, self._alpha(pictures))
+
+    def _normalised(self, pictures: Tensor) -> Tensor:
+        return pictures.to(torch.float32, memory_format=torch.channels_last).mul_(self._scale).add_(self._shift)
+
+    def _alpha(self, pictures: Tensor) -> Tensor | None:
+        return None if self.policy.difficulty is None else self.policy.difficulty.alpha(pictures)
+
+    def _calibrated(self, answer: "Answer") -> Tensor:
+        if not self.policy.temperatures:
+            return answer.logits
+        return answer.logits / torch.tensor(self.policy.temperatures)[answer.exit_index, None]
 
     def check(self) -> CheckResult:
         """Run the recorded pictures and compare with the recorded answers; raises BadInput."""
@@ -133,7 +166,7 @@ class Model:
                 raise ValueError("the recorded pictures or logits are not of this model")
             if want_exit_n.shape != (n,) or want_label_n.shape != (n,) or n == 0:
                 raise ValueError("there must be an exit and a label for each of one or more pictures")
-        logits_nc, exit_n = self.infer(pictures)
+        logits_nc, exit_n = self._infer(pictures)
         label_n = logits_nc.argmax(-1)
         near_nc = (logits_nc - want_logits_nc).abs() <= LOGIT_TOLERANCE * (1 + want_logits_nc.abs())
         problems, undecided = [], 0
@@ -141,7 +174,7 @@ class Model:
             taken, wanted = int(exit_n[i]), int(want_exit_n[i])
             if taken != wanted:
                 earlier_c = logits_nc[i] if taken < wanted else want_logits_nc[i]
-                if self._on_threshold(earlier_c, min(taken, wanted)):
+                if self._on_threshold(earlier_c, min(taken, wanted), pictures[i : i + 1]):
                     undecided += 1
                 else:
                     problems.append(f"sample {i}: exit {taken + 1}, recorded was exit {wanted + 1}")
@@ -152,13 +185,14 @@ class Model:
                 problems.append(f"sample {i}: class {label_n[i]}, recorded was class {want_label_n[i]}")
         return CheckResult(n, tuple(problems), undecided)
 
-    def _on_threshold(self, logits_c: Tensor, exit_index: int) -> bool:
+    def _on_threshold(self, logits_c: Tensor, exit_index: int, picture: Tensor) -> bool:
         """Whether the score is so near the exit's threshold that another machine may decide otherwise."""
-        if not 0 <= exit_index < len(self.policy.thresholds):
+        if not (0 <= exit_index < len(self.policy.thresholds) and self.policy.runs(exit_index)):
             return False
-        threshold = self.policy.thresholds[exit_index]
-        score = float(self._criteria[self.policy.criterion](logits_c[None])[0])
-        return threshold is not None and abs(score - threshold) <= THRESHOLD_TOLERANCE
+        if self.policy.needs_stop_heads:  # of which nothing is recorded
+            return False
+        said = self.policy.said(exit_index, logits_c[None], alpha_n=self._alpha(picture))
+        return bool((said.score_n - self.policy.threshold(exit_index, said)).abs() <= THRESHOLD_TOLERANCE)
 
     def _from_array(self, images: np.ndarray) -> Tensor:
         channels, height, width = self.shape

@@ -7,18 +7,61 @@ import torch
 from aebnas.cost.counts import count_graph
 from aebnas.data.augment import Preprocessing, eval_batches
 from aebnas.data.images import ImageSet
+from aebnas.policy.difficulty import alphas
 from aebnas.policy.table import ExitTable
+from aebnas.progress import MakeBar, no_bar
+from aebnas.runtime.decide import ExitPolicy
+from aebnas.runtime.difficulty import Difficulty, estimator_macs
 from aebnas.runtime.network import Network
 
 EVAL_BATCH = 250
 
 
 @torch.inference_mode()
-def tabulate(network: Network, images: ImageSet, preprocessing: Preprocessing, criteria: Sequence[str]) -> ExitTable:
-    """The ExitTable of `network` (in evaluation mode, fp32) on `images`; raises ValueError for NaN logits."""
+def tabulate(
+    network: Network,
+    images: ImageSet,
+    preprocessing: Preprocessing,
+    criteria: Sequence[str],
+    progress: MakeBar = no_bar,
+    keep_logits: bool = False,
+    difficulty: Difficulty | None = None,
+    temperatures: tuple[float, ...] = (),
+) -> ExitTable:
+    """The ExitTable of `network` (in evaluation mode, fp32) on `images`; raises ValueError for NaN logits.
+
+    With `difficulty` it holds that of every picture, and its MACs.
+    """
     device = next(network.parameters()).device
-    logits, labels = [], []
-    for x_nchw, labels_n in eval_batches(images, preprocessing, EVAL_BATCH):
-        logits.append(torch.stack([exit_nc.float().cpu() for exit_nc in network(x_nchw.to(device))], 1))
-        labels.append(labels_n.cpu())
-    return ExitTable.from_logits(torch.cat(logits), torch.cat(labels), criteria, count_graph(network.graph).macs)
+    logits, labels, stops = [], [], []
+    with progress("tabulating pictures", len(images), 0) as bar:
+        for x_nchw, labels_n in eval_batches(images, preprocessing, EVAL_BATCH):
+            outputs = network.outputs(x_nchw.to(device))
+            logits.append(torch.stack([exit_nc.float().cpu() for exit_nc in outputs.logits], 1))
+            if outputs.stop_logits:
+                stops.append(torch.stack([logit_n.float().cpu() for logit_n in outputs.stop_logits], 1))
+            labels.append(labels_n.cpu())
+            bar.advance(len(labels_n))
+    costs = {"macs": count_graph(network.graph).macs}
+    stop_logits_nk = torch.cat(stops) if stops else None
+    table = ExitTable.from_logits(
+        torch.cat(logits), torch.cat(labels), criteria, costs, keep_logits, stop_logits_nk, temperatures
+    )
+    if difficulty is None:
+        return table
+    return table.with_difficulty(difficulty, alphas(images, difficulty), {"macs": estimator_macs(images.shape)})
+
+
+def tabulate_for(
+    policy: ExitPolicy, network: Network, images: ImageSet, preprocessing: Preprocessing, progress: MakeBar = no_bar
+) -> ExitTable:
+    """The ExitTable with all that one policy looks at; see `tabulate`."""
+    return tabulate(
+        network,
+        images,
+        preprocessing,
+        [policy.criterion],
+        progress,
+        difficulty=policy.difficulty,
+        temperatures=policy.temperatures,
+    )

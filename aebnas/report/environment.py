@@ -2,12 +2,14 @@
 
 import os
 import platform
+import re
 from importlib import metadata
 from pathlib import Path
 
 import torch
 
 from aebnas import __version__
+from aebnas.cluster import cores
 from aebnas.evaluate.points import splits_needed
 from aebnas.files import write_json, write_text
 from aebnas.workspace import Workspace
@@ -19,9 +21,8 @@ def write_environment(workspace: Workspace) -> None:
     """Write `protocol.json`, `env_info.json` and `pip_freeze.txt`."""
     folder = workspace.run.folder
     write_json(folder / "protocol.json", _protocol(workspace))
-    write_json(folder / "env_info.json", _environment(workspace))
-    installed = {f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions()}
-    write_text(folder / "pip_freeze.txt", "\n".join(sorted(installed, key=str.lower)) + "\n")
+    write_json(folder / "env_info.json", _environment())
+    write_text(folder / "pip_freeze.txt", "\n".join(_installed()) + "\n")
 
 
 def _protocol(workspace: Workspace) -> dict[str, object]:
@@ -41,23 +42,59 @@ def _protocol(workspace: Workspace) -> dict[str, object]:
         "avg_macs": "backbone to the exit and every branch passed, averaged over samples",
         "avg_macs_taken_only": "backbone to the exit and the branch taken, averaged over samples",
         "weights": experiment.evaluate.source,
+        "deterministic": experiment.deterministic,
+        "training_threads": experiment.training_threads if experiment.deterministic else None,
         "scoring": f"fp32, {experiment.evaluate.threads} thread(s), norms from "
         f"{experiment.evaluate.calibration_images} training pictures",
     }
 
 
-def _environment(workspace: Workspace) -> dict[str, object]:
+def _environment() -> dict[str, object]:
     return {
         "aebnas": __version__,
         "python": platform.python_version(),
-        "system": platform.system(),
+        "system": _system(),
         "machine": platform.machine(),
         "processor": _processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "cores_usable": cores(),
+        "memory_gib": _memory_gib(),
+        "accelerators": [_accelerator(index) for index in range(torch.cuda.device_count())],
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
     }
+
+
+def _installed() -> list[str]:
+    """Names and versions alone; `pip freeze` would tell where packages came from, paths and servers included."""
+    known = {f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions() if d.metadata["Name"]}
+    return sorted(known, key=str.lower)
+
+
+def _system() -> str:
+    """The operating system and its version; of the kernel's release the numbers alone, since builders sign the rest."""
+    release = re.match(r"[0-9.]*[0-9]|", platform.release())
+    assert release is not None
+    kernel = f"{platform.system()} {release.group()}".strip()
+    try:
+        about = platform.freedesktop_os_release()
+    except OSError:
+        return kernel
+    return f"{about['NAME']} {about.get('VERSION_ID', '')}".strip() + f", {kernel}"
+
+
+def _memory_gib() -> float | None:
+    """Main memory."""
+    if not hasattr(os, "sysconf"):
+        return None
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+
+
+def _accelerator(index: int) -> str:
+    about = torch.cuda.get_device_properties(index)
+    return f"{about.name}, {about.total_memory / 2**30:.0f} GiB"
 
 
 def _processor() -> str:

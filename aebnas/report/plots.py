@@ -12,6 +12,7 @@ from matplotlib import pyplot as plt
 from aebnas.files import write_atomically
 from aebnas.front import FrontPoint
 from aebnas.objectives import METRICS
+from aebnas.report.state import searched_on
 from aebnas.trial import Trial
 from aebnas.workspace import Workspace
 
@@ -55,7 +56,7 @@ def plot_front(workspace: Workspace, trials: Sequence[Trial], points: Sequence[F
     panel.tick_params(axis="x", which="minor", labelsize=7)
     panel.set_xlabel(label_x)
     panel.set_ylabel(label_y)
-    panel.set_title(f"{workspace.run.name}: figures of the search split (N = {len(workspace.splits.search):,})")
+    panel.set_title(f"{workspace.run.name}: figures of the search split (N = {searched_on(workspace.run):,})")
     panel.grid(alpha=0.3)
     panel.legend(loc="lower right")
     path = workspace.run.folder / "pareto.png"

@@ -3,47 +3,66 @@
 from collections.abc import Sequence
 from typing import Any, get_args
 
-import numpy as np
 import pandas as pd
 
-from aebnas.cost.bounds import space_bounds
 from aebnas.files import write_json, write_text
 from aebnas.front import FrontPoint, front
-from aebnas.objectives import METRICS
-from aebnas.pareto import hypervolume
+from aebnas.interval import accuracy_bounds
+from aebnas.report.growth import normalised_hypervolume
 from aebnas.report.html import write_html
 from aebnas.report.plots import plot_front
+from aebnas.report.state import searched_on
+from aebnas.store import Run
 from aebnas.trial import Status, Trial
-from aebnas.workspace import Workspace
+from aebnas.workspace import Workspace, read_pick
 
 FIRST_COLUMNS = ("accuracy", "avg_macs", "avg_macs_taken_only", "params")
 
 
-def write_front(workspace: Workspace, trials: Sequence[Trial]) -> list[FrontPoint]:
-    """Write the front of `trials` to `pareto.csv` and `pareto.json`, and `summary.json`."""
+def write_front(workspace: Workspace, trials: Sequence[Trial], finished: bool = False) -> list[FrontPoint]:
+    """Write the front of `trials` to `pareto.csv` and `pareto.json`, and `summary.json`, which says if all is done."""
     experiment, folder = workspace.experiment, workspace.run.folder
     points = front(trials, experiment.parsed_objectives(), experiment.parsed_constraints())
-    table = pd.DataFrame([front_row(pair) for pair in points], columns=None if points else ["id", *FIRST_COLUMNS])
-    write_text(folder / "pareto.csv", table.to_csv(index=False))
-    as_json = [{"id": p.id, **p.to_json(), "architecture": t.architecture.to_json()} for t, p in points]
-    write_json(folder / "pareto.json", as_json)
-    write_json(folder / "summary.json", _summary(workspace, trials, points))
+    samples = searched_on(workspace.run)
+    write_text(folder / "pareto.csv", front_table(points, samples).to_csv(index=False))
+    write_json(folder / "pareto.json", [_point_json(pair, samples) for pair in points])
+    with workspace.run.noting():  # an evaluation that ends now adds to the summary, too
+        write_json(folder / "summary.json", _summary(workspace, trials, points) | {"finished": finished})
     return points
 
 
 def write_report(workspace: Workspace) -> None:
     """Write everything that is drawn: `pareto.png` and `report.html`, from the trials on disk."""
     trials = workspace.run.trials()
-    points = write_front(workspace, trials)
+    points = write_front(workspace, trials, finished=True)
     plot_front(workspace, trials, points)
     write_html(workspace, trials, points)
 
 
-def front_row(pair: FrontPoint) -> dict[str, Any]:
+def rewrite_html(workspace: Workspace) -> None:
+    """Bring `report.html` up to what is known of the picks now."""
+    with workspace.run.noting():  # others may be retraining other picks
+        write_html(workspace, workspace.run.trials(), workspace.front())
+
+
+def _point_json(pair: FrontPoint, samples: int) -> dict[str, Any]:
+    trial, point = pair
+    bounds = accuracy_bounds(point.metrics, samples)
+    return {"id": point.id, **point.to_json(), **bounds, "architecture": trial.architecture.to_json()}
+
+
+def front_table(points: Sequence[FrontPoint], samples: int) -> pd.DataFrame:
+    """A row for each point, as in `pareto.csv`; accuracies with their interval, from `samples` pictures."""
+    columns = None if points else ["id", *FIRST_COLUMNS]
+    return pd.DataFrame([front_row(pair, samples) for pair in points], columns=columns)
+
+
+def front_row(pair: FrontPoint, samples: int) -> dict[str, Any]:
     """One operating point as a flat row, numbers for exits from 1."""
     trial, point = pair
     row: dict[str, Any] = {"id": point.id}
     row |= {name: point.metrics[name] for name in FIRST_COLUMNS}
+    row |= accuracy_bounds(point.metrics, samples)
     row |= {name: value for name, value in point.metrics.items() if name not in FIRST_COLUMNS}
     row["criterion"] = point.policy.criterion
     row["thresholds"] = " ".join("never" if t is None else f"{t:.6g}" for t in point.policy.thresholds)
@@ -53,24 +72,11 @@ def front_row(pair: FrontPoint) -> dict[str, Any]:
     return row
 
 
-def normalised_hypervolume(workspace: Workspace, points: Sequence[FrontPoint]) -> float:
-    """Hypervolume with reference (1, 1, ...): error as it is, costs over the space's greatest."""
-    if not points:
-        return 0.0
-    columns = []
-    for objective in workspace.experiment.parsed_objectives():
-        values = np.array([point.metrics[objective.metric] for _, point in points])
-        if METRICS[objective.metric].direction == "max":
-            columns.append(1 - values)
-        else:
-            columns.append(values / greatest(workspace, objective.metric))
-    return float(hypervolume(np.stack(columns, 1), np.ones(len(columns))))
-
-
-def greatest(workspace: Workspace, metric: str) -> int:
-    """The greatest value of a cost metric in the space (for averages, of a sample that runs everything)."""
-    name = "macs" if metric.startswith("avg_macs") else metric
-    return space_bounds(workspace.space.spec, lambda counts: getattr(counts, name)).upper
+def note_optimism(run: Run) -> None:
+    """Bring the picks' `optimism` in `summary.json` up to what `picks/` says."""
+    with run.noting():
+        if (run.folder / "summary.json").exists():
+            write_json(run.folder / "summary.json", run.read_json("summary.json") | {"optimism": _optimism(run)})
 
 
 def _summary(workspace: Workspace, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> dict[str, Any]:
@@ -83,7 +89,14 @@ def _summary(workspace: Workspace, trials: Sequence[Trial], points: Sequence[Fro
         "front_points": len(points),
         "front_architectures": len({trial.architecture.id for trial, _ in points}),
         "hypervolume": normalised_hypervolume(workspace, points),
+        "optimism": _optimism(workspace.run),
         "best_accuracy": max((point.metrics["accuracy"] for _, point in points), default=None),
-        "samples_behind_accuracy": len(workspace.splits.search),
+        "samples_behind_accuracy": searched_on(workspace.run),
         "seconds": workspace.run.seconds(),
     }
+
+
+def _optimism(run: Run) -> list[dict[str, Any]]:
+    """Search-split accuracy minus test accuracy of each pick that was evaluated, under the same weights and policy."""
+    tests = [(path.stem, read_pick(run, path.stem).get("test", {})) for path in sorted(run.folder.glob("picks/*.json"))]
+    return [{"id": name, "source": test["source"], **test["optimism"]} for name, test in tests if "optimism" in test]

@@ -1,4 +1,4 @@
-"""Tables in the terminal."""
+"""Tables in the terminal. Imports no torch, so that `aebnas list` answers at once."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,13 +6,17 @@ from rich.console import Console
 from rich.table import Table
 
 from aebnas.front import FrontPoint
-from aebnas.trial import Trial
+from aebnas.interval import wilson
+from aebnas.trial import OperatingPoint, Trial
 
 
 def print_front(points: Sequence[FrontPoint], samples: int) -> None:
-    """The front with exit shares and per-exit accuracy; `samples` is what the accuracy was measured on."""
+    """The front with exit shares and per-exit accuracy; `samples` is what the accuracy was measured on.
+
+    Beside each accuracy stands its 95 % interval, in percent.
+    """
     table = Table(title=f"{len(points)} operating points on the front (search split, N = {samples:,})")
-    for name in ("id", "accuracy", "avg MACs", "taken only", "params"):
+    for name in ("id", "accuracy (95 %)", "avg MACs", "taken only", "params"):
         table.add_column(name, justify="left" if name == "id" else "right", no_wrap=True)
     for name in ("policy", "leave at exits", "accuracy there"):
         table.add_column(name, overflow="fold")
@@ -21,7 +25,7 @@ def print_front(points: Sequence[FrontPoint], samples: int) -> None:
         thresholds = " ".join("never" if t is None else f"{t:.3f}" for t in point.policy.thresholds)
         table.add_row(
             point.id,
-            f"{100 * metrics['accuracy']:.2f}%",
+            f"{100 * metrics['accuracy']:.2f}% {interval(metrics['accuracy'], samples)}",
             millions(metrics["avg_macs"]),
             millions(metrics["avg_macs_taken_only"]),
             f"{metrics['params']:,.0f}",
@@ -29,9 +33,35 @@ def print_front(points: Sequence[FrontPoint], samples: int) -> None:
             " ".join(f"{100 * share:.0f}%" for share in point.exit_shares),
             " ".join("-" if a is None else f"{100 * a:.0f}%" for a in point.exit_accuracy),
         )
+    print_table(table)
+
+
+def print_table(table: Table) -> None:
+    """Print a table as wide as the terminal; in a pipe there is no width to fit into, and a cut id is of no use."""
     console = Console()
-    # in a pipe there is no width to fit into, and a cut id is of no use
     (console if console.is_terminal else Console(width=160)).print(table)
+
+
+def print_point(point: OperatingPoint, samples: int) -> None:
+    """One point in full, measured on `samples` pictures."""
+    metrics = point.metrics
+    low, high = wilson(metrics["accuracy"], samples)
+    print(f"  accuracy             {100 * metrics['accuracy']:.2f} % (95 %: {100 * low:.2f} to {100 * high:.2f})")
+    print(f"  avg_macs             {metrics['avg_macs']:,.0f} ({metrics['macs']:,.0f} to run everything)")
+    print(f"  avg_macs_taken_only  {metrics['avg_macs_taken_only']:,.0f}")
+    print(f"  params               {metrics['params']:,.0f}")
+    for number, (share, accuracy) in enumerate(zip(point.exit_shares, point.exit_accuracy, strict=True), start=1):
+        right = "" if accuracy is None else f", {100 * accuracy:.2f} % of them right"
+        print(f"  exit {number}               {100 * share:.1f} % leave{right}")
+
+
+def print_optimism(optimism: Mapping[str, float]) -> None:
+    """By how much the search split flatters a pick; see `assess.Assessment.optimism`."""
+    low, high = 100 * optimism["difference_low"], 100 * optimism["difference_high"]
+    print(
+        f"  search split         {100 * optimism['search_accuracy']:.2f} % (N = {optimism['search_samples']:,}), "
+        f"{100 * optimism['difference']:+.2f} points against the test set (95 %: {low:+.2f} to {high:+.2f})"
+    )
 
 
 def print_facts(trials: Sequence[Trial], seconds: Mapping[str, float]) -> None:
@@ -48,3 +78,9 @@ def print_facts(trials: Sequence[Trial], seconds: Mapping[str, float]) -> None:
 def millions(value: float) -> str:
     """A count in millions."""
     return f"{value / 1e6:.3g}M"
+
+
+def interval(accuracy: float, samples: int) -> str:
+    """The 95 % interval of an accuracy, in percent."""
+    low, high = wilson(accuracy, samples)
+    return f"({100 * low:.1f}-{100 * high:.1f})"

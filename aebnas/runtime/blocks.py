@@ -7,22 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .base import ACTIVATIONS, WindowOp, conv_norm
-
-SQUEEZE_RATIO = 0.25
-
-
-def mid_channels(in_channels: int, expand: float) -> int:
-    """Channels between the expansion and the projection of an inverted residual."""
-    return max(1, round(in_channels * expand))
+from .base import ACTIVATIONS, conv_norm
+from .signatures import mid_channels, squeezed_channels
 
 
-def squeezed_channels(channels: int) -> int:
-    """Channels inside a squeeze-excite over `channels`: a quarter, as in MobileNetV3 (not rounded to eights)."""
-    return max(1, round(channels * SQUEEZE_RATIO))
-
-
-class Conv(WindowOp):
+class Conv(nn.Module):
     """Convolution, batch norm, activation."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, act: str = "relu") -> None:
@@ -34,7 +23,7 @@ class Conv(WindowOp):
         return self.act(self.conv(x_nchw))
 
 
-class SepConv(WindowOp):
+class SepConv(nn.Module):
     """Depthwise and pointwise convolution, each with batch norm, one activation at the end."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, act: str = "relu") -> None:
@@ -47,7 +36,7 @@ class SepConv(WindowOp):
         return self.act(self.pointwise(self.depthwise(x_nchw)))
 
 
-class Basic(WindowOp):
+class Basic(nn.Module):
     """Residual block of two convolutions (He et al. 2016), with a projected shortcut where the shape changes."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, act: str = "relu") -> None:
@@ -75,7 +64,7 @@ class SqueezeExcite(nn.Module):
         return x_nchw * gate_nc[:, :, None, None]
 
 
-class MBConv(WindowOp):
+class MBConv(nn.Module):
     """Inverted residual (Sandler et al. 2018): expand, depthwise, project; identity shortcut where it fits.
 
     `se` puts a squeeze-excite before the projection (MobileNetV3).
@@ -106,7 +95,7 @@ class MBConv(WindowOp):
         return x_nchw + y_nchw if self.residual else y_nchw
 
 
-class FusedMBConv(WindowOp):
+class FusedMBConv(nn.Module):
     """Inverted residual whose expansion and depthwise layer are one dense convolution (EfficientNetV2, Tan & Le 2021).
 
     Identity shortcut where it fits; `se` puts a squeeze-excite before the projection.

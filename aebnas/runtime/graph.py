@@ -8,8 +8,7 @@ read nothing else.
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .base import Shape
-from .ops import OPAQUE, OPS
+from .signatures import OPAQUE, SIGNATURES, Shape
 
 INPUT = "input"
 """Name by which nodes refer to the picture itself."""
@@ -45,14 +44,21 @@ class Node:
 
 @dataclass(frozen=True)
 class GraphExit:
-    """An exit: the backbone node it hangs on and the node whose output are its logits."""
+    """An exit: the backbone node it hangs on and the node whose output are its logits.
+
+    `stop` is the node of its stop head, which gives one number a sample (learned halting); "" for none.
+    """
 
     site: str
     output: str
+    stop: str = ""
 
 
 class Segment(NamedTuple):
-    """What runs between one exit decision and the next: backbone up to the exit's site, then its branch."""
+    """What runs between one exit decision and the next: backbone up to the exit's site, then its branch.
+
+    A stop head belongs to the branch.
+    """
 
     backbone: tuple[Node, ...]
     branch: tuple[Node, ...]
@@ -87,12 +93,15 @@ class Graph:
         if not self.exits:
             raise ValueError("a graph needs at least one exit")
         for graph_exit in self.exits:
-            for name in (graph_exit.site, graph_exit.output):
+            for name in filter(None, (graph_exit.site, graph_exit.output, graph_exit.stop)):
                 if name not in self.shapes:
                     raise ValueError(f"exit on '{name}': no such node")
         outputs = {self.shapes[graph_exit.output] for graph_exit in self.exits}
         if len(outputs) != 1:
             raise ValueError(f"all exits must give logits of one shape, but got {sorted(outputs)}")
+        stops = {self.shapes[graph_exit.stop] for graph_exit in self.exits if graph_exit.stop}
+        if stops - {(1, 1, 1)}:
+            raise ValueError(f"stop heads must give one number, but got {sorted(stops)}")
         run = [node.name for segment in self.segments() for part in segment for node in part]
         twice = {name for name in run if run.count(name) > 1}
         unused = {node.name for node in self.nodes} - set(run)
@@ -125,6 +134,8 @@ class Graph:
         for graph_exit in self.exits:
             up_to_site = self.ancestors(graph_exit.site) if graph_exit.site != INPUT else set()
             branch = self.ancestors(graph_exit.output) - up_to_site
+            if graph_exit.stop:
+                branch |= self.ancestors(graph_exit.stop) - up_to_site
             backbone = tuple(n for n in self.nodes if n.name in up_to_site - backbone_done)
             segments.append(Segment(backbone, tuple(n for n in self.nodes if n.name in branch)))
             backbone_done |= up_to_site
@@ -136,7 +147,7 @@ class Graph:
             {"name": n.name, "op": n.op, "inputs": list(n.inputs), "attrs": n.kwargs, "weights": n.weights}
             for n in self.nodes
         ]
-        exits = [{"site": e.site, "output": e.output} for e in self.exits]
+        exits = [{"site": e.site, "output": e.output} | ({"stop": e.stop} if e.stop else {}) for e in self.exits]
         return {"input_shape": list(self.input_shape), "nodes": nodes, "exits": exits}
 
     @classmethod
@@ -146,7 +157,7 @@ class Graph:
             Node.make(n["name"], n["op"], tuple(n["inputs"]), n["weights"], **_with_tuples(n["attrs"]))
             for n in value["nodes"]
         )
-        exits = tuple(GraphExit(e["site"], e["output"]) for e in value["exits"])
+        exits = tuple(GraphExit(e["site"], e["output"], e.get("stop", "")) for e in value["exits"])
         channels, height, width = value["input_shape"]
         return cls((channels, height, width), nodes, exits)
 
@@ -160,12 +171,12 @@ def _out_shape(node: Node, shapes: list[Shape]) -> Shape:
     if node.op == OPAQUE:
         channels, height, width = attrs["out_shape"]
         return channels, height, width
-    if node.op not in OPS:
-        raise ValueError(f"node '{node.name}': unknown op '{node.op}', known are {', '.join(sorted(OPS))}")
-    op = OPS[node.op]
+    if node.op not in SIGNATURES:
+        raise ValueError(f"node '{node.name}': unknown op '{node.op}', known are {', '.join(sorted(SIGNATURES))}")
+    op = SIGNATURES[node.op]
     if len(shapes) > 1 and not op.many_inputs:
         raise ValueError(f"node '{node.name}': {node.op} takes one input, but got {len(shapes)}")
-    if "in_channels" in op.takes() and attrs["in_channels"] != shapes[0][0]:
+    if "in_channels" in op.takes and attrs["in_channels"] != shapes[0][0]:
         raise ValueError(f"node '{node.name}': built for {attrs['in_channels']} channels, but got {shapes[0][0]}")
     try:
         return op.out_shape(shapes, **attrs)

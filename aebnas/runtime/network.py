@@ -9,9 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .decide import ExitPolicy
+from .decide import ExitPolicy, Streak
 from .graph import INPUT, Graph, Node
-from .ops import OPAQUE, OPS
+from .ops import OPS
+from .signatures import OPAQUE
 
 
 class Answer(NamedTuple):
@@ -19,6 +20,13 @@ class Answer(NamedTuple):
 
     logits: Tensor
     exit_index: Tensor
+
+
+class Outputs(NamedTuple):
+    """Of every exit the `logits [n, c]`, shallow to deep, and the outputs `[n]` of those stop heads that there are."""
+
+    logits: list[Tensor]
+    stop_logits: list[Tensor]
 
 
 class Network(nn.Module):
@@ -43,21 +51,32 @@ class Network(nn.Module):
 
     def forward(self, x_nchw: Tensor) -> list[Tensor]:
         """Logits `[n, c]` of every exit, shallow to deep."""
+        return self.outputs(x_nchw).logits
+
+    def outputs(self, x_nchw: Tensor) -> Outputs:
+        """Logits of every exit and the outputs of stop heads."""
         values = {INPUT: x_nchw}
         for node in self.graph.nodes:
             values[node.name] = self._run(node, values)
-        return [values[graph_exit.output] for graph_exit in self.graph.exits]
+        return Outputs(
+            [values[graph_exit.output] for graph_exit in self.graph.exits],
+            [values[graph_exit.stop][:, 0] for graph_exit in self.graph.exits if graph_exit.stop],
+        )
 
     @torch.no_grad()
-    def infer(self, x_nchw: Tensor, policy: ExitPolicy) -> Answer:
+    def infer(self, x_nchw: Tensor, policy: ExitPolicy, alpha_n: Tensor | None = None) -> Answer:
         """Hard-exit inference: after each exit only the samples still undecided go on (batch compaction).
 
         For one sample this means that layers behind its exit don't run. Branches of `never` exits don't run.
-        Raises ValueError when the policy was made for another number of exits.
+        `alpha_n` is the pictures' difficulty, float32, for a policy that looks at it. Raises ValueError when the policy
+        was made for another number of exits, or looks at what there isn't.
         """
         if len(policy.thresholds) != len(self._segments) - 1:
             got, want = len(policy.thresholds), len(self._segments) - 1
             raise ValueError(f"the policy must have {want} thresholds, but got {got}")
+        if policy.difficulty is not None and alpha_n is None:
+            raise ValueError("the policy needs the pictures' difficulty, but got none")
+        streak: Streak | None = None
         running = torch.arange(len(x_nchw), device=x_nchw.device)
         exit_index = torch.full_like(running, len(self._segments) - 1)
         logits_nc = torch.empty(len(x_nchw), self.graph.classes, device=x_nchw.device)
@@ -71,12 +90,19 @@ class Network(nn.Module):
                 continue
             for node in segment.branch:
                 values[node.name] = self._run(node, values)
-            answer = values[self.graph.exits[index].output].float()
-            stop = policy.stops(index, answer)
+            graph_exit = self.graph.exits[index]
+            answer = values[graph_exit.output].float()
+            if index == len(self._segments) - 1:
+                stop = torch.ones_like(running, dtype=torch.bool)
+            else:
+                stop_logit_n = values[graph_exit.stop][:, 0] if graph_exit.stop else None
+                said = policy.said(index, answer, stop_logit_n, None if alpha_n is None else alpha_n[running])
+                stop, streak = policy.stops(index, said, streak)
             logits_nc[running[stop]] = answer[stop]
             exit_index[running[stop]] = index
             go_on = ~stop
             running = running[go_on]
+            streak = None if streak is None else streak.of(go_on)
             still_needed = self._needed_after[index]
             values = {name: value[go_on] for name, value in values.items() if name in still_needed}
         return Answer(logits_nc, exit_index)
@@ -93,6 +119,7 @@ def _needed_after_each_exit(graph: Graph) -> list[set[str]]:
         later = [node for segment in segments[index + 1 :] for part in segment for node in part]
         made_later = {node.name for node in later}
         read_later = {name for node in later for name in node.inputs}
-        read_later |= {graph_exit.output for graph_exit in graph.exits[index + 1 :]}
+        later_exits = graph.exits[index + 1 :]
+        read_later |= {name for later in later_exits for name in (later.output, later.stop) if name}
         needed.append(read_later - made_later)
     return needed

@@ -1,22 +1,20 @@
-"""Every op a Graph node can name, once: the dict `OPS`, and the ops without a convolution.
+"""The module of every op a Graph node can name, once: the dict `OPS`, and the ops without a convolution.
 
-Adding one takes a class, a line in `OPS`, and a rule in `aebnas/cost/counts.py`. Weight sharing slices the
-parameters of any op by shape (`aebnas/nn/elastic.py`), so an op needs nothing more to become elastic, and the
-YAML takes its names from here.
+Adding one takes a class and a line in `OPS`, a line in `SIGNATURES` (`signatures.py`, whence the YAML takes its names)
+and a rule in `aebnas/cost/counts.py`. Weight sharing slices the parameters of any op by shape
+(`aebnas/nn/elastic.py`), so an op needs nothing more to become elastic.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .base import Op, Shape, WindowOp
 from .blocks import Basic, Conv, FusedMBConv, MBConv, SepConv
 
 
-class MaxPool(WindowOp):
+class MaxPool(nn.Module):
     """Max pooling with same padding."""
 
     def __init__(self, kernel: int, stride: int) -> None:
@@ -27,7 +25,7 @@ class MaxPool(WindowOp):
         return self.pool(x_nchw)
 
 
-class AvgPool(WindowOp):
+class AvgPool(nn.Module):
     """Average pooling with same padding; padded cells don't count."""
 
     def __init__(self, kernel: int, stride: int) -> None:
@@ -38,7 +36,7 @@ class AvgPool(WindowOp):
         return self.pool(x_nchw)
 
 
-class Resize(Op):
+class Resize(nn.Module):
     """Bilinear resizing to a square of `side`, antialiased where it shrinks; without parameters or MACs."""
 
     def __init__(self, side: int) -> None:
@@ -51,26 +49,12 @@ class Resize(Op):
         resized = functional.interpolate(x_nchw.float(), (self.side, self.side), mode="bilinear", antialias=shrinks)
         return resized.to(x_nchw.dtype)
 
-    @staticmethod
-    def out_shape(shapes: Sequence[Shape], **attrs: Any) -> Shape:
-        if attrs["side"] < 1:
-            raise ValueError(f"side must be at least 1, but got {attrs['side']}")
-        return shapes[0][0], attrs["side"], attrs["side"]
 
-
-class Add(Op):
+class Add(nn.Module):
     """Elementwise sum of any number of equal shapes: where the edges of a DAG cell meet."""
-
-    many_inputs = True
 
     def forward(self, *x_nchw: Tensor) -> Tensor:
         return torch.stack(x_nchw).sum(0) if len(x_nchw) > 1 else x_nchw[0]
-
-    @staticmethod
-    def out_shape(shapes: Sequence[Shape], **attrs: Any) -> Shape:
-        if len(set(shapes)) != 1:
-            raise ValueError(f"add needs inputs of one shape, but got {list(shapes)}")
-        return shapes[0]
 
 
 GLOBAL_POOLS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -81,7 +65,7 @@ GLOBAL_POOLS: dict[str, Callable[[Tensor], Tensor]] = {
 """What the `pool` of a classifier can name: `[n, c, h, w]` to `[n, c]`."""
 
 
-class Classifier(Op):
+class Classifier(nn.Module):
     """Global pooling and a linear layer; the output shape is `(classes, 1, 1)`, the tensor `[n, classes]`."""
 
     def __init__(self, in_channels: int, classes: int, pool: str = "avg") -> None:
@@ -92,15 +76,8 @@ class Classifier(Op):
     def forward(self, x_nchw: Tensor) -> Tensor:
         return self.linear(GLOBAL_POOLS[self.pool](x_nchw))
 
-    @staticmethod
-    def out_shape(shapes: Sequence[Shape], **attrs: Any) -> Shape:
-        return attrs["classes"], 1, 1
 
-
-OPAQUE = "module"
-"""Op name of an imported module that the Graph carries without looking inside (see `Graph`)."""
-
-OPS: dict[str, type[Op]] = {
+OPS: dict[str, type[nn.Module]] = {
     "conv": Conv,
     "sepconv": SepConv,
     "basic": Basic,

@@ -47,7 +47,7 @@ ABLATIONS: dict[str, Callable[[SpaceSpec], SpaceSpec]] = {
 def ablate(space: SearchSpace, name: str) -> SearchSpace:
     """The part of the space that the ablation leaves; raises UserError for an unknown name."""
     if name not in ABLATIONS:
-        raise UserError(f"ablation must be one of {', '.join(ABLATIONS)}, but got '{name}'")
+        raise UserError(f"--ablation must be one of {', '.join(ABLATIONS)}, but got '{name}'")
     return SearchSpace(ABLATIONS[name](space.spec))
 
 

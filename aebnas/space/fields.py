@@ -1,18 +1,25 @@
 """Types of the search-space DSL's values: checked numbers, op names, and choices among them.
 
 Wherever a choice is expected, one value or a list of distinct values may stand. Names of ops, activations and
-pools come from the dicts of `aebnas/runtime`, so what is added there can be written in YAML.
+pools come from `aebnas/runtime/signatures`, so what is added there can be written in YAML.
 """
 
+import math
 from collections.abc import Callable, Hashable, Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictBool, WithJsonSchema
 
-from aebnas.runtime.base import ACTIVATIONS
-from aebnas.runtime.ops import GLOBAL_POOLS, OPS
+from aebnas.errors import SpecError
+from aebnas.runtime.signatures import ACTIVATIONS, GLOBAL_POOLS, SIGNATURES
+from aebnas.scalars import Side
 
 Value = TypeVar("Value", bound=Hashable)
+
+MOST_CHOICES = 64
+"""On offer in one place: with more a space couldn't be walked through."""
+MOST_VARIANTS = 10_000
+"""Of one block or branch layer, all its choices multiplied."""
 
 SKIP = "skip"
 """A block that isn't there."""
@@ -25,17 +32,17 @@ _LAYER_GIVES = _BLOCK_GIVES | {"side"}
 def block_ops() -> list[str]:
     """Ops that can be blocks: those that change width and stride, and need nothing a block cannot give."""
     changes = {"in_channels", "out_channels", "stride"}
-    return [name for name, op in OPS.items() if changes <= op.takes() and op.needs() <= _BLOCK_GIVES]
+    return [name for name, op in SIGNATURES.items() if changes <= op.takes and _BLOCK_GIVES.issuperset(op.needs)]
 
 
 def branch_ops() -> list[str]:
     """Ops that can be (in) branch layers: those of one input that need nothing a branch cannot give."""
-    return [name for name, op in OPS.items() if op.needs() <= _LAYER_GIVES and not op.many_inputs]
+    return [name for name, op in SIGNATURES.items() if _LAYER_GIVES.issuperset(op.needs) and not op.many_inputs]
 
 
 def taken_by(op: str) -> frozenset[str]:
     """Attributes that an op, or any op of a chain, takes."""
-    return frozenset().union(*(OPS[part].takes() for part in op.split(CHAIN)))
+    return frozenset().union(*(SIGNATURES[part].takes for part in op.split(CHAIN)))
 
 
 def as_tuple(value: Any) -> Any:
@@ -47,6 +54,8 @@ def distinct(choices: tuple[Value, ...]) -> tuple[Value, ...]:
     """Refuse an empty choice and one that offers a value twice."""
     if not choices:
         raise ValueError("must offer at least one choice")
+    if len(choices) > MOST_CHOICES:
+        raise ValueError(f"must offer at most {MOST_CHOICES} choices, but got {len(choices)}")
     if len(set(choices)) != len(choices):
         raise ValueError("choices must be distinct")
     return choices
@@ -69,13 +78,21 @@ def filled(value: Any, choices: type[BaseModel], key: str) -> Any:
     return value
 
 
+def check_variants(choices: BaseModel, part: type[BaseModel]) -> None:
+    """Raise ValueError where the choices of a block or branch layer, the fields of `part`, multiply beyond reason."""
+    offered = [getattr(choices, name) for name in part.model_fields]
+    variants = math.prod(len(values) for values in offered if isinstance(values, tuple))
+    if variants > MOST_VARIANTS:
+        raise ValueError(f"must offer at most {MOST_VARIANTS:,} combinations of choices, but got {variants:,}")
+
+
 def check_differ(
     place: str, factors: tuple[float, ...], channels: int, scale: Callable[[int, float], int]
 ) -> list[int]:
-    """Channels times each factor; raises ValueError where two factors round to the same."""
+    """Channels times each factor; raises SpecError for `place` where two factors round to the same."""
     widths = [scale(channels, factor) for factor in factors]
     if len(set(widths)) != len(widths):
-        raise ValueError(f"{place}: {list(factors)} of {channels} channels must give different widths")
+        raise SpecError(place, f"must make different widths of {channels} channels, but got {list(factors)}")
     return widths
 
 
@@ -105,26 +122,37 @@ def _names_schema(known: Iterable[str]) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "enum": sorted(known)})
 
 
-Positive = Annotated[int, Field(strict=True, ge=1)]
+Width = Annotated[int, Field(strict=True, ge=1, le=65_536)]
+Depth = Annotated[int, Field(strict=True, ge=1, le=100)]
 Stride = Annotated[int, Field(strict=True, ge=1, le=4)]
 BranchDepth = Annotated[int, Field(strict=True, ge=0, le=3)]
-Fraction = Annotated[float, Field(gt=0)]
-Kernel = Annotated[Positive, AfterValidator(lambda kernel: _odd((kernel,))[0])]
+Factor = Annotated[float, Field(strict=True, gt=0, le=100)]
+Kernel = Annotated[Side, AfterValidator(lambda kernel: _odd((kernel,))[0])]
 BlockOp = Annotated[
     str, AfterValidator(lambda op: _named(op, [*block_ops(), SKIP])), _names_schema([*block_ops(), SKIP])
 ]
 BranchOp = Annotated[str, AfterValidator(_branch_op)]
 Act = Annotated[str, AfterValidator(lambda act: _named(act, ACTIVATIONS)), _names_schema(ACTIVATIONS)]
 Pool = Annotated[str, AfterValidator(lambda pool: _named(pool, GLOBAL_POOLS)), _names_schema(GLOBAL_POOLS)]
-Threshold = Annotated[float, Field(ge=0, le=1)] | Literal["never"]
+Threshold = Annotated[float, Field(strict=True, ge=0, le=1)] | Literal["never"]
 Criterion = Literal["confidence", "entropy", "margin"]
 
-Integers = Annotated[
-    tuple[Positive, ...],
-    BeforeValidator(as_tuple, json_schema_input_type=Positive | list[Positive]),
+Widths = Annotated[
+    tuple[Width, ...],
+    BeforeValidator(as_tuple, json_schema_input_type=Width | list[Width]),
     AfterValidator(distinct),
 ]
-Kernels = Annotated[Integers, AfterValidator(_odd)]
+Depths = Annotated[
+    tuple[Depth, ...],
+    BeforeValidator(as_tuple, json_schema_input_type=Depth | list[Depth]),
+    AfterValidator(distinct),
+]
+Sides = Annotated[
+    tuple[Side, ...],
+    BeforeValidator(as_tuple, json_schema_input_type=Side | list[Side]),
+    AfterValidator(distinct),
+]
+Kernels = Annotated[Sides, AfterValidator(_odd)]
 Strides = Annotated[
     tuple[Stride, ...],
     BeforeValidator(as_tuple, json_schema_input_type=Stride | list[Stride]),
@@ -136,8 +164,8 @@ BranchDepths = Annotated[
     AfterValidator(distinct),
 ]
 Factors = Annotated[
-    tuple[Fraction, ...],
-    BeforeValidator(as_tuple, json_schema_input_type=Fraction | list[Fraction]),
+    tuple[Factor, ...],
+    BeforeValidator(as_tuple, json_schema_input_type=Factor | list[Factor]),
     AfterValidator(distinct),
 ]
 Switches = Annotated[

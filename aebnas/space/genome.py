@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from aebnas.errors import UserError
+from aebnas.errors import in_file
 from aebnas.runtime.decide import ExitPolicy
 from aebnas.space.architecture import Architecture, Block, BranchLayer, Exit, Stage, Stem
 from aebnas.space.choices import active, block_genes, layer_genes, make_block, make_branch_layer
@@ -34,7 +34,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A checked space; raises UserError when some architecture of it could not be built."""
+    """A checked space; raises SpecError when some architecture of it could not be built."""
 
     spec: SpaceSpec
     genes: dict[str, tuple[Any, ...]] = field(init=False, compare=False, repr=False)
@@ -47,10 +47,8 @@ class SearchSpace:
     def load(cls, path: Path) -> "SearchSpace":
         """Read a space's YAML file."""
         spec = read_spec(SpaceSpec, path)
-        try:
+        with in_file(path):
             return cls(spec)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
 
     @property
     def gene_sizes(self) -> tuple[int, ...]:

@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 
-from aebnas.errors import UserError
-from aebnas.runtime.base import Shape
+from aebnas.errors import SpecError
 from aebnas.runtime.graph import Attr
-from aebnas.runtime.ops import OPS
+from aebnas.runtime.signatures import SIGNATURES, Shape, Unfit
 from aebnas.space.architecture import Block, BranchLayer, Stem
 from aebnas.space.choices import blocks, branch_layers
 from aebnas.space.fields import CHAIN
@@ -26,7 +25,7 @@ from aebnas.space.spec import InputSpec, Site, SpaceSpec, StageSpec, branch_chan
 class Layer:
     """A layer configuration: its shared-weights key, op, attributes, and one sample's input and output shapes.
 
-    Raises ValueError where the op cannot run on `in_shape`.
+    Raises ValueError where the op cannot run on `in_shape` (Unfit where an attribute doesn't fit).
     """
 
     weights: str
@@ -37,16 +36,23 @@ class Layer:
 
     def __post_init__(self) -> None:
         try:
-            out_shape = OPS[self.op].out_shape([self.in_shape], **dict(self.attrs))
+            out_shape = SIGNATURES[self.op].out_shape([self.in_shape], **dict(self.attrs))
+        except Unfit as error:
+            raise Unfit(error.attribute, f"{error.rule} at {self.place}", error.value) from None
         except ValueError as error:
-            raise ValueError(f"{self.weights.replace('_', '.')}: {error}") from None
+            raise ValueError(f"{self.place}: {error}") from None
         object.__setattr__(self, "out_shape", out_shape)
+
+    @property
+    def place(self) -> str:
+        """Where in the network it is, and its op, for people."""
+        return self.weights.replace("_", ".")
 
 
 def make_layer(weights: str, op: str, in_shape: Shape, **offered: Attr | None) -> Layer:
     """A Layer on `in_shape`, with those of the attributes offered that the op takes, input channels included."""
     offered |= {"in_channels": in_shape[0]}
-    taken = OPS[op].takes()
+    taken = SIGNATURES[op].takes
     attrs = {name: value for name, value in offered.items() if name in taken and value is not None}
     return Layer(weights, op, tuple(sorted(attrs.items())), in_shape)
 
@@ -87,7 +93,8 @@ def stage_layers(number: int, stage: StageSpec, shape: Shape, width: int, stride
     """What each block of stage `number` can be on maps of `shape`; the blocks of a place all give one shape."""
     positions: list[list[Layer]] = []
     for index in range(max(stage.depth)):
-        positions.append([block_layer(number, index, b, shape, width, stride) for b in blocks(stage.at(index))])
+        with _place(f"stages.{number}" + (f".blocks.{index}" if index < len(stage.blocks) else "")):
+            positions.append([block_layer(number, index, b, shape, width, stride) for b in blocks(stage.at(index))])
         shape = positions[-1][0].out_shape
     return positions
 
@@ -143,31 +150,38 @@ def head_layer(shape: Shape, classes: int) -> Layer:
 def space_layers(spec: SpaceSpec) -> set[Layer]:
     """All distinct layers of the space: exactly those its architectures use, not all combinations.
 
-    Raises UserError with the YAML path where some layer cannot run on its map, so a space without an error can
+    Raises SpecError with the YAML path where some layer cannot run on its map, so a space without an error can
     be built whole.
     """
     layers: set[Layer] = set()
     for resolution in spec.input.resolution:
-        shape, resizing = input_layers(spec.input, resolution)
-        layers.update(resizing)
-        with _place("stem", resolution):
-            stems = stem_layers(spec, shape)
-        layers.update(stems)
-        maps = {layer.out_shape for layer in stems}
-        for number, stage in enumerate(spec.stages):
-            maps_after: set[Shape] = set()
-            for in_shape, width, stride in product(maps, stage.width, stage.stride):
-                with _place(f"stages.{number}", resolution):
-                    positions = stage_layers(number, stage, in_shape, width, stride)
-                layers.update(layer for position in positions for layer in position)
-                maps_after.add(positions[0][0].out_shape)
-            for site in (site for site in spec.sites() if site.stage == number):
-                with _place("exits", resolution):
-                    for at_site in maps_after:
-                        layers |= _branches(spec, site, at_site)
-            maps = maps_after
-        layers.update(head_layer(at, spec.classes) for at in maps)
+        try:
+            layers |= _layers_at(spec, resolution)
+        except Unfit as error:
+            rule = f"{error.rule}, at input.resolution {resolution}, but got {error.value}"
+            raise SpecError(error.attribute, rule) from None
     return layers
+
+
+def _layers_at(spec: SpaceSpec, resolution: int) -> set[Layer]:
+    """The layers at one resolution; raises Unfit whose attribute is a YAML path."""
+    shape, resizing = input_layers(spec.input, resolution)
+    with _place("stem"):
+        stems = stem_layers(spec, shape)
+    layers = {*resizing, *stems}
+    maps = {layer.out_shape for layer in stems}
+    for number, stage in enumerate(spec.stages):
+        maps_after: set[Shape] = set()
+        for in_shape, width, stride in product(maps, stage.width, stage.stride):
+            positions = stage_layers(number, stage, in_shape, width, stride)
+            layers.update(layer for position in positions for layer in position)
+            maps_after.add(positions[0][0].out_shape)
+        for site in (site for site in spec.sites() if site.stage == number):
+            with _place(f"exits.places.{site.name}" if site.name in spec.exits.places else "exits"):
+                for at_site in maps_after:
+                    layers |= _branches(spec, site, at_site)
+        maps = maps_after
+    return layers | {head_layer(at, spec.classes) for at in maps}
 
 
 def _branches(spec: SpaceSpec, site: Site, shape: Shape) -> set[Layer]:
@@ -183,8 +197,11 @@ def _branches(spec: SpaceSpec, site: Site, shape: Shape) -> set[Layer]:
 
 
 @contextmanager
-def _place(path: str, resolution: int) -> Iterator[None]:
+def _place(path: str) -> Iterator[None]:
+    """Errors from inside with their place in the space's YAML."""
     try:
         yield
+    except Unfit as error:
+        raise Unfit(f"{path}.{error.attribute}", error.rule, error.value) from None
     except ValueError as error:
-        raise UserError(f"{path}: {error}, at input.resolution {resolution}") from None
+        raise SpecError(path, str(error)) from None

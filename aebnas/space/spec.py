@@ -4,7 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from aebnas.runtime.blocks import mid_channels
+from aebnas.errors import SpecError
+from aebnas.runtime.signatures import mid_channels
+from aebnas.scalars import Side
 from aebnas.space.fields import (
     SKIP,
     Acts,
@@ -12,18 +14,21 @@ from aebnas.space.fields import (
     BranchDepths,
     BranchOps,
     Criteria,
+    Depths,
     Factors,
-    Integers,
     Kernel,
     Kernels,
     Pools,
-    Positive,
+    Sides,
     Stride,
     Strides,
     Switches,
     Threshold,
+    Width,
+    Widths,
     as_tuple,
     check_differ,
+    check_variants,
     distinct,
     filled,
     taken_by,
@@ -38,9 +43,9 @@ class InputSpec(Spec):
     network's first node resizes.
     """
 
-    channels: Positive = 3
-    resolution: Integers
-    picture: Positive | None = None
+    channels: Width = 3
+    resolution: Sides
+    picture: Side | None = None
 
     @property
     def side(self) -> int:
@@ -51,7 +56,7 @@ class InputSpec(Spec):
 class StemSpec(Spec):
     """The convolution before the first stage."""
 
-    width: Integers
+    width: Widths
     kernel: Kernel = 3
     stride: Stride = 1
     act: Acts = ("relu",)
@@ -73,6 +78,11 @@ class BlockChoices(Spec):
             raise ValueError("must offer an op besides skip")
         return ops
 
+    @model_validator(mode="after")
+    def _few_enough(self) -> "BlockChoices":
+        check_variants(self, BlockChoices)
+        return self
+
 
 class StageSpec(BlockChoices):
     """A run of blocks at one width; the first block has the stride.
@@ -81,8 +91,8 @@ class StageSpec(BlockChoices):
     them, what stands in the i-th entry of `blocks` for the i-th. A `skip` leaves its position out.
     """
 
-    width: Integers
-    depth: Integers
+    width: Widths
+    depth: Depths
     stride: Strides = (1,)
     blocks: tuple[BlockChoices, ...] = ()
 
@@ -99,7 +109,8 @@ class StageSpec(BlockChoices):
     @model_validator(mode="after")
     def _blocks_fit(self) -> "StageSpec":
         if len(self.blocks) > max(self.depth):
-            raise ValueError(f"blocks must be at most {max(self.depth)}, the greatest depth")
+            rule = f"must be at most {max(self.depth)}, the greatest depth, but got {len(self.blocks)}"
+            raise SpecError("blocks", rule)
         # a skip moves the blocks behind it to other positions, where they might not be a choice
         if self.blocks and any(SKIP in choices.op for choices in (self, *self.blocks)):
             raise ValueError("must have either skip or blocks; depth also leaves blocks out")
@@ -126,14 +137,15 @@ class BranchChoices(Spec):
     expand: Factors = (4.0,)
     se: Switches = (False,)
     act: Acts = ("relu",)
-    side: Integers | None = None
+    side: Sides | None = None
     pool: Pools = ("avg",)
 
     @model_validator(mode="after")
     def _sides_given(self) -> "BranchChoices":
+        check_variants(self, BranchChoices)
         for op in self.layer:
             if self.side is None and "side" in taken_by(op):
-                raise ValueError(f"side: must be given for layer {op}")
+                raise SpecError("side", f"must be given for layer {op}, but got nothing")
         return self
 
 
@@ -164,8 +176,8 @@ class OptimiseSpec(Spec):
     """
 
     grid: Literal["quantiles"] = "quantiles"
-    per_exit: Annotated[int, Field(ge=2, le=1000)] = 20
-    max_points: Annotated[int, Field(ge=1, le=1000)] = 20
+    per_exit: Annotated[int, Field(strict=True, ge=2, le=1000)] = 20
+    max_points: Annotated[int, Field(strict=True, ge=1, le=1000)] = 20
 
 
 class ThresholdsSpec(Spec):
@@ -179,7 +191,10 @@ class ThresholdsSpec(Spec):
         if (self.genes is None) == (self.optimise is None):
             raise ValueError("must have either genes or optimise")
         if self.genes is not None:
-            distinct(self.genes)
+            try:
+                distinct(self.genes)
+            except ValueError as error:
+                raise SpecError("genes", f"{error}, but got {list(self.genes)}") from None
         return self
 
 
@@ -206,7 +221,7 @@ class SpaceSpec(Spec):
     """A whole search space."""
 
     input: InputSpec
-    classes: Annotated[int, Field(ge=2)]
+    classes: Annotated[int, Field(strict=True, ge=2, le=1_000_000)]
     stem: StemSpec
     stages: tuple[StageSpec, ...]
     exits: ExitsSpec = ExitsSpec()
@@ -223,10 +238,11 @@ class SpaceSpec(Spec):
     def _places_exist(self) -> "SpaceSpec":
         names = [site.name for site in self.sites()]
         if len(set(names)) != len(names):
-            raise ValueError("exits.at: places must be distinct")
+            raise SpecError("exits.at", f"places must be distinct, but got {names}")
         for place in self.exits.places:
             if place not in names:
-                raise ValueError(f"exits.places: must be of {', '.join(names) or 'no exit'}, but got '{place}'")
+                rule = f"must be of {', '.join(names) or 'no exit'}, but got '{place}'"
+                raise SpecError("exits.places", rule)
         return self
 
     @model_validator(mode="after")
@@ -275,7 +291,7 @@ class SpaceSpec(Spec):
         if stage_name not in numbers or at_the_end or (dot and block_name not in blocks):
             ends = ", ".join(list(numbers)[:-1]) or "none"
             hint = f"; behind blocks there: {', '.join(blocks)}" if blocks else ""
-            raise ValueError(f"exits.at: '{place}' is no place for an exit (stage ends: {ends}{hint})")
+            raise SpecError("exits.at", f"must be places for exits (stage ends: {ends}{hint}), but got '{place}'")
         return Site(stage=numbers[stage_name], block=blocks.get(block_name))
 
 

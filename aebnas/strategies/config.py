@@ -15,10 +15,10 @@ class StrategySpec(Spec):
     """
 
     name: Literal["random", "nsga2"] = "nsga2"
-    population: int = Field(40, ge=4)
-    generations: int = Field(20, ge=1)
-    crossover_prob: float = Field(0.9, ge=0.0, le=1.0)
-    mutation_prob: float | None = Field(None, gt=0.0, le=1.0)
+    population: int = Field(40, strict=True, ge=4, le=100_000)
+    generations: int = Field(20, strict=True, ge=1, le=1_000_000)
+    crossover_prob: float = Field(0.9, strict=True, ge=0.0, le=1.0)
+    mutation_prob: float | None = Field(None, strict=True, gt=0.0, le=1.0)
 
     @property
     def evaluations(self) -> int:

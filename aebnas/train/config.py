@@ -1,13 +1,16 @@
 """What the `supernet:` and `retrain:` parts of an experiment may say. Imports no torch."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
+from aebnas.errors import SpecError
+from aebnas.scalars import Epochs, Processes, Threads
 from aebnas.specfile import Spec
+from aebnas.train.exit_config import ExitsSpec
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-ExitWeights = Literal["equal", "linear"] | dict[str, Annotated[float, Field(ge=0)]]
+ExitWeights = Literal["equal", "linear"] | dict[str, Annotated[float, Field(strict=True, ge=0)]]
 
 
 class LoopSpec(Spec):
@@ -18,28 +21,39 @@ class LoopSpec(Spec):
     follows the teacher's probabilities instead of the labels (the largest subnet's last exit; for a single
     network its own). `clip` bounds the gradient's norm. `ema` is the decay of averaged weights (0: none).
     `precision: auto` is bf16 where that is quicker (GPUs; a CPU is measured once), else fp32; what a
-    training began with it keeps when it is resumed.
+    training began with it keeps when it is resumed. `exits` says how exits join the training.
     """
 
-    batch_size: Annotated[int, Field(ge=2)] = 128
-    lr: Annotated[float, Field(gt=0)] = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
-    warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    distillation: Annotated[float, Field(ge=0, le=1)] = 0.5
+    batch_size: Annotated[int, Field(strict=True, ge=2, le=1_000_000)] = 128
+    lr: Annotated[float, Field(strict=True, gt=0)] = 0.1
+    momentum: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(strict=True, ge=0)] = 5e-4
+    warmup_epochs: Annotated[float, Field(strict=True, ge=0)] = 1.0
+    label_smoothing: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.1
+    distillation: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.5
     exit_weights: ExitWeights = "equal"
-    clip: Annotated[float, Field(gt=0)] = 5.0
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    exits: ExitsSpec = ExitsSpec()
+    clip: Annotated[float, Field(strict=True, gt=0)] = 5.0
+    ema: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.99
     precision: Precision = "auto"
     channels_last: bool = True
-    validate_every: Annotated[int, Field(ge=1)] = 1
+    validate_every: Annotated[int, Field(strict=True, ge=1)] = 1
 
 
 class TrainSpec(LoopSpec):
     """Settings of the training loop."""
 
-    epochs: Annotated[int, Field(ge=1)]
+    epochs: Epochs
+
+    @model_validator(mode="after")
+    def _time_for_branches(self) -> "TrainSpec":
+        if self.exits.backbone_epochs >= self.epochs:
+            rule = f"must be below the {self.epochs} epochs, but got {self.exits.backbone_epochs}"
+            raise SpecError("exits.backbone_epochs", rule)
+        return self
+
+
+TrainSpecType = TypeVar("TrainSpecType", bound=TrainSpec)
 
 
 class SupernetSpec(TrainSpec):
@@ -54,10 +68,10 @@ class SupernetSpec(TrainSpec):
     """
 
     recipe: Literal["sandwich"] = "sandwich"
-    random_subnets: Annotated[int, Field(ge=0)] = 2
-    branches: Annotated[int, Field(ge=1)] = 2
-    workers: Annotated[int, Field(ge=0)] = 0
-    threads: Annotated[int, Field(ge=1)] | None = None
+    random_subnets: Annotated[int, Field(strict=True, ge=0, le=100)] = 2
+    branches: Annotated[int, Field(strict=True, ge=1, le=100)] = 2
+    workers: Processes = 0
+    threads: Threads | None = None
     sync_norms: bool = True
 
     @model_validator(mode="after")
@@ -65,7 +79,14 @@ class SupernetSpec(TrainSpec):
         share, rest = divmod(self.batch_size, max(1, self.workers))
         if rest or share < 2:
             got = f"{self.batch_size} for {self.workers}"
-            raise ValueError(f"batch_size must give each worker an equal share of 2 or more, but got {got}")
+            raise SpecError("batch_size", f"must give each worker an equal share of 2 or more, but got {got}")
+        return self
+
+    @model_validator(mode="after")
+    def _exits_of_many_networks(self) -> "SupernetSpec":
+        for name in ("backbone_epochs", "blended", "policy_loss", "stop_heads"):
+            if getattr(self.exits, name):
+                raise SpecError(f"exits.{name}", "must be left to the training of single networks")
         return self
 
 

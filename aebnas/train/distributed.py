@@ -27,6 +27,7 @@ from aebnas.cluster import (
     threads_each,
 )
 from aebnas.data.augment import Batches
+from aebnas.determinism import pinned
 from aebnas.errors import UserError
 from aebnas.progress import Counter, no_bar, progress_bar
 from aebnas.train.config import SupernetSpec
@@ -63,7 +64,8 @@ def fit_on_workers(
     scratch = checkpoint.parent / "ray_train"
     try:
         with ray_cluster(address, cpus) as ray:
-            threads = spec.threads or threads_each(ray, spec.workers)
+            deterministic = torch.are_deterministic_algorithms_enabled()
+            threads = spec.threads or (1 if deterministic else threads_each(ray, spec.workers))
             require_room(ray, spec.workers, threads)
             use_gpu = _use_gpu(ray, spec.workers)
             each = "a GPU" if use_gpu else f"{threads} CPU thread{'s' if threads > 1 else ''}"
@@ -73,6 +75,7 @@ def fit_on_workers(
                 "work": ray.put((task, batches, spec, seed, label, checkpoint, on_rows)),
                 "board": open_board(ray),
                 "threads": threads,
+                "deterministic": deterministic,
             }
             # in a process of its own: here Ray Train would take Ctrl-C for itself and not give it back
             train = ray.remote(num_cpus=0, scheduling_strategy=on_this_machine(ray))(_train)
@@ -122,13 +125,13 @@ def _work(config: dict[str, Any]) -> None:
     from ray.train.torch import get_device
 
     task, batches, spec, seed, label, checkpoint, on_rows = ray.get(config["work"])
-    torch.set_num_threads(config["threads"])
     task.module.to(get_device())
     ranks = Ranks(get_context().get_world_rank(), get_context().get_world_size())
     board = config["board"]
     progress = partial(_told, board) if ranks.rank == 0 else no_bar
     try:
-        fit(task, batches, spec, seed, label, checkpoint, on_rows, progress, ranks)
+        with pinned(config["threads"], config["deterministic"]):
+            fit(task, batches, spec, seed, label, checkpoint, on_rows, progress, ranks)
     except (UserError, OSError) as error:  # trying again would end the same
         ray.get(board.fail.remote(error))
 

@@ -16,8 +16,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from aebnas.data.augment import Batches
 from aebnas.errors import UserError
-from aebnas.files import write_atomically, write_text
+from aebnas.files import write_text
 from aebnas.progress import Counter, progress_bar
+from aebnas.train.checkpoint import Checkpoint
 from aebnas.train.config import TrainSpec
 from aebnas.train.precision import computing_dtype
 from aebnas.train.ranks import ALONE, Ranks
@@ -52,7 +53,7 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: warmup_cosine(s, warmup_steps, total_steps))
     averaged = AveragedModel(task.module, multi_avg_fn=_ema_update(spec.ema)) if spec.ema else None
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-    state = _State(precision, task.module, averaged, optimiser, schedule, scaler)
+    state = Checkpoint(precision, task.module, averaged, optimiser, schedule, scaler)
     rows, first_epoch = state.load(checkpoint, ranks)
     precision = state.precision  # as it began: another sitting may measure another one to be quicker
     ranks.from_first(partial(on_rows, rows))
@@ -63,6 +64,7 @@ def fit(
             rng = np.random.default_rng([seed, epoch])
             loss_sum = torch.zeros((), device=device)
             task.module.train()
+            task.begin_epoch(epoch)
             for x_nchw, labels_n in batches.epoch(order, epoch=epoch, rank=ranks.rank, world=ranks.world):
                 x_nchw, labels_n = x_nchw.to(device), labels_n.to(device)
                 if not spec.channels_last:
@@ -76,7 +78,7 @@ def fit(
             if not math.isfinite(loss):
                 raise UserError(
                     f"{label}: the loss must stay finite, but got {loss} in epoch {epoch + 1}; "
-                    f"lower lr ({spec.lr}) or set precision: fp32"
+                    f"lower lr ({spec.lr}) or set precision: fp32, in a run of its own (--out)"
                 )
             seconds = time.monotonic() - started
             if (epoch + 1) % spec.validate_every == 0 or epoch + 1 == spec.epochs:
@@ -171,38 +173,3 @@ def _to_channels_last(module: nn.Module) -> None:
 
 def _epoch_seed(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
-
-
-class _State:
-    """All that a checkpoint holds."""
-
-    def __init__(self, precision: torch.dtype, module: nn.Module, averaged: nn.Module | None, *others: Any) -> None:
-        self.precision = precision
-        self.parts = {"module": module, "averaged": averaged}
-        self.parts |= dict(zip(("optimiser", "schedule", "scaler"), others, strict=True))
-
-    def save(self, path: Path, rows: list[Row], epochs_done: int) -> None:
-        content: dict[str, Any] = {k: part.state_dict() for k, part in self.parts.items() if part is not None}
-        content |= {"rows": rows, "epochs_done": epochs_done, "precision": self.precision}
-        write_atomically(path, lambda partial: torch.save(content, partial))
-
-    def load(self, path: Path | None, ranks: Ranks) -> tuple[list[Row], int]:
-        if path is None:
-            return [], 0
-        try:
-            # rank 0 reads for all, so that no rank on another machine begins elsewhere
-            content = ranks.from_first(
-                lambda: torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
-            )
-            if content is None:
-                return [], 0
-            for key, part in self.parts.items():
-                if part is not None:
-                    part.load_state_dict(content[key])
-            self.precision = content["precision"]
-            return content["rows"], content["epochs_done"]
-        except Exception as error:
-            raise UserError(
-                f"{path.name}: must be a checkpoint of this run, but cannot be read "
-                f"({type(error).__name__}); delete it to start this phase anew"
-            ) from error

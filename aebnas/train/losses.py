@@ -9,35 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aebnas.errors import UserError
-from aebnas.space.architecture import Architecture
-from aebnas.space.spec import Site
-from aebnas.train.config import ExitWeights
-
-LAST = "last"
-"""Name of the final classifier among exit weights."""
-
-
-def exit_weights(setting: ExitWeights, architecture: Architecture) -> list[float]:
-    """Weight of each exit's loss, shallow to deep, summing to 1.
-
-    Raises UserError when places are given by name and one is missing, or all weights are zero.
-    """
-    places = [Site(stage=e.stage, block=e.block).name for e in architecture.exits] + [LAST]
-    if setting == "equal":
-        weights = [1.0] * len(places)
-    elif setting == "linear":
-        weights = [index / len(places) for index in range(1, len(places) + 1)]
-    else:
-        assert isinstance(setting, dict)
-        missing = [place for place in places if place not in setting]
-        if missing:
-            raise UserError(f"exit_weights: must name every place, but {', '.join(missing)} is missing")
-        weights = [setting[place] for place in places]
-    if sum(weights) <= 0:
-        raise UserError(f"exit_weights: must not all be zero, but got {setting}")
-    return [weight / sum(weights) for weight in weights]
-
 
 def multi_exit_loss(
     logits: Sequence[Tensor],

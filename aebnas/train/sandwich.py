@@ -13,7 +13,8 @@ from aebnas.policy.tabulate import tabulate
 from aebnas.space.architecture import Architecture
 from aebnas.space.genome import SearchSpace
 from aebnas.train.config import SupernetSpec
-from aebnas.train.losses import exit_weights, multi_exit_loss, probabilities, self_taught_loss
+from aebnas.train.exit_weights import exit_weights, only_active
+from aebnas.train.losses import multi_exit_loss, probabilities, self_taught_loss
 from aebnas.train.task import Row
 from aebnas.train.validation import REFERENCE_CRITERION, exit_rows
 
@@ -39,6 +40,11 @@ class SandwichTask:
         self.validation, self.preprocessing, self.calibration = validation, preprocessing, calibration
         self.synced = spec.workers > 1 and spec.sync_norms
         self.largest, self.smallest = space.extreme(largest=True), space.extreme(largest=False)
+        self.epoch = 0
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Exits are switched on and off by the epoch."""
+        self.epoch = epoch
 
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
         """One loss per backbone path: the mean over its branch sets."""
@@ -63,6 +69,7 @@ class SandwichTask:
         total = torch.zeros((), device=labels_n.device)
         for architecture, logits in zip(architectures, outputs, strict=True):
             weights = exit_weights(self.spec.exit_weights, architecture)
+            weights = only_active(weights, self.spec.exits.active(self.epoch, len(weights)))
             smoothing, share = self.spec.label_smoothing, self.spec.distillation
             if teacher_nc is None:
                 loss = self_taught_loss(logits, labels_n, weights, smoothing, share)

@@ -15,6 +15,10 @@ class Task(Protocol):
 
     module: nn.Module
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before each epoch (from 0), when the module is in training mode."""
+        ...
+
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
         """Losses whose gradients add up to the step's; each is backpropagated before the next is computed.
 

@@ -9,10 +9,10 @@ from torch import nn
 
 from aebnas.cost.counts import RULES, ExitCosts, count_graph, count_layer
 from aebnas.errors import UserError
-from aebnas.runtime import ops
 from aebnas.runtime.graph import INPUT, Graph, GraphExit, Node
 from aebnas.runtime.network import Network
-from aebnas.runtime.ops import OPAQUE, OPS
+from aebnas.runtime.ops import OPS
+from aebnas.runtime.signatures import OPAQUE, SIGNATURES, Signature
 from aebnas.space.lower import lower
 
 
@@ -140,7 +140,7 @@ def test_params_and_bytes_equal_those_of_the_modules(bundled, architectures):
     ],
 )
 def test_hand_worked_layers(op, in_shape, attrs, macs, params, norm_channels):
-    out_shape = OPS[op].out_shape([in_shape], **attrs)
+    out_shape = SIGNATURES[op].out_shape([in_shape], **attrs)
     counts = count_layer(op, in_shape, out_shape, attrs)
     assert counts == (macs, params, norm_channels)
     assert counts.weight_bytes == 4 * (params + 2 * norm_channels)
@@ -148,13 +148,7 @@ def test_hand_worked_layers(op, in_shape, attrs, macs, params, norm_channels):
 
 def test_every_op_has_a_rule_and_an_unknown_one_is_an_error(monkeypatch):
     assert set(RULES) == set(OPS) | {OPAQUE}
-
-    class Blur(ops.Op):
-        @staticmethod
-        def out_shape(shapes, **attrs):
-            return shapes[0]
-
-    monkeypatch.setitem(OPS, "blur", Blur)
+    monkeypatch.setitem(SIGNATURES, "blur", Signature(lambda shapes: shapes[0]))
     nodes = (
         Node.make("soft", "blur", (INPUT,)),
         Node.make("head", "classifier", ("soft",), in_channels=3, classes=2),

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from aebnas.data.classes import class_names
 from aebnas.data.config import DataSpec
-from aebnas.data.datasets import class_names, load_test, load_train
+from aebnas.data.datasets import load_test, load_train
 from aebnas.data.images import ImageSet
 from aebnas.errors import UserError
 

@@ -12,9 +12,9 @@ import scipy.io
 import torch
 from numpy.typing import NDArray
 
-from aebnas.data.classes import CLASS_NAMES
+from aebnas.data.classes import CLASS_NAMES, class_names
 from aebnas.data.config import TORCHVISION, DataSpec
-from aebnas.data.datasets import class_names, load_test, load_train
+from aebnas.data.datasets import load_test, load_train
 from aebnas.data.official import OFFICIAL
 from aebnas.errors import UserError
 

@@ -22,7 +22,7 @@ def random_table(architecture, rng, samples=40) -> ExitTable:
     macs = count_graph(lower(architecture)).macs
     shape = (samples, len(macs.branch_e))
     scores = {name: rng.random(shape, dtype=np.float32) for name in ("confidence", "margin")}
-    return ExitTable(scores, rng.random(shape) < 0.7, macs)
+    return ExitTable(scores, rng.random(shape) < 0.7, {"macs": macs})
 
 
 def random_job(space, rng) -> Job:

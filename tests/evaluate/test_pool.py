@@ -2,11 +2,12 @@ import pickle
 
 import numpy as np
 import pytest
+import ray
 import torch
 from tiny_run import searched
 
 from aebnas.evaluate.evaluator import Evaluator
-from aebnas.evaluate.pool import Failure, InProcess, score_one
+from aebnas.evaluate.pool import Failure, InProcess, _why_lost, score_one
 from aebnas.workspace import Workspace
 
 
@@ -24,7 +25,7 @@ def same(a, b) -> bool:
     return a.keys() == b.keys() and all(
         np.array_equal(a[split].correct_ne, b[split].correct_ne)
         and all(np.array_equal(a[split].scores[name], b[split].scores[name]) for name in a[split].scores)
-        and a[split].macs == b[split].macs
+        and a[split].costs == b[split].costs
         for split in a
     )
 
@@ -74,8 +75,24 @@ def test_a_candidate_that_raises_is_a_failure_and_the_others_go_on(
 
     monkeypatch.setattr(Evaluator, "network", fail_for_one)
     outcomes = dict(InProcess(evaluator).score([bad, good]))
-    assert outcomes[0] == Failure(f"{error.__name__}: made up")
+    kind = "out of memory" if error is MemoryError else error.__name__
+    assert outcomes[0] == Failure(f"{kind}: made up")
     assert set(outcomes[1].tables) == {"calibrate", "search"}
+
+
+def test_a_tensor_that_torch_cannot_allocate_is_out_of_memory(evaluator, monkeypatch):
+    monkeypatch.setattr(Evaluator, "network", lambda self, architecture: torch.empty(2**60))
+    outcome = score_one(evaluator, None)
+    assert isinstance(outcome, Failure) and outcome.reason.startswith("out of memory: ")
+
+
+def test_why_a_worker_was_lost_is_one_line():
+    died = ray.exceptions.ActorDiedError()
+    died.error_msg = "The actor died unexpectedly.\n\tclass_name: _Worker\n\tpid: 17\nWorker exits: (1) OOM killer"
+    assert _why_lost(died) == "its worker was lost 2 times: The actor died unexpectedly. Worker exits: (1) OOM killer"
+    memory = ray.exceptions.OutOfMemoryError("Task was killed due to the node running low on memory.\nMemory: ...")
+    assert _why_lost(memory).startswith("out of memory, so Ray ended its worker 2 times: Task was killed due to")
+    assert "\n" not in _why_lost(memory)
 
 
 def test_weights_that_are_not_numbers_are_a_failure(workspace):

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from aebnas.cost.counts import ExitCosts, count_graph
 from aebnas.policy import table as table_module
+from aebnas.policy.costs import SampleCosts
+from aebnas.policy.grid import candidate_thresholds
 from aebnas.policy.table import ExitTable, score_policy, thresholds_te
-from aebnas.policy.thresholds import candidate_thresholds
 from aebnas.runtime.decide import CRITERIA, ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.space.lower import lower
@@ -22,7 +23,7 @@ COSTS = ExitCosts(backbone_e=(10, 30, 60), branch_e=(1, 2, 4))
 
 @pytest.fixture
 def table():
-    return ExitTable({"margin": SCORES}, CORRECT, COSTS)
+    return ExitTable({"margin": SCORES}, CORRECT, {"macs": COSTS})
 
 
 def random_table(samples, exits, seed):
@@ -33,7 +34,7 @@ def random_table(samples, exits, seed):
         "entropy": (rng.integers(0, 4, (samples, exits)) / 3).astype(np.float32),
     }
     costs = ExitCosts(tuple(np.cumsum(rng.integers(1, 99, exits)).tolist()), tuple(rng.integers(1, 50, exits).tolist()))
-    return ExitTable(scores, rng.random((samples, exits)) < 0.6, costs)
+    return ExitTable(scores, rng.random((samples, exits)) < 0.6, {"macs": costs})
 
 
 def test_hand_worked_score(table):
@@ -66,7 +67,7 @@ def test_an_exit_nobody_takes_is_charged_unless_never(table):
 
 
 def test_one_exit_alone():
-    table = ExitTable({"margin": SCORES[:, :1]}, CORRECT[:, :1], ExitCosts((10,), (1,)))
+    table = ExitTable({"margin": SCORES[:, :1]}, CORRECT[:, :1], {"macs": ExitCosts((10,), (1,))})
     score = score_policy(table, ExitPolicy("margin", ()))
     assert (score.accuracy, score.avg_macs, score.exit_shares) == (0.5, 11.0, (1.0,))
 
@@ -108,7 +109,8 @@ def test_decisions_equal_those_of_the_running_network(bundled, architectures, ra
         with torch.no_grad():
             logits_nec = torch.stack(network(x), 1)
         labels = torch.arange(24) % bundled.spec.classes
-        table = ExitTable.from_logits(logits_nec, labels, list(CRITERIA), count_graph(lower(architecture)).macs)
+        costs = {"macs": count_graph(lower(architecture)).macs}
+        table = ExitTable.from_logits(logits_nec, labels, list(CRITERIA), costs)
         rng = np.random.default_rng(seed)
         for criterion in CRITERIA:
             grid = [candidate_thresholds(table.scores[criterion][:, e], 5) for e in range(table.exits - 1)]
@@ -125,7 +127,7 @@ def test_average_macs_equal_what_the_running_network_spends(digits, architecture
     network, x = random_network(architecture), pictures(architecture, 24)
     macs = count_graph(lower(architecture)).macs
     with torch.no_grad():
-        table = ExitTable.from_logits(torch.stack(network(x), 1), torch.zeros(24), ["margin"], macs)
+        table = ExitTable.from_logits(torch.stack(network(x), 1), torch.zeros(24), ["margin"], {"macs": macs})
     medians = np.median(table.scores["margin"], 0)[:2].tolist()
     for thresholds in [medians, (None, medians[1]), (medians[0], None)]:
         spent = count_spent(network, x, ExitPolicy("margin", tuple(thresholds)))
@@ -149,14 +151,15 @@ def count_spent(network: Network, x, policy):
 
 def test_a_threshold_is_compared_in_32_bits_as_in_the_network():
     score = np.float32(0.9)  # below 0.9, and equal to it once 0.9 is rounded
-    table = ExitTable({"margin": np.full((1, 2), score)}, np.ones((1, 2), bool), ExitCosts((1, 2), (1, 1)))
+    table = ExitTable({"margin": np.full((1, 2), score)}, np.ones((1, 2), bool), {"macs": ExitCosts((1, 2), (1, 1))})
     assert table.exit_taken(ExitPolicy("margin", (0.9,))).tolist() == [1]
     for criterion in CRITERIA:
         above = torch.nextafter(torch.tensor(0.9), torch.tensor(1.0))
         for value, leaves in [(torch.tensor(0.9), False), (above, True)]:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setitem(CRITERIA, criterion, lambda logits_nc, value=value: value[None])
-                assert ExitPolicy(criterion, (0.9,)).stops(0, torch.zeros(1, 2)).tolist() == [leaves]
+                policy, logits_nc = ExitPolicy(criterion, (0.9,)), torch.zeros(1, 2)
+                assert policy.stops(0, policy.said(0, logits_nc))[0].tolist() == [leaves]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -164,7 +167,7 @@ def test_logits_that_are_not_finite_raise(value):
     logits_nec = torch.zeros(3, 2, 4)
     logits_nec[1, 0, 2] = value
     with pytest.raises(ValueError, match="logits must be finite"):
-        ExitTable.from_logits(logits_nec, torch.zeros(3), ["margin"], ExitCosts((1, 2), (1, 1)))
+        ExitTable.from_logits(logits_nec, torch.zeros(3), ["margin"], {"macs": ExitCosts((1, 2), (1, 1))})
 
 
 @pytest.mark.parametrize(
@@ -172,12 +175,13 @@ def test_logits_that_are_not_finite_raise(value):
     [
         (SCORES[:3], COSTS, r"margin: scores must be \(4, 3\), but got \(3, 3\)"),
         (np.full_like(SCORES, np.nan), COSTS, "margin: scores must be finite"),
-        (SCORES, ExitCosts((1, 2), (1, 1)), "costs must be of 3 exits, but got 2"),
+        (SCORES, ExitCosts((1, 2), (1, 1)), "macs: costs must be of 3 exits, but got 2"),
+        (SCORES, SampleCosts(np.ones((5, 3)), np.ones((5, 3))), "macs: costs must be of 4 samples, but got 5"),
     ],
 )
 def test_a_table_refuses_what_does_not_fit(scores, costs, problem):
     with pytest.raises(ValueError, match=problem):
-        ExitTable({"margin": scores}, CORRECT, costs)
+        ExitTable({"margin": scores}, CORRECT, {"macs": costs})
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
@@ -188,6 +192,8 @@ def test_a_policy_for_another_number_of_exits_is_refused(table, count):
 
 def test_half_precision_logits_are_scored_in_single(table):
     logits_nec = torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(0)).half()
-    built = ExitTable.from_logits(logits_nec, logits_nec[:, 0].argmax(-1), ["margin"], ExitCosts((1, 2), (1, 1)))
+    built = ExitTable.from_logits(
+        logits_nec, logits_nec[:, 0].argmax(-1), ["margin"], {"macs": ExitCosts((1, 2), (1, 1))}
+    )
     assert built.scores["margin"].dtype == np.float32
     assert built.correct_ne[:, 0].all()

@@ -1,11 +1,14 @@
 """Every op's shape rule against its module."""
 
+import inspect
+
 import pytest
 import torch
 
-from aebnas.runtime.base import same_padded
+from aebnas.runtime import base, signatures
 from aebnas.runtime.blocks import Basic, FusedMBConv, MBConv, SqueezeExcite
-from aebnas.runtime.ops import OPS, Add, AvgPool, Classifier, Resize
+from aebnas.runtime.ops import GLOBAL_POOLS, OPS, Add, AvgPool, Classifier, Resize
+from aebnas.runtime.signatures import SIGNATURES, same_padded
 
 WINDOWED = {
     "conv": {"in_channels": 4, "out_channels": 6},
@@ -29,14 +32,14 @@ def test_every_op_is_tested_here():
 def test_window_ops_have_the_stated_output_shape(op, size, kernel, stride):
     attrs = WINDOWED[op] | {"kernel": kernel, "stride": stride}
     out = OPS[op](**attrs).eval()(torch.randn(2, 4, *size))
-    assert out.shape[1:] == OPS[op].out_shape([(4, *size)], **attrs)
+    assert out.shape[1:] == SIGNATURES[op].out_shape([(4, *size)], **attrs)
 
 
 @pytest.mark.parametrize("pool", ["avg", "max", "avgmax"])
 def test_classifier_has_the_stated_output_shape(pool):
     out = Classifier(4, classes=3, pool=pool)(torch.randn(2, 4, 5, 6))
     assert out.shape == (2, 3)
-    assert Classifier.out_shape([(4, 5, 6)], in_channels=4, classes=3, pool=pool) == (3, 1, 1)
+    assert SIGNATURES["classifier"].out_shape([(4, 5, 6)], in_channels=4, classes=3, pool=pool) == (3, 1, 1)
 
 
 @pytest.mark.parametrize("pool, pooled", [("avg", 2.5), ("max", 7.0), ("avgmax", 4.75)])
@@ -52,7 +55,7 @@ def test_classifiers_pool_as_they_say(pool, pooled):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_resize_has_the_stated_output_shape_and_keeps_the_type(side, dtype):
     out = Resize(side)(torch.full((2, 4, 6, 6), 0.5, dtype=dtype))
-    assert out.shape[1:] == Resize.out_shape([(4, 6, 6)], side=side)
+    assert out.shape[1:] == SIGNATURES["resize"].out_shape([(4, 6, 6)], side=side)
     assert out.dtype == dtype
     assert (out == 0.5).all()
 
@@ -63,7 +66,7 @@ def test_resize_averages_where_it_shrinks():
     x[..., ::4, :] = 1.0  # the rows that plain bilinear sampling at a quarter never touches
     assert Resize(4)(x).min() > 0.1
     with pytest.raises(ValueError, match="side must be at least 1, but got 0"):
-        Resize.out_shape([(4, 6, 6)], side=0)
+        SIGNATURES["resize"].out_shape([(4, 6, 6)], side=0)
 
 
 def test_squeeze_excite_is_a_gate_on_channels():
@@ -87,23 +90,31 @@ def test_activations_are_as_named():
         OPS["conv"](1, 1, 1, 1, act="tanh")
 
 
-def test_constructors_say_what_ops_take():
-    assert OPS["sepconv"].takes() == {"in_channels", "out_channels", "kernel", "stride", "act"}
-    assert OPS["mbconv"].needs() == {"in_channels", "out_channels", "kernel", "stride", "expand"}
-    assert OPS["add"].takes() == frozenset()
+@pytest.mark.parametrize("op", OPS)
+def test_a_signature_names_the_arguments_of_the_constructor(op):
+    arguments = inspect.signature(OPS[op].__init__).parameters.values() if "__init__" in vars(OPS[op]) else []
+    named = [argument for argument in arguments if argument.name != "self"]
+    assert SIGNATURES[op].needs == tuple(a.name for a in named if a.default is a.empty)
+    assert SIGNATURES[op].options == tuple(a.name for a in named if a.default is not a.empty)
+
+
+def test_names_are_those_of_the_functions():
+    assert list(OPS) == list(SIGNATURES)
+    assert tuple(base.ACTIVATIONS) == signatures.ACTIVATIONS
+    assert tuple(GLOBAL_POOLS) == signatures.GLOBAL_POOLS
 
 
 @pytest.mark.parametrize("inputs", [1, 2, 3])
 def test_add_sums_any_number_of_inputs(inputs):
     xs = [torch.full((2, 4, 5, 6), float(index + 1)) for index in range(inputs)]
     out = Add()(*xs)
-    assert out.shape[1:] == Add.out_shape([(4, 5, 6)] * inputs)
+    assert out.shape[1:] == SIGNATURES["add"].out_shape([(4, 5, 6)] * inputs)
     assert (out == sum(range(1, inputs + 1))).all()
 
 
 def test_add_refuses_unequal_shapes():
     with pytest.raises(ValueError, match="one shape"):
-        Add.out_shape([(4, 5, 6), (4, 5, 5)])
+        SIGNATURES["add"].out_shape([(4, 5, 6), (4, 5, 5)])
 
 
 @pytest.mark.parametrize(
@@ -111,8 +122,8 @@ def test_add_refuses_unequal_shapes():
     [
         ((4, 8, 8), 4, 4, 1, "kernel must be odd and positive, but got 4"),
         ((4, 8, 8), 4, -1, 1, "kernel must be odd"),
-        ((4, 8, 2), 4, 5, 1, "kernel 5 is larger than its 8x2 map can fill"),
-        ((4, 2, 8), 4, 1, 3, "stride 3 shrinks a 2x8 map to nothing"),
+        ((4, 8, 2), 4, 5, 1, "kernel must be at most 3, to fit its 8x2 map, but got 5"),
+        ((4, 2, 8), 4, 1, 3, "stride must be at most 2, or nothing is left of its 2x8 map, but got 3"),
         ((4, 8, 8), 4, 3, 0, "stride must be at least 1, but got 0"),
         ((0, 8, 8), 4, 3, 1, "channels must be at least 1"),
         ((4, 8, 8), 0, 3, 1, "channels must be at least 1"),

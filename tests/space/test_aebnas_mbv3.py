@@ -81,5 +81,8 @@ def test_extracted_networks_equal_the_supernet(large, architectures, pictures):
 def test_original_strides_leave_too_little_of_32_pixels(large):
     stages = [*large.spec.stages[:4], large.spec.stages[4].model_copy(update={"stride": (2,)})]
     spec = large.spec.model_dump() | {"stages": [stage.model_dump() for stage in stages]}
-    with pytest.raises(UserError, match=r"^stages.4: .* larger than its 2x2 map .*, at input.resolution 32$"):
+    with pytest.raises(
+        UserError,
+        match=r"^stages.4.kernel: must be at most 3, .*, at input.resolution 32, but got 5$",
+    ):
         SearchSpace(SpaceSpec.model_validate(spec))

@@ -21,6 +21,7 @@ SOUND = {
     "policy": {"criterion": "margin", "thresholds": {"genes": [0.5, "never"]}},
 }
 GONE = object()
+AT_STAGE_1 = "exits.at: must be places for exits (stage ends: stage1; behind blocks there: block1), but got "
 
 
 def changed(path, value):
@@ -64,35 +65,43 @@ def test_the_sound_space_loads(tmp_path):
         (
             "policy.thresholds.genes",
             [0.5, 0.5],
-            "policy.thresholds: choices must be distinct, but got {'genes':",
+            "policy.thresholds.genes: choices must be distinct, but got [0.5, 0.5]",
         ),
         ("stages.1.kernel", [3, 4], "stages.1.kernel: kernels must be odd, but got [3, 4]"),
         ("stem.kernel", 2, "stem.kernel: kernels must be odd, but got 2"),
-        ("stages.1.kernel", 9, "stages.1: stage2.block2.mbconv: kernel 9 is larger than its 4x4 map"),
+        ("stages.1.kernel", 9, "stages.1.kernel: must be at most 7, to fit its 4x4 map at stage2.block2.mbconv"),
         (
             "exits.kernel",
             17,
-            "exits: exit.stage1.block1.layer1.conv: kernel 17 is larger than its 8x8",
+            "exits.kernel: must be at most 15, to fit its 8x8 map at exit.stage1.block1.layer1.conv",
         ),
         (
             "input.resolution",
             1,
-            "stem: stem: kernel 3 is larger than its 1x1 map can fill (at most 1), at input.resolution 1",
+            "stem.kernel: must be at most 1, to fit its 1x1 map at stem, at input.resolution 1, but got 3",
         ),
-        ("exits.at", ["stage3"], "exits.at: 'stage3' is no place for an exit (stage ends: stage1)"),
+        ("exits.at", ["stage3"], "exits.at: must be places for exits (stage ends: stage1), but got 'stage3'"),
         (
             "exits.at",
             ["stage1.block2"],
-            "exits.at: 'stage1.block2' is no place for an exit (stage ends: stage1; behind blocks there: bl",
+            f"{AT_STAGE_1}'stage1.block2'",
         ),
-        ("exits.at", ["stage1."], "exits.at: 'stage1.' is no place for an exit"),
-        ("exits.at", "stage2", "exits.at: 'stage2' is no place for an exit"),  # the final classifier's
+        (
+            "exits.at",
+            ["stage1."],
+            f"{AT_STAGE_1}'stage1.'",
+        ),
+        (
+            "exits.at",
+            "stage2",
+            f"{AT_STAGE_1}'stage2'",
+        ),  # the final classifier's
         ("exits.at", ["stage1", "stage1"], "exits.at: places must be distinct"),
-        ("exits.width", [1, 1.01], "exits.width: [1.0, 1.01] of 8 channels must give different widths"),
+        ("exits.width", [1, 1.01], "exits.width: must make different widths of 8 channels, but got [1.0, 1.01]"),
         (
             "stages.1.expand",
             [2, 2.01],
-            "stages.1.expand: [2.0, 2.01] of 8 channels must give different widths",
+            "stages.1.expand: must make different widths of 8 channels, but got [2.0, 2.01]",
         ),
         ("exits.depth", [4], "exits.depth.0: must be less than or equal to 3, but got 4"),
         ("exits.width", 0, "exits.width: must be greater than 0, but got 0"),
@@ -110,7 +119,7 @@ def test_the_sound_space_loads(tmp_path):
         (
             "policy.thresholds.genes",
             [],
-            "policy.thresholds: must offer at least one choice, but got {'genes': []}",
+            "policy.thresholds.genes: must offer at least one choice, but got []",
         ),
         ("stages.0.op", ["skip"], "stages.0.op: must offer an op besides skip, but got ['skip']"),
         (
@@ -126,33 +135,33 @@ def test_the_sound_space_loads(tmp_path):
         (
             "classes",
             "ten",
-            "classes: must be a valid integer, unable to parse string as an integer, but got 'ten'",
+            "classes: must be a whole number, but got 'ten'",
         ),
-        ("stages.0.blocks", [{}, {}, {}], "stages.0: blocks must be at most 2, the greatest depth, but got {"),
+        ("stages.0.blocks", [{}, {}, {}], "stages.0.blocks: must be at most 2, the greatest depth, but got 3"),
         ("stages.0.blocks", [{}], "stages.0: must have either skip or blocks; depth also leaves blocks out, but"),
         ("stages.1.blocks", [{"kernal": 3}], "stages.1.blocks.0.kernal: unknown key, did you mean 'kernel'?"),
         ("stages.1.blocks", [{}, {"kernel": 4}], "stages.1.blocks.1.kernel: kernels must be odd, but got 4"),
         (
             "stages.1.blocks",
             [{}, {"expand": [2, 2.01]}],
-            "stages.1.blocks.1.expand: [2.0, 2.01] of 16 channels must give different widths",
+            "stages.1.blocks.1.expand: must make different widths of 16 channels, but got [2.0, 2.01]",
         ),
-        ("stages.1.se", "yes", "stages.1.se: must be a valid boolean, but got 'yes'"),
+        ("stages.1.se", "yes", "stages.1.se: must be true or false, but got 'yes'"),
         ("stages.1.act", "tanh", "stages.1.act: must be 'hswish' or 'relu', but got 'tanh'"),
         ("exits.pool", "min", "exits.pool: must be 'avg', 'avgmax' or 'max', but got 'min'"),
         ("exits.layer", "add", "exits.layer: must be 'avgpool', 'basic', 'conv', "),
         ("exits.layer", "conv+skip", "exits.layer: must be 'avgpool', 'basic', 'conv', "),
         ("exits.layer", "conv+conv", "exits.layer: a chain must hold different ops (for more of one, give the br"),
-        ("exits.layer", "resize+conv", "exits: side: must be given for layer resize+conv, but got {"),
+        ("exits.layer", "resize+conv", "exits.side: must be given for layer resize+conv, but got nothing"),
         ("exits.places", {"stage2": {}}, "exits.places: must be of stage1.block1, stage1, but got 'stage2'"),
         ("exits.places", {"stage1": {"depth": 9}}, "exits.places.stage1.depth: must be less than or equal to 3"),
         (
             "exits.places",
             {"stage1": {"width": [1, 1.01]}},
-            "exits.places.stage1.width: [1.0, 1.01] of 8 channels must give different widths",
+            "exits.places.stage1.width: must make different widths of 8 channels, but got [1.0, 1.01]",
         ),
         ("input.resolution", [8, 8], "input.resolution: choices must be distinct, but got [8, 8]"),
-        ("input.resolution", [2, 8], "stages.1: stage2.block1.mbconv: kernel 5 is larger than its 2x2 map can fill"),
+        ("input.resolution", [2, 8], "stages.1.kernel: must be at most 3, to fit its 2x2 map at stage2.block1.mbconv"),
         ("stages", [], "stages: must have at least one stage, but got []"),
         ("stages.1.width", GONE, "stages.1.width: this key is required"),
         ("classes", GONE, "classes: this key is required"),
@@ -172,19 +181,22 @@ def test_a_stride_that_shrinks_a_map_to_nothing(tmp_path):
     spec["stages"][0]["kernel"], spec["exits"]["at"] = 1, []
     assert load(tmp_path, spec)
     spec["stages"][1]["stride"] = 4
-    with pytest.raises(UserError, match=r"stage2.block1.mbconv: stride 4 shrinks a 2x2 map to nothing"):
+    with pytest.raises(
+        UserError,
+        match=r"stages.1.stride: must be at most 2, or nothing is left of its 2x2 map",
+    ):
         load(tmp_path, spec)
 
 
 @pytest.mark.parametrize(
     "text, line",
     [
-        ("classes: [1, 2\nstem: {", ", line 2, column 5: not valid YAML: "),
+        ("classes: [1, 2\nstem: {", ", line 2, column 5: must be valid YAML, but got: "),
         (
             "classes: !!python/object/apply:os.getcwd []",
-            ", line 1, column 10: not valid YAML: could not determine",
+            ", line 1, column 10: must be valid YAML, but got: could not determine",
         ),
-        ("", ": must hold a mapping of keys, but got None"),
+        ("", ": must hold a mapping of keys, but got nothing"),
         ("- 1", ": must hold a mapping of keys, but got [1]"),
     ],
 )

@@ -13,9 +13,9 @@ import torch.distributed as dist
 from ray.cluster_utils import Cluster
 from tiny_run import EXPERIMENT, front_of, write_spec
 
-import aebnas.search
+import aebnas.searching
 from aebnas.errors import UserError
-from aebnas.search import run_search
+from aebnas.searching import run_search
 from aebnas.train.config import SupernetSpec
 from aebnas.train.distributed import _follow, fit_on_workers
 from aebnas.train.loop import fit, write_rows
@@ -54,7 +54,7 @@ def on_cluster(address, tmp_path_factory):
 
     evaluate = EXPERIMENT["evaluate"] | {"workers": WORKERS}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(aebnas.search, "write_rows", write_or_die)
+        patch.setattr(aebnas.searching, "write_rows", write_or_die)
         run_search(spec_file(folder / "spec", evaluate=evaluate, ray=address), folder / "run")
     assert Path(killed).exists()
     return folder / "run"
@@ -72,7 +72,7 @@ def search_as_rank(rank, folder):
             sys.exit(0)
         return trained
 
-    aebnas.search.fit_on_workers = fit_here
+    aebnas.searching.fit_on_workers = fit_here
     run_search(spec_file(folder / f"spec{rank}"), folder / f"run{rank}")
 
 

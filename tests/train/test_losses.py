@@ -1,52 +1,11 @@
-import pytest
 import torch
 from torch.nn import functional as F
 
-from aebnas.errors import UserError
-from aebnas.train.losses import exit_weights, multi_exit_loss, probabilities, self_taught_loss
-
-
-@pytest.fixture
-def largest(two_stages):
-    """Exits at stage1, stage2 and the last."""
-    return two_stages.extreme(largest=True)
-
-
-@pytest.fixture
-def without_exits(two_stages):
-    return two_stages.extreme(largest=False)
+from aebnas.train.losses import multi_exit_loss, probabilities, self_taught_loss
 
 
 def random_logits(seed: int, n: int = 6, c: int = 5) -> torch.Tensor:
     return torch.randn(n, c, generator=torch.Generator().manual_seed(seed), requires_grad=True)
-
-
-@pytest.mark.parametrize(
-    "setting, weights",
-    [
-        ("equal", [1 / 3, 1 / 3, 1 / 3]),
-        ("linear", [1 / 6, 2 / 6, 3 / 6]),
-        ({"stage1": 1, "stage2": 0, "last": 3}, [0.25, 0.0, 0.75]),
-    ],
-)
-def test_exit_weights(largest, setting, weights):
-    assert exit_weights(setting, largest) == pytest.approx(weights)
-
-
-def test_weights_of_absent_exits_are_left_out(without_exits):
-    assert exit_weights({"stage1": 1, "stage2": 5, "last": 3}, without_exits) == [1.0]
-    assert exit_weights("linear", without_exits) == [1.0]
-
-
-@pytest.mark.parametrize("setting, named", [({"stage1": 1, "last": 1}, "stage2"), ({"stage1": 1, "stage2": 1}, "last")])
-def test_a_place_without_weight_is_an_error(largest, setting, named):
-    with pytest.raises(UserError, match=f"but {named} is missing"):
-        exit_weights(setting, largest)
-
-
-def test_weights_that_are_all_zero_are_an_error(largest):
-    with pytest.raises(UserError, match="not all be zero"):
-        exit_weights({"stage1": 0, "stage2": 0, "last": 0}, largest)
 
 
 def test_the_loss_is_the_weighted_cross_entropy():

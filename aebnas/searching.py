@@ -9,66 +9,71 @@ import numpy as np
 import torch
 
 from aebnas.cluster import LOCAL
-from aebnas.cost.bounds import Measure, space_bounds
-from aebnas.errors import UserError
+from aebnas.data.splits import read_held
+from aebnas.errors import SpecError, UserError
 from aebnas.evaluate.evaluator import Scored, Tables
 from aebnas.evaluate.points import failed_trial, hopeless, hopeless_trial, make_trial
 from aebnas.evaluate.pool import Failure, Pool, open_pool
-from aebnas.experiment import ExperimentSpec
 from aebnas.front import front
 from aebnas.nn.supernet import Supernet
-from aebnas.objectives import Constraint, SoftTarget
-from aebnas.policy.thresholds import MAX_COMBINATIONS
+from aebnas.prepare import Plan, prepare
 from aebnas.progress import Bar, progress_bar
 from aebnas.report.environment import write_environment
+from aebnas.report.live import LiveSearch, live_search
 from aebnas.report.results import write_front, write_report
-from aebnas.space.ablation import ablate
-from aebnas.space.genome import SearchSpace
-from aebnas.space.spec import SpaceSpec
-from aebnas.specfile import read_spec
+from aebnas.report.tensorboard import TrainingScalars
 from aebnas.store import Run
 from aebnas.strategies.base import Job
 from aebnas.strategies.build import make_strategy
 from aebnas.train.config import SupernetSpec
 from aebnas.train.distributed import fit_on_workers
 from aebnas.train.loop import fit, write_rows
-from aebnas.train.losses import exit_weights
 from aebnas.train.sandwich import SandwichTask
 from aebnas.trial import Trial
-from aebnas.workspace import Workspace, candidate_weights, keep_candidates, load_weights, save_weights
+from aebnas.weights import candidate_weights, keep_candidates, load_weights, save_weights
+from aebnas.workspace import Workspace
 
 TABLES_KEPT = 1000
 """Exit tables kept for candidates that differ in policy only."""
 
 
 def run_search(spec_file: Path, out: Path | None = None, ablation: str | None = None) -> Workspace:
-    """Run (or go on with) the search that a YAML file describes, in `out` or `results/<name of the file>`.
+    """Run (or go on with) the search that a YAML file describes; see `prepare` for the arguments, and `run_plan`."""
+    return run_plan(prepare(spec_file, out, ablation))
 
-    With `ablation` (see `space.ablation`) in that part of its space, and in `results/<name of the file>-<ablation>`.
-    Raises UserError for anything the user can mend: bad specs, data that don't fit, budgets below the space's
-    minimum, a run that was started with another spec.
+
+def run_plan(plan: Plan) -> Workspace:
+    """Run (or go on with) a prepared search.
+
+    Raises UserError for what the user can mend: data that don't fit, a run that was started with another spec.
     """
-    experiment = read_spec(ExperimentSpec, spec_file)
-    space = SearchSpace.load(spec_file.parent / experiment.space.expanduser())
-    if ablation is not None:
-        space = ablate(space, ablation)
-    check_budgets(space.spec, experiment.parsed_constraints(), str(spec_file))
-    check_tuning(space.spec, experiment.parsed_target(), str(spec_file))
-    folder = out or Path("results") / "-".join(filter(None, (spec_file.stem, ablation)))
-    base = spec_file.parent
-    workspace = Workspace(Run(folder), experiment, space, base)
+    spec_file, experiment, space, folder, base = plan.spec_file, plan.experiment, plan.space, plan.folder, plan.base
+    workspace = Workspace(Run(folder), experiment, space, base, spec_file)
     # what doesn't fit must not leave a run behind, nor show hours later
     where = experiment.evaluate
     here = where.workers == 0 or experiment.ray == LOCAL
     if where.gpus_per_worker and here and not torch.cuda.is_available():
-        raise UserError(f"{spec_file}: evaluate.gpus_per_worker: must be 0, since no GPU is there")
-    _ = workspace.splits, workspace.class_names()
-    for training in (experiment.supernet, experiment.retrain, experiment.own_training):
-        if training is not None:
-            exit_weights(training.exit_weights, space.extreme(largest=True))
-    run = Run.start(folder, Workspace.config(experiment, space, base, folder))
-    with run.locked():
-        run.drop_torn_line()
+        rule = f"must be 0, since no GPU is there, but got {where.gpus_per_worker:g}"
+        raise SpecError("evaluate.gpus_per_worker", rule, spec_file)
+    read_held(workspace.splits)
+    Run.start(folder, Workspace.config(experiment, space, base, folder), Workspace.config_in_full)
+    _go_on(workspace)
+    return workspace
+
+
+def resume_search(folder: Path) -> Workspace:
+    """Go on with the search of a run as its `config.json` says; raises UserError if it isn't a run."""
+    workspace = Workspace.open(folder)
+    _go_on(workspace)
+    return workspace
+
+
+def _go_on(workspace: Workspace) -> None:
+    """From where a run stands to its report."""
+    run, experiment = workspace.run, workspace.experiment
+    where = experiment.evaluate
+    with run.locked(), workspace.repeatable():
+        run.recover()
         write_environment(workspace)
         supernet = None
         if experiment.supernet is not None and experiment.trains_supernet:
@@ -81,67 +86,28 @@ def run_search(spec_file: Path, out: Path | None = None, ablation: str | None = 
         ):
             _Search(workspace, pool).loop()
         write_report(workspace)
-    return workspace
-
-
-MEASURES: dict[str, Measure] = {
-    "macs": lambda counts: counts.macs,
-    "params": lambda counts: counts.params,
-    "weight_bytes": lambda counts: counts.weight_bytes,
-}
-
-
-def check_budgets(spec: SpaceSpec, constraints: Sequence[Constraint], source: str) -> None:
-    """Raise UserError where no architecture of the space can meet a constraint, from the space's exact bounds."""
-    for constraint in constraints:
-        metric = constraint.metric
-        average = metric.startswith("avg_")
-        measure = MEASURES.get("macs" if average else metric)
-        if measure is None:
-            continue
-        bounds = space_bounds(spec, measure)
-        least = bounds.first_exit if average else bounds.lower
-        most = bounds.upper
-        if constraint.sense == "<=" and constraint.bound < least:
-            raise UserError(
-                f"{source}: constraints: '{constraint}' cannot be met: the least {metric} in this space is {least:,}"
-            )
-        if constraint.sense == ">=" and constraint.bound > most:
-            raise UserError(
-                f"{source}: constraints: '{constraint}' cannot be met: the greatest {metric} in this space is {most:,}"
-            )
-
-
-def check_tuning(spec: SpaceSpec, target: SoftTarget | None, source: str) -> None:
-    """Raise UserError where a target shall tune threshold genes that aren't there, or too many of them."""
-    if target is None or not target.tunes_thresholds:
-        return
-    genes = spec.policy.thresholds.genes
-    if genes is None:
-        raise UserError(f"{source}: target.tune_thresholds: must be false, since the space has no threshold genes")
-    if (combinations := len(genes) ** len(spec.sites())) > MAX_COMBINATIONS:
-        raise UserError(
-            f"{source}: target.tune_thresholds: must be a grid of at most {MAX_COMBINATIONS:,} combinations, "
-            f"but got {combinations:,}"
-        )
 
 
 def _supernet(workspace: Workspace, spec: SupernetSpec) -> Supernet:
     """The trained supernet: loaded when it is there, else trained from where its checkpoint stands."""
     run, experiment = workspace.run, workspace.experiment
-    supernet = workspace.new_supernet()
+    supernet, checkpoint = workspace.new_supernet(), run.checkpoints / "supernet.pt"
     if run.supernet_weights.exists():
         load_weights(supernet, run.supernet_weights)
+        checkpoint.unlink(missing_ok=True)  # a kill may have left it beside the weights
         return supernet
     calibration = workspace.calibration(experiment.evaluate.calibration_images)
     task = SandwichTask(supernet, workspace.space, spec, workspace.splits.search, workspace.preprocessing, calibration)
-    batches, checkpoint = workspace.training_batches(spec.batch_size), run.checkpoints / "supernet.pt"
-    on_rows = partial(write_rows, (run.folder / "train_epoch_metrics.csv").resolve())
-    if spec.workers > 1:
-        trained = fit_on_workers(task, batches, spec, experiment.seed, "supernet", checkpoint, on_rows, experiment.ray)
-    else:
-        task.module.to(workspace.device)
-        trained = fit(task, batches, spec, experiment.seed, "supernet", checkpoint, on_rows)
+    batches = workspace.training_batches(spec.batch_size)
+    seed, ray = experiment.seed, experiment.ray
+    write = partial(write_rows, (run.folder / "train_epoch_metrics.csv").resolve())
+    with TrainingScalars(run.folder / "tensorboard" / "supernet", write) as on_rows:
+        if spec.workers > 1:
+            trained = fit_on_workers(task, batches, spec, seed, "supernet", checkpoint, on_rows, ray)
+        else:
+            task.module.to(workspace.device)
+            spec = workspace.settled(spec, workspace.device)
+            trained = fit(task, batches, spec, seed, "supernet", checkpoint, on_rows)
     save_weights(trained, run.supernet_weights)
     supernet = workspace.new_supernet()  # scoring is done on the CPU, from the weights that lie on disk
     load_weights(supernet, run.supernet_weights)
@@ -172,17 +138,17 @@ class _Search:
     def loop(self) -> None:
         """Until the strategy asks for nothing more."""
         total = self.workspace.experiment.strategy.evaluations
-        with progress_bar("search", total) as bar:
+        with live_search(self.workspace) as live, progress_bar("search", total) as bar:
             while jobs := self.strategy.ask():
                 first = len(self.trials)
-                self.trials += self._generation(dict(enumerate(jobs, start=first)), bar)
+                self.trials += self._generation(dict(enumerate(jobs, start=first)), bar, live)
                 self.strategy.tell(self.trials[first:])
-                write_front(self.workspace, self.trials)
+                write_front(self.workspace, self._known())
                 self._drop_weights()
         if not front(self.trials, self.objectives, self.constraints):
             raise UserError(_why_empty(self.trials, self.run.folder))
 
-    def _generation(self, jobs: dict[int, Job], bar: Bar) -> list[Trial]:
+    def _generation(self, jobs: dict[int, Job], bar: Bar, live: LiveSearch) -> list[Trial]:
         """Trials of a generation's jobs (by trial number) in the order asked, each recorded when it is known."""
         done: dict[int, Trial] = {}
         waiting: dict[str, list[int]] = {}  # architecture id -> numbers: what differs in policy is scored once
@@ -191,7 +157,7 @@ class _Search:
             done[trial.number] = trial
             if is_new:
                 self.run.append(trial)
-            bar.advance(note=_tally([*self.trials, *done.values()]))
+            bar.advance(note=live.add(trial, is_new), earlier=not is_new)
 
         for number, job in jobs.items():
             if number in self.recorded:
@@ -239,11 +205,14 @@ class _Search:
         """
         if self.workspace.experiment.own_training is None:
             return
-        # those recorded in an earlier sitting that aren't told again yet need their weights, too
-        known = {trial.number: trial for trial in (*self.recorded.values(), *self.trials)}
-        members = front([known[number] for number in sorted(known)], self.objectives, self.constraints)
+        members = front(self._known(), self.objectives, self.constraints)
         for dropped in keep_candidates(self.run, {trial.architecture.id for trial, _ in members}):
             self.tables.pop(dropped, None)
+
+    def _known(self) -> list[Trial]:
+        """All trials so far by number; those recorded in an earlier sitting count before they are told again."""
+        known = {trial.number: trial for trial in (*self.recorded.values(), *self.trials)}
+        return [known[number] for number in sorted(known)]
 
     def _keep(self, job: Job, outcome: Tables | Failure) -> None:
         """Keep tables for later candidates that differ in policy only."""
@@ -251,11 +220,6 @@ class _Search:
             self.tables[job.architecture.id] = outcome
             while len(self.tables) > TABLES_KEPT:
                 self.tables.pop(next(iter(self.tables)))
-
-
-def _tally(trials: Sequence[Trial]) -> str:
-    status = [trial.status for trial in trials]
-    return f"{status.count('ok')} ok, {status.count('infeasible')} infeasible, {status.count('failed')} failed"
 
 
 def _why_empty(trials: Sequence[Trial], folder: Path) -> str:

@@ -1,0 +1,209 @@
+"""What the command line does, from Python, as pandas data frames; `aebnas` itself hands it out.
+
+    run = aebnas.search("my.yaml")                 # or aebnas.open("results/my")
+    run.front()                                    # a DataFrame, as pareto.csv
+    picked = run.pick("knee").retrain()
+    picked.evaluate()                              # a Series; reads the test set
+    picked.export("exported/knee")
+
+What the user can mend is raised as `aebnas.UserError`, in one line.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from aebnas import assess
+from aebnas import retrain as retraining
+from aebnas.errors import UserError
+from aebnas.prepare import Plan, prepare
+from aebnas.report.compare import compare_runs
+from aebnas.report.results import front_row, front_table
+from aebnas.report.seeds import OverSeeds
+from aebnas.report.state import searched_on
+from aebnas.runtime.decide import ExitPolicy
+from aebnas.runtime.network import Network
+from aebnas.searching import run_plan
+from aebnas.seeds import search_seeds as run_seeds
+from aebnas.space.architecture import Architecture
+from aebnas.trial import OperatingPoint
+from aebnas.workspace import Workspace, load_chosen, retrained_record
+
+PathLike = str | Path
+SpecLike = str | Path | Mapping[str, Any]
+"""A spec's file, or what would stand in it; relative paths in a mapping start at the working directory."""
+
+
+def search(
+    spec: SpecLike, out: PathLike | None = None, *, ablation: str | None = None, deterministic: bool = False
+) -> "SearchRun":
+    """Run a search, or go on with it; `out` is its folder (`results/<name of the file>`; needed for a mapping).
+
+    `ablation` and `deterministic` as on the command line. Raises UserError for what the user can mend.
+    """
+    plan = _plan(spec, out, ablation, deterministic)
+    run_plan(plan)
+    return SearchRun(plan.folder)
+
+
+def search_seeds(
+    spec: SpecLike,
+    seeds: Sequence[int],
+    out: PathLike | None = None,
+    *,
+    picks: Sequence[str] = (),
+    test: bool = False,
+    ablation: str | None = None,
+    deterministic: bool = False,
+) -> OverSeeds:
+    """Run the search once for each seed, in `<out>-seed<seed>`; what they gave together lies in `<out>-seeds`.
+
+    `picks` are rules such as `avg_macs<=5e6` besides knee, best-accuracy and cheapest; `test` measures all of them on
+    the test set. The result's `picks` is a DataFrame, its `summary()` holds means and standard deviations. Raises
+    UserError as `search`, and for seeds or picks that can't be.
+    """
+    return run_seeds(_plan(spec, out, ablation, deterministic), seeds, picks, test)
+
+
+def open_run(folder: PathLike) -> "SearchRun":
+    """A run that is there, finished or not (`aebnas.open`); raises UserError where the folder isn't one."""
+    return SearchRun(folder)
+
+
+def compare(runs: "Sequence[SearchRun | PathLike]") -> pd.DataFrame:
+    """A row for each run: hypervolume under one reference point, and which share of its front the others dominate.
+
+    The reference point and warnings are in `DataFrame.attrs`. Raises UserError for runs that can't be compared.
+    """
+    comparison = compare_runs([run.folder if isinstance(run, SearchRun) else Path(run) for run in runs])
+    table = comparison.table()
+    table.attrs |= {"reference": comparison.reference, "warnings": list(comparison.warnings)}
+    return table
+
+
+class SearchRun:
+    """A run's folder, read when asked: every call sees what lies on disk then."""
+
+    def __init__(self, folder: PathLike) -> None:
+        self.folder = Path(folder)
+        self._workspace = Workspace.open(self.folder)
+
+    def __repr__(self) -> str:
+        return f"SearchRun({str(self.folder)!r})"
+
+    def front(self) -> pd.DataFrame:
+        """The Pareto front so far, best accuracy (or first objective) first; columns as in `pareto.csv`."""
+        return front_table(self._workspace.front(), self._samples)
+
+    def trials(self) -> pd.DataFrame:
+        """A row for each operating point of each trial, in the order asked; a trial without any has one of its own.
+
+        Columns: `trial`, `status`, `origin`, `seconds`, `reason`, `on_front`, then those of `front`.
+        """
+        on_front = {point.id for _, point in self._workspace.front()}
+        rows = []
+        for trial in self._workspace.run.trials():
+            about: dict[str, Any] = {"trial": trial.number, "status": trial.status, "origin": trial.origin}
+            about |= {"seconds": trial.seconds, "reason": trial.reason}
+            for point in trial.points:
+                row = front_row((trial, point), self._samples)
+                rows.append(about | {"on_front": point.id in on_front} | row)
+            if not trial.points:
+                rows.append(about | {"on_front": False, "architecture": str(trial.architecture)})
+        return pd.DataFrame(rows)
+
+    def metrics(self) -> pd.DataFrame:
+        """Validations of the supernet's training, one row each; empty where none is trained or validated yet."""
+        path = self.folder / "train_epoch_metrics.csv"
+        return pd.read_csv(path) if path.exists() else pd.DataFrame()
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """`summary.json`: counts, hypervolume, seconds, the picks' optimism; raises UserError before it is written."""
+        return self._workspace.run.read_json("summary.json")
+
+    def pick(self, rule: str = "knee") -> "Picked":
+        """One point of the front by id, `knee`, `best-accuracy`, `cheapest` or a rule such as `avg_macs<=5e6`.
+
+        Raises UserError where nothing matches.
+        """
+        trial, point = self._workspace.pick(rule)
+        return Picked(self, trial.architecture, point)
+
+    @property
+    def _samples(self) -> int:
+        return searched_on(self._workspace.run)
+
+
+class Picked:
+    """A point of a run's front: an architecture under a policy. After `retrain` its weights and policy are the new."""
+
+    def __init__(self, run: SearchRun, architecture: Architecture, point: OperatingPoint) -> None:
+        self.run = run
+        self.architecture = architecture
+        self._point = point
+
+    def __repr__(self) -> str:
+        accuracy, macs = self.metrics["accuracy"], self.metrics["avg_macs"]
+        return f"Picked({self.id!r}, accuracy {accuracy:.4f}, {macs:,.0f} average MACs)"
+
+    @property
+    def id(self) -> str:
+        """The id on the front; retraining doesn't change it."""
+        return self._point.id
+
+    @property
+    def policy(self) -> ExitPolicy:
+        """When a picture leaves."""
+        return self._now.policy
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Figures on the search split, after retraining those of the new weights."""
+        return dict(self._now.metrics)
+
+    def retrain(self, *, weights: Literal["supernet", "scratch"] | None = None, epochs: int | None = None) -> "Picked":
+        """Train it by itself, as the spec says unless told, and find its thresholds anew; returns itself."""
+        retraining.retrain(self.run.folder, self.id, weights, epochs)
+        return self
+
+    def evaluate(self) -> "pd.Series[Any]":
+        """Measure it on the test set, which nothing else reads.
+
+        All metrics, `accuracy_low` and `accuracy_high` (95 %), `samples`, `source` (of the weights), and how the
+        search split flattered: `search_accuracy`, `difference` with its interval.
+        """
+        assessed = assess.evaluate(self.run.folder, self.id)
+        told = assessed.to_json()
+        figures = assessed.point.metrics | {name: told[name] for name in ("accuracy_low", "accuracy_high", "samples")}
+        optimism = {k: v for k, v in assessed.optimism.items() if not k.startswith("test_")}
+        return pd.Series({"source": assessed.source, **figures, **optimism}, name=self.id, dtype=object)
+
+    def export(self, out: PathLike) -> Path:
+        """Write it as a folder that runs without aebnas; returns the folder."""
+        assess.export(self.run.folder, self.id, Path(out))
+        return Path(out)
+
+    def network(self) -> Network:
+        """The torch module with its weights, in evaluation mode, for normalised pictures `x_nchw`.
+
+        Called, it gives the logits `[n, c]` of every exit; its `infer(x_nchw, picked.policy)` stops early.
+        """
+        return load_chosen(self.run._workspace, self.id).network
+
+    @property
+    def _now(self) -> OperatingPoint:
+        """With the figures of the weights it has now."""
+        retrained = retrained_record(self.run._workspace.run, self.id)
+        return self._point if retrained is None else OperatingPoint.from_json(retrained)
+
+
+def _plan(spec: SpecLike, out: PathLike | None, ablation: str | None, deterministic: bool) -> Plan:
+    folder = None if out is None else Path(out)
+    if not isinstance(spec, Mapping):
+        return prepare(Path(spec), folder, ablation, deterministic)
+    if folder is None:
+        raise UserError("out: must name the run's folder where the spec is a mapping, but got nothing")
+    return prepare(Path("spec"), folder, ablation, deterministic, spec)

@@ -1,0 +1,12 @@
+"""Arguments that several commands take."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RunFolder = Annotated[Path, typer.Argument(help="A run's folder, such as results/quickstart.")]
+Pick = Annotated[
+    str,
+    typer.Option(help="A point's id, knee, best-accuracy, cheapest, or a rule such as 'avg_macs<=5e6'."),
+]

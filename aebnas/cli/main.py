@@ -1,0 +1,71 @@
+"""The command line. Heavy imports wait inside the commands, so that help and spec errors come at once."""
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from aebnas.cli.devices import profile
+from aebnas.cli.picks import evaluate, export, measure, retrain
+from aebnas.cli.runs import compare, list_runs, show
+from aebnas.cli.searches import resume, search
+from aebnas.cli.spaces import schema, space
+from aebnas.errors import UserError
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit code after SIGTERM, as shells give it."""
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Search for early-exit networks that are accurate and cheap, look at the front, take one away.",
+)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "search": search,
+    "resume": resume,
+    "show": show,
+    "list": list_runs,
+    "compare": compare,
+    "retrain": retrain,
+    "evaluate": evaluate,
+    "export": export,
+    "measure": measure,
+    "profile": profile,
+    "space": space,
+    "schema": schema,
+}
+for name, command in COMMANDS.items():
+    app.command(name)(command)
+
+
+@app.callback()
+def options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False) -> None:
+    """Options of all commands; `main` takes --debug wherever it stands."""
+
+
+def main() -> None:
+    """Entry point: user errors are one line and exit code 2; SIGTERM ends it in order, as Ctrl-C does."""
+    terminated = []
+
+    def on_sigterm(number: int, frame: object) -> None:
+        terminated.append(number)
+        raise KeyboardInterrupt  # the one exception that Ray lets through as it is
+
+    signal.signal(signal.SIGTERM, on_sigterm)
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    try:
+        app([argument for argument in arguments if argument != "--debug"])
+    except (UserError, OSError) as error:  # a full disk is the user's to mend, too
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except SystemExit as leaving:
+        if leaving.code == 130:  # typer's answer to Ctrl-C
+            print("stopped; give the same command again to go on from here", file=sys.stderr)
+            sys.exit(TERMINATED if terminated else 130)
+        raise

@@ -1,0 +1,75 @@
+"""One point of a front: `retrain`, `evaluate`, `export` and `measure`."""
+
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import typer
+
+from aebnas.cli.arguments import Pick, RunFolder
+from aebnas.errors import UserError
+
+
+def retrain(
+    run: RunFolder,
+    pick: Pick,
+    weights: Annotated[str | None, typer.Option(help="supernet or scratch, instead of the spec's.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Instead of the spec's.", min=1)] = None,
+) -> None:
+    """Train one architecture of the front by itself and find its thresholds anew."""
+    from aebnas.report.table import print_point
+    from aebnas.retrain import retrain as retrain_pick
+    from aebnas.store import Run
+
+    if weights not in (None, "supernet", "scratch"):
+        raise UserError(f"--weights must be supernet or scratch, but got '{weights}'")
+    point_id, point = retrain_pick(run, pick, cast(Literal["supernet", "scratch"] | None, weights), epochs)
+    samples = Run.open(run).read_json("protocol.json")["pictures"]["search"]
+    print(f"{point_id}, retrained; on the search split (N = {samples:,}):")
+    print_point(point, samples)
+
+
+def evaluate(run: RunFolder, pick: Pick) -> None:
+    """Measure one operating point on the test set, which nothing else reads."""
+    from aebnas.assess import evaluate as evaluate_pick
+    from aebnas.report.table import print_optimism, print_point
+
+    picked = evaluate_pick(run, pick)
+    on = f"the test set (N = {picked.samples:,}), read by this command alone"
+    print(f"{picked.id}, weights {picked.source}; on {on}:")
+    print_point(picked.point, picked.samples)
+    print_optimism(picked.optimism)
+
+
+def export(
+    run: RunFolder,
+    pick: Pick,
+    out: Annotated[Path, typer.Option(help="The folder to write; a previous export there is replaced.")],
+) -> None:
+    """Write one operating point as a folder that runs without aebnas."""
+    from aebnas.assess import export as export_pick
+
+    point_id = export_pick(run, pick, out)
+    print(f"{point_id} is in {out}; try: python {out}/model.py --check")
+
+
+def measure(
+    run: RunFolder,
+    pick: Pick,
+    profile: Annotated[Path | None, typer.Option(help="A device profile, to set its prediction beside.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1)] = 1,
+    dtype: Annotated[str, typer.Option(help="fp32, bf16 or fp16")] = "fp32",
+    memory_format: Annotated[str, typer.Option(help="contiguous or channels_last")] = "contiguous",
+    compiled: Annotated[bool, typer.Option("--compile", help="Each layer by torch.compile.")] = False,
+    samples: Annotated[int, typer.Option(help="Pictures of the search split.", min=1)] = 512,
+    rounds: Annotated[int, typer.Option(min=1)] = 5,
+) -> None:
+    """Measure a pick's real latency, memory and energy, beside what is predicted."""
+    from aebnas.cost.profiling import make_setting
+    from aebnas.measuring import measure as measure_pick
+    from aebnas.measuring import print_measured
+
+    setting = make_setting(device, threads, 1, dtype, memory_format, compiled)
+    measured = measure_pick(run, pick, setting, profile, samples, rounds)
+    print(f"{measured.id}: {setting.key}; {measured.single.samples} samples, median of {rounds} rounds")
+    print_measured(measured)

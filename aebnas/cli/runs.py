@@ -1,0 +1,48 @@
+"""Looking at runs: `show`, `list` and `compare`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aebnas.cli.arguments import RunFolder
+
+
+def show(run: RunFolder) -> None:
+    """Print the state and the front of a run with its exit shares, while it runs, too."""
+    from aebnas.report.state import state_lines
+    from aebnas.report.table import print_facts, print_front
+    from aebnas.workspace import Workspace
+
+    workspace = Workspace.open(run)
+    trials, points = workspace.run.trials(), workspace.front()
+    for line in state_lines(workspace, trials):
+        print(line)
+    if points:
+        print_front(points, workspace.run.read_json("protocol.json")["pictures"]["search"])
+    else:
+        print(f"{run}: no feasible operating point yet ({len(trials)} trials)")
+    print_facts(trials, workspace.run.seconds())
+
+
+def list_runs(
+    folder: Annotated[Path, typer.Argument(help="A folder of runs.")] = Path("results"),
+) -> None:
+    """List the runs in a folder: state, best points, and when they last changed."""
+    from aebnas.report import runs
+
+    runs.print_runs(runs.list_runs(folder))
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of two or more runs with the same objectives.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of table and picture (results/compare-<runs>).")] = None,
+) -> None:
+    """Lay the fronts of runs over each other: hypervolume, and which share of each the others dominate."""
+    from aebnas.report.compare import compare_runs, print_comparison, write_comparison
+
+    comparison = compare_runs(runs)
+    folder = out or Path("results") / comparison.default_name
+    write_comparison(comparison, folder)
+    print_comparison(comparison)
+    print(f"{folder}/compare.csv and compare.png are written.")

@@ -1,0 +1,73 @@
+"""Searching: `search` and `resume`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aebnas.cli.arguments import RunFolder
+from aebnas.cli.runs import show
+from aebnas.errors import UserError
+
+if TYPE_CHECKING:
+    from aebnas.prepare import Plan
+
+
+def search(
+    spec: Annotated[Path, typer.Argument(help="What to run, such as experiments/quickstart.yaml.")],
+    out: Annotated[Path | None, typer.Option(help="The run's folder (results/<name of the spec>).")] = None,
+    ablation: Annotated[
+        str | None, typer.Option(help="Search a part of the space: fixed-branches, fixed-thresholds or backbone-only.")
+    ] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Give the same bits again: deterministic algorithms, fixed threads.")
+    ] = False,
+    seeds: Annotated[
+        str | None, typer.Option(help="Search once for each, such as 11,22,33, and tell mean and standard deviation.")
+    ] = None,
+    pick: Annotated[
+        list[str] | None, typer.Option(help="With --seeds: a further pick, such as 'avg_macs<=5e6'; may be repeated.")
+    ] = None,
+    test: Annotated[bool, typer.Option("--test", help="With --seeds: measure the picks on the test set.")] = False,
+) -> None:
+    """Train the supernet, search, and write the Pareto front. Given again, a stopped search goes on."""
+    from aebnas.prepare import prepare
+
+    plan = prepare(spec, out, ablation, deterministic)  # a mistake shows before the heavy imports
+    if seeds is not None:
+        _search_seeds(plan, seeds, pick or [], test)
+        return
+    if pick or test:
+        raise UserError("--pick and --test must go with --seeds; for a single run: aebnas evaluate RUN --pick PICK")
+    from aebnas.searching import run_plan
+
+    workspace = run_plan(plan)
+    show(workspace.run.folder)
+    folder = workspace.run.folder
+    print(f"\n{folder}/pareto.csv, pareto.png and report.html are written.")
+    print(f"Next: aebnas evaluate {folder} --pick best-accuracy, or aebnas export {folder} --pick knee --out DIR")
+
+
+def _search_seeds(plan: "Plan", text: str, picks: list[str], test: bool) -> None:
+    try:
+        seeds = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"--seeds must be whole numbers such as 11,22,33, but got '{text}'") from None
+    from aebnas.report.seeds import print_seeds
+    from aebnas.seeds import search_seeds, seeds_folder
+
+    print_seeds(search_seeds(plan, seeds, picks, test))
+    print(f"{seeds_folder(plan)}/summary.json, seeds.csv and seeds.png are written.")
+
+
+def resume(run: RunFolder) -> None:
+    """Go on with a stopped run as its config.json says: its search, then retrainings that were stopped."""
+    from aebnas.retrain import finish_retrainings
+    from aebnas.searching import resume_search
+
+    resume_search(run)
+    finished = finish_retrainings(run)
+    show(run)
+    print(f"\n{run}: the search is finished; pareto.csv and report.html are written.")
+    for point_id, point in finished:
+        print(f"{point_id} is retrained: {100 * point.metrics['accuracy']:.2f} % on the search split")

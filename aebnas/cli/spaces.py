@@ -1,0 +1,54 @@
+"""Search spaces and specs: `space` and `schema`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aebnas.errors import UserError
+
+
+def space(
+    file: Annotated[Path, typer.Argument(help="A search space, such as search_spaces/digits_tiny.yaml.")],
+    samples: Annotated[int, typer.Option(help="How many random architectures to print.", min=0)] = 3,
+    seed: Annotated[int, typer.Option(min=0)] = 11,
+) -> None:
+    """Print a space's exact size, bounds of its costs and a few architectures."""
+    import numpy as np
+
+    from aebnas.cost.bounds import space_bounds
+    from aebnas.cost.counts import count_graph
+    from aebnas.space.genome import SearchSpace
+    from aebnas.space.lower import lower
+    from aebnas.space.size import count_architectures, count_candidates
+
+    loaded = SearchSpace.load(file)
+    macs = space_bounds(loaded.spec, lambda counts: counts.macs)
+    params = space_bounds(loaded.spec, lambda counts: counts.params)
+    print(f"{file}")
+    print(f"  architectures   {count_architectures(loaded.spec):,}")
+    print(f"  candidates      {count_candidates(loaded.spec):,} (with threshold genes, if there are any)")
+    print(f"  genes           {len(loaded.gene_sizes)}")
+    print(f"  MACs            {macs.lower:,} to {macs.upper:,} for a sample that runs everything")
+    print(f"  least avg MACs  {macs.first_exit:,} (all samples leave at the cheapest exit)")
+    print(f"  params          {params.lower:,} to {params.upper:,}")
+    rng = np.random.default_rng(seed)
+    for _ in range(samples):
+        architecture = loaded.decode(loaded.sample(rng)).architecture
+        cost = count_graph(lower(architecture)).macs.total
+        print(f"  sample {architecture.id}  {cost / 1e6:.2f}M MACs  {architecture}")
+
+
+def schema(
+    of: Annotated[str, typer.Argument(help="space or experiment")] = "space",
+) -> None:
+    """Print a JSON Schema, with which editors check and complete specs."""
+    from aebnas.experiment import ExperimentSpec
+    from aebnas.space.spec import SpaceSpec
+    from aebnas.specfile import Spec
+
+    models: dict[str, type[Spec]] = {"space": SpaceSpec, "experiment": ExperimentSpec}
+    if of not in models:
+        raise UserError(f"schema must be one of {', '.join(models)}, but got '{of}'")
+    print(json.dumps(models[of].model_json_schema(), indent=2))

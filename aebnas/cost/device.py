@@ -1,0 +1,178 @@
+"""A device profile: what every layer of a space takes on one device in one setting, and what sums of layers miss.
+
+    latency to an exit = sum over what ran of (scale * layer_ms + ms_per_node)
+                         + ms_per_decision * exits that decided + ms_per_weight_mb * weights read + ms_per_run
+
+The coefficients are fitted to whole networks measured in the same rounds as the layers, and none is negative:
+`scale` is what caches and fusion make of a layer among others, the rest what starting things costs.
+
+Imports no torch. Legend: e exits.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aebnas.cost.counts import ExitCosts, count_layer
+from aebnas.errors import UserError
+from aebnas.files import write_text
+from aebnas.runtime.graph import Attr, Graph, Node
+from aebnas.runtime.signatures import Shape
+
+FORMAT = 1
+MB = 1e6
+
+LayerKey = tuple[str, tuple[Shape, ...], tuple[tuple[str, Attr], ...]]
+"""A layer configuration: op, shapes of its inputs, attributes."""
+
+
+class Timed(NamedTuple):
+    """A layer's time: median over the rounds, half the spread between the quartiles, and whether it was only estimated
+    from other layers."""
+
+    ms: float
+    spread_ms: float
+    estimated: bool = False
+
+
+class Overheads(NamedTuple):
+    """What whole networks take beyond the sum of their layers; see the module's formula."""
+
+    scale: float = 1.0
+    ms_per_node: float = 0.0
+    ms_per_decision: float = 0.0
+    ms_per_weight_mb: float = 0.0
+    ms_per_run: float = 0.0
+
+
+@dataclass(frozen=True)
+class DeviceProfile:
+    """Layer times and overheads of one device in one setting (`setting` as in `stopwatch.Setting`).
+
+    `fit` says how well the coefficients fit the whole networks. `source` names the file in errors.
+    """
+
+    setting: dict[str, Any]
+    device: dict[str, Any]
+    libraries: dict[str, str]
+    date: str
+    rounds: int
+    layers: dict[LayerKey, Timed]
+    overheads: Overheads
+    fit: dict[str, float]
+    source: str = "the profile"
+
+    @property
+    def key(self) -> str:
+        """What must be equal where figures of two profiles are put beside each other: device and setting."""
+        return json.dumps([self.device, self.setting], sort_keys=True)
+
+    @cached_property
+    def digest(self) -> str:
+        """Ten hexadecimal digits of the whole profile."""
+        return hashlib.blake2b(json.dumps(self.to_json(), sort_keys=True).encode(), digest_size=5).hexdigest()
+
+    def layer_ms(self, graph: Graph, node: Node) -> float:
+        """What a node takes by itself; raises UserError for a layer that wasn't measured, since unknown is not zero."""
+        key = layer_key(graph, node)
+        if key not in self.layers:
+            raise UserError(
+                f"{self.source}: must hold {node.op} {dict(node.attrs)} on {list(key[1])}, but was measured for "
+                "another space; profile this one"
+            )
+        return self.layers[key].ms
+
+    def latency(self, graph: Graph) -> ExitCosts:
+        """Predicted latency in ms, to every exit."""
+        backbone, branch, so_far = [], [], self.overheads.ms_per_run
+        for segment in graph.segments():
+            so_far += sum(self._node_ms(graph, node) for node in segment.backbone)
+            backbone.append(so_far)
+            branch.append(sum(self._node_ms(graph, n) for n in segment.branch) + self.overheads.ms_per_decision)
+        return ExitCosts(tuple(backbone), tuple(branch))
+
+    def latencies(self, graphs: Sequence[Graph]) -> list[ExitCosts]:
+        """The same for a whole population."""
+        return [self.latency(graph) for graph in graphs]
+
+    def _node_ms(self, graph: Graph, node: Node) -> float:
+        extra = self.overheads.ms_per_node + self.overheads.ms_per_weight_mb * weight_mb(graph, node)
+        return self.overheads.scale * self.layer_ms(graph, node) + extra
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        layers = [
+            {"op": op, "in_shapes": shapes, "attrs": dict(attrs), **timed._asdict()}
+            for (op, shapes, attrs), timed in self.layers.items()
+        ]
+        return {
+            "format": FORMAT,
+            "setting": self.setting,
+            "device": self.device,
+            "libraries": self.libraries,
+            "date": self.date,
+            "rounds": self.rounds,
+            "overheads": self.overheads._asdict(),
+            "fit": self.fit,
+            "layers": layers,
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the profile, a line for every layer."""
+        value = self.to_json()
+        layers = ",\n    ".join(json.dumps(layer, allow_nan=False) for layer in value.pop("layers"))
+        head = json.dumps(value, indent=2, allow_nan=False).removesuffix("\n}")
+        write_text(path, f'{head},\n  "layers": [\n    {layers}\n  ]\n}}\n')
+
+    @classmethod
+    def load(cls, path: Path) -> "DeviceProfile":
+        """Read what `save` wrote; raises UserError when it isn't that."""
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+            if value["format"] != FORMAT:
+                raise UserError(f"{path}: format must be {FORMAT}, but got {value['format']}; profile the space again")
+            layers = {
+                as_key(layer): Timed(layer["ms"], layer["spread_ms"], layer["estimated"]) for layer in value["layers"]
+            }
+            about = {name: value[name] for name in ("setting", "device", "libraries", "date", "rounds", "fit")}
+            return cls(**about, layers=layers, overheads=Overheads(**value["overheads"]), source=str(path))
+        except UserError:
+            raise
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path}: must be a device profile, but got another file ({error!r})") from None
+
+
+def check_same(profiles: Sequence[DeviceProfile]) -> None:
+    """Raise UserError unless all profiles are of one device in one setting."""
+    for other in profiles[1:]:
+        for what in ("device", "setting"):
+            old, new = getattr(profiles[0], what), getattr(other, what)
+            odd = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+            if odd:
+                raise UserError(
+                    f"{other.source}: {what}.{odd[0]} must be {old.get(odd[0])!r} as in {profiles[0].source}, "
+                    f"but got {new.get(odd[0])!r}; figures of two settings don't go together"
+                )
+
+
+def layer_key(graph: Graph, node: Node) -> LayerKey:
+    """Under which a profile holds a node."""
+    return node.op, tuple(graph.shapes[name] for name in node.inputs), node.attrs
+
+
+def as_key(layer: dict[str, Any]) -> LayerKey:
+    """The key of a layer as JSON holds it."""
+    attrs = {name: tuple(value) if isinstance(value, list) else value for name, value in layer["attrs"].items()}
+    return layer["op"], tuple(tuple(shape) for shape in layer["in_shapes"]), tuple(sorted(attrs.items()))
+
+
+def weight_mb(graph: Graph, node: Node) -> float:
+    """Megabytes of a node's weights in fp32."""
+    in_shape = graph.shapes[node.inputs[0]]
+    return count_layer(node.op, in_shape, graph.shapes[node.name], node.kwargs).weight_bytes / MB

@@ -1,0 +1,131 @@
+"""Real wall clock of hard-exit inference against the full network, beside the ratio of their MACs.
+
+Legend: n samples, e exits, r rounds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aebnas.cost.counts import count_graph
+from aebnas.cost.stopwatch import WARM_UP_CALLS, Setting, call_times_ms
+from aebnas.runtime.decide import ExitPolicy
+from aebnas.runtime.network import Network
+
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class WallClock:
+    """What n samples took with exits and without any.
+
+    `batch_ms` and `full_ms` are medians over the rounds, one for each batch; `exit_n` is where each sample left. MACs
+    are means per sample.
+    """
+
+    samples: int
+    rounds: int
+    batch_ms: np.ndarray
+    full_ms: np.ndarray
+    exit_n: np.ndarray
+    exits: int
+    avg_macs: float
+    full_macs: float
+
+    @property
+    def ms(self) -> float:
+        """Mean time of a sample with exits."""
+        return float(self.batch_ms.sum()) / self.samples
+
+    @property
+    def speed_up(self) -> float:
+        """How many times as fast exits make it."""
+        return float(self.full_ms.sum() / self.batch_ms.sum())
+
+    @property
+    def macs_ratio(self) -> float:
+        """How many times fewer MACs."""
+        return self.full_macs / self.avg_macs
+
+    @property
+    def kept(self) -> float:
+        """Share of the saved MACs that is saved time: 1 if a MAC less is as much time less."""
+        return self.speed_up / self.macs_ratio
+
+    @property
+    def exit_shares(self) -> np.ndarray:
+        """Shares of the samples that left at each exit, `[e]`."""
+        return np.bincount(self.exit_n, minlength=self.exits) / self.samples
+
+    def ms_at_exits(self) -> list[float | None]:
+        """At batch 1 the mean time of the samples that left at each exit, None where nobody did."""
+        return [
+            float(self.batch_ms[self.exit_n == index].mean()) if (self.exit_n == index).any() else None
+            for index in range(self.exits)
+        ]
+
+
+def wall_clock(
+    network: Network,
+    policy: ExitPolicy,
+    x_nchw: Tensor,
+    setting: Setting,
+    rounds: int = ROUNDS,
+    alpha_n: Tensor | None = None,
+) -> WallClock:
+    """Time a network on samples in batches of `setting.batch`, with the policy and with every exit at never.
+
+    Each round goes through all batches, both ways one right after the other. The network must be `setting.network`'s.
+    """
+    exits = len(network.graph.exits)
+    never = ExitPolicy(policy.criterion, (None,) * (exits - 1))
+    places = [slice(start, start + setting.batch) for start in range(0, len(x_nchw), setting.batch)]
+    batches = [setting.placed(x_nchw[place]) for place in places]
+    alphas = [None if alpha_n is None else alpha_n[place].to(setting.device) for place in places]
+    early_rb, full_rb = [], []
+    with setting.applied():
+        left = [network.infer(x, policy, a).exit_index.cpu() for x, a in zip(batches, alphas, strict=True)]
+        for _ in range(WARM_UP_CALLS):
+            network.infer(batches[0], never)
+        for _ in range(rounds):
+            early, full = [], []
+            for x, a in zip(batches, alphas, strict=True):
+                early += call_times_ms(lambda x=x, a=a: network.infer(x, policy, a), setting.device, 1)  # type: ignore[misc]
+                full += call_times_ms(lambda x=x: network.infer(x, never), setting.device, 1)  # type: ignore[misc]
+            early_rb.append(early)
+            full_rb.append(full)
+    macs, exit_n = count_graph(network.graph).macs, torch.cat(left).numpy()
+    return WallClock(
+        samples=len(x_nchw),
+        rounds=rounds,
+        batch_ms=np.median(early_rb, axis=0),
+        full_ms=np.median(full_rb, axis=0),
+        exit_n=exit_n,
+        exits=exits,
+        avg_macs=float(macs.to_exit(runs(policy, exits))[exit_n].mean()),
+        full_macs=float(macs.to_exit(runs(never, exits))[-1]),
+    )
+
+
+def runs(policy: ExitPolicy, exits: int) -> np.ndarray:
+    """Which branches run at all, bool `[e]`."""
+    return np.array([policy.runs(index) for index in range(exits)])
+
+
+def threshold_shares(scores_ne: Sequence[Sequence[float]] | np.ndarray, wanted_e: Sequence[float]) -> list[float]:
+    """Thresholds under which about the wanted shares of samples leave at each exit but the last, `[e - 1]`.
+
+    Each is a quantile of the scores of those samples that are still there.
+    """
+    scores_ne = np.asarray(scores_ne, dtype=float)
+    there, thresholds, left = np.ones(len(scores_ne), dtype=bool), [], 1.0
+    for index, share in enumerate(wanted_e[:-1]):
+        scores = scores_ne[there, index]
+        threshold = float(np.quantile(scores, 1 - min(1.0, share / left))) if len(scores) else 1.0
+        thresholds.append(min(max(threshold, 0.0), 1.0))
+        there &= scores_ne[:, index] <= thresholds[-1]
+        left = max(left - share, 1e-9)
+    return thresholds

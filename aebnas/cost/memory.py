@@ -1,0 +1,97 @@
+"""Peak activation memory of a Graph at batch 1, for a sample that leaves at each exit.
+
+It follows `Network.infer` value by value: what a segment computes is kept until its exit has decided; there the
+values that later segments read are copied for the samples that go on, and all others are freed. While an op runs,
+its temporaries count, too; they are found by running its module once on this CPU, so any op has them without a rule.
+Scratch space inside a kernel isn't counted.
+
+Legend: e exits.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from aebnas.cost.live import LiveTensors
+from aebnas.errors import UserError
+from aebnas.runtime.graph import INPUT, Attr, Graph, Node
+from aebnas.runtime.network import _needed_after_each_exit
+from aebnas.runtime.ops import OPS
+from aebnas.runtime.signatures import OPAQUE, Shape
+
+INDEX_BYTES = 8
+LOGIT_BYTES = 4
+
+
+class OpBytes(NamedTuple):
+    """Bytes an op's result takes, and the most that is alive beside its inputs while it runs (the result included)."""
+
+    result: int
+    peak: int
+
+
+@lru_cache(maxsize=65536)
+def op_bytes(op: str, in_shapes: tuple[Shape, ...], attrs: tuple[tuple[str, Attr], ...], dtype: torch.dtype) -> OpBytes:
+    """Bytes of one op at batch 1, as its module allocates them; raises UserError for an op without a module."""
+    if op not in OPS:
+        raise UserError(f"memory of op '{op}' is unknown; its node must state peak_bytes")
+    with torch.device("meta"):
+        module = OPS[op](**dict(attrs)).to(dtype).eval()
+    module.to_empty(device="cpu")  # what the weights are doesn't matter, drawing them takes time
+    inputs = [torch.zeros(1, *shape, dtype=dtype) for shape in in_shapes]
+    with torch.no_grad(), LiveTensors() as live:
+        result = module(*inputs)
+    # an op that hands its input on allocates nothing, but its value is kept all the same
+    aliased = any(result.untyped_storage()._cdata == x.untyped_storage()._cdata for x in inputs)
+    return OpBytes(0 if aliased else result.untyped_storage().nbytes(), live.peak_bytes)
+
+
+def peak_memory(graph: Graph, runs_e: Sequence[bool] | None = None, dtype: torch.dtype = torch.float32) -> np.ndarray:
+    """Most bytes of activations alive at once for a sample that leaves at each exit, int `[e]`.
+
+    The picture itself counts. `runs_e` says which branches run at all (`never` exits' don't; the last always does);
+    an exit whose branch doesn't run has the peak of the exits before it. Raises UserError for a node whose memory isn't
+    known.
+    """
+    needed_after = _needed_after_each_exit(graph)
+    runs = [True] * len(graph.exits) if runs_e is None else [*runs_e[:-1], True]
+    picture = _bytes(graph.input_shape, dtype)
+    # infer's own tensors: who is running, who left where, the logits
+    standing = picture + 2 * INDEX_BYTES + LOGIT_BYTES * graph.classes
+    held: dict[str, int] = {INPUT: 0}  # the caller holds the picture
+    peak = standing
+    peaks = []
+    for index, segment in enumerate(graph.segments()):
+        for node in segment.backbone + (segment.branch if runs[index] else ()):
+            found = _node_bytes(graph, node, dtype)
+            peak = max(peak, standing + sum(held.values()) + found.peak)
+            held[node.name] = found.result
+        peaks.append(peak)
+        if not runs[index] or index == len(graph.exits) - 1:
+            continue
+        copied = {name: _value_bytes(graph, name, dtype) for name in held if name in needed_after[index]}
+        peak = max(peak, standing + sum(held.values()) + sum(copied.values()))
+        held = copied
+    return np.array(peaks, dtype=np.int64)
+
+
+def peak_memories(graphs: Sequence[Graph], dtype: torch.dtype = torch.float32) -> list[np.ndarray]:
+    """`peak_memory` of a whole population with all branches running."""
+    return [peak_memory(graph, None, dtype) for graph in graphs]
+
+
+def _node_bytes(graph: Graph, node: Node, dtype: torch.dtype) -> OpBytes:
+    if node.op == OPAQUE and "peak_bytes" in node.kwargs:
+        return OpBytes(_value_bytes(graph, node.name, dtype), node.kwargs["peak_bytes"])
+    return op_bytes(node.op, tuple(graph.shapes[name] for name in node.inputs), node.attrs, dtype)
+
+
+def _value_bytes(graph: Graph, name: str, dtype: torch.dtype) -> int:
+    return _bytes(graph.shapes[name], dtype)
+
+
+def _bytes(shape: Shape, dtype: torch.dtype) -> int:
+    return int(np.prod(shape)) * dtype.itemsize

@@ -1,0 +1,158 @@
+"""`aebnas profile`: every distinct layer of a space on one device, and whole networks to fit what sums miss."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aebnas.cost.device import DeviceProfile, as_key
+from aebnas.cost.emit import emit
+from aebnas.cost.fitting import make_profile
+from aebnas.cost.stopwatch import Setting, measure, recorded, result
+from aebnas.errors import UserError
+from aebnas.progress import progress_bar
+from aebnas.space.genome import SearchSpace
+from aebnas.space.layers import space_layers
+from aebnas.space.lower import lower
+
+SEED = 2026
+ROUNDS = 9
+NETWORKS = 60
+MAX_LAYERS = 20_000
+"""Beyond this many distinct layers a random part is measured and the rest estimated from it."""
+
+JOB = "aebnas-profile-job-1"
+
+
+def make_setting(device: str, threads: int, batch: int, dtype: str, memory_format: str, compiled: bool) -> Setting:
+    """The setting that options stand for; raises UserError for a choice that isn't there."""
+    try:
+        return Setting(device, threads, batch, dtype, memory_format, compiled)
+    except ValueError as error:
+        raise UserError(f"--{error}".replace("memory_format", "memory-format")) from None
+
+
+def make_job(
+    space: SearchSpace,
+    setting: Setting,
+    rounds: int = ROUNDS,
+    networks: int = NETWORKS,
+    max_layers: int = MAX_LAYERS,
+    seed: int = SEED,
+) -> dict[str, Any]:
+    """What is to be measured, as JSON: all distinct layers of the space, and random networks, each left at one exit.
+
+    Layers beyond `max_layers` are `left_out`. The networks take turns in leaving at their last exit and at a random
+    one, so that what exits cost is told apart from what nodes cost.
+    """
+    rng = np.random.default_rng(seed)
+    keys = sorted({(layer.op, (layer.in_shape,), layer.attrs) for layer in space_layers(space.spec)}, key=repr)
+    layers = [{"op": op, "in_shapes": shapes, "attrs": dict(attrs)} for op, shapes, attrs in keys]
+    chosen = set(rng.permutation(len(layers))[:max_layers].tolist())
+    job: dict[str, Any] = {
+        "format": JOB,
+        "setting": asdict(setting),
+        "rounds": rounds,
+        "seed": seed,
+        "layers": [layer for index, layer in enumerate(layers) if index in chosen],
+        "left_out": [layer for index, layer in enumerate(layers) if index not in chosen],
+        "networks": [],
+    }
+    for number in range(networks):
+        graph = lower(space.decode(space.sample(rng)).architecture)
+        last = len(graph.exits) - 1
+        leave = last if number % 2 else int(rng.integers(last + 1))
+        job["networks"].append({"graph": graph.to_json(), "leave": leave})
+    job = json.loads(json.dumps(job))
+    return job | {"id": hashlib.blake2b(json.dumps(job, sort_keys=True).encode(), digest_size=8).hexdigest()}
+
+
+def profile_space(job: dict[str, Any], out: Path, note: Callable[[str], object] = print) -> DeviceProfile:
+    """Measure a job on this machine and write its profile to `out`; a stopped one goes on.
+
+    Raises UserError where `out` is there already, was begun for another job, or the device isn't there.
+    """
+    if out.exists():
+        raise UserError(f"{out}: must not be there yet, but is; give --out another file, or delete it")
+    tell_left_out(job, note)
+    record = record_file(out)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    total = (len(job["layers"]) + len(job["networks"])) * job["rounds"]
+    try:
+        done = len(recorded(job, record))
+        with progress_bar("profile", total, done) as bar:
+            times_ms = measure(job, record, bar.advance)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    profile = make_profile(result(job, times_ms), str(out))
+    profile.save(out)
+    record.unlink()
+    return profile
+
+
+def record_file(out: Path) -> Path:
+    """Where measurements are kept until the profile `out` is whole."""
+    return out.with_name(out.name + ".partial.jsonl")
+
+
+def tell_left_out(job: dict[str, Any], note: Callable[[str], object]) -> None:
+    """Say it where not all layers are measured."""
+    measured, left = len(job["layers"]), len(job["left_out"])
+    if left:
+        note(f"of {measured + left:,} distinct layers {measured:,} are measured, the rest is estimated from them")
+
+
+def emit_job(job: dict[str, Any], folder: Path, note: Callable[[str], object] = print) -> None:
+    """Write a folder that measures the job where there is no aebnas; raises UserError where something is there."""
+    tell_left_out(job, note)
+    emit(job, folder)
+
+
+def import_result(file: Path, space: SearchSpace, out: Path) -> DeviceProfile:
+    """Make a profile of the file that an emitted folder's `measure.py` wrote.
+
+    Raises UserError when it isn't one, or lacks a layer of the space.
+    """
+    if out.exists():
+        raise UserError(f"{out}: must not be there yet, but is; give --out another file, or delete it")
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"{file}: must be JSON, but got another file ({error})") from None
+    profile = make_profile(found, str(file))
+    check_covers(profile, space)
+    profile.save(out)
+    return profile
+
+
+def print_profile(profile: DeviceProfile) -> None:
+    """What was measured, in a few lines."""
+    timed = list(profile.layers.values())
+    estimated = sum(layer.estimated for layer in timed)
+    spread = float(np.median([layer.spread_ms / layer.ms for layer in timed]))
+    print(f"{profile.device['name']}: {Setting(**profile.setting).key}; median of {profile.rounds} rounds")
+    print(f"  layers      {len(timed):,} ({estimated:,} estimated), half the quartiles' distance {100 * spread:.1f} %")
+    parts = ", ".join(f"{name} {value:.4g}" for name, value in profile.overheads._asdict().items())
+    print(f"  overheads   {parts}")
+    if "left_out_mape_percent" in profile.fit:
+        off = profile.fit["left_out_mape_percent"]
+        print(f"  networks    {profile.fit['networks']:.0f}; those left out of the fit are met to {off:.1f} %")
+    else:
+        print(f"  networks    {profile.fit['networks']:.0f}, too few to fit overheads: plain sums of layers")
+
+
+def check_covers(profile: DeviceProfile, space: SearchSpace) -> None:
+    """Raise UserError where the profile lacks a layer of the space, so that no candidate can fail for it later."""
+    for layer in sorted(space_layers(space.spec), key=repr):
+        key = as_key({"op": layer.op, "in_shapes": [layer.in_shape], "attrs": dict(layer.attrs)})
+        if key not in profile.layers:
+            raise UserError(
+                f"{profile.source}: must hold {layer.place} on {layer.in_shape}, but was measured for another space; "
+                "profile this one"
+            )

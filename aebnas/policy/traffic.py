@@ -1,0 +1,82 @@
+"""Realistic traffic: skewed classes, and requests that arrive whether or not the last one is done.
+
+Requests wait in one line, first come first served. Early exits shorten the mean service time but not the longest
+one, so what a request waits has to be simulated: an average says nothing about the tail.
+
+Legend: n requests, k classes, e exits, s servers.
+"""
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+
+PERCENTILES = {"p50": 50, "p90": 90, "p95": 95, "p99": 99}
+
+
+def skewed_classes(labels_n: np.ndarray, classes: int, exponent: float, count: int, seed: int) -> np.ndarray:
+    """Indices of `count` samples drawn with replacement whose classes follow Zipf's law, int64 `[count]`.
+
+    The class of rank r (an order drawn from the seed) comes with weight r ** -exponent; 0 is an even mix. Classes
+    without a sample are left out. Raises ValueError for no samples or a negative exponent.
+    """
+    if not len(labels_n) or exponent < 0:
+        raise ValueError(f"there must be samples and an exponent from 0, but got {len(labels_n)} and {exponent}")
+    rng = np.random.default_rng(seed)
+    weight_k = rng.permutation(np.arange(1, classes + 1, dtype=float) ** -exponent)
+    members = np.bincount(labels_n, minlength=classes)
+    weight_n = weight_k[labels_n] / members[labels_n]
+    return rng.choice(len(labels_n), size=count, p=weight_n / weight_n.sum())
+
+
+def poisson_arrivals(count: int, rate_per_s: float, seed: int) -> np.ndarray:
+    """Times in ms at which requests arrive at random, `rate_per_s` of them on average, float64 `[count]`."""
+    if rate_per_s <= 0:
+        raise ValueError(f"rate_per_s must be above 0, but got {rate_per_s}")
+    return np.random.default_rng(seed).exponential(1e3 / rate_per_s, count).cumsum()
+
+
+def response_times_ms(arrival_ms_n: np.ndarray, service_ms_n: np.ndarray, servers: int = 1) -> np.ndarray:
+    """Time from each request's arrival to its answer, waiting included, float64 `[n]`; arrivals in order of time.
+
+    Raises ValueError for times that are negative, out of order or of another number.
+    """
+    if len(arrival_ms_n) != len(service_ms_n) or servers < 1:
+        got = f"{len(arrival_ms_n)} and {len(service_ms_n)}, {servers}"
+        raise ValueError(f"there must be as many arrivals as services, and a server, but got {got}")
+    if (np.diff(arrival_ms_n) < 0).any() or (service_ms_n < 0).any():
+        raise ValueError("arrivals must be in order of time and services from 0 ms, but got others")
+    free_at = [0.0] * servers
+    response_n = np.empty(len(arrival_ms_n))
+    for index, (arrival, service) in enumerate(zip(arrival_ms_n.tolist(), service_ms_n.tolist(), strict=True)):
+        done = max(arrival, free_at[0]) + service
+        heapq.heapreplace(free_at, done)
+        response_n[index] = done - arrival
+    return response_n
+
+
+@dataclass(frozen=True)
+class TrafficFigures:
+    """What open-loop traffic sees: `latency_ms` (mean, p50, p90, p95, p99, worst), waiting included.
+
+    `load` is the share of time that the servers would have to work; from 1 on the line grows without end.
+    """
+
+    rate_per_s: float
+    load: float
+    mean_service_ms: float
+    latency_ms: dict[str, float]
+
+
+def traffic_figures(
+    service_ms_n: np.ndarray, rate_per_s: float, requests: int, seed: int, servers: int = 1
+) -> TrafficFigures:
+    """Simulate `requests` Poisson arrivals whose services are drawn from `service_ms_n` (one a sample)."""
+    rng = np.random.default_rng([seed, 1])
+    drawn_n = rng.choice(np.asarray(service_ms_n, float), requests)
+    response_n = response_times_ms(poisson_arrivals(requests, rate_per_s, seed), drawn_n, servers)
+    mean = float(np.mean(service_ms_n))
+    latency = {"mean": float(response_n.mean())}
+    latency |= {name: float(np.percentile(response_n, percent)) for name, percent in PERCENTILES.items()}
+    latency["worst"] = float(response_n.max())
+    return TrafficFigures(rate_per_s, rate_per_s * mean / 1e3 / servers, mean, latency)

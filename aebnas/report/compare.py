@@ -1,0 +1,201 @@
+"""`aebnas compare`: fronts of several runs over each other, under one reference point."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+
+from aebnas.errors import UserError
+from aebnas.files import write_text
+from aebnas.front import FrontPoint, minimised
+from aebnas.interval import accuracy_bounds
+from aebnas.objectives import METRICS, Objective
+from aebnas.pareto import hypervolume, share_dominated
+from aebnas.report.growth import greatest
+from aebnas.report.overlay import draw_fronts
+from aebnas.report.state import searched_on
+from aebnas.report.table import interval, millions, print_table
+from aebnas.workspace import Workspace
+
+LONGEST_NAME = 80
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Fronts of runs that search the same objectives of the same data.
+
+    `reference` are the worst values, by metric: an accuracy of 0, and of each cost the greatest in any of the runs'
+    spaces. `hypervolumes [r]` are shares of the box between it and an accuracy of 1 at no cost.
+    `dominated [r, r]` is the share of the row's front that the column's front dominates; `dominated_by_any [r]` that
+    of any other run's. `samples [r]` is the size of the split that scored. `warnings` say what limits the comparison.
+    """
+
+    fronts: dict[str, list[FrontPoint]]
+    objectives: tuple[Objective, ...]
+    samples: tuple[int, ...]
+    reference: dict[str, float]
+    hypervolumes: tuple[float, ...]
+    dominated: np.ndarray
+    dominated_by_any: tuple[float, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def default_name(self) -> str:
+        """A name for the folder of table and picture."""
+        names = [Path(name).name for name in self.fronts]
+        joined = "-".join(["compare", *names])
+        return joined if len(joined) <= LONGEST_NAME else f"compare-{names[0][:40]}-and-{len(names) - 1}-more"
+
+    def table(self) -> pd.DataFrame:
+        """A row for each run, as in `compare.csv`."""
+        rows = []
+        for index, (name, points) in enumerate(self.fronts.items()):
+            row: dict[str, Any] = {"run": name, "front_points": len(points), "hypervolume": self.hypervolumes[index]}
+            for objective in self.objectives:
+                best = min((point.metrics for _, point in points), key=objective.minimised)
+                row[f"best_{objective.metric}"] = best[objective.metric]
+                if objective.metric == "accuracy":
+                    row |= {f"best_{k}": v for k, v in accuracy_bounds(best, self.samples[index]).items()}
+            row["samples_behind_accuracy"] = self.samples[index]
+            row["dominated_by_any"] = self.dominated_by_any[index]
+            row |= {f"dominated_by_{other}": self.dominated[index, j] for j, other in enumerate(self.fronts)}
+            rows.append(row)
+        return pd.DataFrame(rows)
+
+
+def compare_runs(folders: Sequence[Path]) -> Comparison:
+    """Compare the fronts of two or more runs.
+
+    Raises UserError for fewer runs, runs of other objectives or of another data set, and a run without a front.
+    """
+    if len(folders) < 2:
+        raise UserError(f"compare: must be given two or more runs, but got {len(folders)}")
+    return compare_workspaces(dict(zip(_names(folders), map(Workspace.open, folders), strict=True)))
+
+
+def compare_workspaces(runs: dict[str, Workspace]) -> Comparison:
+    """The same for opened runs under the names that they shall have; see `compare_runs`."""
+    objectives = _shared_objectives(runs)
+    _check_data(runs)
+    fronts = {name: run.front() for name, run in runs.items()}
+    for name, points in fronts.items():
+        if not points:
+            raise UserError(f"{name}: must have a front to be compared, but no trial is on it yet")
+    worst = {
+        objective.metric: 0.0
+        if METRICS[objective.metric].direction == "max"
+        else float(max(greatest(run, objective.metric) for run in runs.values()))
+        for objective in objectives
+    }
+    best_m = np.array([-1.0 if METRICS[objective.metric].direction == "max" else 0.0 for objective in objectives])
+    worst_m = np.array([objective.minimised(worst) for objective in objectives])
+    scaled = [(minimised(points, objectives) - best_m) / (worst_m - best_m) for points in fronts.values()]
+    others = [np.concatenate([*scaled[:index], *scaled[index + 1 :]]) for index in range(len(scaled))]
+    return Comparison(
+        fronts=fronts,
+        objectives=objectives,
+        samples=tuple(searched_on(run.run) for run in runs.values()),
+        reference=worst,
+        hypervolumes=tuple(hypervolume(points_pm, np.ones(len(objectives))) for points_pm in scaled),
+        dominated=np.array([[share_dominated(a_pm, b_pm) for b_pm in scaled] for a_pm in scaled]),
+        dominated_by_any=tuple(share_dominated(a_pm, b_pm) for a_pm, b_pm in zip(scaled, others, strict=True)),
+        warnings=tuple(_warnings(runs)),
+    )
+
+
+def write_comparison(comparison: Comparison, folder: Path) -> None:
+    """Write `compare.csv` and `compare.png`."""
+    write_text(folder / "compare.csv", comparison.table().to_csv(index=False))
+    title = "Fronts of the search split" + (f" (N = {n:,})" if (n := _only(comparison.samples)) else "")
+    draw_fronts(comparison.fronts, comparison.objectives, title, folder / "compare.png")
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """The table in the terminal; warnings go to standard error."""
+    for warning in comparison.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    names = list(comparison.fronts)
+    table = Table(title="Fronts of the search split; the right columns say which share of a front is dominated")
+    table.add_column("run", overflow="fold")
+    best = [f"best {objective.metric}" for objective in comparison.objectives]
+    short = names if len(names) <= 4 else []
+    for name in ("points", "hypervolume", *best, "by any other", *(f"by {name}" for name in short)):
+        table.add_column(name, justify="right", overflow="fold")
+    for index, row in enumerate(comparison.table().to_dict("records")):
+        shares = [comparison.dominated_by_any[index], *(comparison.dominated[index] if short else [])]
+        told = [_figure(objective, row, comparison.samples[index]) for objective in comparison.objectives]
+        cells = [f"{share:.0%}" if place != index + 1 else "" for place, share in enumerate(shares)]
+        table.add_row(row["run"], str(row["front_points"]), f"{row['hypervolume']:.4f}", *told, *cells)
+    print_table(table)
+    reference = ", ".join(f"{metric} {value:,.0f}" for metric, value in comparison.reference.items())
+    print(f"hypervolume: share of the box from the reference point ({reference}) to accuracy 1 at no cost")
+
+
+def _figure(objective: Objective, row: dict[Any, Any], samples: int) -> str:
+    value = row[f"best_{objective.metric}"]
+    return f"{value:.2%} {interval(value, samples)}" if objective.metric == "accuracy" else millions(value)
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """The folders' names; where two have the same, their paths as given. UserError where these are equal, too."""
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        names = [folder.as_posix() for folder in folders]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"compare: must be given different runs, but got {twice} twice")
+    return names
+
+
+def _shared_objectives(runs: dict[str, Workspace]) -> tuple[Objective, ...]:
+    told = {name: run.experiment.objectives for name, run in runs.items()}
+    if len({frozenset(names) for names in told.values()}) > 1:
+        each = "; ".join(f"{name}: {', '.join(names)}" for name, names in told.items())
+        raise UserError(f"compare: runs must search the same objectives, but got {each}")
+    return tuple(next(iter(runs.values())).experiment.parsed_objectives())
+
+
+def _check_data(runs: dict[str, Workspace]) -> None:
+    """The same pictures, as far as can be told without reading them: the set's name, its file's, shape and classes."""
+    told = {}
+    for name, run in runs.items():
+        data, space = run.experiment.data, run.space.spec
+        source = f"{data.name} {data.path.name}" if data.path else data.name
+        told[name] = (
+            f"{source}, {space.input.channels} x {space.input.side} x {space.input.side}, {space.classes} classes"
+        )
+    if len(set(told.values())) > 1:
+        each = "; ".join(f"{name}: {data}" for name, data in told.items())
+        raise UserError(f"compare: runs must be of the same data, but got {each}")
+
+
+def _pictures(run: Workspace) -> dict[str, int]:
+    return run.run.read_json("protocol.json")["pictures"]
+
+
+def _warnings(runs: dict[str, Workspace]) -> list[str]:
+    """What the comparison may suffer from: other splits, weights of another kind."""
+    facts = {
+        "the search split has": {name: f"{_pictures(run)['search']:,} pictures" for name, run in runs.items()},
+        "networks were trained on": {name: f"{_pictures(run)['train']:,} pictures" for name, run in runs.items()},
+        "splits were cut with": {name: f"seed {run.experiment.data.splits.seed}" for name, run in runs.items()},
+        "candidates' weights were": {name: run.experiment.evaluate.source for name, run in runs.items()},
+    }
+    warnings = []
+    for what, told in facts.items():
+        if len(set(told.values())) > 1:
+            by_value = sorted((value, name) for name, value in told.items())
+            groups = groupby(by_value, key=lambda pair: pair[0])
+            each = "; ".join(f"{value} in {', '.join(name for _, name in pairs)}" for value, pairs in groups)
+            warnings.append(f"{what} {each}")
+    return warnings
+
+
+def _only(values: Sequence[int]) -> int | None:
+    return values[0] if len(set(values)) == 1 else None

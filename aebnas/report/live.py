@@ -1,0 +1,54 @@
+"""The live line of a search: what is done, how fast, and how good the front is so far."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aebnas.report.growth import Growth
+from aebnas.report.tensorboard import Scalars
+from aebnas.trial import Trial
+from aebnas.workspace import Workspace
+
+PAUSE = 20
+"""A hypervolume is computed again after this many times the time it took: with many objectives that is long."""
+
+
+class LiveSearch:
+    """Takes in trial by trial; each gives the line to be shown, and scalars for TensorBoard."""
+
+    def __init__(self, workspace: Workspace, scalars: Scalars) -> None:
+        self.growth, self.scalars = Growth(workspace), scalars
+        self.count = {"ok": 0, "infeasible": 0, "failed": 0}
+        self.new = 0
+        self.hypervolume = 0.0
+        self.started = self.due = time.monotonic()
+
+    def add(self, trial: Trial, is_new: bool = True) -> str:
+        """The line after this trial; one of an earlier sitting (not new) doesn't count in the speed."""
+        self.growth.add(trial)
+        self.count[trial.status] += 1
+        self.new += is_new
+        now = time.monotonic()
+        if now >= self.due:
+            self.hypervolume = self.growth.hypervolume
+            self.due = now + PAUSE * (time.monotonic() - now)
+        per_second = self.new / max(now - self.started, 1e-9)
+        counts = ", ".join(f"{count} {status}" for status, count in self.count.items())
+        self.scalars.write(
+            sum(self.count.values()),  # trials so far
+            {
+                "search/hypervolume": self.hypervolume,
+                "search/front_points": self.growth.size,
+                "search/failed": self.count["failed"],
+                "search/candidates_per_second": per_second,
+            },
+        )
+        speed = f"{per_second:.2g} candidates/s" if self.new else "from an earlier sitting"
+        return f"{counts}, {speed}, front {self.growth.size}, hypervolume {self.hypervolume:.4f}"
+
+
+@contextmanager
+def live_search(workspace: Workspace) -> Iterator[LiveSearch]:
+    """A live line whose scalars lie in the run's `tensorboard/search`."""
+    with Scalars(workspace.run.folder / "tensorboard" / "search") as scalars:
+        yield LiveSearch(workspace, scalars)

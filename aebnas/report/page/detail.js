@@ -1,0 +1,107 @@
+// The panel of the chosen point.
+
+/** Show a point in the panel. */
+function drawDetail(place) {
+  const { points } = run;
+  byId("detail-title").textContent = points.id[place];
+  byId("detail-body").replaceChildren(
+    badges(place),
+    metricList(place),
+    element("h3", { textContent: `Exits, by ${run.points.criterion[place]}` }),
+    exitTable(place),
+    ...pickLists(points.id[place]),
+    element("h3", { textContent: "Take it away" }),
+    ...exportCommand(place),
+    element("h3", { textContent: "Network" }),
+  );
+  return drawNetwork(place);
+}
+
+function badges(place) {
+  const id = run.points.id[place], role = run.points.role[place];
+  const names = Object.entries(run.named).filter(([, named]) => named === id).map(([rule]) => rule);
+  const words = [role === "front" ? "on the front" : ROLES[role].name, ...names, `trial ${run.points.trial[place]}`];
+  return element("ul", { className: "badges" }, ...words.map((word) => element("li", { textContent: word })));
+}
+
+function metricList(place) {
+  const list = element("dl", { className: "metrics" });
+  const { points } = run;
+  for (const [name, { meaning }] of Object.entries(run.metrics)) {
+    const value = element("dd", { textContent: written(name, points.metrics[name][place]) });
+    if (name === "accuracy") {
+      const bounds = interval(points.accuracy_low[place], points.accuracy_high[place]);
+      value.append(element("small", { textContent: `${bounds} (95 %)` }));
+    }
+    list.append(element("div", { title: meaning }, element("dt", { textContent: spoken(name) }), value));
+  }
+  return list;
+}
+
+function exitTable(place) {
+  const { points } = run;
+  const { sites } = run.architectures[points.architecture[place]].drawing;
+  const titles = ["exit", "behind", "stops if", "leave", "right"];
+  const rows = points.exit_shares[place].map((share, exit) => {
+    const right = points.exit_accuracy[place][exit];
+    const bar = element("td", { className: "share" }, element("i"), element("span", { textContent: percent(share, 1) }));
+    bar.firstChild.style.width = `${100 * share}%`;
+    const cells = [exit + 1, spoken(sites[exit]), stopRule(points.thresholds[place], exit)];
+    return element("tr", {}, ...cells.map((text) => element("td", { textContent: text })), bar, element("td", { textContent: right === null ? "–" : percent(right, 1) }));
+  });
+  return element("div", { className: "scroll" }, plainTable(titles, rows));
+}
+
+/** The last exit has no threshold: it always answers. */
+function stopRule(thresholds, exit) {
+  if (exit === thresholds.length) return "always";
+  return thresholds[exit] === null ? "never" : `> ${thresholds[exit].toPrecision(4)}`;
+}
+
+/** What retraining and the test set said of this point. */
+function pickLists(id) {
+  return run.picks.filter((pick) => pick.id === id).flatMap((pick) => [
+    element("h3", { textContent: pick.kind === "test" ? "On the test set" : "Retrained (search split)" }),
+    element("p", { className: "hint", textContent: `N = ${grouped(pick.samples)}; weights ${pick.source}.` }),
+    element("dl", { className: "metrics" },
+      ...[
+        ["accuracy", percent(pick.metrics.accuracy), `${interval(pick.accuracy_low, pick.accuracy_high)} (95 %)`],
+        ["avg MACs", written("avg_macs", pick.metrics.avg_macs), ""],
+        ["leave at the exits", pick.exit_shares.map((share) => percent(share, 0)).join(" / "), ""],
+        ["of them right", pick.exit_accuracy.map((right) => (right === null ? "–" : percent(right, 0))).join(" / "), ""],
+      ].map(([name, value, small]) => element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }, element("small", { textContent: small })))),
+    ),
+  ]);
+}
+
+function exportCommand(place) {
+  const id = run.points.id[place];
+  if (run.points.role[place] !== "front") {
+    return [element("p", { className: "hint", textContent: "Only points on the front can be exported." })];
+  }
+  const quoted = /^[\w.\/-]+$/.test(run.folder) ? run.folder : `'${run.folder.replaceAll("'", "'\\''")}'`;
+  const command = element("code", { className: "command", textContent: `aebnas export ${quoted} --pick ${id} --out exported/${id}` });
+  const button = element("button", { type: "button", className: "copy", textContent: "Copy" });
+  button.addEventListener("click", async () => {
+    button.textContent = (await copied(command)) ? "Copied" : "Press Ctrl+C";
+    setTimeout(() => { button.textContent = "Copy"; }, 2500);
+  });
+  return [element("div", { className: "command-line" }, command, button)];
+}
+
+/** Copy an element's text. A page opened from a file may not use the clipboard: then its selection is copied. */
+async function copied(source) {
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    return true;
+  } catch {
+    getSelection().selectAllChildren(source);
+    return document.execCommand("copy");
+  }
+}
+
+/** A table with a head, from titles and rows. */
+function plainTable(titles, rows) {
+  const head = element("tr", {}, ...titles.map((title) => element("th", { scope: "col", textContent: title })));
+  return element("table", {}, element("thead", {}, head), element("tbody", {}, ...rows));
+}

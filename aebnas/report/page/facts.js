@@ -1,0 +1,58 @@
+// What needs no drawing: the head of the page, picks, failures, protocol and environment.
+
+function drawFacts() {
+  const { trials, points, growth } = run;
+  const front = points.role.filter((role) => role === "front").length;
+  byId("summary").textContent =
+    `Search on ${run.data}: ${run.objectives.map(spoken).join(", ")}` +
+    `${run.constraints.length ? `; ${run.constraints.join(", ")}` : ""}. ` +
+    `Figures are those of the search split, N = ${grouped(run.samples)}, on which the best were chosen.`;
+  const figures = [
+    [grouped(trials.total), `evaluations${trials.failed ? `, ${grouped(trials.failed)} failed` : ""}`],
+    [grouped(run.points_total), "operating points"],
+    [grouped(front), "on the front"],
+  ];
+  if (front) figures.push([percent(Math.max(...frontValues("accuracy"))), "best accuracy"]);
+  if (growth.hypervolume.length) figures.push([growth.hypervolume.at(-1).toFixed(4), "hypervolume"]);
+  byId("figures").append(...figures.map(([value, name]) => element("li", {}, element("strong", { textContent: value }), element("span", { textContent: name }))));
+  drawPicks();
+  drawFailures();
+  byId("protocol").append(...factRows(run.protocol));
+  byId("environment").append(...factRows({ ...run.environment, seconds: run.seconds }));
+}
+
+const frontValues = (metric) => run.points.metrics[metric].filter((_, place) => run.points.role[place] === "front");
+
+function drawPicks() {
+  byId("picks-section").hidden = !run.picks.length;
+  const rows = run.picks.map((pick) => {
+    const texts = [
+      pick.kind === "test" ? "test set" : "retrained, search split", percent(pick.metrics.accuracy), interval(pick.accuracy_low, pick.accuracy_high), grouped(pick.samples),
+      written("avg_macs", pick.metrics.avg_macs), pick.exit_shares.map((share) => percent(share, 0)).join(" / "), pick.source,
+    ];
+    const id = element("td", { className: "mono", textContent: pick.id });
+    return element("tr", {}, id, ...texts.map((text) => element("td", { textContent: text })));
+  });
+  const titles = ["id", "measured", "accuracy", "95 % interval", "N", "avg MACs", "leave at the exits", "weights"];
+  byId("picks").append(...plainTable(titles, rows).children);
+}
+
+function drawFailures() {
+  byId("failures-section").hidden = !run.failures.length;
+  const rows = run.failures.map(([reason, count]) => element("tr", {}, element("td", { textContent: reason }), element("td", { textContent: count })));
+  byId("failures").append(...plainTable(["reason", "trials"], rows).children);
+}
+
+function factRows(facts) {
+  return Object.entries(facts).map(([name, value]) => {
+    const head = element("th", { scope: "row", textContent: spoken(name) });
+    return element("tr", {}, head, element("td", { textContent: plainly(value) }));
+  });
+}
+
+function plainly(value) {
+  if (value === null) return "none";
+  if (Array.isArray(value)) return value.join(", ") || "none";
+  if (typeof value === "object") return Object.entries(value).map(([name, part]) => `${name} ${typeof part === "number" ? part.toLocaleString("en-US") : part}`).join(", ");
+  return String(value);
+}

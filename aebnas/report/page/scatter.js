@@ -1,0 +1,134 @@
+// All operating points over two metrics of choice.
+
+const ROLES = {
+  dominated: { name: "dominated", colour: "others", symbol: "circle", size: 4, opacity: 0.55 },
+  infeasible: { name: "breaks a constraint", colour: "over", symbol: "x-thin-open", size: 6, opacity: 0.7 },
+  front: { name: "front", colour: "front", symbol: "circle", size: 8, opacity: 1 },
+};
+const PICKS = {
+  retrained: { name: "retrained", colour: "retrained", symbol: "diamond", size: 12 },
+  test: { name: "test set", colour: "test", symbol: "star", size: 14 },
+};
+
+const axis = (name) => ({ metric: byId(`${name}-axis`).value, log: byId(`${name}-log`).checked });
+const scaled = (metric, value) => (run.metrics[metric].unit === "fraction" ? 100 * value : value);
+const axisTitle = (metric) => {
+  const { unit } = run.metrics[metric];
+  const shown = unit === "fraction" ? "%" : unit;
+  return spoken(metric).toLowerCase().includes(shown.toLowerCase()) ? spoken(metric) : `${spoken(metric)} (${shown})`;
+};
+
+/** Fill the choosers with the metrics; `redraw` is called when a choice changes. */
+function prepareScatter(redraw) {
+  for (const name of ["x", "y"]) {
+    const chooser = byId(`${name}-axis`);
+    for (const metric of Object.keys(run.metrics)) {
+      chooser.append(element("option", { value: metric, textContent: spoken(metric), title: run.metrics[metric].meaning }));
+    }
+    chooser.value = run.axes[name];
+    chooser.addEventListener("change", redraw);
+    byId(`${name}-log`).checked = name === "x";
+    byId(`${name}-log`).addEventListener("change", redraw);
+  }
+  const left = run.points_total - run.points.id.length;
+  if (left) byId("left-out").textContent = `${grouped(left)} dominated points of ${grouped(run.points_total)} are left out.`;
+}
+
+/** Draw or redraw; `chosen` is the point in the detail panel. */
+async function drawScatter(chosen, onClick) {
+  const x = axis("x"), y = axis("y"), { points } = run;
+  const places = points.id.map((_, place) => place);
+  const traces = Object.entries(ROLES).map(([role, look]) => {
+    const members = places.filter((place) => points.role[place] === role);
+    if (role === "front") members.sort((a, b) => points.metrics[x.metric][a] - points.metrics[x.metric][b]);
+    return pointTrace(members, x, y, look);
+  });
+  const front = traces.at(-1);
+  // unseen, small and late: of points within 3 pixels plotly takes the last trace's, so the front's, not the crowd's
+  const hits = { ...front, name: "front, to click", showlegend: false, marker: { ...front.marker, size: 6, opacity: 0 } };
+  front.mode = isObjectivePair(x.metric, y.metric) ? "lines+markers" : "markers";
+  for (const [kind, look] of Object.entries(PICKS)) traces.push(pickTrace(kind, x, y, look));
+  traces.push(hits);
+  if (chosen !== null) {
+    const ring = { colour: "chosen", symbol: "circle-open", size: 18, name: "chosen" };
+    const trace = pointTrace([chosen], x, y, ring);
+    traces.push({ ...trace, marker: { ...trace.marker, line: { width: 3 } }, hoverinfo: "skip", hovertemplate: null });
+  }
+  const layout = plotLayout({
+    hovermode: "closest",
+    uirevision: [x.metric, y.metric, x.log, y.log].join(), // a new choice of point must not undo a zoom
+    xaxis: scatterAxis(x, points),
+    yaxis: scatterAxis(y, points),
+  });
+  const plot = byId("scatter");
+  const isNew = !plot.data;
+  await Plotly.react(plot, traces.filter((trace) => trace.x.length), layout, plotConfig);
+  if (isNew) plot.on("plotly_click", (event) => onClick(event.points[0].customdata));
+}
+
+/** A line joins the front where it is one in the two metrics shown. */
+const isObjectivePair = (x, y) => run.objectives.length === 2 && run.objectives.includes(x) && run.objectives.includes(y) && x !== y;
+
+function pointTrace(places, x, y, look) {
+  const { metrics } = run.points;
+  return {
+    type: "scatter",
+    mode: "markers",
+    name: look.name,
+    x: places.map((place) => scaled(x.metric, metrics[x.metric][place])),
+    y: places.map((place) => scaled(y.metric, metrics[y.metric][place])),
+    customdata: places,
+    text: places.map(hoverText),
+    hovertemplate: "%{text}<extra></extra>",
+    line: { shape: "hv", width: 1.5, color: colour(look.colour) },
+    marker: { color: colour(look.colour), symbol: look.symbol, size: look.size, opacity: look.opacity ?? 1 },
+  };
+}
+
+function pickTrace(kind, x, y, look) {
+  const picks = run.picks.filter((pick) => pick.kind === kind && run.points.id.includes(pick.id));
+  const places = picks.map((pick) => run.points.id.indexOf(pick.id));
+  const value = (metric) => picks.map((pick) => scaled(metric, pick.metrics[metric]));
+  const text = picks.map(
+    (pick) => `<b>${pick.id}</b>, ${kind === "test" ? "on the test set" : "retrained, on the search split"}<br>${percent(pick.metrics.accuracy)} right, ${written("avg_macs", pick.metrics.avg_macs)} MACs`,
+  );
+  const trace = pointTrace(places, x, y, look);
+  trace.marker.line = { width: 1, color: colour("card") };
+  return { ...trace, x: value(x.metric), y: value(y.metric), text };
+}
+
+function scatterAxis({ metric, log }, points) {
+  const changes = { type: log ? "log" : "linear" };
+  if (run.metrics[metric].unit === "fraction") changes.ticksuffix = " %";
+  else changes.tickformat = "~s";
+  const values = points.metrics[metric].map((value) => scaled(metric, value)).filter((value) => !log || value > 0);
+  const low = Math.min(...values), high = Math.max(...values);
+  if (log && high < 100 * low) changes.dtick = "D2";
+  const front = values.filter((_, place) => points.role[place] === "front");
+  if (metric === "accuracy" && !log && front.length) {
+    // the few hopeless points must not squeeze the front into a line; a double click shows them
+    const least = Math.max(low, Math.min(...front) - 15);
+    if (least > low) changes.range = [least, high + 0.05 * (high - least)];
+  }
+  return plotAxis(axisTitle(metric), changes);
+}
+
+function hoverText(place) {
+  const { points } = run;
+  const shares = points.exit_shares[place].map((share) => percent(share, 0)).join(" / ");
+  const architecture = wrapped(run.architectures[points.architecture[place]].text, 48).join("<br>");
+  return (
+    `<b>${points.id[place]}</b><br>${percent(points.metrics.accuracy[place])} right, ` +
+    `${written("avg_macs", points.metrics.avg_macs[place])} MACs on average<br>leave at the exits: ${shares}<br>${architecture}`
+  );
+}
+
+/** Lines of at most so many characters, broken at spaces. */
+function wrapped(text, width) {
+  const lines = [];
+  for (const word of text.split(" ")) {
+    if (lines.length && `${lines.at(-1)} ${word}`.length <= width) lines[lines.length - 1] += ` ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}

@@ -1,0 +1,145 @@
+"""What the report's page shows, as one JSON-ready dictionary; needs no pictures and no weights."""
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from aebnas.errors import UserError
+from aebnas.front import FrontPoint, pick
+from aebnas.interval import accuracy_bounds
+from aebnas.objectives import METRICS
+from aebnas.report.drawing import drawing
+from aebnas.report.growth import growth_curve
+from aebnas.report.plots import axes
+from aebnas.report.state import searched_on
+from aebnas.space.lower import lower
+from aebnas.trial import Trial
+from aebnas.workspace import Workspace, read_pick
+
+OTHERS_SHOWN = 6_000
+"""At most so many points beside the front: a page must stay small and quick, however long the search."""
+
+REASONS_SHOWN = 5
+NAMED = ("best-accuracy", "knee", "cheapest")
+
+
+def payload(workspace: Workspace, trials: Sequence[Trial], front_points: Sequence[FrontPoint]) -> dict[str, Any]:
+    """Everything of a run that its page shows."""
+    run, experiment = workspace.run, workspace.experiment
+    shown, total = _shown(trials, front_points)
+    architectures = {trial.architecture.id: trial.architecture for trial, _ in shown}
+    vertical, horizontal = axes(workspace)
+    status = Counter(trial.status for trial in trials)
+    return {
+        "name": run.name,
+        "folder": f"results/{run.name}" if run.folder.resolve().parent.name == "results" else run.name,
+        "data": experiment.data.name,
+        "objectives": list(experiment.objectives),
+        "constraints": list(experiment.constraints),
+        "axes": {"x": horizontal, "y": vertical},
+        "samples": searched_on(run),
+        "metrics": {name: _metric(name) for name in _metric_names(shown)},
+        "trials": {"total": len(trials)} | {name: status[name] for name in ("ok", "infeasible", "failed")},
+        "failures": Counter(trial.reason for trial in trials if trial.status == "failed").most_common(REASONS_SHOWN),
+        "points_total": total,
+        "points": _columns(shown, {point.id for _, point in front_points}, list(architectures), searched_on(run)),
+        "architectures": [
+            {"id": architecture.id, "text": str(architecture), "drawing": drawing(lower(architecture))}
+            for architecture in architectures.values()
+        ],
+        "named": _named(workspace, front_points),
+        "growth": growth_curve(workspace, trials),
+        "training": _training(run.folder),
+        "picks": _picks(workspace),
+        "protocol": run.read_json("protocol.json"),
+        "environment": run.read_json("env_info.json"),
+        "seconds": run.seconds(),
+    }
+
+
+def _shown(trials: Sequence[Trial], front_points: Sequence[FrontPoint]) -> tuple[list[FrontPoint], int]:
+    """The front, then the other points, evenly spaced where they are too many; and how many points there are."""
+    on_front = {point.id for _, point in front_points}
+    others = [(trial, point) for trial in trials for point in trial.points if point.id not in on_front]
+    kept = np.linspace(0, len(others) - 1, min(len(others), OTHERS_SHOWN)).round().astype(int)
+    return [*front_points, *(others[place] for place in kept)], len(front_points) + len(others)
+
+
+def _columns(shown: Sequence[FrontPoint], on_front: set[str], ids: list[str], samples: int) -> dict[str, Any]:
+    """A list for each thing there is to know of a point; all are in the order of `shown`."""
+    place = {architecture_id: number for number, architecture_id in enumerate(ids)}
+    bounds = [accuracy_bounds(point.metrics, samples) for _, point in shown]
+    return {
+        "id": [point.id for _, point in shown],
+        "architecture": [place[trial.architecture.id] for trial, _ in shown],
+        "trial": [trial.number for trial, _ in shown],
+        "role": ["front" if p.id in on_front else "infeasible" if t.status != "ok" else "dominated" for t, p in shown],
+        "metrics": {name: [point.metrics[name] for _, point in shown] for name in _metric_names(shown)},
+        "accuracy_low": [bound["accuracy_low"] for bound in bounds],
+        "accuracy_high": [bound["accuracy_high"] for bound in bounds],
+        "criterion": [point.policy.criterion for _, point in shown],
+        "thresholds": [list(point.policy.thresholds) for _, point in shown],
+        "exit_shares": [list(point.exit_shares) for _, point in shown],
+        "exit_accuracy": [list(point.exit_accuracy) for _, point in shown],
+    }
+
+
+def _metric_names(shown: Sequence[FrontPoint]) -> list[str]:
+    return list(shown[0][1].metrics) if shown else []
+
+
+def _metric(name: str) -> dict[str, str]:
+    metric = METRICS[name]
+    return {"unit": metric.unit, "direction": metric.direction, "meaning": metric.meaning}
+
+
+def _named(workspace: Workspace, front_points: Sequence[FrontPoint]) -> dict[str, str]:
+    """Ids of the points that rules of `--pick` take, where they take one."""
+    named = {}
+    for rule in NAMED:
+        try:
+            named[rule] = pick(front_points, workspace.experiment.parsed_objectives(), rule)[1].id
+        except UserError:
+            continue
+    return named
+
+
+def _training(folder: Path) -> list[dict[str, Any]]:
+    """Curves of the supernet and of picks trained by themselves: one entry for each subnet looked at."""
+    files = [("supernet", folder / "train_epoch_metrics.csv")]
+    files += [
+        (f"retrained {path.parent.name}", path) for path in sorted(folder.glob("models/*/train_epoch_metrics.csv"))
+    ]
+    curves = []
+    for title, path in files:
+        if not path.exists() or not path.read_text(encoding="utf-8").strip():
+            continue
+        for subnet, rows in pd.read_csv(path).groupby("subnet", sort=False):
+            columns = [name for name in rows.columns if name.startswith("exit") and rows[name].notna().any()]
+            curves.append(
+                {
+                    "title": title if subnet == "chosen" else f"{title}, {subnet} subnet",
+                    "epoch": rows["epoch"].tolist(),
+                    "loss": rows["loss"].tolist(),
+                    "exits": {name.removesuffix("_accuracy"): rows[name].tolist() for name in columns},
+                }
+            )
+    return curves
+
+
+def _picks(workspace: Workspace) -> list[dict[str, Any]]:
+    """What `aebnas retrain` and `aebnas evaluate` found, a record for each pick and each of the two."""
+    run = workspace.run
+    records = []
+    names = sorted(path.stem for path in run.folder.glob("picks/*.json"))
+    for name, kind in itertools.product(names, ("retrained", "test")):
+        record = read_pick(run, name).get(kind)
+        if record is not None:
+            bounds = accuracy_bounds(record["metrics"], record["samples"])
+            records.append({"id": name, "kind": kind} | record | bounds)
+    return records

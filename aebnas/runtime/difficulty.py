@@ -1,0 +1,126 @@
+"""How hard a picture looks before any network has seen it (DART): edges, variance and fine structure, in whole numbers.
+
+alpha = w1 * edge + w2 * variance + w3 * gradient, each term brought to [0, 1] by a constant fixed beforehand. All
+sums are of integers, so a picture has the same alpha in any batch, on any machine; and all is said in methods of the
+tensors, so that a difficulty can be read and written without loading torch.
+
+Legend: n pictures, c channels, h, w sides; 3 terms.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WEIGHTS = (0.4, 0.3, 0.3)
+"""DART's weights of the edge, variance and gradient terms."""
+
+LUMA = (77, 150, 29)
+"""Shares of red, green and blue in a grey value, in 256ths (ITU-R BT.601)."""
+
+GREY_UNIT = 256 * 255
+"""The grey value of white."""
+
+LEAST_SIDE = 3
+"""A picture needs this many pixels a side to have an inner pixel with all its neighbours."""
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """The estimator: `tau_edge` in units of the picture's range, `scales` by which the terms are divided, and weights.
+
+    Raises ValueError for negative or non-finite numbers, scales of 0 or weights that don't sum to 1.
+    """
+
+    tau_edge: float
+    scales: tuple[float, float, float]
+    weights: tuple[float, float, float] = WEIGHTS
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.tau_edge) and self.tau_edge >= 0):
+            raise ValueError(f"tau_edge must be finite and at least 0, but got {self.tau_edge}")
+        if len(self.scales) != 3 or not all(math.isfinite(scale) and scale > 0 for scale in self.scales):
+            raise ValueError(f"scales must be three positive numbers, but got {self.scales}")
+        if len(self.weights) != 3 or min(self.weights) < 0 or abs(sum(self.weights) - 1) > 1e-6:
+            raise ValueError(f"weights must be three numbers from 0 that sum to 1, but got {self.weights}")
+
+    def alpha(self, pictures: Tensor) -> Tensor:
+        """Difficulty in [0, 1], float32 `[n]`, of uint8 `[n, c, h, w]`; raises ValueError for other pictures."""
+        return self.mix(terms(pictures, self.tau_edge))
+
+    def mix(self, terms_n3: Tensor) -> Tensor:
+        """Difficulty of pictures whose terms are known, float32 `[n]`."""
+        shares_n3 = (terms_n3 / terms_n3.new_tensor(self.scales)).clamp(0.0, 1.0)
+        return (shares_n3 * shares_n3.new_tensor(self.weights)).sum(-1).clamp(0.0, 1.0).float()
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        return {"tau_edge": self.tau_edge, "scales": list(self.scales), "weights": list(self.weights)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Difficulty:
+        """Read what `to_json` wrote."""
+        return cls(value["tau_edge"], tuple(value["scales"]), tuple(value["weights"]))
+
+
+def terms(pictures: Tensor, tau_edge: float) -> Tensor:
+    """The three terms before scaling, float64 `[n, 3]`, of uint8 `[n, c, h, w]`, pixels taken as [0, 1].
+
+    Edge: share of inner pixels whose Sobel gradient exceeds `tau_edge`. Variance: mean over channels of the spatial
+    variance. Gradient: mean of grey value times Laplacian, absolute. Raises ValueError for other pictures.
+    """
+    grey_nhw = _grey(pictures)
+    inner = (grey_nhw.shape[1] - 2) * (grey_nhw.shape[2] - 2)
+    edges_n = (_squared_gradient(grey_nhw) > (tau_edge * GREY_UNIT) ** 2).sum((1, 2)).double() / inner
+    centre_nhw = grey_nhw[:, 1:-1, 1:-1]
+    around_nhw = grey_nhw[:, :-2, 1:-1] + grey_nhw[:, 2:, 1:-1] + grey_nhw[:, 1:-1, :-2] + grey_nhw[:, 1:-1, 2:]
+    fine_n = (centre_nhw * (around_nhw - 4 * centre_nhw)).abs().sum((1, 2)).double() / (inner * GREY_UNIT**2)
+    terms_n3 = edges_n.new_empty(len(edges_n), 3)
+    terms_n3[:, 0], terms_n3[:, 1], terms_n3[:, 2] = edges_n, _variance(pictures), fine_n
+    return terms_n3
+
+
+def gradient_magnitude(pictures: Tensor) -> Tensor:
+    """Mean Sobel gradient over the inner pixels of each picture, float64 `[n]`, pixels taken as [0, 1]."""
+    return _squared_gradient(_grey(pictures)).double().sqrt().mean((1, 2)) / GREY_UNIT
+
+
+def estimator_macs(shape: tuple[int, int, int]) -> int:
+    """Multiply-adds of the estimator for one picture of `shape` (c, h, w), windows counted as dense convolutions."""
+    channels, height, width = shape
+    inner = (height - 2) * (width - 2)
+    grey = channels * height * width if channels > 1 else 0
+    windows = 3 * 9 * inner  # two Sobel windows and a Laplacian
+    products = 3 * inner  # two squares, and grey value times Laplacian
+    return grey + windows + products + channels * height * width  # the last: squares for the variance
+
+
+def _grey(pictures: Tensor) -> Tensor:
+    """Grey values in units of 1 / GREY_UNIT, int64 `[n, h, w]`."""
+    channels = pictures.shape[1] if pictures.ndim == 4 else 0
+    if str(pictures.dtype) != "torch.uint8" or channels not in (1, 3) or min(pictures.shape[2:]) < LEAST_SIDE:
+        want = f"uint8 [n, 1 or 3, h, w] of {LEAST_SIDE} or more pixels a side"
+        raise ValueError(f"pictures must be {want}, but got {pictures.dtype} {list(pictures.shape)}")
+    wide = pictures.long()
+    if channels == 1:
+        return wide[:, 0] * sum(LUMA)
+    return wide[:, 0] * LUMA[0] + wide[:, 1] * LUMA[1] + wide[:, 2] * LUMA[2]
+
+
+def _squared_gradient(grey_nhw: Tensor) -> Tensor:
+    """Gx^2 + Gy^2 of the Sobel windows at the inner pixels, int64 `[n, h - 2, w - 2]`."""
+    down_nhw = grey_nhw[:, :-2] + 2 * grey_nhw[:, 1:-1] + grey_nhw[:, 2:]
+    right_nhw = grey_nhw[:, :, :-2] + 2 * grey_nhw[:, :, 1:-1] + grey_nhw[:, :, 2:]
+    return (down_nhw[:, :, 2:] - down_nhw[:, :, :-2]) ** 2 + (right_nhw[:, 2:] - right_nhw[:, :-2]) ** 2
+
+
+def _variance(pictures: Tensor) -> Tensor:
+    """Mean over channels of the spatial variance, float64 `[n]`, pixels taken as [0, 1]."""
+    flat_ncp = pictures.long().flatten(2)
+    pixels = flat_ncp.shape[2]
+    spread_nc = pixels * (flat_ncp * flat_ncp).sum(2) - flat_ncp.sum(2) ** 2
+    return spread_nc.double().mean(1) / (pixels * 255) ** 2

@@ -1,0 +1,119 @@
+"""What is known of every op without its module: the attributes it takes, and its shape rule.
+
+Imports no torch, so that specs are checked, counted and drawn before it is loaded. Shapes are `(channels, height,
+width)` of one sample. The modules are in `ops`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+Shape = tuple[int, int, int]
+ShapeRule = Callable[..., Shape]
+"""`rule(input_shapes, **attributes)` gives the output's shape; raises ValueError where the op cannot run (Unfit for an
+attribute that doesn't fit)."""
+
+ACTIVATIONS = ("relu", "hswish")
+"""What the `act` of an op can name."""
+GLOBAL_POOLS = ("avg", "max", "avgmax")
+"""What the `pool` of a classifier can name."""
+SQUEEZE_RATIO = 0.25
+
+
+class Unfit(ValueError):
+    """An attribute with which an op cannot run: its name, the rule, the value."""
+
+    def __init__(self, attribute: str, rule: str, value: object) -> None:
+        super().__init__(attribute, rule, value)
+        self.attribute, self.rule, self.value = attribute, rule, value
+
+    def __str__(self) -> str:
+        return f"{self.attribute} {self.rule}, but got {self.value}"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """An op's shape rule and attributes, which are the arguments of its module's constructor.
+
+    They say which choices mean something for the op: one that takes `expand` is given the block's expansion, one that
+    doesn't leaves that gene inactive. `needs` must be given, `options` have a default. `many_inputs` tells whether
+    the op takes more than one input.
+    """
+
+    out_shape: ShapeRule
+    needs: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    many_inputs: bool = False
+
+    @cached_property
+    def takes(self) -> frozenset[str]:
+        """Names of all attributes."""
+        return frozenset(self.needs + self.options)
+
+
+def same_padded(shape: Shape, out_channels: int, kernel: int, stride: int) -> Shape:
+    """Output shape of a window op with padding kernel // 2; raises Unfit for a window that makes no sense."""
+    channels, height, width = shape
+    side = min(height, width)
+    if kernel % 2 == 0 or kernel < 1:
+        raise Unfit("kernel", "must be odd and positive", kernel)
+    if kernel > 2 * side - 1:
+        raise Unfit("kernel", f"must be at most {2 * side - 1}, to fit its {height}x{width} map", kernel)
+    if stride < 1:
+        raise Unfit("stride", "must be at least 1", stride)
+    if stride > 1 and side < stride:
+        raise Unfit("stride", f"must be at most {side}, or nothing is left of its {height}x{width} map", stride)
+    if channels < 1 or out_channels < 1:
+        raise ValueError(f"channels must be at least 1, but got {channels} -> {out_channels}")
+    return out_channels, -(-height // stride), -(-width // stride)
+
+
+def window(shapes: Sequence[Shape], **attrs: Any) -> Shape:
+    """Rule of ops that slide a same-padded window: `kernel`, `stride`, and `out_channels` unless they keep them."""
+    return same_padded(shapes[0], attrs.get("out_channels", shapes[0][0]), attrs["kernel"], attrs["stride"])
+
+
+def _resize(shapes: Sequence[Shape], **attrs: Any) -> Shape:
+    if attrs["side"] < 1:
+        raise Unfit("side", "must be at least 1", attrs["side"])
+    return shapes[0][0], attrs["side"], attrs["side"]
+
+
+def _add(shapes: Sequence[Shape], **attrs: Any) -> Shape:
+    if len(set(shapes)) != 1:
+        raise ValueError(f"add needs inputs of one shape, but got {list(shapes)}")
+    return shapes[0]
+
+
+def _classifier(shapes: Sequence[Shape], **attrs: Any) -> Shape:
+    return attrs["classes"], 1, 1
+
+
+def mid_channels(in_channels: int, expand: float) -> int:
+    """Channels between the expansion and the projection of an inverted residual."""
+    return max(1, round(in_channels * expand))
+
+
+def squeezed_channels(channels: int) -> int:
+    """Channels inside a squeeze-excite over `channels`: a quarter, as in MobileNetV3 (not rounded to eights)."""
+    return max(1, round(channels * SQUEEZE_RATIO))
+
+
+OPAQUE = "module"
+"""Op name of an imported module that a Graph carries without looking inside."""
+
+_CONV = ("in_channels", "out_channels", "kernel", "stride")
+
+SIGNATURES: dict[str, Signature] = {
+    "conv": Signature(window, _CONV, ("act",)),
+    "sepconv": Signature(window, _CONV, ("act",)),
+    "basic": Signature(window, _CONV, ("act",)),
+    "mbconv": Signature(window, (*_CONV, "expand"), ("se", "act")),
+    "fused_mbconv": Signature(window, (*_CONV, "expand"), ("se", "act")),
+    "maxpool": Signature(window, ("kernel", "stride")),
+    "avgpool": Signature(window, ("kernel", "stride")),
+    "resize": Signature(_resize, ("side",)),
+    "add": Signature(_add, many_inputs=True),
+    "classifier": Signature(_classifier, ("in_channels", "classes"), ("pool",)),
+}

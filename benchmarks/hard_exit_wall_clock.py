@@ -1,0 +1,100 @@
+"""Wall clock of hard-exit inference against the full network, beside the ratio of their MACs.
+
+    python benchmarks/hard_exit_wall_clock.py [--run results/NAME --pick knee] [--samples 1024] [--rounds 7]
+
+With `--run` a pick of a run on pictures of its search split; without, random networks of `--space` with random weights
+on noise, with thresholds by which about equal shares leave at every exit. `kept` is the speed-up over the full network
+(every exit at never) divided by the ratio of their MACs: 1 where saving a MAC saves its time. Both are timed batch by
+batch in turn. The last line is `KEPT <batch 1> <batch 256>`, medians over the networks in the better memory format.
+"""
+
+import argparse
+import statistics
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from aebnas.cost.hard_exit import threshold_shares, wall_clock
+from aebnas.cost.stopwatch import FORMATS, Setting
+from aebnas.runtime.decide import CRITERIA, ExitPolicy
+from aebnas.runtime.network import Network
+from aebnas.space.genome import SearchSpace
+from aebnas.space.lower import lower
+from aebnas.workspace import Workspace, load_chosen
+
+Subject = tuple[str, Network, ExitPolicy, torch.Tensor, torch.Tensor | None]
+
+
+def picked(run: Path, rule: str, samples: int) -> Subject:
+    """A pick with its pictures."""
+    workspace = Workspace.open(run)
+    chosen = load_chosen(workspace, rule)
+    search = workspace.splits.search
+    pictures = search.subset(torch.arange(min(samples, len(search)))).pictures()
+    alpha_n = chosen.policy.difficulty.alpha(pictures) if chosen.policy.difficulty else None
+    return chosen.id, chosen.network, chosen.policy, workspace.preprocessing.apply(pictures), alpha_n
+
+
+def random_networks(path: Path, count: int, samples: int) -> list[Subject]:
+    """Networks with exits whose policies send about equal shares out at each."""
+    space, rng, found = SearchSpace.load(path), np.random.default_rng(0), []
+    torch.manual_seed(0)
+    while len(found) < count:
+        architecture = space.decode(space.sample(rng)).architecture
+        graph = lower(architecture)
+        if len(graph.exits) < 2:
+            continue
+        network, x_nchw = Network(graph).eval(), torch.randn(samples, *graph.input_shape)
+        with torch.no_grad():
+            scores_ne = np.stack([CRITERIA["margin"](logits).numpy() for logits in network(x_nchw)], 1)
+        thresholds = threshold_shares(scores_ne, [1 / len(graph.exits)] * len(graph.exits))
+        found.append((architecture.id, network, ExitPolicy("margin", tuple(thresholds)), x_nchw, None))
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path)
+    parser.add_argument("--pick", nargs="+", default=["knee"])
+    parser.add_argument("--space", type=Path, default=Path("search_spaces/resnet_cifar.yaml"))
+    parser.add_argument("--networks", type=int, default=8)
+    parser.add_argument("--samples", type=int, default=1024)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--memory-formats", nargs="+", default=list(FORMATS), choices=list(FORMATS))
+    parser.add_argument("--batches", nargs="+", type=int, default=[1, 256])
+    options = parser.parse_args()
+
+    if options.run:
+        subjects = [picked(options.run, rule, options.samples) for rule in options.pick]
+    else:
+        subjects = random_networks(options.space, options.networks, options.samples)
+    print(f"{options.samples} samples, median of {options.rounds} rounds, {options.threads} thread(s)")
+    head = ("exits", "left early", "batch", "ms", "full ms", "speed-up", "MACs ratio", "kept")
+    print(f"{'network':<26}{'format':<15}" + "".join(f"{name:>11}" for name in head))
+    kept: dict[tuple[str, int], list[float]] = {}
+    for name, network, policy, x_nchw, alpha_n in subjects:
+        for memory_format in options.memory_formats:
+            for batch in options.batches:
+                setting = Setting(threads=options.threads, batch=batch, memory_format=memory_format)
+                clock = wall_clock(setting.network(network), policy, x_nchw, setting, options.rounds, alpha_n)
+                kept.setdefault((memory_format, batch), []).append(clock.kept)
+                full = float(clock.full_ms.sum()) / clock.samples
+                early = f"{100 * (1 - clock.exit_shares[-1]):.0f}%"
+                figures = (
+                    f"{clock.ms:>11.4f}{full:>11.4f}{clock.speed_up:>11.2f}{clock.macs_ratio:>11.2f}{clock.kept:>11.3f}"
+                )
+                print(f"{name:<26}{memory_format:<15}{clock.exits:>11}{early:>11}{batch:>11}{figures}", flush=True)
+    for memory_format in options.memory_formats:
+        middle = [statistics.median(kept[memory_format, batch]) for batch in options.batches]
+        print(
+            f"{memory_format}: kept "
+            + ", ".join(f"{m:.3f} at batch {b}" for m, b in zip(middle, options.batches, strict=True))
+        )
+    best = [max(statistics.median(kept[f, batch]) for f in options.memory_formats) for batch in options.batches]
+    print("KEPT " + " ".join(f"{value:.3f}" for value in best))
+
+
+if __name__ == "__main__":
+    main()

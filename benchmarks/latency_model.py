@@ -1,0 +1,114 @@
+"""Predicted against measured latency of held-out random architectures with exits.
+
+    python benchmarks/latency_model.py [--space FILE] [--architectures 60] [--rounds 9] [--threads 1] [--profile FILE]
+
+The space's layers, 60 networks to fit by and the held-out networks are measured in the same rounds, so all see the same
+machine; the held-out ones twice, which gives the noise floor. Each is left at a random exit, every second one at the
+last. MACs alone and params alone are straight lines fitted to the held-out networks themselves, which flatters them.
+Without `--profile` it takes the time of a profile; with it only held-out networks are measured. The last line is
+`MAPE <percent> TAU <number>`.
+"""
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import kendalltau
+
+from aebnas.cost.counts import count_graph
+from aebnas.cost.device import DeviceProfile
+from aebnas.cost.fitting import make_profile
+from aebnas.cost.profiling import make_job
+from aebnas.cost.stopwatch import Setting, measure, result
+from aebnas.progress import progress_bar
+from aebnas.runtime.graph import Graph
+from aebnas.space.genome import SearchSpace
+from aebnas.space.lower import lower
+
+HELD_OUT_SEED = 7
+
+
+def held_out(space: SearchSpace, count: int, fitted_on: set[str]) -> list[dict[str, Any]]:
+    """Networks of the space that no profile was fitted to, each with the exit where it is left."""
+    rng, found, seen = np.random.default_rng(HELD_OUT_SEED), [], set(fitted_on)
+    while len(found) < count:
+        graph = lower(space.decode(space.sample(rng)).architecture)
+        text = json.dumps(graph.to_json())
+        if text in seen:
+            continue
+        seen.add(text)
+        last = len(graph.exits) - 1
+        found.append({"graph": json.loads(text), "leave": last if len(found) % 2 else int(rng.integers(last + 1))})
+    return found
+
+
+def split(job: dict[str, Any], times: list[list[float]], held: int) -> tuple[Any, Any, np.ndarray]:
+    """(the profile's job, its times, two sets of times of the held-out networks `[2, held]`)."""
+    own = {**job, "networks": job["networks"][: len(job["networks"]) - 2 * held]}
+    rest = [float(np.median(rounds)) for rounds in times[len(times) - 2 * held :]]
+    return own, times[: len(times) - 2 * held], np.array(rest).reshape(2, held)
+
+
+def report(name: str, predicted: np.ndarray, measured: np.ndarray) -> tuple[float, float]:
+    """Print and return MAPE in percent and Kendall's tau."""
+    mape = 100 * float(np.abs(predicted / measured - 1).mean())
+    tau = float(kendalltau(predicted, measured).statistic)
+    print(f"{name:<28}{mape:>8.2f}{tau:>8.3f}")
+    return mape, tau
+
+
+def line(counts: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """A straight line through counts and latencies, at those counts; weighed for relative errors."""
+    return np.polyval(np.polyfit(counts, measured, 1, w=1 / measured), counts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--space", type=Path, default=Path("search_spaces/resnet_cifar.yaml"))
+    parser.add_argument("--architectures", type=int, default=60)
+    parser.add_argument("--networks", type=int, default=60, help="to fit by")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--memory-format", default="contiguous")
+    parser.add_argument("--max-layers", type=int, default=20_000)
+    parser.add_argument("--profile", type=Path)
+    parser.add_argument("--record", type=Path, help="keep measurements here, to go on after a stop")
+    options = parser.parse_args()
+
+    setting = Setting(threads=options.threads, memory_format=options.memory_format)
+    space = SearchSpace.load(options.space)
+    job = make_job(space, setting, options.rounds, options.networks, options.max_layers)
+    held = held_out(space, options.architectures, {json.dumps(network["graph"]) for network in job["networks"]})
+    if options.profile:
+        job |= {"layers": [], "left_out": [], "networks": []}
+    job |= {"networks": job["networks"] + held + held, "id": f"{job['id']}-held-{len(held)}-{bool(options.profile)}"}
+    with tempfile.TemporaryDirectory() as folder:
+        record = options.record or Path(folder) / "record.jsonl"
+        total = (len(job["layers"]) + len(job["networks"])) * options.rounds
+        with progress_bar("measure", total) as bar:
+            times = measure(job, record, bar.advance)
+    own, own_times, (measured, again) = split(job, times, len(held))
+    profile = (
+        DeviceProfile.load(options.profile) if options.profile else make_profile(result(own, own_times), "profile")
+    )
+
+    graphs, leave = [Graph.from_json(one["graph"]) for one in held], [one["leave"] for one in held]
+    counts = [count_graph(graph) for graph in graphs]
+    macs = np.array([count.macs.to_exit()[at] for count, at in zip(counts, leave, strict=True)])
+    params = np.array([count.params.to_exit()[at] for count, at in zip(counts, leave, strict=True)])
+    predicted = np.array([c.to_exit()[at] for c, at in zip(profile.latencies(graphs), leave, strict=True)])
+    print(f"{options.space}: {len(held)} held-out networks, {setting.key}; median of {options.rounds} rounds")
+    print(f"measured {measured.min():.3f} to {measured.max():.3f} ms; overheads {profile.overheads._asdict()}")
+    print(f"{'':<28}{'MAPE %':>8}{'tau':>8}")
+    report("measured a second time", again, measured)
+    report("MACs alone", line(macs, measured), measured)
+    report("params alone", line(params, measured), measured)
+    mape, tau = report("our model", predicted, measured)
+    print(f"MAPE {mape:.2f} TAU {tau:.3f}")
+
+
+if __name__ == "__main__":
+    main()

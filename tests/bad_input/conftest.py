@@ -1,0 +1,41 @@
+"""What every mistake must lead to: one line on standard error, exit code 2, no traceback, nothing changed on disk."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from aebnas.cli.main import main
+
+
+def snapshot(folder: Path) -> dict[str, bytes | None]:
+    """Every file below a folder with its content; folders with None."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")
+    }
+
+
+@pytest.fixture
+def refused(monkeypatch, capsys):
+    """The function that runs a command which must be refused, and gives what its line says after `error: `.
+
+    `kept` is the folder in which nothing may change.
+    """
+
+    def run(kept: Path, *arguments: object) -> str:
+        before = snapshot(kept)
+        monkeypatch.setattr(sys, "argv", ["aebnas", *map(str, arguments)])
+        capsys.readouterr()  # what setting up said
+        with pytest.raises(SystemExit) as leaving:
+            main()
+        out, err = capsys.readouterr()
+        assert leaving.value.code == 2, err
+        assert out == "" and err.endswith("\n"), out + err
+        *bars, line = err.splitlines()
+        assert line.startswith("error: ") and line.isprintable(), err
+        assert all(re.match(r"\w+ pictures: \d+/\d+", bar) for bar in bars), err
+        assert snapshot(kept) == before
+        return line.removeprefix("error: ")
+
+    return run

@@ -1,0 +1,50 @@
+"""Wall clock of hard exits: what is counted beside the times. No timing is asserted."""
+
+import numpy as np
+import pytest
+
+from aebnas.cost.counts import count_graph
+from aebnas.cost.hard_exit import WallClock, threshold_shares, wall_clock
+from aebnas.cost.stopwatch import Setting
+from aebnas.runtime.decide import ExitPolicy
+from aebnas.space.lower import lower
+
+
+def test_figures_by_hand():
+    clock = WallClock(
+        samples=4,
+        rounds=3,
+        batch_ms=np.array([1.0, 2.0, 3.0, 2.0]),
+        full_ms=np.array([4.0, 4.0, 4.0, 4.0]),
+        exit_n=np.array([0, 2, 2, 2]),
+        exits=3,
+        avg_macs=10.0,
+        full_macs=25.0,
+    )
+    assert (clock.ms, clock.speed_up, clock.macs_ratio, clock.kept) == pytest.approx((2.0, 2.0, 2.5, 0.8))
+    assert clock.exit_shares.tolist() == [0.25, 0, 0.75]
+    assert clock.ms_at_exits() == [1.0, None, pytest.approx(7 / 3)]
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_exits_and_macs_are_those_of_infer(digits, architectures, random_network, pictures, batch):
+    architecture = next(a for a in architectures(digits, 30) if len(a.exits) >= 2)
+    network, x_nchw = random_network(architecture), pictures(architecture, 10)
+    policy = ExitPolicy("confidence", (None,) + (0.3,) * (len(architecture.exits) - 1))
+    clock = wall_clock(network, policy, x_nchw, Setting(batch=batch), rounds=1)
+    taken = network.infer(x_nchw, policy).exit_index.numpy()
+    assert clock.exit_n.tolist() == taken.tolist()
+    assert len(clock.batch_ms) == len(clock.full_ms) == -(-10 // batch)
+    macs, exits = count_graph(lower(architecture)).macs, clock.exits
+    ran = np.array([False] + [True] * (exits - 1))
+    assert clock.avg_macs == pytest.approx(macs.to_exit(ran)[taken].mean())
+    assert clock.full_macs == macs.taken_only[-1]
+
+
+def test_thresholds_send_out_the_wanted_shares(rng):
+    scores = rng.uniform(size=(4000, 3))
+    thresholds = threshold_shares(scores, [0.5, 0.3, 0.2])
+    first = scores[:, 0] > thresholds[0]
+    second = ~first & (scores[:, 1] > thresholds[1])
+    assert first.mean() == pytest.approx(0.5, abs=0.01)
+    assert second.mean() == pytest.approx(0.3, abs=0.01)

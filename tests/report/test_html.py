@@ -1,0 +1,77 @@
+import base64
+import gzip
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from tiny_run import own_copy, searched
+
+from aebnas.report.results import rewrite_html, write_report
+from aebnas.workspace import Workspace, note_pick
+
+MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return searched(tmp_path_factory)
+
+
+class Loads(HTMLParser):
+    """Collects what a page makes a browser fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found += [value for name, value in attrs if name in ("src", "href", "srcset", "data", "poster") and value]
+
+
+def unpacked(page, name):
+    """What is packed into an element of the page."""
+    (content,) = re.findall(rf'<script id="{name}" type="application/gzip">([^<]*)</script>', page)
+    return gzip.decompress(base64.b64decode(content)).decode()
+
+
+def test_the_report_is_one_small_file_that_needs_no_network(run):
+    text = (run / "report.html").read_text(encoding="utf-8")
+    page = Loads()
+    page.feed(text)
+    assert page.found == [] and "@import" not in text and "url(" not in text
+    assert len(text) < 6 * MIB
+    assert "plotly.js v" in unpacked(text, "plotly")
+    assert "[[" not in text.split("<script")[0]
+
+
+def test_the_report_holds_every_point_of_every_trial(run):
+    data = json.loads(unpacked((run / "report.html").read_text(encoding="utf-8"), "payload"))
+    trials = Workspace.open(run).run.trials()
+    assert set(data["points"]["id"]) == {point.id for trial in trials for point in trial.points}
+    assert data["samples"] == 287 and data["training"] and data["protocol"]["split_seed"] == 2026
+
+
+def test_names_are_escaped(run, tmp_path):
+    odd = own_copy(run, tmp_path).rename(tmp_path / "copy" / "<b>&co [[script]]")
+    write_report(Workspace.open(odd))
+    text = (odd / "report.html").read_text(encoding="utf-8")
+    assert "<h1>&lt;b&gt;&amp;co [[script]]</h1>" in text
+    assert json.loads(unpacked(text, "payload"))["name"] == "<b>&co [[script]]"
+
+
+def test_the_report_says_the_same_of_the_same_run(run, tmp_path):
+    copy = own_copy(run, tmp_path)
+    write_report(Workspace.open(copy))
+    before = (copy / "report.html").read_bytes()
+    write_report(Workspace.open(copy))
+    assert (copy / "report.html").read_bytes() == before
+
+
+def test_what_is_learnt_of_a_pick_comes_into_the_report(run, tmp_path):
+    workspace = Workspace.open(own_copy(run, tmp_path))
+    point = workspace.front()[0][1]
+    note_pick(workspace.run, point.id, "test", point.to_json() | {"source": "from somewhere", "samples": 360})
+    rewrite_html(workspace)
+    data = json.loads(unpacked((workspace.run.folder / "report.html").read_text(encoding="utf-8"), "payload"))
+    assert [pick["id"] for pick in data["picks"]] == [point.id]

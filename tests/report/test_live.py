@@ -1,0 +1,49 @@
+import re
+
+import pytest
+from tiny_run import searched
+
+import aebnas.report.live
+from aebnas.report.live import LiveSearch
+from aebnas.report.tensorboard import Scalars
+from aebnas.trial import Trial
+from aebnas.workspace import Workspace
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that passes only when told to, by `clock[0] += seconds`."""
+    now = [100.0]
+    monkeypatch.setattr(aebnas.report.live.time, "monotonic", lambda: now[0])
+    return now
+
+
+class Noted(Scalars):
+    """Keeps what would be written."""
+
+    def __init__(self):
+        self.seen = []
+
+    def write(self, step, values):
+        self.seen.append((step, dict(values)))
+
+
+def test_the_line_tells_counts_speed_front_and_hypervolume(tmp_path_factory, clock):
+    workspace = Workspace.open(searched(tmp_path_factory))
+    scalars = Noted()
+    live = LiveSearch(workspace, scalars)
+    trials = workspace.run.trials()
+    for trial in trials[:4]:
+        line = live.add(trial, is_new=False)
+    assert "from an earlier sitting" in line and line.startswith("4 ok, 0 infeasible, 0 failed, ")
+    for trial in trials[4:]:
+        clock[0] += 0.5
+        live.add(trial)
+    clock[0] += 0.5
+    line = live.add(Trial(8, trials[0].architecture, None, "failed", (), "worker lost", "test", 0.5))
+    found = re.fullmatch(r"8 ok, 0 infeasible, 1 failed, 2 candidates/s, front (\d+), hypervolume (0\.\d{4})", line)
+    assert found and int(found[1]) == len(workspace.front())
+    summary = workspace.run.read_json("summary.json")
+    assert float(found[2]) == pytest.approx(summary["hypervolume"], abs=1e-4)
+    step, last = scalars.seen[-1]
+    assert step == 9 and last["search/failed"] == 1 and last["search/front_points"] == len(workspace.front())

@@ -1,0 +1,106 @@
+"""The difficulty of pictures against hand-worked numbers, in whole numbers whatever the batch; its cost."""
+
+import json
+
+import pytest
+import torch
+
+from aebnas.runtime.difficulty import Difficulty, estimator_macs, gradient_magnitude, terms
+
+
+def grey(rows):
+    return torch.tensor(rows, dtype=torch.uint8)[None, None]
+
+
+def random_pictures(count=20, channels=3, side=32):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, channels, side, side), generator=generator, dtype=torch.uint8)
+
+
+def test_a_flat_picture_is_as_easy_as_can_be():
+    assert terms(torch.full((1, 3, 5, 5), 200, dtype=torch.uint8), 0.0).tolist() == [[0.0, 0.0, 0.0]]
+
+
+def test_a_hand_worked_step():
+    # one inner column of four is left of the step, one right of it: Gx = 4 * 255 on both, Gy = 0
+    step = grey([[0, 0, 255, 255]] * 4)
+    assert gradient_magnitude(step).item() == pytest.approx(4.0)
+    edge, variance, fine = terms(step, 3.9)[0].tolist()
+    assert edge == 1.0
+    assert terms(step, 4.0)[0, 0].item() == 0.0  # greater than, not at
+    assert variance == pytest.approx(0.25)
+    # grey value 1 right of the step, whose Laplacian is -1; 0 left of it
+    assert fine == pytest.approx(0.5)
+
+
+def test_terms_agree_with_a_plain_floating_point_computation():
+    pictures = random_pictures(6)
+    x = pictures.double() / 255
+    i = (x * torch.tensor([77, 150, 29]).double().view(1, 3, 1, 1) / 256).sum(1, keepdim=True)
+    sobel = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]]).double()[None, None]
+    laplacian = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]).double()[None, None]
+    conv = torch.nn.functional.conv2d
+    g = (conv(i, sobel) ** 2 + conv(i, sobel.mT) ** 2).sqrt()
+    tau = g.mean().item()
+    fine = (i[:, :, 1:-1, 1:-1] * conv(i, laplacian)).abs()
+    want = torch.stack(
+        [(g > tau).double().mean((1, 2, 3)), x.var((2, 3), correction=0).mean(1), fine.mean((1, 2, 3))], 1
+    )
+    assert torch.allclose(terms(pictures, tau), want, atol=1e-9)
+    assert torch.allclose(gradient_magnitude(pictures), g.mean((1, 2, 3)))
+
+
+@pytest.mark.parametrize("channels, side", [(1, 8), (3, 32), (3, 200)])
+def test_a_picture_is_as_hard_in_any_batch(channels, side):
+    pictures = random_pictures(5, channels, side)
+    difficulty = Difficulty(0.5, (0.8, 0.1, 0.3))
+    one_by_one = torch.cat([difficulty.alpha(picture[None]) for picture in pictures])
+    assert torch.equal(difficulty.alpha(pictures), one_by_one)
+    assert torch.equal(difficulty.alpha(pictures.to(memory_format=torch.channels_last)), one_by_one)
+    assert one_by_one.dtype == torch.float32
+
+
+def test_alpha_is_the_weighted_sum_of_terms_in_the_unit_interval():
+    difficulty = Difficulty(1.0, (0.5, 0.2, 0.1), (0.4, 0.3, 0.3))
+    mixed = difficulty.mix(torch.tensor([[0.25, 0.1, 0.05], [0.25, 1.0, 0.0], [9.0, 9.0, 9.0]], dtype=torch.float64))
+    assert mixed.tolist() == pytest.approx([0.5, 0.4 * 0.5 + 0.3, 1.0])
+
+
+def test_the_cost_is_within_the_published_budget():
+    # 3 * 1024 for grey, 27 * 900 for the windows, 3 * 900 for products, 3 * 1024 for the variance
+    assert estimator_macs((3, 32, 32)) == 3072 + 24300 + 2700 + 3072
+    assert estimator_macs((3, 32, 32)) <= 39_500
+    assert estimator_macs((1, 8, 8)) == 30 * 36 + 64
+
+
+def test_json_round_trip():
+    difficulty = Difficulty(0.25, (0.5, 0.2, 0.1))
+    assert Difficulty.from_json(json.loads(json.dumps(difficulty.to_json()))) == difficulty
+
+
+@pytest.mark.parametrize(
+    "arguments, problem",
+    [
+        ((-1.0, (1.0, 1.0, 1.0)), "tau_edge must be finite"),
+        ((1.0, (1.0, 0.0, 1.0)), "scales must be three positive numbers"),
+        ((1.0, (1.0, 1.0, 1.0), (0.5, 0.5, 0.5)), "weights must be three numbers"),
+    ],
+)
+def test_nonsense_is_refused(arguments, problem):
+    with pytest.raises(ValueError, match=problem):
+        Difficulty(*arguments)
+
+
+@pytest.mark.parametrize(
+    "pictures", [torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 2, 8, dtype=torch.uint8), torch.zeros(1, 2, 8, 8).byte()]
+)
+def test_other_pictures_are_refused(pictures):
+    with pytest.raises(ValueError, match="pictures must be uint8"):
+        Difficulty(1.0, (1.0, 1.0, 1.0)).alpha(pictures)
+
+
+def test_noise_is_harder_than_its_blurred_self():
+    pictures = random_pictures(4)
+    smooth = torch.nn.functional.avg_pool2d(pictures.float(), 5, 1, 2).byte()
+    difficulty = Difficulty(gradient_magnitude(pictures).mean().item(), (1.0, 0.2, 1.0))
+    assert (difficulty.alpha(smooth) < difficulty.alpha(pictures)).all()
