@@ -239,7 +239,7 @@ def test_weights_that_do_not_fit_are_told(run, tmp_path):
 def test_the_folder_is_named_after_the_spec_unless_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    def stop(folder, config):
+    def stop(folder, config, in_full):
         raise Stopped(folder.as_posix())
 
     monkeypatch.setattr(Run, "start", stop)

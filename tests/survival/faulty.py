@@ -97,6 +97,7 @@ def _child(words: list[str], faults: tuple[Fault, ...], largest_file: int | None
     os.dup2(handle, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
     os.environ |= NICE
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
     for fault in faults:
         plant(fault)
     if largest_file is not None:

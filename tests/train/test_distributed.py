@@ -147,7 +147,7 @@ def test_progress_follows_the_first_rank(capsys, monkeypatch):
     monkeypatch.setattr("aebnas.progress.LOG_EVERY_S", 0.0)
     follow(FakeRay((None, None), ((2, 8), None), ((4, 8), None), ((2, 8), None), ((8, 8), None)))
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split(",")[0] for line in lines] == ["test: 4/8", "test: 2/8", "test: 8/8"]  # went back once
+    assert [line.split(",")[0].rstrip() for line in lines] == ["test: 4/8", "test: 2/8", "test: 8/8"]  # went back once
 
 
 def test_shares_must_be_equal(make_sandwich, batches, tmp_path):
