@@ -1,7 +1,7 @@
 """The networks that `equal_minutes.py` trains side by side, each as a module that gives the logits of every exit."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,16 +22,25 @@ HAND_MADE = Path(__file__).with_name("hand_made_resnet.yaml")
 
 @dataclass(frozen=True)
 class Contender:
-    """A module whose forward gives a list of logits `[n, c]`, its MACs to each exit, and its exits' loss weights."""
+    """A module whose forward gives a list of logits `[n, c]`, its MACs to each exit, and its exits' loss weights.
+
+    In the first `alone_share` of the epochs the last exit trains alone.
+    """
 
     module: nn.Module
     macs: ExitCosts
     loss_weights: tuple[float, ...]
+    alone_share: float = 0.0
 
 
 def searched(architecture: Architecture, weights: ExitWeights, seed: int) -> Contender:
     """The network that the search found, from fresh weights."""
     return _ours(architecture, weights, seed)
+
+
+def late_exits(architecture: Architecture, weights: ExitWeights, seed: int) -> Contender:
+    """The network that the search found, whose early exits join in for the second half."""
+    return replace(searched(architecture, weights, seed), alone_share=0.5)
 
 
 def without_exits(architecture: Architecture, weights: ExitWeights, seed: int) -> Contender:
@@ -63,6 +72,7 @@ def earlyon(architecture: Architecture, weights: ExitWeights, seed: int) -> Cont
 
 CONTENDERS: dict[str, Callable[[Architecture, ExitWeights, int], Contender]] = {
     "searched": searched,
+    "late exits": late_exits,
     "hand-made": hand_made,
     "without exits": without_exits,
     "earlyon": earlyon,

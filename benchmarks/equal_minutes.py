@@ -3,12 +3,13 @@
     pip install -e ".[benchmarks]"
     python benchmarks/equal_minutes.py [--run results/cifar10_cpu] [--pick "avg_macs<=16e6"] [--minutes 20]
 
-Trains, from scratch and by one loop with one recipe: the searched network, a hand-made three-exit ResNet, the
-searched backbone without exits, and the CIFAR ResNet-20 of the PyPI package earlyon. A minute is a minute of
-CPU time of one thread, so that what else the machine does counts for nobody; each contender trains for the
-whole epochs that fit into the minutes (one more is given to all but ours where it is cut). The recipe and the
-weights of the exits' losses are those of the run's `retrain:`; earlyon keeps its own weights. Thresholds come
-from `calibrate`, figures from the test set. Contenders train side by side, one thread each; started again, the
+Trains, from scratch and by one loop with one recipe: the searched network, the same with early exits that join
+in for the second half, a hand-made three-exit ResNet, the searched backbone without exits, and the CIFAR
+ResNet-20 of the PyPI package earlyon. A minute is a minute of CPU time of one thread, so that what else the
+machine does counts for nobody; each contender trains for the whole epochs that fit into the minutes (one more is
+given to all but ours where it is cut). The recipe and the weights of the exits' losses are those of the run's
+`retrain:`; earlyon keeps its own weights. Thresholds come from `calibrate`, figures from the test set.
+Contenders train side by side, one thread each; started again, the
 benchmark goes on from the last epoch.
 """
 
@@ -39,6 +40,8 @@ from aebnas.policy.table import ExitTable, score_policy
 from aebnas.policy.thresholds import frontier
 from aebnas.space.architecture import Architecture
 from aebnas.train.config import TrainSpec
+from aebnas.train.exit_config import ExitsSpec
+from aebnas.train.exit_weights import only_active
 from aebnas.train.loop import fit
 from aebnas.train.losses import self_taught_loss
 from aebnas.train.precision import computing_dtype
@@ -47,18 +50,27 @@ from aebnas.workspace import Workspace
 
 BUDGETS_MACS = (8e6, 12e6, 16e6, 20e6)
 CRITERIA = ("confidence", "entropy")
+OURS = ("searched", "late exits")
 PER_EXIT, EVAL_BATCH, TIMED_STEPS, NORM_IMAGES = 40, 500, 15, 4096
-COLOURS = {"searched": "#0072B2", "hand-made": "#D55E00", "without exits": "#009E73", "earlyon": "#CC79A7"}
+COLOURS = {
+    "searched": "#0072B2",
+    "late exits": "#56B4E9",
+    "hand-made": "#D55E00",
+    "without exits": "#009E73",
+    "earlyon": "#CC79A7",
+}
 
 
 class JointTask:
-    """All exits at once with the contender's loss weights; the last exit teaches the others."""
+    """All exits with the contender's loss weights, early ones when it lets them; the last exit teaches the others."""
 
     def __init__(self, contender: Contender, spec: TrainSpec) -> None:
-        self.module, self.weights, self.spec = contender.module, contender.loss_weights, spec
+        self.module, self.spec = contender.module, spec
+        self.weights = self.all_weights = list(contender.loss_weights)
+        self.exits = ExitsSpec(warmup_epochs=int(contender.alone_share * spec.epochs))
 
     def begin_epoch(self, epoch: int) -> None:
-        pass
+        self.weights = only_active(self.all_weights, self.exits.active(epoch, len(self.all_weights)))
 
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
         spec = self.spec
@@ -102,7 +114,7 @@ def train(run: Path, name: str, architecture_json: dict[str, Any], minutes: floa
     if not state.exists():  # measured once, so that a resumed training keeps its schedule
         spec = TrainSpec.model_validate(base | {"epochs": 1})
         epochs = minutes * 60 / (step_seconds(contender, batches, spec) * len(batches))
-        whole = math.floor(epochs) if name == "searched" else math.ceil(epochs)
+        whole = math.floor(epochs) if name in OURS else math.ceil(epochs)
         write_json(state, {"epochs": max(1, whole), "cpu_s": 0})
     known = json.loads(state.read_text())
     epochs, before = known["epochs"], known["cpu_s"]
