@@ -6,13 +6,12 @@ from unittest.mock import patch
 import pytest
 import torch
 
-from aebnas.cost.counts import RULES, count_graph
+from aebnas.cost.counts import count_graph
 from aebnas.errors import UserError
 from aebnas.export.bundle import export_model
 from aebnas.nn.supernet import Supernet
 from aebnas.runtime.network import Network
 from aebnas.runtime.ops import OPS
-from aebnas.runtime.signatures import SIGNATURES
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lower import lower
 from aebnas.space.spec import SpaceSpec
@@ -37,7 +36,7 @@ def dilated(root):
     (code,) = (block for block in blocks if "OPS[" in block)
     written = [line for line in code.splitlines() if line.strip()]
     assert len(written) <= 20
-    with patch.dict(OPS), patch.dict(SIGNATURES), patch.dict(RULES):
+    with patch.dict(OPS):
         exec(code, {"__name__": "own_op"})
         yield OPS["dilated"]
 
@@ -49,8 +48,8 @@ def test_without_it_the_yaml_is_refused():
 
 @pytest.mark.parametrize("kernel, stride", [(3, 1), (3, 2), (5, 2)])
 def test_its_shape_is_as_stated(dilated, kernel, stride):
-    out = dilated(4, 6, kernel, stride).eval()(torch.randn(2, 4, 9, 9))
-    assert out.shape[1:] == SIGNATURES["dilated"].out_shape([(4, 9, 9)], out_channels=6, kernel=kernel, stride=stride)
+    out = dilated.build(in_channels=4, out_channels=6, kernel=kernel, stride=stride).eval()(torch.randn(2, 4, 9, 9))
+    assert out.shape[1:] == dilated.out_shape([(4, 9, 9)], out_channels=6, kernel=kernel, stride=stride)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")

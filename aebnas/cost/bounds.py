@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
-from aebnas.cost.counts import Counts, count_layer
-from aebnas.runtime.signatures import Shape
+from aebnas.cost.counts import count_layer
+from aebnas.runtime.counting import Counts
+from aebnas.runtime.shapes import Shape
 from aebnas.space.layers import (
     Layer,
     branch_heads,

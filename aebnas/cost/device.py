@@ -21,7 +21,7 @@ from aebnas.cost.counts import ExitCosts, count_layer
 from aebnas.errors import UserError
 from aebnas.files import write_text
 from aebnas.runtime.graph import Attr, Graph, Node
-from aebnas.runtime.signatures import Shape
+from aebnas.runtime.shapes import Shape
 
 FORMAT = 1
 MB = 1e6

@@ -10,7 +10,7 @@ from aebnas.cost.counts import count_layer
 from aebnas.cost.device import DeviceProfile, LayerKey, Overheads, Timed, as_key, weight_mb
 from aebnas.errors import UserError
 from aebnas.runtime.graph import Graph
-from aebnas.runtime.signatures import SIGNATURES
+from aebnas.runtime.ops import OPS
 
 FOLDS = 5
 REWEIGHTINGS = 20
@@ -107,7 +107,7 @@ def _features(keys: list[LayerKey], ops: list[str]) -> np.ndarray:
     rows = []
     for op, shapes, attrs in keys:
         known = dict(attrs)
-        out = SIGNATURES[op].out_shape(list(shapes), **known)
+        out = OPS[op].out_shape(list(shapes), **known)
         counts = count_layer(op, shapes[0], out, known)
         numbers = [math.prod(shapes[0]), math.prod(out), counts.macs, counts.params, shapes[0][0], out[0]]
         kinds = [known.get("kernel", 0), known.get("stride", 0), known.get("expand", 0), known.get("se", False)]

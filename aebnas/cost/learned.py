@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from aebnas.cost.counts import count_layer
 from aebnas.runtime.graph import Graph
-from aebnas.runtime.signatures import mid_channels
+from aebnas.runtime.shapes import mid_channels
 
 TOLERANCE = 0.1
 """Relative errors beyond this are about equally bad where hyperparameters are chosen."""

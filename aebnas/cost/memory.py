@@ -19,8 +19,8 @@ from aebnas.cost.live import LiveTensors
 from aebnas.errors import UserError
 from aebnas.runtime.graph import INPUT, Attr, Graph, Node
 from aebnas.runtime.network import _needed_after_each_exit
-from aebnas.runtime.ops import OPS
-from aebnas.runtime.signatures import OPAQUE, Shape
+from aebnas.runtime.ops import OPAQUE, OPS
+from aebnas.runtime.shapes import Shape
 
 INDEX_BYTES = 8
 LOGIT_BYTES = 4
@@ -39,7 +39,7 @@ def op_bytes(op: str, in_shapes: tuple[Shape, ...], attrs: tuple[tuple[str, Attr
     if op not in OPS:
         raise UserError(f"memory of op '{op}' is unknown; its node must state peak_bytes")
     with torch.device("meta"):
-        module = OPS[op](**dict(attrs)).to(dtype).eval()
+        module = OPS[op].build(**dict(attrs)).to(dtype).eval()
     module.to_empty(device="cpu")  # what the weights are doesn't matter, drawing them takes time
     inputs = [torch.zeros(1, *shape, dtype=dtype) for shape in in_shapes]
     with torch.no_grad(), LiveTensors() as live:

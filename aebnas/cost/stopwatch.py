@@ -105,7 +105,7 @@ def leave_at(exit_index: int, exits: int) -> ExitPolicy:
 
 def layer_call(layer: dict[str, Any], setting: Setting) -> Call:
     """One layer of a job, ready to be called."""
-    module = setting.ready(OPS[layer["op"]](**layer["attrs"]))
+    module = setting.ready(OPS[layer["op"]].build(**layer["attrs"]))
     if setting.compiled:
         module = torch.compile(module)  # type: ignore[assignment]
     inputs = [setting.inputs(shape) for shape in layer["in_shapes"]]

@@ -25,8 +25,7 @@ from aebnas.export.model import RUNTIME, Model
 from aebnas.files import write_atomically, write_json, write_text
 from aebnas.runtime.decide import ExitPolicy
 from aebnas.runtime.network import Network
-from aebnas.runtime.ops import OPS
-from aebnas.runtime.signatures import OPAQUE
+from aebnas.runtime.ops import OPAQUE, OPS
 
 FILES = frozenset(
     {"README.md", "check.npz", "costs.json", "graph.json", "model.py", "policy.json", "preprocessing.json"}
@@ -57,8 +56,8 @@ def export_model(
     if opaque:
         raise UserError(f"node '{opaque[0]}': imported modules cannot be exported yet, but got one")
     for op in {node.op for node in network.graph.nodes}:
-        if not OPS[op].__module__.startswith(f"{aebnas.runtime.__name__}."):
-            raise UserError(f"op '{op}' must be defined in aebnas/runtime to be exported, but got {OPS[op].__module__}")
+        if not (where := OPS[op].kind.__module__).startswith(f"{aebnas.runtime.__name__}."):
+            raise UserError(f"op '{op}' must be defined in aebnas/runtime to be exported, but got {where}")
     if preprocessing.shape != network.graph.input_shape or len(class_names) != network.graph.classes:
         want = f"{network.graph.input_shape} pictures and {network.graph.classes} class names"
         raise ValueError(f"the network needs {want}, but got {preprocessing.shape} and {len(class_names)}")

@@ -34,8 +34,8 @@ if TYPE_CHECKING:  # for type checkers alone: what runs is the copy in `runtime/
     from aebnas.runtime.network import Answer, Network
 
 RUNTIME = (
-    *("__init__", "adapt", "adaptive", "base", "blocks", "decide", "difficulty"),
-    *("graph", "network", "ops", "signatures"),
+    *("__init__", "adapt", "adaptive", "base", "blocks", "counting", "decide", "difficulty"),
+    *("graph", "layers", "network", "ops", "shapes"),
 )
 LOGIT_TOLERANCE = 1e-4
 THRESHOLD_TOLERANCE = 1e-5

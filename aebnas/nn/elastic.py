@@ -23,7 +23,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 def parameter_shapes(op: str, attrs: Attrs) -> Shapes:
     """Shapes of an op's parameters."""
     with torch.device("meta"):
-        module = OPS[op](**dict(attrs))
+        module = OPS[op].build(**dict(attrs))
     return {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
 
 

@@ -137,7 +137,7 @@ def _template(op: str, attrs: Attrs, training: bool, synced: bool, thread: int) 
     Each thread has its own, since `functional_call` puts the slices into the module while it runs.
     """
     with torch.device("meta"):
-        module = OPS[op](**dict(attrs))
+        module = OPS[op].build(**dict(attrs))
         if training:
             kind = SyncedNorm if synced else nn.BatchNorm2d
             for name, norm in list(module.named_modules()):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .base import ACTIVATIONS, conv_norm
-from .signatures import mid_channels, squeezed_channels
+from .shapes import mid_channels, squeezed_channels
 
 
 class Conv(nn.Module):

@@ -8,7 +8,8 @@ read nothing else.
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .signatures import OPAQUE, SIGNATURES, Shape
+from .ops import OPAQUE, OPS
+from .shapes import Shape
 
 INPUT = "input"
 """Name by which nodes refer to the picture itself."""
@@ -171,9 +172,9 @@ def _out_shape(node: Node, shapes: list[Shape]) -> Shape:
     if node.op == OPAQUE:
         channels, height, width = attrs["out_shape"]
         return channels, height, width
-    if node.op not in SIGNATURES:
-        raise ValueError(f"node '{node.name}': unknown op '{node.op}', known are {', '.join(sorted(SIGNATURES))}")
-    op = SIGNATURES[node.op]
+    if node.op not in OPS:
+        raise ValueError(f"node '{node.name}': unknown op '{node.op}', known are {', '.join(sorted(OPS))}")
+    op = OPS[node.op]
     if len(shapes) > 1 and not op.many_inputs:
         raise ValueError(f"node '{node.name}': {node.op} takes one input, but got {len(shapes)}")
     if "in_channels" in op.takes and attrs["in_channels"] != shapes[0][0]:

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from .decide import ExitPolicy, Streak
 from .graph import INPUT, Graph, Node
-from .ops import OPS
-from .signatures import OPAQUE
+from .ops import OPAQUE, OPS
 
 
 class Answer(NamedTuple):
@@ -44,7 +43,7 @@ class Network(nn.Module):
             raise ValueError(f"opaque modules must be {sorted(wanted)}, but got {sorted(opaque)}")
         self.graph = graph
         self.nodes = nn.ModuleDict(
-            {n.name: opaque[n.name] if n.op == OPAQUE else OPS[n.op](**n.kwargs) for n in graph.nodes}
+            {n.name: opaque[n.name] if n.op == OPAQUE else OPS[n.op].build(**n.kwargs) for n in graph.nodes}
         )
         self._segments = graph.segments()
         self._needed_after = _needed_after_each_exit(graph)

@@ -1,91 +1,76 @@
-"""The module of every op a Graph node can name, once: the dict `OPS`, and the ops without a convolution.
+"""Every op a Graph node can name, once: the dict `OPS`. A line in it makes an op of a module.
 
-Adding one takes a class and a line in `OPS`, a line in `SIGNATURES` (`signatures.py`, whence the YAML takes its names)
-and a rule in `aebnas/cost/counts.py`. Weight sharing slices the parameters of any op by shape
-(`aebnas/nn/elastic.py`), so an op needs nothing more to become elastic.
+Imports no torch before a module is built, so that specs are checked, counted and drawn without it. Weight sharing
+slices the parameters of any op by shape (`aebnas/nn/elastic.py`), so an op needs nothing more to become elastic.
 """
 
-from collections.abc import Callable
+from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from .blocks import Basic, Conv, FusedMBConv, MBConv, SepConv
+from . import counting
+from .counting import CountRule
+from .shapes import ShapeRule, class_scores, equal, resized, window
 
-
-class MaxPool(nn.Module):
-    """Max pooling with same padding."""
-
-    def __init__(self, kernel: int, stride: int) -> None:
-        super().__init__()
-        self.pool = nn.MaxPool2d(kernel, stride, kernel // 2)
-
-    def forward(self, x_nchw: Tensor) -> Tensor:
-        return self.pool(x_nchw)
+if TYPE_CHECKING:
+    from torch import nn
 
 
-class AvgPool(nn.Module):
-    """Average pooling with same padding; padded cells don't count."""
+@dataclass(frozen=True)
+class Op:
+    """A module with its shape rule, its cost rule and its attributes, the arguments of its constructor.
 
-    def __init__(self, kernel: int, stride: int) -> None:
-        super().__init__()
-        self.pool = nn.AvgPool2d(kernel, stride, kernel // 2, count_include_pad=False)
+    `module` is the class, or where it stands in this package (`blocks.Conv`), which is loaded when it is first asked
+    for. The attributes say which choices mean something for the op: one that takes `expand` is given the block's
+    expansion, one that doesn't leaves that gene inactive. `needs` must be given, `options` have a default.
+    `many_inputs` tells whether the op takes more than one input.
+    """
 
-    def forward(self, x_nchw: Tensor) -> Tensor:
-        return self.pool(x_nchw)
+    module: str | type[nn.Module]
+    out_shape: ShapeRule
+    counts: CountRule
+    needs: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    many_inputs: bool = False
 
+    @cached_property
+    def takes(self) -> frozenset[str]:
+        """Names of all attributes."""
+        return frozenset(self.needs + self.options)
 
-class Resize(nn.Module):
-    """Bilinear resizing to a square of `side`, antialiased where it shrinks; without parameters or MACs."""
+    @cached_property
+    def kind(self) -> type[nn.Module]:
+        """The module's class."""
+        if not isinstance(self.module, str):
+            return self.module
+        file, _, name = self.module.rpartition(".")
+        return getattr(import_module(f".{file}", __package__), name)
 
-    def __init__(self, side: int) -> None:
-        super().__init__()
-        self.side = side
-
-    def forward(self, x_nchw: Tensor) -> Tensor:
-        shrinks = self.side < max(x_nchw.shape[2:])
-        # in 32 bits, since the CPU's antialiasing knows no bfloat16
-        resized = functional.interpolate(x_nchw.float(), (self.side, self.side), mode="bilinear", antialias=shrinks)
-        return resized.to(x_nchw.dtype)
-
-
-class Add(nn.Module):
-    """Elementwise sum of any number of equal shapes: where the edges of a DAG cell meet."""
-
-    def forward(self, *x_nchw: Tensor) -> Tensor:
-        return torch.stack(x_nchw).sum(0) if len(x_nchw) > 1 else x_nchw[0]
-
-
-GLOBAL_POOLS: dict[str, Callable[[Tensor], Tensor]] = {
-    "avg": lambda x_nchw: x_nchw.mean((2, 3)),
-    "max": lambda x_nchw: x_nchw.amax((2, 3)),
-    "avgmax": lambda x_nchw: (x_nchw.mean((2, 3)) + x_nchw.amax((2, 3))) / 2,
-}
-"""What the `pool` of a classifier can name: `[n, c, h, w]` to `[n, c]`."""
+    def build(self, **attrs: Any) -> nn.Module:
+        """A module with these attributes."""
+        return self.kind(**attrs)
 
 
-class Classifier(nn.Module):
-    """Global pooling and a linear layer; the output shape is `(classes, 1, 1)`, the tensor `[n, classes]`."""
+OPAQUE = "module"
+"""Op name of an imported module that a Graph carries without looking inside."""
 
-    def __init__(self, in_channels: int, classes: int, pool: str = "avg") -> None:
-        super().__init__()
-        self.linear = nn.Linear(in_channels, classes)
-        self.pool = pool
+_CONV = ("in_channels", "out_channels", "kernel", "stride")
+_MBCONV = (*_CONV, "expand")
 
-    def forward(self, x_nchw: Tensor) -> Tensor:
-        return self.linear(GLOBAL_POOLS[self.pool](x_nchw))
-
-
-OPS: dict[str, type[nn.Module]] = {
-    "conv": Conv,
-    "sepconv": SepConv,
-    "basic": Basic,
-    "mbconv": MBConv,
-    "fused_mbconv": FusedMBConv,
-    "maxpool": MaxPool,
-    "avgpool": AvgPool,
-    "resize": Resize,
-    "add": Add,
-    "classifier": Classifier,
+OPS: dict[str, Op] = {
+    "conv": Op("blocks.Conv", window, counting.conv_counts, _CONV, ("act",)),
+    "sepconv": Op("blocks.SepConv", window, counting.sepconv_counts, _CONV, ("act",)),
+    "basic": Op("blocks.Basic", window, counting.basic_counts, _CONV, ("act",)),
+    "mbconv": Op("blocks.MBConv", window, counting.mbconv_counts, _MBCONV, ("se", "act")),
+    "fused_mbconv": Op("blocks.FusedMBConv", window, counting.fused_mbconv_counts, _MBCONV, ("se", "act")),
+    "maxpool": Op("layers.MaxPool", window, counting.free, ("kernel", "stride")),
+    "avgpool": Op("layers.AvgPool", window, counting.free, ("kernel", "stride")),
+    "resize": Op("layers.Resize", resized, counting.free, ("side",)),
+    "add": Op("layers.Add", equal, counting.free, many_inputs=True),
+    "classifier": Op(
+        "layers.Classifier", class_scores, counting.classifier_counts, ("in_channels", "classes"), ("pool",)
+    ),
 }

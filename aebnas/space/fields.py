@@ -1,7 +1,7 @@
 """Types of the search-space DSL's values: checked numbers, op names, and choices among them.
 
 Wherever a choice is expected, one value or a list of distinct values may stand. Names of ops, activations and
-pools come from `aebnas/runtime/signatures`, so what is added there can be written in YAML.
+pools come from `aebnas/runtime`, so what is added there can be written in YAML.
 """
 
 import math
@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictBool, WithJsonSchema
 
 from aebnas.errors import SpecError
-from aebnas.runtime.signatures import ACTIVATIONS, GLOBAL_POOLS, SIGNATURES
+from aebnas.runtime.ops import OPS
+from aebnas.runtime.shapes import ACTIVATIONS, GLOBAL_POOLS
 from aebnas.scalars import Side
 
 Value = TypeVar("Value", bound=Hashable)
@@ -32,17 +33,17 @@ _LAYER_GIVES = _BLOCK_GIVES | {"side"}
 def block_ops() -> list[str]:
     """Ops that can be blocks: those that change width and stride, and need nothing a block cannot give."""
     changes = {"in_channels", "out_channels", "stride"}
-    return [name for name, op in SIGNATURES.items() if changes <= op.takes and _BLOCK_GIVES.issuperset(op.needs)]
+    return [name for name, op in OPS.items() if changes <= op.takes and _BLOCK_GIVES.issuperset(op.needs)]
 
 
 def branch_ops() -> list[str]:
     """Ops that can be (in) branch layers: those of one input that need nothing a branch cannot give."""
-    return [name for name, op in SIGNATURES.items() if _LAYER_GIVES.issuperset(op.needs) and not op.many_inputs]
+    return [name for name, op in OPS.items() if _LAYER_GIVES.issuperset(op.needs) and not op.many_inputs]
 
 
 def taken_by(op: str) -> frozenset[str]:
     """Attributes that an op, or any op of a chain, takes."""
-    return frozenset().union(*(SIGNATURES[part].takes for part in op.split(CHAIN)))
+    return frozenset().union(*(OPS[part].takes for part in op.split(CHAIN)))
 
 
 def as_tuple(value: Any) -> Any:

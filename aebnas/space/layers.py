@@ -14,7 +14,8 @@ from itertools import product
 
 from aebnas.errors import SpecError
 from aebnas.runtime.graph import Attr
-from aebnas.runtime.signatures import SIGNATURES, Shape, Unfit
+from aebnas.runtime.ops import OPS
+from aebnas.runtime.shapes import Shape, Unfit
 from aebnas.space.architecture import Block, BranchLayer, Stem
 from aebnas.space.choices import blocks, branch_layers
 from aebnas.space.fields import CHAIN
@@ -36,7 +37,7 @@ class Layer:
 
     def __post_init__(self) -> None:
         try:
-            out_shape = SIGNATURES[self.op].out_shape([self.in_shape], **dict(self.attrs))
+            out_shape = OPS[self.op].out_shape([self.in_shape], **dict(self.attrs))
         except Unfit as error:
             raise Unfit(error.attribute, f"{error.rule} at {self.place}", error.value) from None
         except ValueError as error:
@@ -52,7 +53,7 @@ class Layer:
 def make_layer(weights: str, op: str, in_shape: Shape, **offered: Attr | None) -> Layer:
     """A Layer on `in_shape`, with those of the attributes offered that the op takes, input channels included."""
     offered |= {"in_channels": in_shape[0]}
-    taken = SIGNATURES[op].takes
+    taken = OPS[op].takes
     attrs = {name: value for name, value in offered.items() if name in taken and value is not None}
     return Layer(weights, op, tuple(sorted(attrs.items())), in_shape)
 

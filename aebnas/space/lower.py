@@ -7,7 +7,7 @@ network's weights keep their names when exits come and go; weights keys are thos
 from functools import lru_cache
 
 from aebnas.runtime.graph import INPUT, Graph, GraphExit, Node
-from aebnas.runtime.signatures import Shape
+from aebnas.runtime.shapes import Shape
 from aebnas.space.architecture import Architecture, Exit
 from aebnas.space.layers import (
     Layer,

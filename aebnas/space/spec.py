@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from aebnas.errors import SpecError
-from aebnas.runtime.signatures import mid_channels
+from aebnas.runtime.shapes import mid_channels
 from aebnas.scalars import Side
 from aebnas.space.fields import (
     SKIP,

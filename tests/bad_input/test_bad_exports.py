@@ -207,7 +207,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         "check.npz: cannot be read: there must be an exit and",
     ),
     "code: missing": (lambda folder: (folder / "runtime" / "ops.py").unlink(), "runtime/ops.py: no such file"),
-    "code: cut": (written("runtime/ops.py", b"import torch\nOPS = {"), "runtime: cannot be read: "),
+    "code: cut": (written("runtime/ops.py", b"OPS = {"), "runtime: cannot be read: "),
 }
 
 

@@ -11,7 +11,7 @@ from aebnas.errors import UserError
 from aebnas.runtime.decide import ExitPolicy
 from aebnas.runtime.graph import INPUT, Graph, GraphExit, Node
 from aebnas.runtime.network import Network
-from aebnas.runtime.signatures import OPAQUE
+from aebnas.runtime.ops import OPAQUE
 from aebnas.space.lower import lower
 
 

@@ -27,7 +27,7 @@ def test_slices_are_views():
 
 def test_parameter_shapes_are_those_of_the_module():
     attrs = (("expand", 2.0), ("in_channels", 3), ("kernel", 5), ("out_channels", 4), ("stride", 2))
-    module = OPS["mbconv"](**dict(attrs))
+    module = OPS["mbconv"].build(**dict(attrs))
     assert parameter_shapes("mbconv", attrs) == {name: tuple(p.shape) for name, p in module.named_parameters()}
 
 
@@ -65,7 +65,7 @@ def test_variants_of_an_op_share_weights_and_pools_do_not(make_small):
 @pytest.mark.parametrize("op", ["basic", "mbconv", "fused_mbconv"])
 def test_initialise_is_uniform_by_fan_in_and_seeded(op):
     attrs = {"in_channels": 32, "out_channels": 64, "kernel": 3, "stride": 1}
-    module = OPS[op](**attrs, **({} if op == "basic" else {"expand": 2.0}))
+    module = OPS[op].build(**attrs, **({} if op == "basic" else {"expand": 2.0}))
     drawn = []
     for seed in (0, 0, 1):
         initialise(module, torch.Generator().manual_seed(seed))

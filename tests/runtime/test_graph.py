@@ -5,7 +5,7 @@ import json
 import pytest
 
 from aebnas.runtime.graph import INPUT, Graph, GraphExit, Node
-from aebnas.runtime.signatures import OPAQUE
+from aebnas.runtime.ops import OPAQUE
 from aebnas.space.lower import lower
 
 SHAPE = (3, 8, 8)

@@ -11,7 +11,7 @@ from torch import nn
 from aebnas.runtime.decide import CRITERIA, ExitPolicy
 from aebnas.runtime.graph import INPUT, Graph, GraphExit, Node
 from aebnas.runtime.network import Network
-from aebnas.runtime.signatures import OPAQUE
+from aebnas.runtime.ops import OPAQUE
 
 CLOSE = 1e-5
 

@@ -5,10 +5,11 @@ import inspect
 import pytest
 import torch
 
-from aebnas.runtime import base, signatures
+from aebnas.runtime import base, shapes
 from aebnas.runtime.blocks import Basic, FusedMBConv, MBConv, SqueezeExcite
-from aebnas.runtime.ops import GLOBAL_POOLS, OPS, Add, AvgPool, Classifier, Resize
-from aebnas.runtime.signatures import SIGNATURES, same_padded
+from aebnas.runtime.layers import GLOBAL_POOLS, Add, AvgPool, Classifier, Resize
+from aebnas.runtime.ops import OPS
+from aebnas.runtime.shapes import same_padded
 
 WINDOWED = {
     "conv": {"in_channels": 4, "out_channels": 6},
@@ -31,15 +32,15 @@ def test_every_op_is_tested_here():
 @pytest.mark.parametrize("op", WINDOWED)
 def test_window_ops_have_the_stated_output_shape(op, size, kernel, stride):
     attrs = WINDOWED[op] | {"kernel": kernel, "stride": stride}
-    out = OPS[op](**attrs).eval()(torch.randn(2, 4, *size))
-    assert out.shape[1:] == SIGNATURES[op].out_shape([(4, *size)], **attrs)
+    out = OPS[op].build(**attrs).eval()(torch.randn(2, 4, *size))
+    assert out.shape[1:] == OPS[op].out_shape([(4, *size)], **attrs)
 
 
 @pytest.mark.parametrize("pool", ["avg", "max", "avgmax"])
 def test_classifier_has_the_stated_output_shape(pool):
     out = Classifier(4, classes=3, pool=pool)(torch.randn(2, 4, 5, 6))
     assert out.shape == (2, 3)
-    assert SIGNATURES["classifier"].out_shape([(4, 5, 6)], in_channels=4, classes=3, pool=pool) == (3, 1, 1)
+    assert OPS["classifier"].out_shape([(4, 5, 6)], in_channels=4, classes=3, pool=pool) == (3, 1, 1)
 
 
 @pytest.mark.parametrize("pool, pooled", [("avg", 2.5), ("max", 7.0), ("avgmax", 4.75)])
@@ -55,7 +56,7 @@ def test_classifiers_pool_as_they_say(pool, pooled):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_resize_has_the_stated_output_shape_and_keeps_the_type(side, dtype):
     out = Resize(side)(torch.full((2, 4, 6, 6), 0.5, dtype=dtype))
-    assert out.shape[1:] == SIGNATURES["resize"].out_shape([(4, 6, 6)], side=side)
+    assert out.shape[1:] == OPS["resize"].out_shape([(4, 6, 6)], side=side)
     assert out.dtype == dtype
     assert (out == 0.5).all()
 
@@ -66,7 +67,7 @@ def test_resize_averages_where_it_shrinks():
     x[..., ::4, :] = 1.0  # the rows that plain bilinear sampling at a quarter never touches
     assert Resize(4)(x).min() > 0.1
     with pytest.raises(ValueError, match="side must be at least 1, but got 0"):
-        SIGNATURES["resize"].out_shape([(4, 6, 6)], side=0)
+        OPS["resize"].out_shape([(4, 6, 6)], side=0)
 
 
 def test_squeeze_excite_is_a_gate_on_channels():
@@ -82,39 +83,39 @@ def test_squeeze_excite_is_a_gate_on_channels():
 
 def test_activations_are_as_named():
     for act, at_minus_one in [("relu", 0.0), ("hswish", -1 / 3)]:
-        block = OPS["conv"](1, 1, 1, 1, act=act).eval()
+        block = OPS["conv"].build(in_channels=1, out_channels=1, kernel=1, stride=1, act=act).eval()
         torch.nn.init.ones_(block.conv[0].weight)
         x = torch.tensor([[[[-1.0, 4.0]]]])
         assert torch.allclose(block(x), torch.tensor([[[[at_minus_one, 4.0]]]]), atol=1e-4)
     with pytest.raises(KeyError):
-        OPS["conv"](1, 1, 1, 1, act="tanh")
+        OPS["conv"].build(in_channels=1, out_channels=1, kernel=1, stride=1, act="tanh")
 
 
 @pytest.mark.parametrize("op", OPS)
-def test_a_signature_names_the_arguments_of_the_constructor(op):
-    arguments = inspect.signature(OPS[op].__init__).parameters.values() if "__init__" in vars(OPS[op]) else []
+def test_an_op_names_the_arguments_of_its_constructor(op):
+    kind = OPS[op].kind
+    arguments = inspect.signature(kind.__init__).parameters.values() if "__init__" in vars(kind) else []
     named = [argument for argument in arguments if argument.name != "self"]
-    assert SIGNATURES[op].needs == tuple(a.name for a in named if a.default is a.empty)
-    assert SIGNATURES[op].options == tuple(a.name for a in named if a.default is not a.empty)
+    assert OPS[op].needs == tuple(a.name for a in named if a.default is a.empty)
+    assert OPS[op].options == tuple(a.name for a in named if a.default is not a.empty)
 
 
 def test_names_are_those_of_the_functions():
-    assert list(OPS) == list(SIGNATURES)
-    assert tuple(base.ACTIVATIONS) == signatures.ACTIVATIONS
-    assert tuple(GLOBAL_POOLS) == signatures.GLOBAL_POOLS
+    assert tuple(base.ACTIVATIONS) == shapes.ACTIVATIONS
+    assert tuple(GLOBAL_POOLS) == shapes.GLOBAL_POOLS
 
 
 @pytest.mark.parametrize("inputs", [1, 2, 3])
 def test_add_sums_any_number_of_inputs(inputs):
     xs = [torch.full((2, 4, 5, 6), float(index + 1)) for index in range(inputs)]
     out = Add()(*xs)
-    assert out.shape[1:] == SIGNATURES["add"].out_shape([(4, 5, 6)] * inputs)
+    assert out.shape[1:] == OPS["add"].out_shape([(4, 5, 6)] * inputs)
     assert (out == sum(range(1, inputs + 1))).all()
 
 
 def test_add_refuses_unequal_shapes():
     with pytest.raises(ValueError, match="one shape"):
-        SIGNATURES["add"].out_shape([(4, 5, 6), (4, 5, 5)])
+        OPS["add"].out_shape([(4, 5, 6), (4, 5, 5)])
 
 
 @pytest.mark.parametrize(

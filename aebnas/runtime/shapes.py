@@ -1,12 +1,10 @@
-"""What is known of every op without its module: the attributes it takes, and its shape rule.
+"""Shape rules of ops, and the numbers their modules are built by.
 
 Imports no torch, so that specs are checked, counted and drawn before it is loaded. Shapes are `(channels, height,
-width)` of one sample. The modules are in `ops`.
+width)` of one sample.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 Shape = tuple[int, int, int]
@@ -32,26 +30,6 @@ class Unfit(ValueError):
         return f"{self.attribute} {self.rule}, but got {self.value}"
 
 
-@dataclass(frozen=True)
-class Signature:
-    """An op's shape rule and attributes, which are the arguments of its module's constructor.
-
-    They say which choices mean something for the op: one that takes `expand` is given the block's expansion, one that
-    doesn't leaves that gene inactive. `needs` must be given, `options` have a default. `many_inputs` tells whether
-    the op takes more than one input.
-    """
-
-    out_shape: ShapeRule
-    needs: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
-    many_inputs: bool = False
-
-    @cached_property
-    def takes(self) -> frozenset[str]:
-        """Names of all attributes."""
-        return frozenset(self.needs + self.options)
-
-
 def same_padded(shape: Shape, out_channels: int, kernel: int, stride: int) -> Shape:
     """Output shape of a window op with padding kernel // 2; raises Unfit for a window that makes no sense."""
     channels, height, width = shape
@@ -74,19 +52,22 @@ def window(shapes: Sequence[Shape], **attrs: Any) -> Shape:
     return same_padded(shapes[0], attrs.get("out_channels", shapes[0][0]), attrs["kernel"], attrs["stride"])
 
 
-def _resize(shapes: Sequence[Shape], **attrs: Any) -> Shape:
+def resized(shapes: Sequence[Shape], **attrs: Any) -> Shape:
+    """Rule of `resize`: a square of `side`."""
     if attrs["side"] < 1:
         raise Unfit("side", "must be at least 1", attrs["side"])
     return shapes[0][0], attrs["side"], attrs["side"]
 
 
-def _add(shapes: Sequence[Shape], **attrs: Any) -> Shape:
+def equal(shapes: Sequence[Shape], **attrs: Any) -> Shape:
+    """Rule of ops whose inputs and output are of one shape."""
     if len(set(shapes)) != 1:
         raise ValueError(f"add needs inputs of one shape, but got {list(shapes)}")
     return shapes[0]
 
 
-def _classifier(shapes: Sequence[Shape], **attrs: Any) -> Shape:
+def class_scores(shapes: Sequence[Shape], **attrs: Any) -> Shape:
+    """Rule of classifiers: one number for each of `classes`."""
     return attrs["classes"], 1, 1
 
 
@@ -98,22 +79,3 @@ def mid_channels(in_channels: int, expand: float) -> int:
 def squeezed_channels(channels: int) -> int:
     """Channels inside a squeeze-excite over `channels`: a quarter, as in MobileNetV3 (not rounded to eights)."""
     return max(1, round(channels * SQUEEZE_RATIO))
-
-
-OPAQUE = "module"
-"""Op name of an imported module that a Graph carries without looking inside."""
-
-_CONV = ("in_channels", "out_channels", "kernel", "stride")
-
-SIGNATURES: dict[str, Signature] = {
-    "conv": Signature(window, _CONV, ("act",)),
-    "sepconv": Signature(window, _CONV, ("act",)),
-    "basic": Signature(window, _CONV, ("act",)),
-    "mbconv": Signature(window, (*_CONV, "expand"), ("se", "act")),
-    "fused_mbconv": Signature(window, (*_CONV, "expand"), ("se", "act")),
-    "maxpool": Signature(window, ("kernel", "stride")),
-    "avgpool": Signature(window, ("kernel", "stride")),
-    "resize": Signature(_resize, ("side",)),
-    "add": Signature(_add, many_inputs=True),
-    "classifier": Signature(_classifier, ("in_channels", "classes"), ("pool",)),
-}

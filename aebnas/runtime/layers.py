@@ -1,0 +1,70 @@
+"""Modules of the ops without a convolution: pooling, resizing, sums, classifiers."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class MaxPool(nn.Module):
+    """Max pooling with same padding."""
+
+    def __init__(self, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.pool = nn.MaxPool2d(kernel, stride, kernel // 2)
+
+    def forward(self, x_nchw: Tensor) -> Tensor:
+        return self.pool(x_nchw)
+
+
+class AvgPool(nn.Module):
+    """Average pooling with same padding; padded cells don't count."""
+
+    def __init__(self, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.pool = nn.AvgPool2d(kernel, stride, kernel // 2, count_include_pad=False)
+
+    def forward(self, x_nchw: Tensor) -> Tensor:
+        return self.pool(x_nchw)
+
+
+class Resize(nn.Module):
+    """Bilinear resizing to a square of `side`, antialiased where it shrinks; without parameters or MACs."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, x_nchw: Tensor) -> Tensor:
+        shrinks = self.side < max(x_nchw.shape[2:])
+        # in 32 bits, since the CPU's antialiasing knows no bfloat16
+        resized = functional.interpolate(x_nchw.float(), (self.side, self.side), mode="bilinear", antialias=shrinks)
+        return resized.to(x_nchw.dtype)
+
+
+class Add(nn.Module):
+    """Elementwise sum of any number of equal shapes: where the edges of a DAG cell meet."""
+
+    def forward(self, *x_nchw: Tensor) -> Tensor:
+        return torch.stack(x_nchw).sum(0) if len(x_nchw) > 1 else x_nchw[0]
+
+
+GLOBAL_POOLS: dict[str, Callable[[Tensor], Tensor]] = {
+    "avg": lambda x_nchw: x_nchw.mean((2, 3)),
+    "max": lambda x_nchw: x_nchw.amax((2, 3)),
+    "avgmax": lambda x_nchw: (x_nchw.mean((2, 3)) + x_nchw.amax((2, 3))) / 2,
+}
+"""What the `pool` of a classifier can name: `[n, c, h, w]` to `[n, c]`."""
+
+
+class Classifier(nn.Module):
+    """Global pooling and a linear layer; the output shape is `(classes, 1, 1)`, the tensor `[n, classes]`."""
+
+    def __init__(self, in_channels: int, classes: int, pool: str = "avg") -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_channels, classes)
+        self.pool = pool
+
+    def forward(self, x_nchw: Tensor) -> Tensor:
+        return self.linear(GLOBAL_POOLS[self.pool](x_nchw))
