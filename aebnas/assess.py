@@ -15,6 +15,7 @@ from aebnas.export.card import CardFacts
 from aebnas.interval import accuracy_bounds, difference
 from aebnas.policy.tabulate import tabulate_for
 from aebnas.progress import progress_bar
+from aebnas.report.device import device_sentence
 from aebnas.report.results import note_optimism, rewrite_html
 from aebnas.trial import OperatingPoint
 from aebnas.workspace import Workspace, load_chosen, note_pick, read_pick, retrained_record
@@ -65,8 +66,9 @@ def evaluate(folder: Path, rule: str) -> Assessment:
     workspace = Workspace.open(folder)
     chosen = load_chosen(workspace, rule)
     images = load_test(workspace.experiment.data, workspace.base)
+    costs = workspace.cost_model
     with workspace.repeatable():
-        table = tabulate_for(chosen.policy, chosen.network, images, workspace.preprocessing, progress_bar)
+        table = tabulate_for(chosen.policy, chosen.network, images, workspace.preprocessing, progress_bar, costs)
     measured = operating_point(chosen.trial_point[0].architecture, chosen.policy, table)
     search_samples = len(workspace.splits.search)
     assessment = Assessment(chosen.id, chosen.source, measured, len(images), chosen.point, search_samples)
@@ -105,6 +107,7 @@ def export(folder: Path, rule: str, out: Path) -> str:
         exit_accuracy=point.exit_accuracy,
         training=f"Weights {chosen.source}; {len(workspace.splits.train):,} training pictures.",
         aebnas_version=__version__,
+        device=device_sentence(workspace.profile) if workspace.profile else "",
         date=date.today().isoformat(),
     )
     export_model(

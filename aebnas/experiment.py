@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from aebnas.cost.config import DeviceSpec
 from aebnas.data.config import DataSpec
 from aebnas.errors import SpecError
 from aebnas.evaluate.config import EvaluateSpec
@@ -58,6 +59,7 @@ class TargetSpec(Spec):
 class ExperimentSpec(Spec):
     """A whole experiment. Paths are relative to the YAML file.
 
+    `device` names a device profile, which metrics of latency and energy need.
     `ray` is where workers run: `local` (a Ray of our own), `auto` (a running cluster) or a cluster's address.
     `deterministic` gives the same bits again, on CPUs of one kind with however many cores: torch's deterministic
     algorithms alone, `supernet.threads` (1 unless given) CPU threads for all training, fp32 on CPUs where `precision`
@@ -69,6 +71,7 @@ class ExperimentSpec(Spec):
     objectives: tuple[Annotated[str, AfterValidator(_metric)], ...] = ("accuracy", "avg_macs")
     constraints: tuple[Annotated[str, AfterValidator(_constraint)], ...] = ()
     target: TargetSpec | None = None
+    device: DeviceSpec | None = None
     supernet: SupernetSpec | None = None
     evaluate: EvaluateSpec = EvaluateSpec()
     strategy: StrategySpec = StrategySpec()
@@ -126,6 +129,12 @@ class ExperimentSpec(Spec):
     def parsed_target(self) -> SoftTarget | None:
         """The soft target, if there is one."""
         return None if self.target is None else self.target.parsed()
+
+    def metrics_asked(self) -> dict[str, str]:
+        """Metrics that the search is about, by their place in the spec."""
+        asked = {f"objectives.{number}": o.metric for number, o in enumerate(self.parsed_objectives())}
+        asked |= {f"constraints.{number}": c.metric for number, c in enumerate(self.parsed_constraints())}
+        return asked | ({} if self.target is None else {"target.metric": self.target.metric})
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from aebnas.cost.device import DeviceProfile
-from aebnas.cost.energy import Energy, EnergyModel, find_reader, measure_energy
+from aebnas.cost.energy import Energy, find_reader, measure_energy
+from aebnas.cost.energy_model import EnergyModel
 from aebnas.cost.hard_exit import WallClock, runs, wall_clock
 from aebnas.cost.live import recorded_peak
 from aebnas.cost.memory import peak_memory

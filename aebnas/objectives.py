@@ -11,25 +11,56 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aebnas.errors import SpecError, UserError
+from aebnas.tail import MEAN, STATISTICS, TailMetric
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure of an operating point; `static` if the graph alone gives it, before any evaluation."""
+    """One figure of an operating point.
+
+    `static` if the graph alone gives it, before any evaluation. `cost` is what an ExitTable calls the cost of a sample
+    that it is made of, "" for none; `by_device` if that cost must be predicted from a device profile.
+    """
 
     direction: Literal["max", "min"]
     unit: str
     meaning: str
     static: bool = False
+    cost: str = ""
+    by_device: bool = False
+
+
+MACS, LATENCY, ENERGY = "macs", "latency_ms", "energy_mj"
+"""Costs to each exit that an ExitTable may hold, by name."""
+
+
+def _over_samples(cost: str, unit: str, meaning: str) -> dict[str, Metric]:
+    """A metric for each statistic of a cost's distribution over samples."""
+    said = {MEAN: f"mean {meaning}", "worst": f"greatest {meaning} there is"}
+    return {
+        str(TailMetric(cost, name)): Metric(
+            "min", unit, said.get(name, f"{meaning} that {name[1:]} % don't exceed"), cost=cost, by_device=True
+        )
+        for name in STATISTICS
+    }
 
 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric("max", "fraction", "share of samples classified rightly at the exit they leave by"),
-    "avg_macs": Metric("min", "MACs", "mean cost of a sample: backbone to its exit and every branch it passed"),
-    "avg_macs_taken_only": Metric("min", "MACs", "mean cost of a sample: backbone to its exit and that branch only"),
+    "avg_macs": Metric(
+        "min", "MACs", "mean cost of a sample: backbone to its exit and every branch it passed", cost=MACS
+    ),
+    "avg_macs_taken_only": Metric(
+        "min", "MACs", "mean cost of a sample: backbone to its exit and that branch only", cost=MACS
+    ),
     "params": Metric("min", "parameters", "parameters of the network with every branch", static=True),
     "weight_bytes": Metric("min", "bytes", "bytes of the stored weights with every branch", static=True),
     "macs": Metric("min", "MACs", "cost of the whole network with every branch", static=True),
+    "peak_memory_bytes": Metric(
+        "min", "bytes", "most activation bytes alive at once, one sample at a time, every branch run", static=True
+    ),
+    **_over_samples(LATENCY, "ms", "predicted latency of a sample"),
+    **_over_samples(ENERGY, "mJ", "modelled energy of a sample"),
 }
 
 
@@ -37,7 +68,24 @@ def _check_metric(name: str) -> None:
     if name not in METRICS:
         close = difflib.get_close_matches(name, list(METRICS), n=1)
         hint = f", did you mean '{close[0]}'?" if close else ""
-        raise UserError(f"metric must be one of {', '.join(METRICS)}, but got '{name}'{hint}")
+        told = [metric for metric in METRICS if "@" not in metric]
+        tails = f"{LATENCY} and {ENERGY} also followed by {', '.join(f'@{s}' for s in STATISTICS if s != MEAN)}"
+        raise UserError(f"metric must be one of {', '.join(told)} ({tails}), but got '{name}'{hint}")
+
+
+def by_device(metric: str) -> bool:
+    """Whether a metric is predicted from a device profile."""
+    return METRICS[metric].by_device
+
+
+def tuned_cost(objectives: "Sequence[Objective]") -> str:
+    """The cost that thresholds are found for: that of the first objective that is made of one, else MACs."""
+    return next((METRICS[o.metric].cost for o in objectives if METRICS[o.metric].cost), MACS)
+
+
+def mean_of(cost: str) -> str:
+    """The metric that is the mean of a cost over samples."""
+    return "avg_macs" if cost == MACS else cost
 
 
 @dataclass(frozen=True)

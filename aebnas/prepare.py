@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aebnas.cost.bounds import Measure, space_bounds
+from aebnas.cost.bounds import Bounds, Measure, energy_bounds, latency_bounds, space_bounds
+from aebnas.cost.coverage import check_covers
+from aebnas.cost.device import DeviceProfile
 from aebnas.data.classes import class_names
 from aebnas.errors import SpecError, in_file
 from aebnas.experiment import ExperimentSpec
-from aebnas.objectives import MAX_COMBINATIONS, Constraint, SoftTarget
+from aebnas.objectives import ENERGY, LATENCY, MACS, MAX_COMBINATIONS, METRICS, Constraint, SoftTarget
 from aebnas.space.ablation import ablate
 from aebnas.space.genome import SearchSpace
 from aebnas.space.spec import SpaceSpec
@@ -22,12 +24,13 @@ from aebnas.train.exit_weights import LAST, exit_weights
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked search: the spec's file, what it and the space say, and the folder of the run."""
+    """A checked search: the spec's file, what it and the space say, the folder of the run, the device profile."""
 
     spec_file: Path
     experiment: ExperimentSpec
     space: SearchSpace
     folder: Path
+    profile: DeviceProfile | None = None
 
     @property
     def base(self) -> Path:
@@ -63,18 +66,47 @@ def prepare(
         check_exit_weights(experiment, space)
         if ablation is not None:
             space = ablate(space, ablation)
-        check_budgets(space.spec, experiment.parsed_constraints())
+        profile = read_device(experiment, spec_file.parent)
+        if profile is not None:
+            check_covers(profile, space.spec)
+        check_budgets(space.spec, experiment.parsed_constraints(), profile)
         check_tuning(space.spec, experiment.parsed_target())
         check_classes(experiment, space, spec_file.parent, space_file)
     folder = out or Path("results") / "-".join(filter(None, (spec_file.stem, ablation)))
-    return Plan(spec_file, experiment, space, folder)
+    return Plan(spec_file, experiment, space, folder, profile)
 
 
 MEASURES: dict[str, Measure] = {
-    "macs": lambda counts: counts.macs,
+    MACS: lambda counts: counts.macs,
     "params": lambda counts: counts.params,
     "weight_bytes": lambda counts: counts.weight_bytes,
 }
+
+
+def read_device(experiment: ExperimentSpec, base: Path) -> DeviceProfile | None:
+    """The device profile of a spec; None where it names none.
+
+    Raises SpecError where one is needed but not named, isn't there, or was measured in another setting than the spec
+    says.
+    """
+    device = experiment.device
+    if device is None:
+        for place, metric in experiment.metrics_asked().items():
+            if METRICS[metric].by_device:
+                rule = "must be a metric without a device, or device.profile must name a profile (see aebnas profile)"
+                raise SpecError(place, f"{rule}, but got '{metric}'")
+        return None
+    file = base / device.profile.expanduser()
+    if not file.exists():
+        raise SpecError("device.profile", f"must be a device profile, but '{file}' is no such file")
+    profile = DeviceProfile.load(file)
+    with in_file(None, "device"):
+        device.check(profile.setting)
+    for place, metric in experiment.metrics_asked().items():
+        if profile.setting["batch"] > 1 and METRICS[metric].by_device and "@" in metric:
+            rule = f"must be a mean where the profile's batch is {profile.setting['batch']}, as samples of a batch"
+            raise SpecError(place, f"{rule} wait for each other, but got '{metric}'")
+    return profile
 
 
 def check_exit_weights(experiment: ExperimentSpec, space: SearchSpace) -> None:
@@ -103,23 +135,36 @@ def check_classes(experiment: ExperimentSpec, space: SearchSpace, base: Path, sp
     raise SpecError("classes", f"must be {len(names)}, as in the data, but got {classes}", space_file)
 
 
-def check_budgets(spec: SpaceSpec, constraints: Sequence[Constraint]) -> None:
+def check_budgets(spec: SpaceSpec, constraints: Sequence[Constraint], profile: DeviceProfile | None = None) -> None:
     """Raise SpecError where no architecture of the space can meet a constraint, from the space's exact bounds."""
     for number, constraint in enumerate(constraints):
         metric = constraint.metric
-        average = metric.startswith("avg_")
-        measure = MEASURES.get("macs" if average else metric)
-        if measure is None:
+        bounds = metric_bounds(spec, metric, profile)
+        if bounds is None:
             continue
-        bounds = space_bounds(spec, measure)
-        least = bounds.first_exit if average else bounds.lower
-        most = bounds.upper
+        least = bounds.first_exit if METRICS[metric].cost else bounds.lower
         if constraint.sense == "<=" and constraint.bound < least:
-            rule = f"must leave a network possible (the least {metric} in this space is {least:,})"
+            rule = f"must leave a network possible (the least {metric} in this space is {_figure(least)})"
             raise SpecError(f"constraints.{number}", f"{rule}, but got '{constraint}'")
-        if constraint.sense == ">=" and constraint.bound > most:
-            rule = f"must leave a network possible (the greatest {metric} in this space is {most:,})"
+        if constraint.sense == ">=" and constraint.bound > bounds.upper:
+            rule = f"must leave a network possible (the greatest {metric} in this space is {_figure(bounds.upper)})"
             raise SpecError(f"constraints.{number}", f"{rule}, but got '{constraint}'")
+
+
+def metric_bounds(spec: SpaceSpec, metric: str, profile: DeviceProfile | None) -> Bounds | None:
+    """Bounds of what a metric is made of; None where a space doesn't tell them."""
+    name = METRICS[metric].cost or metric
+    if name in MEASURES:
+        return space_bounds(spec, MEASURES[name])
+    if profile is None:
+        return None
+    if name == LATENCY:
+        return latency_bounds(spec, profile)
+    return energy_bounds(spec, profile.energy) if name == ENERGY else None
+
+
+def _figure(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def check_tuning(spec: SpaceSpec, target: SoftTarget | None) -> None:

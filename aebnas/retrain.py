@@ -8,6 +8,7 @@ from aebnas.evaluate.evaluator import inherit
 from aebnas.evaluate.points import CALIBRATE, found_policies, operating_point, splits_needed
 from aebnas.files import remove_partials, write_text
 from aebnas.interval import accuracy_bounds
+from aebnas.objectives import mean_of, tuned_cost
 from aebnas.policy.tabulate import tabulate, tabulate_for
 from aebnas.policy.thresholds import frontier
 from aebnas.progress import progress_bar
@@ -41,8 +42,8 @@ def retrain(
     """Retrain the pick; returns its id and its operating point on the search split.
 
     Where the space optimises thresholds, they are found again on `calibrate` under the new weights, the most
-    accurate within the pick's average MACs (or, with a soft target that tunes them, the best for it); other
-    threshold genes stay as they are. Raises UserError.
+    accurate within the pick's average MACs, or latency where that is the objective (or, with a soft target that tunes
+    them, the best for it); other threshold genes stay as they are. Raises UserError.
     """
     workspace = Workspace.open(folder)
     trial, point = workspace.pick(rule)
@@ -71,7 +72,8 @@ def _retrain(workspace: Workspace, trial: Trial, point: OperatingPoint, spec: Re
         with run.timed(f"retrain {point.id}"):
             network = train_alone(workspace, trial.architecture, spec, point.id)
             policy = _policy(workspace, network, point)
-        table = tabulate_for(policy, network, workspace.splits.search, workspace.preprocessing, progress_bar)
+        search, costs = workspace.splits.search, workspace.cost_model
+        table = tabulate_for(policy, network, search, workspace.preprocessing, progress_bar, costs)
         retrained = operating_point(trial.architecture, policy, table)
         origin = "the supernet's weights" if spec.weights == "supernet" else "scratch"
         record: dict[str, Any] = retrained.to_json()
@@ -140,8 +142,10 @@ def _policy(workspace: Workspace, network: Network, point: OperatingPoint) -> Ex
     heads = any(graph_exit.stop for graph_exit in network.graph.exits)
     criteria = (*spec.criterion, LEARNED) if heads else spec.criterion
     calibrate = getattr(workspace.splits, CALIBRATE)
-    table = tabulate(network, calibrate, workspace.preprocessing, criteria, progress_bar)
+    preprocessing, costs = workspace.preprocessing, workspace.cost_model
+    table = tabulate(network, calibrate, preprocessing, criteria, progress_bar, costs=costs)
     if optimise is None:
         return found_policies(table, spec, target)[0]
-    tuned = frontier(table, criteria, optimise.per_exit, max_points=10_000)
-    return tuned.within(point.metrics["avg_macs"]).policy
+    cost = tuned_cost(workspace.experiment.parsed_objectives())
+    tuned = frontier(table, criteria, optimise.per_exit, max_points=10_000, cost=cost)
+    return tuned.within(point.metrics[mean_of(cost)]).policy

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from aebnas.cluster import LOCAL
+from aebnas.cost.memory_bounds import least_peak_memory
 from aebnas.data.splits import read_held
 from aebnas.errors import SpecError, UserError
 from aebnas.evaluate.evaluator import Scored, Tables
@@ -16,12 +17,14 @@ from aebnas.evaluate.points import failed_trial, hopeless, hopeless_trial, make_
 from aebnas.evaluate.pool import Failure, Pool, open_pool
 from aebnas.front import front
 from aebnas.nn.supernet import Supernet
+from aebnas.objectives import Constraint, tuned_cost
 from aebnas.prepare import Plan, prepare
 from aebnas.progress import Bar, progress_bar
 from aebnas.report.environment import write_environment
 from aebnas.report.live import LiveSearch, live_search
 from aebnas.report.results import write_front, write_report
 from aebnas.report.tensorboard import TrainingScalars
+from aebnas.space.spec import SpaceSpec
 from aebnas.store import Run
 from aebnas.strategies.base import Job
 from aebnas.strategies.build import make_strategy
@@ -55,10 +58,24 @@ def run_plan(plan: Plan) -> Workspace:
     if where.gpus_per_worker and here and not torch.cuda.is_available():
         rule = f"must be 0, since no GPU is there, but got {where.gpus_per_worker:g}"
         raise SpecError("evaluate.gpus_per_worker", rule, spec_file)
+    check_memory(space.spec, experiment.parsed_constraints(), spec_file)
     read_held(workspace.splits)
-    Run.start(folder, Workspace.config(experiment, space, base, folder), Workspace.config_in_full)
+    config = Workspace.config(experiment, space, base, folder, plan.profile)
+    run = Run.start(folder, config, Workspace.config_in_full)
+    if plan.profile is not None and not run.profile_file.exists():
+        plan.profile.save(run.profile_file)
     _go_on(workspace)
     return workspace
+
+
+def check_memory(spec: SpaceSpec, constraints: Sequence[Constraint], source: Path) -> None:
+    """Raise SpecError where no architecture of the space can keep a bound on memory."""
+    for number, constraint in enumerate(constraints):
+        if (constraint.metric, constraint.sense) == ("peak_memory_bytes", "<="):
+            least = least_peak_memory(spec)
+            if constraint.bound < least:
+                rule = f"must leave a network possible (all of this space need at least {least:,} bytes)"
+                raise SpecError(f"constraints.{number}", f"{rule}, but got '{constraint}'", source)
 
 
 def resume_search(folder: Path) -> Workspace:
@@ -123,6 +140,7 @@ class _Search:
         experiment = workspace.experiment
         self.constraints = experiment.parsed_constraints()
         self.objectives, self.target = experiment.parsed_objectives(), experiment.parsed_target()
+        self.costs = workspace.cost_model
         self.strategy = make_strategy(
             experiment.strategy,
             workspace.space,
@@ -159,10 +177,12 @@ class _Search:
                 self.run.append(trial)
             bar.advance(note=live.add(trial, is_new), earlier=not is_new)
 
+        new = {number: job for number, job in jobs.items() if number not in self.recorded}
+        reasons = dict(zip(new, hopeless(list(new.values()), self.constraints, self.costs), strict=True))
         for number, job in jobs.items():
             if number in self.recorded:
                 finish(self._recorded(number, job), is_new=False)
-            elif why := hopeless(job, self.constraints):
+            elif why := reasons[number]:
                 finish(hopeless_trial(number, job, *why))
             else:
                 waiting.setdefault(job.architecture.id, []).append(number)
@@ -194,7 +214,8 @@ class _Search:
     def _trial(self, number: int, job: Job, outcome: Tables | Failure, seconds: float) -> Trial:
         policy = self.workspace.space.spec.policy
         try:
-            return make_trial(number, job, outcome, policy, self.constraints, self.target, seconds)
+            cost = tuned_cost(self.objectives)
+            return make_trial(number, job, outcome, policy, self.constraints, self.target, seconds, cost)
         except ValueError as error:
             return failed_trial(number, job, f"{type(error).__name__}: {error}", seconds)
 

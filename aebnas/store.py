@@ -35,6 +35,7 @@ class Run:
         self.name = folder.resolve().name
         self.trials_file = folder / "trials.jsonl"
         self.checkpoints = folder / "checkpoints"
+        self.profile_file = folder / "device_profile.json"
         self.supernet_weights = self.checkpoints / "supernet.safetensors"
 
     @classmethod

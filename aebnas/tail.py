@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aebnas.errors import UserError
+MEAN = "mean"
 
-STATISTICS: dict[str, float | None] = {"mean": None, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "worst": 1.0}
+STATISTICS: dict[str, float | None] = {MEAN: None, "p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "worst": 1.0}
 """What may stand behind the @ of a metric: the quantile, None for the mean."""
 
 ROUNDING = 1e-9
@@ -26,17 +26,7 @@ class TailMetric(NamedTuple):
     statistic: str
 
     def __str__(self) -> str:
-        return self.metric if self.statistic == "mean" else f"{self.metric}@{self.statistic}"
-
-
-def parse_tail(name: str) -> TailMetric:
-    """Read `metric` (its mean) or `metric@statistic`; raises UserError for a statistic that isn't one."""
-    metric, at, statistic = name.partition("@")
-    if not at:
-        return TailMetric(metric, "mean")
-    if statistic not in STATISTICS:
-        raise UserError(f"metric {metric}@ must be followed by one of {', '.join(STATISTICS)}, but got '{statistic}'")
-    return TailMetric(metric, statistic)
+        return self.metric if self.statistic == MEAN else f"{self.metric}@{self.statistic}"
 
 
 def tail(costs_e: np.ndarray, shares_e: np.ndarray) -> dict[str, float]:

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aebnas.cost.device import DeviceProfile
+from aebnas.cost.model import CostModel
 from aebnas.data.augment import Batches, Preprocessing
 from aebnas.data.classes import class_names
 from aebnas.data.splits import Splits, load_splits
@@ -67,11 +69,17 @@ class Workspace:
         return cls(run, experiment, space, folder / base, source)
 
     @staticmethod
-    def config(experiment: ExperimentSpec, space: SearchSpace, base: Path, folder: Path) -> Config:
-        """What `config.json` holds: the specs in full, and where relative paths start, seen from the run."""
+    def config(
+        experiment: ExperimentSpec, space: SearchSpace, base: Path, folder: Path, profile: DeviceProfile | None
+    ) -> Config:
+        """What `config.json` holds: the specs in full, where relative paths start, seen from the run, and which device
+        profile, by its digest."""
         relative = Path(os.path.relpath(base.resolve(), folder.resolve())).as_posix()
         space_json = space.spec.model_dump(mode="json")
-        return json.loads(json.dumps({"experiment": experiment.to_json(), "space": space_json, "base": relative}))
+        config = {"experiment": experiment.to_json(), "space": space_json, "base": relative}
+        if profile is not None:
+            config["device_profile"] = profile.digest
+        return json.loads(json.dumps(config))
 
     @staticmethod
     def config_in_full(known: Config) -> Config:
@@ -82,6 +90,16 @@ class Workspace:
         except UserError:
             return known
         return known | {"experiment": experiment.to_json(), "space": space.model_dump(mode="json")}
+
+    @cached_property
+    def profile(self) -> DeviceProfile | None:
+        """The device profile that the run began with, its own copy; raises UserError where it can't be read."""
+        return None if self.experiment.device is None else DeviceProfile.load(self.run.profile_file)
+
+    @property
+    def cost_model(self) -> CostModel:
+        """What is known of networks' costs without running them."""
+        return CostModel(self.profile)
 
     @property
     def device(self) -> torch.device:
@@ -169,6 +187,7 @@ class Workspace:
             images={name: getattr(self.splits, name) for name in splits},
             preprocessing=self.preprocessing,
             criteria=policy.criterion,
+            costs=self.cost_model,
             threads=spec.threads,
             gpu=gpu,
             deterministic=self.experiment.deterministic,

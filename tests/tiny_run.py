@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from made_up_device import write_made_up
 
 from aebnas.searching import run_search
 
@@ -42,6 +43,12 @@ EXPERIMENT: dict[str, Any] = {
     "retrain": TRAIN | {"epochs": 1, "lr": 0.05},
 }
 
+ON_DEVICE: dict[str, Any] = {
+    "objectives": ["accuracy", "latency_ms"],
+    "constraints": ["latency_ms@p99 <= 2", "peak_memory_bytes <= 1e5"],
+    "device": {"profile": "chip.json", "threads": 1},
+}
+
 
 def write_spec(folder: Path, space: dict[str, Any] = SPACE, **changes: Any) -> Path:
     """Write `space.yaml` and `tiny.yaml` into a folder; returns the latter."""
@@ -65,6 +72,21 @@ def searched_genes(factory: pytest.TempPathFactory) -> Path:
 def _search(base: Path, with_genes: bool) -> Path:
     run_search(write_spec(base / "spec", GENES if with_genes else SPACE), base / "run")
     return base / "run"
+
+
+@cache
+def _search_on_device(base: Path, weights: Path) -> Path:
+    write_made_up(SPACE, write_spec(base / "spec", **ON_DEVICE).parent / "chip.json")
+    (base / "run" / "checkpoints").mkdir(parents=True)
+    shutil.copy(weights, base / "run" / "checkpoints")  # of the same spec and seed
+    run_search(base / "spec" / "tiny.yaml", base / "run")
+    return base / "run"
+
+
+def searched_on_device(factory: pytest.TempPathFactory) -> Path:
+    """The same search for a made-up device: accuracy against latency."""
+    weights = searched(factory) / "checkpoints" / "supernet.safetensors"
+    return _search_on_device(factory.getbasetemp() / "on_device", weights)
 
 
 def own_copy(run: Path, folder: Path) -> Path:

@@ -19,7 +19,8 @@ def show(run: RunFolder) -> None:
     for line in state_lines(workspace, trials):
         print(line)
     if points:
-        print_front(points, workspace.run.read_json("protocol.json")["pictures"]["search"])
+        asked = list(workspace.experiment.metrics_asked().values())
+        print_front(points, workspace.run.read_json("protocol.json")["pictures"]["search"], asked)
     else:
         print(f"{run}: no feasible operating point yet ({len(trials)} trials)")
     print_facts(trials, workspace.run.seconds())

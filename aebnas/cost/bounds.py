@@ -11,6 +11,9 @@ from functools import cache
 from itertools import product
 
 from aebnas.cost.counts import count_layer
+from aebnas.cost.device import DeviceProfile
+from aebnas.cost.energy_model import EnergyModel
+from aebnas.cost.population import LayerKey
 from aebnas.runtime.counting import Counts
 from aebnas.runtime.shapes import Shape
 from aebnas.space.layers import (
@@ -26,7 +29,8 @@ from aebnas.space.size import reachable_depths
 from aebnas.space.spec import Site, SpaceSpec
 
 Measure = Callable[[Counts], int]
-Best = Callable[..., int]
+LayerCost = Callable[[Layer], float]
+Best = Callable[..., float]
 """`min` or `max`."""
 
 
@@ -38,47 +42,66 @@ class Bounds:
     `first_exit`: the least that any sample of any architecture pays, so no average can be below it.
     """
 
-    lower: int
-    upper: int
-    first_exit: int
+    lower: float
+    upper: float
+    first_exit: float
 
 
 def space_bounds(spec: SpaceSpec, measure: Measure) -> Bounds:
-    """Bounds of `measure` (`lambda c: c.macs`, say) over all architectures of the space."""
-    lower, first_exit = _walk(spec, measure, min)
-    upper, _ = _walk(spec, measure, max)
-    return Bounds(lower, upper, first_exit)
+    """Bounds of `measure` (`lambda c: c.macs`, say) over all architectures of the space; whole numbers."""
+    return _bounds(
+        spec, lambda layer: measure(count_layer(layer.op, layer.in_shape, layer.out_shape, dict(layer.attrs)))
+    )
 
 
-def _walk(spec: SpaceSpec, measure: Measure, best: Best) -> tuple[int, int]:
+def latency_bounds(spec: SpaceSpec, profile: DeviceProfile) -> Bounds:
+    """Bounds of the latency in ms that a profile predicts; raises UserError for a layer that it lacks."""
+    each_run, each_exit = profile.each_run_and_exit_ms()
+    return _bounds(spec, lambda layer: profile.cost_ms(_key(layer)), each_run, each_exit)
+
+
+def energy_bounds(spec: SpaceSpec, model: EnergyModel) -> Bounds:
+    """Bounds of the modelled energy in mJ."""
+    return _bounds(spec, lambda layer: model.cost_mj(_key(layer)))
+
+
+def _key(layer: Layer) -> LayerKey:
+    return layer.op, (layer.in_shape,), layer.attrs
+
+
+def _bounds(spec: SpaceSpec, layer_cost: LayerCost, each_run: float = 0, each_exit: float = 0) -> Bounds:
+    lower, first_exit = _walk(spec, layer_cost, each_exit, min)
+    upper, _ = _walk(spec, layer_cost, each_exit, max)
+    return Bounds(each_run + lower, each_run + upper, each_run + first_exit)
+
+
+def _walk(spec: SpaceSpec, layer_cost: LayerCost, each_exit: float, best: Best) -> tuple[float, float]:
     """(best cost of a whole network, best cost from the input to the answer of the first exit taken)."""
-
-    def cost(layer: Layer) -> int:
-        return measure(count_layer(layer.op, layer.in_shape, layer.out_shape, dict(layer.attrs)))
+    cost = cache(layer_cost)
 
     @cache
-    def branch_cost(site: Site, shape: Shape) -> int:
-        ends: list[int] = []
-        so_far = {shape: 0}
+    def branch_cost(site: Site, shape: Shape) -> float:
+        ends: list[float] = []
+        so_far: dict[Shape, float] = {shape: 0}
         for index in range(max(spec.branch(site).depth) + 1):
-            after: dict[Shape, int] = {}
+            after: dict[Shape, float] = {}
             for at, value in so_far.items():
-                ends += [value + cost(head) for head in branch_heads(spec, site, index, at)]
+                ends += [value + each_exit + cost(head) for head in branch_heads(spec, site, index, at)]
                 for chain in branch_steps(spec, site, index, at, shape[0]):
                     _keep(best, after, chain[-1].out_shape, value + sum(map(cost, chain)))
             so_far = after
         return best(ends)
 
-    whole: dict[Shape, int] = {}
+    whole: dict[Shape, float] = {}
     for resolution in spec.input.resolution:
         shape, resizing = input_layers(spec.input, resolution)
         for stem in stem_layers(spec, shape):
             _keep(best, whole, stem.out_shape, sum(map(cost, resizing)) + cost(stem))
     backbone = dict(whole)  # without any branch before
-    first_exits: list[int] = []
+    first_exits: list[float] = []
     for number, stage in enumerate(spec.stages):
-        whole_after: dict[Shape, int] = {}
-        backbone_after: dict[Shape, int] = {}
+        whole_after: dict[Shape, float] = {}
+        backbone_after: dict[Shape, float] = {}
         sites = [site for site in spec.sites() if site.stage == number]
         for shape, width, stride in product(whole, stage.width, stage.stride):
             positions = stage_layers(number, stage, shape, width, stride)
@@ -95,13 +118,13 @@ def _walk(spec: SpaceSpec, measure: Measure, best: Best) -> tuple[int, int]:
                 first_exits += [backbone[shape] + sum(steps[: site.block or blocks]) + at_site[site] for site in active]
         whole, backbone = whole_after, backbone_after
 
-    def head(shape: Shape) -> int:
-        return cost(head_layer(shape, spec.classes))
+    def head(shape: Shape) -> float:
+        return each_exit + cost(head_layer(shape, spec.classes))
 
     best_whole = best(value + head(shape) for shape, value in whole.items())
     last_exits = [value + head(shape) for shape, value in backbone.items()]  # where all others are `never`
     return best_whole, best([*first_exits, *last_exits])
 
 
-def _keep(best: Best, table: dict[Shape, int], shape: Shape, value: int) -> None:
+def _keep(best: Best, table: dict[Shape, float], shape: Shape, value: float) -> None:
     table[shape] = best(table[shape], value) if shape in table else value

@@ -4,9 +4,10 @@
                          + ms_per_decision * exits that decided + ms_per_weight_mb * weights read + ms_per_run
 
 The coefficients are fitted to whole networks measured in the same rounds as the layers, and none is negative:
-`scale` is what caches and fusion make of a layer among others, the rest what starting things costs.
+`scale` is what caches and fusion make of a layer among others, the rest what starting things costs. In a setting with
+batches all times are of whole batches, predictions of one sample's share.
 
-Imports no torch. Legend: e exits.
+Imports no torch.
 """
 
 import hashlib
@@ -18,16 +19,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aebnas.cost.counts import ExitCosts, count_layer
+from aebnas.cost.energy_model import HOROWITZ, EnergyModel
+from aebnas.cost.population import LayerKey, Population, as_key, out_shape
 from aebnas.errors import UserError
 from aebnas.files import write_text
-from aebnas.runtime.graph import Attr, Graph, Node
-from aebnas.runtime.shapes import Shape
+from aebnas.runtime.graph import Graph
 
 FORMAT = 1
 MB = 1e6
-
-LayerKey = tuple[str, tuple[Shape, ...], tuple[tuple[str, Attr], ...]]
-"""A layer configuration: op, shapes of its inputs, attributes."""
 
 
 class Timed(NamedTuple):
@@ -53,7 +52,8 @@ class Overheads(NamedTuple):
 class DeviceProfile:
     """Layer times and overheads of one device in one setting (`setting` as in `stopwatch.Setting`).
 
-    `fit` says how well the coefficients fit the whole networks. `source` names the file in errors.
+    `fit` says how well the coefficients fit the whole networks; `pj_per_mac` and `pj_per_byte` are those of the energy
+    model. `source` names the file in errors.
     """
 
     setting: dict[str, Any]
@@ -64,6 +64,8 @@ class DeviceProfile:
     layers: dict[LayerKey, Timed]
     overheads: Overheads
     fit: dict[str, float]
+    pj_per_mac: float = HOROWITZ.pj_per_mac
+    pj_per_byte: float = HOROWITZ.pj_per_byte
     source: str = "the profile"
 
     @property
@@ -76,32 +78,39 @@ class DeviceProfile:
         """Ten hexadecimal digits of the whole profile."""
         return hashlib.blake2b(json.dumps(self.to_json(), sort_keys=True).encode(), digest_size=5).hexdigest()
 
-    def layer_ms(self, graph: Graph, node: Node) -> float:
-        """What a node takes by itself; raises UserError for a layer that wasn't measured, since unknown is not zero."""
-        key = layer_key(graph, node)
+    @property
+    def energy(self) -> EnergyModel:
+        """Modelled energy in the setting's number format."""
+        return EnergyModel(self.pj_per_mac, self.pj_per_byte, self.setting["dtype"])
+
+    def layer_ms(self, key: LayerKey) -> float:
+        """What a layer takes by itself; raises UserError for one that wasn't measured, since unknown is not zero."""
         if key not in self.layers:
+            op, in_shapes, attrs = key
             raise UserError(
-                f"{self.source}: must hold {node.op} {dict(node.attrs)} on {list(key[1])}, but was measured for "
+                f"{self.source}: must hold {op} {dict(attrs)} on {list(in_shapes)}, but was measured for "
                 "another space; profile this one"
             )
         return self.layers[key].ms
 
-    def latency(self, graph: Graph) -> ExitCosts:
-        """Predicted latency in ms, to every exit."""
-        backbone, branch, so_far = [], [], self.overheads.ms_per_run
-        for segment in graph.segments():
-            so_far += sum(self._node_ms(graph, node) for node in segment.backbone)
-            backbone.append(so_far)
-            branch.append(sum(self._node_ms(graph, n) for n in segment.branch) + self.overheads.ms_per_decision)
-        return ExitCosts(tuple(backbone), tuple(branch))
+    def cost_ms(self, key: LayerKey) -> float:
+        """What a layer adds to a network's latency, per sample; raises UserError as `layer_ms`."""
+        extra = self.overheads.ms_per_node + self.overheads.ms_per_weight_mb * weight_mb(key)
+        return (self.overheads.scale * self.layer_ms(key) + extra) / self.setting["batch"]
+
+    def each_run_and_exit_ms(self) -> tuple[float, float]:
+        """What a sample pays whatever runs, and for each exit that decides."""
+        batch = self.setting["batch"]
+        return self.overheads.ms_per_run / batch, self.overheads.ms_per_decision / batch
 
     def latencies(self, graphs: Sequence[Graph]) -> list[ExitCosts]:
-        """The same for a whole population."""
-        return [self.latency(graph) for graph in graphs]
+        """Predicted latency in ms to every exit, of a whole population at once."""
+        population = Population.of(graphs)
+        return population.costs([self.cost_ms(key) for key in population.layers], *self.each_run_and_exit_ms())
 
-    def _node_ms(self, graph: Graph, node: Node) -> float:
-        extra = self.overheads.ms_per_node + self.overheads.ms_per_weight_mb * weight_mb(graph, node)
-        return self.overheads.scale * self.layer_ms(graph, node) + extra
+    def latency(self, graph: Graph) -> ExitCosts:
+        """The same for one graph."""
+        return self.latencies([graph])[0]
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
@@ -118,6 +127,7 @@ class DeviceProfile:
             "rounds": self.rounds,
             "overheads": self.overheads._asdict(),
             "fit": self.fit,
+            "energy_model": {"pj_per_mac": self.pj_per_mac, "pj_per_byte": self.pj_per_byte},
             "layers": layers,
         }
 
@@ -139,7 +149,15 @@ class DeviceProfile:
                 as_key(layer): Timed(layer["ms"], layer["spread_ms"], layer["estimated"]) for layer in value["layers"]
             }
             about = {name: value[name] for name in ("setting", "device", "libraries", "date", "rounds", "fit")}
-            return cls(**about, layers=layers, overheads=Overheads(**value["overheads"]), source=str(path))
+            overheads, energy = Overheads(**value["overheads"]), value["energy_model"]
+            return cls(
+                **about,
+                layers=layers,
+                overheads=overheads,
+                pj_per_mac=energy["pj_per_mac"],
+                pj_per_byte=energy["pj_per_byte"],
+                source=str(path),
+            )
         except UserError:
             raise
         except OSError as error:
@@ -161,18 +179,7 @@ def check_same(profiles: Sequence[DeviceProfile]) -> None:
                 )
 
 
-def layer_key(graph: Graph, node: Node) -> LayerKey:
-    """Under which a profile holds a node."""
-    return node.op, tuple(graph.shapes[name] for name in node.inputs), node.attrs
-
-
-def as_key(layer: dict[str, Any]) -> LayerKey:
-    """The key of a layer as JSON holds it."""
-    attrs = {name: tuple(value) if isinstance(value, list) else value for name, value in layer["attrs"].items()}
-    return layer["op"], tuple(tuple(shape) for shape in layer["in_shapes"]), tuple(sorted(attrs.items()))
-
-
-def weight_mb(graph: Graph, node: Node) -> float:
-    """Megabytes of a node's weights in fp32."""
-    in_shape = graph.shapes[node.inputs[0]]
-    return count_layer(node.op, in_shape, graph.shapes[node.name], node.kwargs).weight_bytes / MB
+def weight_mb(key: LayerKey) -> float:
+    """Megabytes of a layer's weights in fp32."""
+    op, in_shapes, attrs = key
+    return count_layer(op, in_shapes[0], out_shape(key), dict(attrs)).weight_bytes / MB

@@ -1,31 +1,23 @@
 """Energy per inference: read from the device where it says, else modelled; every figure says which.
 
 Three sources. `nvml`: NVIDIA's counter, of the whole GPU. `rapl`: the processor packages' counters, which Linux shows
-under powercap (often to root alone). `model`: joules per MAC and per byte moved, by default those of Horowitz,
-"Computing's energy problem" (ISSCC 2014), for 45 nm and 32-bit floats: 4.6 pJ per multiply-add, 5 pJ per byte out of
-a cache; newer chips need less of both, so it ranks rather than predicts. A reader's figure includes what the idle
-device draws meanwhile.
+under powercap (often to root alone). `model`: see `energy_model`. A reader's figure includes what the idle device draws
+meanwhile.
 
-Legend: e exits. Units: mJ per sample, pJ in the model.
+Units: mJ per sample.
 """
 
 import importlib
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from aebnas.cost.counts import ExitCosts, count_layer
+from aebnas.cost.energy_model import Source
 from aebnas.errors import UserError
-from aebnas.runtime.graph import Graph, Node
 
-Source = Literal["nvml", "rapl", "model"]
 POWERCAP = Path("/sys/class/powercap")
-ITEM_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
-WEIGHT_BYTES = 4
-MJ_PER_PJ = 1e-9
 MIN_SECONDS = 1.0
 """Counters move in steps of milliseconds; a measurement goes on for at least this long."""
 
@@ -123,43 +115,6 @@ def measure_energy(
         call()
         calls += 1
     return Energy((reader.read_mj() - before) / calls / samples, reader.source)
-
-
-@dataclass(frozen=True)
-class EnergyModel:
-    """Picojoules per MAC and per byte of weights and activations moved, in a number format (`fp32`)."""
-
-    pj_per_mac: float = 4.6
-    pj_per_byte: float = 5.0
-    dtype: str = "fp32"
-    source: Source = "model"
-
-    def energy(self, graph: Graph) -> ExitCosts:
-        """Modelled mJ of one sample to every exit."""
-        backbone, branch, so_far = [], [], 0.0
-        for segment in graph.segments():
-            so_far += sum(self._node_mj(graph, node) for node in segment.backbone)
-            backbone.append(so_far)
-            branch.append(sum(self._node_mj(graph, node) for node in segment.branch))
-        return ExitCosts(tuple(backbone), tuple(branch))
-
-    def energies(self, graphs: Sequence[Graph]) -> list[ExitCosts]:
-        """The same for a whole population."""
-        return [self.energy(graph) for graph in graphs]
-
-    def _node_mj(self, graph: Graph, node: Node) -> float:
-        macs, moved = node_work(graph, node, self.dtype)
-        return (self.pj_per_mac * macs + self.pj_per_byte * moved) * MJ_PER_PJ
-
-
-def node_work(graph: Graph, node: Node, dtype: str = "fp32") -> tuple[int, int]:
-    """(MACs, bytes moved) of a node: its inputs, its weights and its output once each."""
-    out = graph.shapes[node.name]
-    counts = count_layer(node.op, graph.shapes[node.inputs[0]], out, node.kwargs)
-    shapes = [*(graph.shapes[name] for name in node.inputs), out]
-    items = sum(channels * height * width for channels, height, width in shapes)
-    weights = counts.weight_bytes // WEIGHT_BYTES
-    return counts.macs, (items + weights) * ITEM_BYTES[dtype]
 
 
 def _readable(path: Path) -> bool:

@@ -7,7 +7,8 @@ import numpy as np
 from sklearn.linear_model import LinearRegression
 
 from aebnas.cost.counts import count_layer
-from aebnas.cost.device import DeviceProfile, LayerKey, Overheads, Timed, as_key, weight_mb
+from aebnas.cost.device import DeviceProfile, Overheads, Timed, weight_mb
+from aebnas.cost.population import LayerKey, as_key, layer_key
 from aebnas.errors import UserError
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.ops import OPS
@@ -45,8 +46,8 @@ def network_row(profile: DeviceProfile, graph: Graph, leave: int) -> list[float]
     """What each field of Overheads is multiplied by for a sample that leaves at an exit."""
     segments = graph.segments()[: leave + 1]
     nodes = [node for segment in segments for part in segment for node in part]
-    layers_ms = sum(profile.layer_ms(graph, node) for node in nodes)
-    return [layers_ms, len(nodes), len(segments), sum(weight_mb(graph, node) for node in nodes), 1.0]
+    keys = [layer_key(graph, node) for node in nodes]
+    return [sum(map(profile.layer_ms, keys)), len(nodes), len(segments), sum(map(weight_mb, keys)), 1.0]
 
 
 def fit_overheads(rows: np.ndarray, measured_ms: np.ndarray) -> tuple[Overheads, dict[str, float]]:

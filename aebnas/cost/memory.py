@@ -58,9 +58,7 @@ def peak_memory(graph: Graph, runs_e: Sequence[bool] | None = None, dtype: torch
     """
     needed_after = _needed_after_each_exit(graph)
     runs = [True] * len(graph.exits) if runs_e is None else [*runs_e[:-1], True]
-    picture = _bytes(graph.input_shape, dtype)
-    # infer's own tensors: who is running, who left where, the logits
-    standing = picture + 2 * INDEX_BYTES + LOGIT_BYTES * graph.classes
+    standing = standing_bytes(graph.input_shape, graph.classes, dtype)
     held: dict[str, int] = {INPUT: 0}  # the caller holds the picture
     peak = standing
     peaks = []
@@ -78,9 +76,9 @@ def peak_memory(graph: Graph, runs_e: Sequence[bool] | None = None, dtype: torch
     return np.array(peaks, dtype=np.int64)
 
 
-def peak_memories(graphs: Sequence[Graph], dtype: torch.dtype = torch.float32) -> list[np.ndarray]:
-    """`peak_memory` of a whole population with all branches running."""
-    return [peak_memory(graph, None, dtype) for graph in graphs]
+def standing_bytes(picture: Shape, classes: int, dtype: torch.dtype) -> int:
+    """What is there all the time: the picture, and `infer`'s own: who is running, who left where, the logits."""
+    return _bytes(picture, dtype) + 2 * INDEX_BYTES + LOGIT_BYTES * classes
 
 
 def _node_bytes(graph: Graph, node: Node, dtype: torch.dtype) -> OpBytes:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from aebnas.cost.device import DeviceProfile, as_key
+from aebnas.cost.coverage import check_covers
+from aebnas.cost.device import DeviceProfile
 from aebnas.cost.emit import emit
 from aebnas.cost.fitting import make_profile
 from aebnas.cost.stopwatch import Setting, measure, recorded, result
@@ -126,7 +127,7 @@ def import_result(file: Path, space: SearchSpace, out: Path) -> DeviceProfile:
     except ValueError as error:
         raise UserError(f"{file}: must be JSON, but got another file ({error})") from None
     profile = make_profile(found, str(file))
-    check_covers(profile, space)
+    check_covers(profile, space.spec)
     profile.save(out)
     return profile
 
@@ -145,14 +146,3 @@ def print_profile(profile: DeviceProfile) -> None:
         print(f"  networks    {profile.fit['networks']:.0f}; those left out of the fit are met to {off:.1f} %")
     else:
         print(f"  networks    {profile.fit['networks']:.0f}, too few to fit overheads: plain sums of layers")
-
-
-def check_covers(profile: DeviceProfile, space: SearchSpace) -> None:
-    """Raise UserError where the profile lacks a layer of the space, so that no candidate can fail for it later."""
-    for layer in sorted(space_layers(space.spec), key=repr):
-        key = as_key({"op": layer.op, "in_shapes": [layer.in_shape], "attrs": dict(layer.attrs)})
-        if key not in profile.layers:
-            raise UserError(
-                f"{profile.source}: must hold {layer.place} on {layer.in_shape}, but was measured for another space; "
-                "profile this one"
-            )

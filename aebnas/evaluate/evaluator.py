@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aebnas.cost.model import COUNTS, CostModel
 from aebnas.data.augment import Batches, Preprocessing
 from aebnas.data.images import ImageSet
 from aebnas.determinism import pinned
@@ -76,7 +77,7 @@ class Evaluator:
 
     Without `supernet` candidates start from fresh weights, without `training` they are scored as they are;
     ValueError for neither. `calibration` are batches `x_nchw` for norm statistics; `images` the splits to
-    tabulate. With `gpu` all runs on the GPU that is visible. `deterministic` as in
+    tabulate; `costs` the costs that tables hold. With `gpu` all runs on the GPU that is visible. `deterministic` as in
     `determinism.pinned`. `progress` makes the bar of a candidate's own training.
     """
 
@@ -87,6 +88,7 @@ class Evaluator:
     preprocessing: Preprocessing
     criteria: tuple[str, ...]
     threads: int
+    costs: CostModel = COUNTS
     gpu: bool = False
     deterministic: bool = False
     progress: MakeBar = no_bar
@@ -113,7 +115,7 @@ class Evaluator:
         with pinned(self.threads, self.deterministic):
             network = self.network(architecture)
             tables = {
-                name: tabulate(network, images, self.preprocessing, self.criteria)
+                name: tabulate(network, images, self.preprocessing, self.criteria, costs=self.costs)
                 for name, images in self.images.items()
             }
             return Scored(tables, network.cpu() if self.training else None)

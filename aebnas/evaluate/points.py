@@ -1,21 +1,27 @@
 """From exit tables to operating points and trials; and what can be said before anything is evaluated."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from aebnas.cost.counts import GraphCounts, count_graph
+from aebnas.cost.counts import ExitCosts, count_graph
+from aebnas.cost.memory import peak_memory
+from aebnas.cost.model import CostModel
 from aebnas.evaluate.evaluator import Tables
 from aebnas.evaluate.pool import Failure
-from aebnas.objectives import METRICS, Constraint, SoftTarget
-from aebnas.policy.table import ExitTable, score_policy
+from aebnas.objectives import MACS, METRICS, Constraint, SoftTarget
+from aebnas.policy.costs import SampleCosts
+from aebnas.policy.table import ExitTable, difficulty_cost, sample_costs, score_policy
 from aebnas.policy.thresholds import frontier, tune_to_target
 from aebnas.runtime.decide import ExitPolicy
 from aebnas.space.architecture import Architecture
 from aebnas.space.lower import lower
 from aebnas.space.spec import PolicySpec
 from aebnas.strategies.base import Job
+from aebnas.tail import TailMetric, tail, tail_of_samples
 from aebnas.trial import OperatingPoint, Trial
+
+ROUNDING = 1e-9
 
 CALIBRATE, SEARCH = "calibrate", "search"
 
@@ -33,26 +39,57 @@ def operating_point(architecture: Architecture, policy: ExitPolicy, table: ExitT
         "accuracy": scored.accuracy,
         "avg_macs": scored.avg_macs,
         "avg_macs_taken_only": scored.avg_macs_taken_only,
-    } | static_metrics(architecture)
+    }
+    metrics |= static_metrics(architecture) | _device_metrics(table, policy, scored.exit_shares)
     return OperatingPoint(architecture.id, policy, metrics, scored.exit_shares, scored.exit_accuracy)
 
 
 def static_metrics(architecture: Architecture) -> dict[str, float]:
     """The metrics that the graph alone gives."""
-    counts = count_graph(lower(architecture))
+    graph = lower(architecture)
+    counts = count_graph(graph)
     return {
         "params": float(counts.params.total),
         "weight_bytes": float(counts.weight_bytes.total),
         "macs": float(counts.macs.total),
+        "peak_memory_bytes": float(peak_memory(graph)[-1]),
     }
 
 
-def hopeless(job: Job, constraints: Sequence[Constraint]) -> tuple[str, float] | None:
-    """Why a job can't meet the constraints whatever its accuracy, and by how much; None if it can.
+def _device_metrics(table: ExitTable, policy: ExitPolicy, shares_e: Sequence[float]) -> dict[str, float]:
+    """Mean, percentiles and worst of each cost that comes from a device profile, where the table holds any."""
+    metrics: dict[str, float] = {}
+    for cost, costs in table.costs.items():
+        if cost not in METRICS or not METRICS[cost].by_device:
+            continue
+        if isinstance(costs, SampleCosts):
+            statistics = tail_of_samples(sample_costs(table, policy, cost))
+        else:
+            runs_e = np.array([policy.runs(index) for index in range(table.exits)])
+            to_exit_e = costs.to_exit(runs_e) + difficulty_cost(table, policy, cost)
+            statistics = tail(to_exit_e, np.asarray(shares_e))
+        metrics |= {str(TailMetric(cost, name)): value for name, value in statistics.items()}
+    return metrics
 
-    Static metrics are exact; an average cost is at least that of the cheapest exit.
+
+def hopeless(
+    jobs: Sequence[Job], constraints: Sequence[Constraint], costs: CostModel
+) -> list[tuple[str, float] | None]:
+    """For each job why it can't meet the constraints whatever its accuracy, and by how much; None if it can.
+
+    Static metrics are exact; an average cost is at least that of the cheapest exit, and so is each percentile. All jobs
+    are predicted at once.
     """
-    best = static_metrics(job.architecture) | _least_averages(count_graph(lower(job.architecture)), job.policy)
+    if not (jobs and constraints):
+        return [None] * len(jobs)
+    exit_costs = costs.exit_costs([lower(job.architecture) for job in jobs])
+    return [_hopeless(job, constraints, known) for job, known in zip(jobs, exit_costs, strict=True)]
+
+
+def _hopeless(
+    job: Job, constraints: Sequence[Constraint], exit_costs: Mapping[str, ExitCosts]
+) -> tuple[str, float] | None:
+    best = static_metrics(job.architecture) | _least_means(exit_costs, job.policy)
     broken = [c for c in constraints if c.metric in best and not c.satisfied(best) and _decides(c)]
     if not broken:
         return None
@@ -67,13 +104,20 @@ def _decides(constraint: Constraint) -> bool:
     return METRICS[constraint.metric].static or constraint.sense == "<="
 
 
-def _least_averages(counts: GraphCounts, policy: ExitPolicy | None) -> dict[str, float]:
-    exits = len(counts.macs.branch_e)
-    runs_e = np.array([policy is None or policy.runs(index) for index in range(exits)])
-    taken_only = counts.macs.taken_only[runs_e].min()
-    # without a given policy every other exit may be `never`, so only the branch taken has to run
-    least = taken_only if policy is None else counts.macs.to_exit(runs_e)[runs_e].min()
-    return {"avg_macs": float(least), "avg_macs_taken_only": float(taken_only)}
+def _least_means(exit_costs: Mapping[str, ExitCosts], policy: ExitPolicy | None) -> dict[str, float]:
+    """The least that any sample pays, of every metric that is a statistic over samples."""
+    least = {}
+    for name, metric in METRICS.items():
+        if metric.cost in exit_costs:
+            costs = exit_costs[metric.cost]
+            runs_e = np.array([policy is None or policy.runs(index) for index in range(len(costs.branch_e))])
+            # without a given policy every other exit may be `never`, so only the branch taken has to run
+            alone = policy is None or name == "avg_macs_taken_only"
+            to_exit_e = costs.taken_only if alone else costs.to_exit(runs_e)
+            # shares are sums of floats, so a mean of equal costs may lie a rounding below them
+            rounding = 1.0 if metric.cost == MACS else 1.0 - ROUNDING
+            least[name] = float(to_exit_e[runs_e].min()) * rounding
+    return least
 
 
 def make_trial(
@@ -84,11 +128,12 @@ def make_trial(
     constraints: Sequence[Constraint],
     target: SoftTarget | None,
     seconds: float,
+    cost: str = MACS,
 ) -> Trial:
-    """The Trial of a job whose architecture was scored (or failed to be)."""
+    """The Trial of a job whose architecture was scored (or failed to be); thresholds are found for `cost`."""
     if isinstance(outcome, Failure):
         return failed_trial(number, job, outcome.reason, seconds)
-    points = _points(job, outcome, policy_spec, target)
+    points = _points(job, outcome, policy_spec, target, cost)
     violations = [sum(c.violation(point.metrics) for c in constraints) for point in points]
     if min(violations) > 0:
         closest = points[int(np.argmin(violations))]
@@ -120,19 +165,24 @@ def hopeless_trial(number: int, job: Job, reason: str, violation: float) -> Tria
     return Trial(number, job.architecture, job.policy, "infeasible", (), reason, job.origin, 0.0, violation)
 
 
-def found_policies(table: ExitTable, policy_spec: PolicySpec, target: SoftTarget | None) -> list[ExitPolicy]:
-    """The policies of a space whose thresholds are found on a table: the frontier, or the soft target's best."""
+def found_policies(
+    table: ExitTable, policy_spec: PolicySpec, target: SoftTarget | None, cost: str = MACS
+) -> list[ExitPolicy]:
+    """The policies of a space whose thresholds are found on a table: the frontier of accuracy and a cost, or the soft
+    target's best."""
     thresholds = policy_spec.thresholds
     if thresholds.optimise is not None:
         optimise = thresholds.optimise
-        tuned = frontier(table, policy_spec.criterion, optimise.per_exit, optimise.max_points)
+        tuned = frontier(table, policy_spec.criterion, optimise.per_exit, optimise.max_points, cost)
         return [point.policy for point in tuned.points]
     assert thresholds.genes and target, "a job without a policy comes from a space or a target that finds thresholds"
     choices = [None if gene == "never" else float(gene) for gene in thresholds.genes]
     return [tune_to_target(table, policy_spec.criterion, choices, target)]
 
 
-def _points(job: Job, tables: Tables, policy_spec: PolicySpec, target: SoftTarget | None) -> tuple[OperatingPoint, ...]:
+def _points(
+    job: Job, tables: Tables, policy_spec: PolicySpec, target: SoftTarget | None, cost: str
+) -> tuple[OperatingPoint, ...]:
     given = [] if job.policy is None else [job.policy]
-    policies = given or found_policies(tables[CALIBRATE], policy_spec, target)
+    policies = given or found_policies(tables[CALIBRATE], policy_spec, target, cost)
     return tuple(operating_point(job.architecture, policy, tables[SEARCH]) for policy in policies)

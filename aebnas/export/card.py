@@ -21,7 +21,8 @@ class CardFacts:
     """What a card says that the model itself doesn't tell. It is published as written: no paths, no people.
 
     `metrics`, `exit_shares [e]` and `exit_accuracy [e]` (fractions; None where nobody leaves) were measured
-    on `samples` pictures of `split`. `training` is a sentence or two. Raises ValueError for figures that
+    on `samples` pictures of `split`. `training` is a sentence or two, `device` one on what
+    latency and energy were predicted or measured with. Raises ValueError for figures that
     cannot be.
     """
 
@@ -34,6 +35,7 @@ class CardFacts:
     exit_accuracy: tuple[float | None, ...]
     training: str
     aebnas_version: str
+    device: str = ""
     date: str | None = None
 
     def __post_init__(self) -> None:
@@ -150,6 +152,7 @@ def _figures_section(facts: CardFacts, graph: Graph, policy: ExitPolicy) -> str:
     counts = count_graph(graph)
     rows = "\n".join(f"| {name} | {_figure(value)} |" for name, value in facts.metrics.items())
     low, high = wilson(facts.metrics["accuracy"], facts.samples)
+    device = f"\n\n{facts.device}" if facts.device else ""
     return f"""## Figures
 
 On {_where(facts)}; the 95 % interval of the accuracy is {low:.4g} to {high:.4g}:
@@ -158,7 +161,7 @@ On {_where(facts)}; the 95 % interval of the accuracy is {low:.4g} to {high:.4g}
 |---|---|
 {rows}
 
-{counts.params.total:,} parameters, {counts.weight_bytes.total:,} bytes of weights (fp32)."""
+{counts.params.total:,} parameters, {counts.weight_bytes.total:,} bytes of weights (fp32).{device}"""
 
 
 def _limits_section(facts: CardFacts) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from aebnas.cost.counts import count_graph
+from aebnas.cost.model import COUNTS, CostModel
 from aebnas.data.augment import Preprocessing, eval_batches
 from aebnas.data.images import ImageSet
 from aebnas.policy.difficulty import alphas
@@ -27,8 +27,11 @@ def tabulate(
     keep_logits: bool = False,
     difficulty: Difficulty | None = None,
     temperatures: tuple[float, ...] = (),
+    costs: CostModel = COUNTS,
 ) -> ExitTable:
-    """The ExitTable of `network` (in evaluation mode, fp32) on `images`; raises ValueError for NaN logits.
+    """The ExitTable of `network` (in evaluation mode, fp32) on `images`, with all costs that `costs` knows.
+
+    Raises ValueError for NaN logits, UserError for a layer whose cost isn't known.
 
     With `difficulty` it holds that of every picture, and its MACs.
     """
@@ -42,10 +45,10 @@ def tabulate(
                 stops.append(torch.stack([logit_n.float().cpu() for logit_n in outputs.stop_logits], 1))
             labels.append(labels_n.cpu())
             bar.advance(len(labels_n))
-    costs = {"macs": count_graph(network.graph).macs}
+    exit_costs = costs.exit_costs([network.graph])[0]
     stop_logits_nk = torch.cat(stops) if stops else None
     table = ExitTable.from_logits(
-        torch.cat(logits), torch.cat(labels), criteria, costs, keep_logits, stop_logits_nk, temperatures
+        torch.cat(logits), torch.cat(labels), criteria, exit_costs, keep_logits, stop_logits_nk, temperatures
     )
     if difficulty is None:
         return table
@@ -53,7 +56,12 @@ def tabulate(
 
 
 def tabulate_for(
-    policy: ExitPolicy, network: Network, images: ImageSet, preprocessing: Preprocessing, progress: MakeBar = no_bar
+    policy: ExitPolicy,
+    network: Network,
+    images: ImageSet,
+    preprocessing: Preprocessing,
+    progress: MakeBar = no_bar,
+    costs: CostModel = COUNTS,
 ) -> ExitTable:
     """The ExitTable with all that one policy looks at; see `tabulate`."""
     return tabulate(
@@ -64,4 +72,5 @@ def tabulate_for(
         progress,
         difficulty=policy.difficulty,
         temperatures=policy.temperatures,
+        costs=costs,
     )

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
+from aebnas.cost.device import check_same
 from aebnas.errors import UserError
 from aebnas.files import write_text
 from aebnas.front import FrontPoint, minimised
@@ -20,7 +21,7 @@ from aebnas.pareto import hypervolume, share_dominated
 from aebnas.report.growth import greatest
 from aebnas.report.overlay import draw_fronts
 from aebnas.report.state import searched_on
-from aebnas.report.table import interval, millions, print_table
+from aebnas.report.table import interval, print_table, written
 from aebnas.workspace import Workspace
 
 LONGEST_NAME = 80
@@ -83,6 +84,7 @@ def compare_workspaces(runs: dict[str, Workspace]) -> Comparison:
     """The same for opened runs under the names that they shall have; see `compare_runs`."""
     objectives = _shared_objectives(runs)
     _check_data(runs)
+    _check_devices(runs, objectives)
     fronts = {name: run.front() for name, run in runs.items()}
     for name, points in fronts.items():
         if not points:
@@ -133,13 +135,21 @@ def print_comparison(comparison: Comparison) -> None:
         cells = [f"{share:.0%}" if place != index + 1 else "" for place, share in enumerate(shares)]
         table.add_row(row["run"], str(row["front_points"]), f"{row['hypervolume']:.4f}", *told, *cells)
     print_table(table)
-    reference = ", ".join(f"{metric} {value:,.0f}" for metric, value in comparison.reference.items())
+    reference = ", ".join(f"{metric} {_reference(metric, value)}" for metric, value in comparison.reference.items())
     print(f"hypervolume: share of the box from the reference point ({reference}) to accuracy 1 at no cost")
 
 
 def _figure(objective: Objective, row: dict[Any, Any], samples: int) -> str:
     value = row[f"best_{objective.metric}"]
-    return f"{value:.2%} {interval(value, samples)}" if objective.metric == "accuracy" else millions(value)
+    return (
+        f"{value:.2%} {interval(value, samples)}"
+        if objective.metric == "accuracy"
+        else written(objective.metric, value)
+    )
+
+
+def _reference(metric: str, value: float) -> str:
+    return f"{value:,.0f}" if value.is_integer() else f"{value:.4g}"
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
@@ -173,6 +183,13 @@ def _check_data(runs: dict[str, Workspace]) -> None:
     if len(set(told.values())) > 1:
         each = "; ".join(f"{name}: {data}" for name, data in told.items())
         raise UserError(f"compare: runs must be of the same data, but got {each}")
+
+
+def _check_devices(runs: dict[str, Workspace], objectives: Sequence[Objective]) -> None:
+    """Latencies and energies are compared only where they were predicted for one device in one setting."""
+    if any(METRICS[objective.metric].by_device for objective in objectives):
+        profiles = [run.profile for run in runs.values()]
+        check_same([profile for profile in profiles if profile is not None])
 
 
 def _pictures(run: Workspace) -> dict[str, int]:

@@ -12,6 +12,7 @@ from aebnas import __version__
 from aebnas.cluster import cores
 from aebnas.evaluate.points import splits_needed
 from aebnas.files import write_json, write_text
+from aebnas.report.device import about_device
 from aebnas.workspace import Workspace
 
 LIBRARIES = ("torch", "torchvision", "pymoo", "moocore", "ray", "numpy", "pandas", "fvcore", "optuna")
@@ -41,6 +42,7 @@ def _protocol(workspace: Workspace) -> dict[str, object]:
         "macs": "one multiply-add is one MAC; convolutions and linear layers only",
         "avg_macs": "backbone to the exit and every branch passed, averaged over samples",
         "avg_macs_taken_only": "backbone to the exit and the branch taken, averaged over samples",
+        "device": None if workspace.profile is None else about_device(workspace.profile),
         "weights": experiment.evaluate.source,
         "deterministic": experiment.deterministic,
         "training_threads": experiment.training_threads if experiment.deterministic else None,

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aebnas.cost.bounds import space_bounds
+from aebnas.cost.memory import peak_memory
 from aebnas.front import FrontPoint
 from aebnas.objectives import METRICS
 from aebnas.pareto import hypervolume, nondominated
+from aebnas.prepare import metric_bounds
+from aebnas.space.lower import lower
 from aebnas.trial import Trial
 from aebnas.workspace import Workspace
 
@@ -90,7 +92,15 @@ def normalised_hypervolume(workspace: Workspace, points: Sequence[FrontPoint]) -
     return Growth(workspace).volume(points) if points else 0.0
 
 
-def greatest(workspace: Workspace, metric: str) -> int:
-    """The greatest value of a cost metric in the space (for averages, of a sample that runs everything)."""
-    name = "macs" if metric.startswith("avg_macs") else metric
-    return space_bounds(workspace.space.spec, lambda counts: getattr(counts, name)).upper
+def greatest(workspace: Workspace, metric: str) -> float:
+    """The greatest value of a cost metric in the space (of what varies, that of a sample that runs everything).
+
+    Where the space doesn't tell it, that of its largest network.
+    """
+    bounds = metric_bounds(workspace.space.spec, metric, workspace.profile)
+    if bounds is not None:
+        return bounds.upper
+    graph = lower(workspace.space.extreme(largest=True))
+    if cost := METRICS[metric].cost:
+        return workspace.cost_model.exit_costs([graph])[0][cost].total
+    return float(peak_memory(graph)[-1])

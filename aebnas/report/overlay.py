@@ -29,8 +29,8 @@ def draw_fronts(
     names = [objective.metric for objective in objectives]
     y = "accuracy" if "accuracy" in names else names[0]
     x = next(name for name in names if name != y)
-    scale_x, label_x = _scale(x)
-    scale_y, label_y = _scale(y)
+    scale_x, label_x = axis_scale(x)
+    scale_y, label_y = axis_scale(y)
     figure, panel = plt.subplots(figsize=(8, 5), layout="constrained")
     for index, (name, points) in enumerate(fronts.items()):
         ordered = sorted((point.metrics for _, point in points), key=lambda metrics: metrics[x])
@@ -59,6 +59,9 @@ def draw_fronts(
     plt.close(figure)
 
 
-def _scale(metric: str) -> tuple[float, str]:
+def axis_scale(metric: str) -> tuple[float, str]:
+    """What a metric is multiplied by on an axis, and the axis' label."""
     unit = METRICS[metric].unit
-    return (100.0, f"{metric} (%)") if unit == "fraction" else (1e-6, f"{metric} (million {unit})")
+    if unit == "fraction":
+        return 100.0, f"{metric} (%)"
+    return (1.0, f"{metric} ({unit})") if unit in ("ms", "mJ") else (1e-6, f"{metric} (million {unit})")

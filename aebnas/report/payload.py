@@ -90,7 +90,8 @@ def _columns(shown: Sequence[FrontPoint], on_front: set[str], ids: list[str], sa
 
 
 def _metric_names(shown: Sequence[FrontPoint]) -> list[str]:
-    return list(shown[0][1].metrics) if shown else []
+    """Those that all points have: a run of an earlier version may be gone on with, which knows more."""
+    return [name for name in shown[0][1].metrics if all(name in p.metrics for _, p in shown)] if shown else []
 
 
 def _metric(name: str) -> dict[str, str]:

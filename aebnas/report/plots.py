@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 
 from aebnas.files import write_atomically
 from aebnas.front import FrontPoint
-from aebnas.objectives import METRICS
+from aebnas.report.overlay import axis_scale
 from aebnas.report.state import searched_on
 from aebnas.trial import Trial
 from aebnas.workspace import Workspace
@@ -25,8 +25,8 @@ def plot_front(workspace: Workspace, trials: Sequence[Trial], points: Sequence[F
     y, x = axes(workspace)
     everything = [point.metrics for trial in trials for point in trial.points]
     figure, panel = plt.subplots(figsize=(8, 5), layout="constrained")
-    scale_x, label_x = _scale(x)
-    scale_y, label_y = _scale(y)
+    scale_x, label_x = axis_scale(x)
+    scale_y, label_y = axis_scale(y)
     panel.scatter(
         [m[x] * scale_x for m in everything],
         [m[y] * scale_y for m in everything],
@@ -73,10 +73,3 @@ def axes(workspace: Workspace) -> tuple[str, str]:
     names = list(workspace.experiment.objectives)
     vertical = "accuracy" if "accuracy" in names else names[0]
     return vertical, next(name for name in names if name != vertical)
-
-
-def _scale(metric: str) -> tuple[float, str]:
-    unit = METRICS[metric].unit
-    if unit == "fraction":
-        return 100.0, f"{metric} (%)"
-    return 1e-6, f"{metric} (million {unit})"

@@ -15,15 +15,16 @@ from rich.table import Table
 from aebnas.errors import UserError
 from aebnas.objectives import METRICS, Objective
 from aebnas.pareto import knee
-from aebnas.report.table import millions, print_table
+from aebnas.report.table import print_table, written
 
 
 @dataclass(frozen=True)
 class Listed:
     """A run in a list: its state, counts and best points, each a row of `pareto.csv` as numbers by metric.
 
-    `trials_asked` is how many the search makes at most. `changed` is when it last wrote something (seconds since the
-    epoch). Of a damaged run only `state` and `changed` are known.
+    `cost` is the objective that accuracy is told against. `trials_asked` is how many the search makes at most.
+    `changed` is when it last wrote something (seconds since the epoch). Of a damaged run only `state` and `changed` are
+    known.
     """
 
     folder: Path
@@ -34,6 +35,7 @@ class Listed:
     front_points: int = 0
     hypervolume: float | None = None
     best: Mapping[str, Mapping[str, float]] | None = None
+    cost: str = "avg_macs"
 
 
 def list_runs(folder: Path) -> list[Listed]:
@@ -66,6 +68,7 @@ def listed(folder: Path) -> Listed:
             len(front),
             summary.get("hypervolume"),
             best_points(front, objectives) if front else None,
+            next((o.metric for o in objectives if METRICS[o.metric].direction == "min"), "avg_macs"),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())[:120]
@@ -148,7 +151,7 @@ def print_runs(runs: Sequence[Listed], now: float | None = None) -> None:
         table.add_column(name, justify="left" if name in ("run", "state") else "right", no_wrap=name == "run")
     for run in runs:
         points = [
-            f"{100 * row['accuracy']:.1f}% at {millions(row['avg_macs'])}" if row else "-"
+            f"{100 * row['accuracy']:.1f}% at {written(run.cost, row[run.cost])}" if row else "-"
             for row in ((run.best or {}).get(name) for name in ("best-accuracy", "knee", "cheapest"))
         ]
         damaged = run.state.startswith("damaged")

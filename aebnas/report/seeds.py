@@ -12,7 +12,7 @@ from aebnas.files import write_json, write_text
 from aebnas.front import FrontPoint
 from aebnas.objectives import Objective
 from aebnas.report.overlay import draw_fronts
-from aebnas.report.table import millions, print_table
+from aebnas.report.table import print_table, written
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def print_seeds(seeds: OverSeeds) -> None:
         table.add_column(name, justify="left" if name == "pick" else "right", no_wrap=True)
     for rule, told in summary["picks"].items():
         shares = [_percent(told.get(name)) for name in ("accuracy", "test_accuracy", "optimism")]
-        cells = [f"{millions(told[name]['mean'])} +- {millions(told[name]['std'] or 0)}" for name in costs]
+        cells = [f"{written(name, told[name]['mean'])} +- {written(name, told[name]['std'] or 0)}" for name in costs]
         table.add_row(rule, str(told["accuracy"]["n"]), shares[0], *cells, *shares[1:])
     print_table(table)
     volume = summary["hypervolume"]

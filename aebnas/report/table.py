@@ -7,17 +7,24 @@ from rich.table import Table
 
 from aebnas.front import FrontPoint
 from aebnas.interval import wilson
+from aebnas.objectives import ENERGY, LATENCY, METRICS
 from aebnas.trial import OperatingPoint, Trial
 
+SHOWN = ("accuracy", "avg_macs", "avg_macs_taken_only", "params")
+"""Metrics that every front is shown with."""
 
-def print_front(points: Sequence[FrontPoint], samples: int) -> None:
+
+def print_front(points: Sequence[FrontPoint], samples: int, asked: Sequence[str] = ()) -> None:
     """The front with exit shares and per-exit accuracy; `samples` is what the accuracy was measured on.
 
-    Beside each accuracy stands its 95 % interval, in percent.
+    Beside each accuracy stands its 95 % interval, in percent. `asked` are the metrics that the search is about.
     """
     table = Table(title=f"{len(points)} operating points on the front (search split, N = {samples:,})")
+    more = [metric for metric in dict.fromkeys(asked) if metric not in SHOWN]
     for name in ("id", "accuracy (95 %)", "avg MACs", "taken only", "params"):
         table.add_column(name, justify="left" if name == "id" else "right", no_wrap=True)
+    for name in more:
+        table.add_column(name, justify="right", overflow="fold")
     for name in ("policy", "leave at exits", "accuracy there"):
         table.add_column(name, overflow="fold")
     for _, point in points:
@@ -29,6 +36,7 @@ def print_front(points: Sequence[FrontPoint], samples: int) -> None:
             millions(metrics["avg_macs"]),
             millions(metrics["avg_macs_taken_only"]),
             f"{metrics['params']:,.0f}",
+            *(written(metric, metrics[metric]) for metric in more),
             f"{point.policy.criterion} {thresholds}",
             " ".join(f"{100 * share:.0f}%" for share in point.exit_shares),
             " ".join("-" if a is None else f"{100 * a:.0f}%" for a in point.exit_accuracy),
@@ -50,6 +58,9 @@ def print_point(point: OperatingPoint, samples: int) -> None:
     print(f"  avg_macs             {metrics['avg_macs']:,.0f} ({metrics['macs']:,.0f} to run everything)")
     print(f"  avg_macs_taken_only  {metrics['avg_macs_taken_only']:,.0f}")
     print(f"  params               {metrics['params']:,.0f}")
+    for name in ("peak_memory_bytes", LATENCY, f"{LATENCY}@p99", ENERGY):
+        if name in metrics:
+            print(f"  {name:<20} {written(name, metrics[name])}{' (predicted)' if METRICS[name].by_device else ''}")
     for number, (share, accuracy) in enumerate(zip(point.exit_shares, point.exit_accuracy, strict=True), start=1):
         right = "" if accuracy is None else f", {100 * accuracy:.2f} % of them right"
         print(f"  exit {number}               {100 * share:.1f} % leave{right}")
@@ -78,6 +89,18 @@ def print_facts(trials: Sequence[Trial], seconds: Mapping[str, float]) -> None:
 def millions(value: float) -> str:
     """A count in millions."""
     return f"{value / 1e6:.3g}M"
+
+
+def written(metric: str, value: float) -> str:
+    """A metric's value with its unit, where its name doesn't say it."""
+    unit = METRICS[metric].unit
+    if unit == "fraction":
+        return f"{100 * value:.2f}%"
+    if unit == "bytes":
+        return f"{value / 1e3:.1f} kB" if value < 1e6 else f"{value / 1e6:.2f} MB"
+    if unit in ("ms", "mJ"):
+        return f"{value:.4g} {unit}"
+    return millions(value)
 
 
 def interval(accuracy: float, samples: int) -> str:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from aebnas.cost.counts import count_graph
-from aebnas.cost.device import DeviceProfile, Overheads, Timed, check_same, layer_key
+from aebnas.cost.device import DeviceProfile, Overheads, Timed, check_same
+from aebnas.cost.population import layer_key
 from aebnas.errors import UserError
 from aebnas.space.layers import space_layers
 from aebnas.space.lower import lower

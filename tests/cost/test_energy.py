@@ -4,7 +4,9 @@ from itertools import chain, count, repeat
 
 import pytest
 
-from aebnas.cost.energy import Energy, EnergyModel, Nvml, Rapl, find_reader, measure_energy, node_work
+from aebnas.cost.energy import Energy, Nvml, Rapl, find_reader, measure_energy
+from aebnas.cost.energy_model import EnergyModel, layer_work
+from aebnas.cost.population import layer_key
 from aebnas.errors import UserError
 from aebnas.runtime.graph import INPUT, Graph, GraphExit, Node
 
@@ -97,10 +99,10 @@ def test_the_model_by_hand():
     )
     graph = Graph((1, 8, 8), nodes, (GraphExit("conv", "early"), GraphExit("pool", "head")))
     conv_items = 64 + 256 + (36 + 8) + 8  # in, out, weights and norm parameters, norm statistics
-    assert node_work(graph, nodes[0]) == (36 * 64, 4 * conv_items)
-    assert node_work(graph, nodes[0], "bf16") == (36 * 64, 2 * conv_items)
+    assert layer_work(layer_key(graph, nodes[0])) == (36 * 64, 4 * conv_items)
+    assert layer_work(layer_key(graph, nodes[0]), "bf16") == (36 * 64, 2 * conv_items)
     head = (8, 4 * (256 + 2 + 10))
-    assert node_work(graph, nodes[1]) == head
+    assert layer_work(layer_key(graph, nodes[1])) == head
     pool, last = 4 * (256 + 64), (8, 4 * (64 + 2 + 10))
     model = EnergyModel(pj_per_mac=2.0, pj_per_byte=3.0)
     found = model.energies([graph])[0]

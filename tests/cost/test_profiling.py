@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from aebnas.cost import stopwatch
+from aebnas.cost.coverage import check_covers
 from aebnas.cost.device import DeviceProfile
 from aebnas.cost.emit import emit
 from aebnas.cost.fitting import make_profile
-from aebnas.cost.profiling import check_covers, import_result, make_job, make_setting, profile_space, record_file
+from aebnas.cost.profiling import import_result, make_job, make_setting, profile_space, record_file
 from aebnas.cost.stopwatch import Setting, leave_at, measure, recorded, result
 from aebnas.errors import UserError
 from aebnas.runtime.network import Network
@@ -59,7 +60,7 @@ def test_a_profile_predicts_all_architectures_of_its_space(space, job, tmp_path,
     assert not record_file(out).exists()
     read = DeviceProfile.load(out)
     assert read.layers == profile.layers
-    check_covers(read, space)
+    check_covers(read, space.spec)
     for costs in read.latencies([lower(architecture) for architecture in architectures(space, 10)]):
         assert (costs.to_exit() > 0).all()
     with pytest.raises(UserError, match="must not be there yet"):
@@ -68,22 +69,22 @@ def test_a_profile_predicts_all_architectures_of_its_space(space, job, tmp_path,
 
 def test_a_stopped_profile_goes_on(job, tmp_path, monkeypatch):
     record = tmp_path / "record.jsonl"
-    counted, real = [], stopwatch.visit_ms
+    counted, real = [], stopwatch.undisturbed_ms
 
-    def stop_after_five(call, device):
+    def stop_after_five(*arguments):
         if len(counted) == 5:
             raise KeyboardInterrupt
         counted.append(1)
-        return real(call, device)
+        return real(*arguments)
 
-    monkeypatch.setattr(stopwatch, "visit_ms", stop_after_five)
+    monkeypatch.setattr(stopwatch, "undisturbed_ms", stop_after_five)
     with pytest.raises(KeyboardInterrupt):
         measure(job, record, lambda: None)
     kept = recorded(job, record)
     assert len(kept) == 5
     with record.open("a") as lines:
         lines.write("[1, 2, 0.")  # what a kill leaves
-    monkeypatch.setattr(stopwatch, "visit_ms", lambda call, device: 7.0)
+    monkeypatch.setattr(stopwatch, "undisturbed_ms", lambda *arguments: 7.0)
     told = []
     times = measure(job, record, lambda: told.append(1))
     subjects = len(job["layers"]) + len(job["networks"])
@@ -101,13 +102,13 @@ def test_a_part_may_be_measured_and_the_rest_estimated(digits, tmp_path):
     profile = profile_space(job, tmp_path / "p.json", told.append)
     assert told == [f"of {40 + len(job['left_out'])} distinct layers 40 are measured, the rest is estimated from them"]
     assert sum(timed.estimated for timed in profile.layers.values()) == len(job["left_out"])
-    check_covers(profile, digits)
+    check_covers(profile, digits.spec)
 
 
 def test_a_profile_of_another_space_is_refused(job, digits, tmp_path):
     profile = make_profile(result(job, [[1.0]] * (len(job["layers"]) + 3)), "p.json")
     with pytest.raises(UserError, match=r"p.json: must hold .* was measured for another space"):
-        check_covers(profile, digits)
+        check_covers(profile, digits.spec)
 
 
 def test_an_emitted_folder_measures_without_aebnas(space, job, tmp_path):

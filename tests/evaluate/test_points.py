@@ -5,7 +5,9 @@ from hypothesis import strategies as st
 from tiny_run import FEW_GENES, GENES, SPACE
 
 from aebnas.cost.counts import count_graph
-from aebnas.evaluate.points import CALIBRATE, SEARCH, hopeless, make_trial, operating_point, splits_needed
+from aebnas.cost.model import COUNTS
+from aebnas.evaluate import points
+from aebnas.evaluate.points import CALIBRATE, SEARCH, make_trial, operating_point, splits_needed
 from aebnas.evaluate.pool import Failure
 from aebnas.objectives import Constraint
 from aebnas.policy.table import ExitTable
@@ -33,6 +35,10 @@ def random_job(space, rng) -> Job:
 def job_with_one_exit(policy=None) -> Job:
     """The largest network of the space, whose exit costs far less than the end."""
     return Job(OPTIMISE.extreme(largest=True), policy, "a test")
+
+
+def hopeless(job, constraints):
+    return points.hopeless([job], constraints, COUNTS)[0]
 
 
 def tables(job, seed=0):

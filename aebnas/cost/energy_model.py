@@ -1,0 +1,60 @@
+"""Energy as joules per MAC and per byte moved, for devices without a counter, and for whatever is only predicted.
+
+By default those of Horowitz, "Computing's energy problem" (ISSCC 2014), for 45 nm and 32-bit floats: 4.6 pJ per
+multiply-add, 5 pJ per byte out of a cache. Newer chips need less of both, so it ranks rather than predicts; a profile
+may bring its own two figures.
+
+Imports no torch. Units: mJ per sample, pJ in the model.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from aebnas.cost.counts import ExitCosts, count_layer
+from aebnas.cost.population import LayerKey, Population, out_shape
+from aebnas.runtime.counting import BYTES_PER_WEIGHT
+from aebnas.runtime.graph import Graph
+
+Source = Literal["nvml", "rapl", "model"]
+"""Where a figure of energy comes from; see `energy`."""
+ITEM_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+MJ_PER_PJ = 1e-9
+
+
+@dataclass(frozen=True)
+class EnergyModel:
+    """Picojoules per MAC and per byte of weights and activations moved, in a number format (`fp32`)."""
+
+    pj_per_mac: float = 4.6
+    pj_per_byte: float = 5.0
+    dtype: str = "fp32"
+    source: Source = "model"
+
+    def energies(self, graphs: Sequence[Graph]) -> list[ExitCosts]:
+        """Modelled mJ of one sample to every exit, of a whole population at once."""
+        population = Population.of(graphs)
+        return population.costs([self.cost_mj(key) for key in population.layers])
+
+    def energy(self, graph: Graph) -> ExitCosts:
+        """The same for one graph."""
+        return self.energies([graph])[0]
+
+    def cost_mj(self, key: LayerKey) -> float:
+        """What a layer takes."""
+        macs, moved = layer_work(key, self.dtype)
+        return (self.pj_per_mac * macs + self.pj_per_byte * moved) * MJ_PER_PJ
+
+
+HOROWITZ = EnergyModel()
+
+
+def layer_work(key: LayerKey, dtype: str = "fp32") -> tuple[int, int]:
+    """(MACs, bytes moved) of a layer: its inputs, its weights and its output once each."""
+    op, in_shapes, attrs = key
+    out = out_shape(key)
+    counts = count_layer(op, in_shapes[0], out, dict(attrs))
+    items = sum(map(math.prod, [*in_shapes, out]))
+    weights = counts.weight_bytes // BYTES_PER_WEIGHT
+    return counts.macs, (items + weights) * ITEM_BYTES[dtype]

@@ -1,0 +1,49 @@
+"""What a search knows of a network's cost before it runs: counts always, latency and energy with a device profile.
+
+Imports no torch, so that budgets are checked before it is loaded.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from aebnas.cost.counts import ExitCosts, count_graph
+from aebnas.cost.energy_model import EnergyModel
+from aebnas.objectives import ENERGY, LATENCY, MACS
+from aebnas.runtime.graph import Graph
+
+
+class LatencyModel(Protocol):
+    """A device profile of either kind."""
+
+    @property
+    def energy(self) -> EnergyModel:
+        """The energy model that goes with the device's setting."""
+        ...
+
+    def latencies(self, graphs: Sequence[Graph]) -> list[ExitCosts]:
+        """Predicted latency in ms per sample to every exit."""
+        ...
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Costs of graphs to each exit, under the names by which an ExitTable holds them.
+
+    Without a profile MACs alone; with one latency and energy, too.
+    """
+
+    profile: LatencyModel | None = None
+
+    def exit_costs(self, graphs: Sequence[Graph]) -> list[dict[str, ExitCosts]]:
+        """Costs of a whole population by name; raises UserError for a layer whose cost isn't known."""
+        found = [{MACS: count_graph(graph).macs} for graph in graphs]
+        if self.profile is not None:
+            latencies, energies = self.profile.latencies(graphs), self.profile.energy.energies(graphs)
+            for costs, latency, energy in zip(found, latencies, energies, strict=True):
+                costs |= {LATENCY: latency, ENERGY: energy}
+        return found
+
+
+COUNTS = CostModel()
+"""Without a profile."""

@@ -1,0 +1,76 @@
+"""Searches for a device that can't be, given to `aebnas search`."""
+
+from typing import Any
+
+import pytest
+from made_up_device import SETTING, made_up, write_made_up
+from tiny_run import ON_DEVICE, SPACE, write_spec
+
+from aebnas.cost.device import DeviceProfile
+from aebnas.space.spec import SpaceSpec
+
+PROFILE = {"profile": "chip.json"}
+CHANGES: list[tuple[dict[str, Any], str]] = [
+    ({"device": None}, "objectives.1: must be a metric without a device, or device.profile must name a profile"),
+    ({"device": None, "objectives": ["accuracy", "params"]}, "constraints.0: must be a metric without a device, or"),
+    ({"device": {}}, "device.profile: this key is required"),
+    ({"device": {"profile": "none.json"}}, "device.profile: must be a device profile, but '"),
+    ({"device": PROFILE | {"threads": 4}}, "device.threads: must be 1, as chip.json was measured, but got 4"),
+    ({"device": PROFILE | {"batch": 8}}, "device.batch: must be 1, as chip.json was measured, but got 8"),
+    ({"device": PROFILE | {"dtype": "bf16"}}, "device.dtype: must be fp32, as chip.json was measured, but got bf16"),
+    ({"device": PROFILE | {"dtype": "int8"}}, "device.dtype: "),
+    (
+        {"device": PROFILE | {"memory_format": "channels_last"}},
+        "device.memory_format: must be contiguous, as chip.json was measured, but got channels_last",
+    ),
+    ({"device": PROFILE | {"compiled": True}}, "device.compiled: must be False, as chip.json was measured"),
+    ({"device": PROFILE | {"treads": 1}}, "device.treads: unknown key, did you mean 'threads'?"),
+    ({"objectives": ["accuracy", "latency"]}, "objectives.1: metric must be one of accuracy, avg_macs, "),
+    ({"constraints": ["latency_ms@p98 <= 1"]}, "constraints.0: metric must be one of accuracy, "),
+    ({"constraints": ["avg_macs@p99 <= 1"]}, "constraints.0: metric must be one of accuracy, "),
+    ({"constraints": ["latency_ms <= 0.001"]}, "constraints.0: must leave a network possible (the least latency_ms"),
+    ({"constraints": ["latency_ms@p99 <= 1e-3"]}, "constraints.0: must leave a network possible (the least latency"),
+    ({"constraints": ["energy_mj <= 1e-9"]}, "constraints.0: must leave a network possible (the least energy_mj in"),
+    ({"constraints": ["latency_ms >= 1e6"]}, "constraints.0: must leave a network possible (the greatest latency_ms"),
+    ({"constraints": ["peak_memory_bytes <= 600"]}, "constraints.0: must leave a network possible (all of this space"),
+]
+
+
+@pytest.mark.parametrize("changes, message", CHANGES, ids=[message[:60] for _, message in CHANGES])
+def test_what_cannot_be(changes, message, refused, tmp_path):
+    spec = write_spec(tmp_path, **ON_DEVICE | changes)
+    write_made_up(SPACE, tmp_path / "chip.json")
+    line = refused(tmp_path, "search", spec, "--out", tmp_path / "run")
+    assert line.startswith(f"{spec}: {message}"), line
+
+
+def test_a_layer_that_the_profile_lacks_is_named(refused, tmp_path):
+    spec = write_spec(tmp_path, **ON_DEVICE)
+    whole = made_up(SpaceSpec.model_validate(SPACE))
+    lacking = {key: timed for key, timed in whole.layers.items() if key[0] != "mbconv"}
+    made_up(SpaceSpec.model_validate(SPACE), layers=lacking).save(tmp_path / "chip.json")
+    line = refused(tmp_path, "search", spec, "--out", tmp_path / "run")
+    assert "chip.json: must hold stage1.block1.mbconv (" in line and "profile this one" in line
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("not a profile", "chip.json: must be a device profile, but got another file"),
+        ('{"format": 1}', "chip.json: must be a device profile, but got another file"),
+        ('{"format": 7}', "chip.json: format must be 1, but got 7"),
+    ],
+)
+def test_what_is_no_profile(content, message, refused, tmp_path):
+    spec = write_spec(tmp_path, **ON_DEVICE)
+    (tmp_path / "chip.json").write_text(content)
+    assert message in refused(tmp_path, "search", spec, "--out", tmp_path / "run")
+
+
+def test_a_profile_with_a_broken_layer(refused, tmp_path):
+    spec = write_spec(tmp_path, **ON_DEVICE)
+    made_up(SpaceSpec.model_validate(SPACE), setting=SETTING | {"batch": 0}).save(tmp_path / "chip.json")
+    line = refused(tmp_path, "search", spec, "--out", tmp_path / "run")
+    assert "chip.json: must be a device profile" in line
+    with pytest.raises(Exception, match="batch"):
+        DeviceProfile.load(tmp_path / "chip.json")
