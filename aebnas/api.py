@@ -18,6 +18,7 @@ import pandas as pd
 from aebnas import assess
 from aebnas import retrain as retraining
 from aebnas.errors import UserError
+from aebnas.front import FrontPoint
 from aebnas.prepare import Plan, prepare
 from aebnas.report.compare import compare_runs
 from aebnas.report.results import front_row, front_table
@@ -29,7 +30,7 @@ from aebnas.searching import run_plan
 from aebnas.seeds import search_seeds as run_seeds
 from aebnas.space.architecture import Architecture
 from aebnas.trial import OperatingPoint
-from aebnas.workspace import Workspace, load_chosen, retrained_record
+from aebnas.workspace import Workspace, load_chosen, standing
 
 PathLike = str | Path
 SpecLike = str | Path | Mapping[str, Any]
@@ -129,8 +130,7 @@ class SearchRun:
 
         Raises UserError where nothing matches.
         """
-        trial, point = self._workspace.pick(rule)
-        return Picked(self, trial.architecture, point)
+        return Picked(self, self._workspace.pick(rule))
 
     @property
     def _samples(self) -> int:
@@ -140,10 +140,10 @@ class SearchRun:
 class Picked:
     """A point of a run's front: an architecture under a policy. After `retrain` its weights and policy are the new."""
 
-    def __init__(self, run: SearchRun, architecture: Architecture, point: OperatingPoint) -> None:
+    def __init__(self, run: SearchRun, picked: FrontPoint) -> None:
         self.run = run
-        self.architecture = architecture
-        self._point = point
+        self._picked = picked
+        self.architecture: Architecture = picked[0].architecture
 
     def __repr__(self) -> str:
         accuracy, macs = self.metrics["accuracy"], self.metrics["avg_macs"]
@@ -152,7 +152,7 @@ class Picked:
     @property
     def id(self) -> str:
         """The id on the front; retraining doesn't change it."""
-        return self._point.id
+        return self._picked[1].id
 
     @property
     def policy(self) -> ExitPolicy:
@@ -195,9 +195,8 @@ class Picked:
 
     @property
     def _now(self) -> OperatingPoint:
-        """With the figures of the weights it has now."""
-        retrained = retrained_record(self.run._workspace.run, self.id)
-        return self._point if retrained is None else OperatingPoint.from_json(retrained)
+        """With the figures of the weights it has now, under the policy in force."""
+        return standing(self.run._workspace, self._picked).point
 
 
 def _plan(spec: SpecLike, out: PathLike | None, ablation: str | None, deterministic: bool) -> Plan:

@@ -1,5 +1,6 @@
 """`aebnas evaluate` and `aebnas export`: what a pick is worth on the test set, and the pick as a folder to ship."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -8,17 +9,17 @@ from typing import Any
 import torch
 
 from aebnas import __version__
-from aebnas.data.datasets import load_test
+from aebnas.answered import Answered
 from aebnas.evaluate.points import operating_point
+from aebnas.evaluation import Evaluation, evaluated
 from aebnas.export.bundle import export_model
 from aebnas.export.card import CardFacts
+from aebnas.front import FrontPoint
 from aebnas.interval import accuracy_bounds, difference
-from aebnas.policy.tabulate import tabulate_for
-from aebnas.progress import progress_bar
 from aebnas.report.device import device_sentence
 from aebnas.report.results import note_optimism, rewrite_html
 from aebnas.trial import OperatingPoint
-from aebnas.workspace import Workspace, load_chosen, note_pick, read_pick, retrained_record
+from aebnas.workspace import Workspace, load_chosen, note_pick, read_pick, standing
 
 RECORDED = 32
 """Pictures of the search split whose answers an export records for its self-check."""
@@ -38,6 +39,7 @@ class Assessment:
     samples: int
     search_point: OperatingPoint
     search_samples: int
+    evaluation: Evaluation
 
     @property
     def optimism(self) -> dict[str, float]:
@@ -58,32 +60,33 @@ class Assessment:
         """What `picks/<id>.json` keeps under `test`."""
         bounds = accuracy_bounds(self.point.metrics, self.samples)
         about = {"source": self.source, "samples": self.samples}
-        return self.point.to_json() | about | bounds | {"optimism": self.optimism}
+        more = {"optimism": self.optimism, "evaluation": self.evaluation.to_json()}
+        return self.point.to_json() | about | bounds | more
 
 
-def evaluate(folder: Path, rule: str) -> Assessment:
-    """Measure the pick on the test set, which nothing else reads; noted in `picks/<id>.json` and `summary.json`."""
-    workspace = Workspace.open(folder)
-    chosen = load_chosen(workspace, rule)
-    images = load_test(workspace.experiment.data, workspace.base)
-    costs = workspace.cost_model
-    with workspace.repeatable():
-        table = tabulate_for(chosen.policy, chosen.network, images, workspace.preprocessing, progress_bar, costs)
-    measured = operating_point(chosen.trial_point[0].architecture, chosen.policy, table)
+def evaluate(folder: Path, rule: str, full: bool = False, budgets: Sequence[float] = ()) -> Assessment:
+    """Measure the pick on the test set, which nothing else reads; noted in `picks/<id>.json` and `summary.json`.
+
+    `full` also looks at shifted and at unfamiliar pictures, and at online adaptation; `budgets` are average MACs.
+    """
+    answered = Answered.open(folder, rule)
+    workspace, now = answered.workspace, answered.now
+    found, table = evaluated(answered, now.point.policy, full, budgets)
+    measured = operating_point(answered.picked[0].architecture, now.point.policy, table)
     search_samples = len(workspace.splits.search)
-    assessment = Assessment(chosen.id, chosen.source, measured, len(images), chosen.point, search_samples)
-    note_pick(workspace.run, chosen.id, "test", assessment.to_json())
+    assessment = Assessment(answered.id, now.source, measured, table.samples, now.point, search_samples, found)
+    note_pick(workspace.run, answered.id, "test", assessment.to_json())
     note_optimism(workspace.run)
     rewrite_html(workspace)
     return assessment
 
 
-def known_test(workspace: Workspace, point_id: str) -> dict[str, Any] | None:
-    """What `evaluate` noted of a point under the weights it has now (see `Assessment.to_json`); None if it didn't."""
-    retrained = retrained_record(workspace.run, point_id)
-    source = retrained["source"] if retrained else workspace.experiment.evaluate.source
-    test = read_pick(workspace.run, point_id).get("test", {})
-    return test if test.get("source") == source else None
+def known_test(workspace: Workspace, picked: FrontPoint) -> dict[str, Any] | None:
+    """What `evaluate` noted of a point as it stands now (see `Assessment.to_json`); None if it didn't."""
+    now = standing(workspace, picked)
+    test = read_pick(workspace.run, picked[1].id).get("test", {})
+    same = test.get("source") == now.source and test.get("policy") == now.point.policy.to_json()
+    return test if same else None
 
 
 def export(folder: Path, rule: str, out: Path) -> str:
@@ -93,9 +96,9 @@ def export(folder: Path, rule: str, out: Path) -> str:
     """
     workspace = Workspace.open(folder)
     chosen = load_chosen(workspace, rule)
-    search = workspace.splits.search
+    search, now = workspace.splits.search, standing(workspace, chosen.trial_point)
     point, split, samples = chosen.point, "search", len(search)
-    if test := known_test(workspace, chosen.id):
+    if test := known_test(workspace, chosen.trial_point):
         point, split, samples = OperatingPoint.from_json(test), "test", test["samples"]
     facts = CardFacts(
         name=f"{workspace.run.name} {chosen.id}",
@@ -105,10 +108,12 @@ def export(folder: Path, rule: str, out: Path) -> str:
         metrics=point.metrics,
         exit_shares=point.exit_shares,
         exit_accuracy=point.exit_accuracy,
-        training=f"Weights {chosen.source}; {len(workspace.splits.train):,} training pictures.",
+        training=f"Weights {now.origin}; {len(workspace.splits.train):,} training pictures.",
+        thresholds=f"Found on {len(workspace.splits.calibrate):,} others: {now.how}." if now.how else None,
         aebnas_version=__version__,
         device=device_sentence(workspace.profile) if workspace.profile else "",
         date=date.today().isoformat(),
+        promise=now.promise,
     )
     export_model(
         out,

@@ -17,6 +17,7 @@ from aebnas.experiment import ExperimentSpec
 from aebnas.objectives import ENERGY, LATENCY, MACS, MAX_COMBINATIONS, METRICS, Constraint, SoftTarget
 from aebnas.space.ablation import ablate
 from aebnas.space.genome import SearchSpace
+from aebnas.space.policy_spec import DUAL, LEARNED
 from aebnas.space.spec import SpaceSpec
 from aebnas.specfile import did_you_mean, parse_spec, read_spec
 from aebnas.train.exit_weights import LAST, exit_weights
@@ -71,6 +72,7 @@ def prepare(
             check_covers(profile, space.spec)
         check_budgets(space.spec, experiment.parsed_constraints(), profile)
         check_tuning(space.spec, experiment.parsed_target())
+        check_stop_heads(space.spec, experiment)
         check_classes(experiment, space, spec_file.parent, space_file)
     folder = out or Path("results") / "-".join(filter(None, (spec_file.stem, ablation)))
     return Plan(spec_file, experiment, space, folder, profile)
@@ -178,3 +180,19 @@ def check_tuning(spec: SpaceSpec, target: SoftTarget | None) -> None:
     if (combinations := len(genes) ** len(spec.sites())) > MAX_COMBINATIONS:
         rule = f"must be a grid of at most {MAX_COMBINATIONS:,} combinations, but got {combinations:,}"
         raise SpecError("target.tune_thresholds", rule)
+
+
+def check_stop_heads(spec: SpaceSpec, experiment: ExperimentSpec) -> None:
+    """Raise SpecError where a rule looks at stop heads and some training gives a network none."""
+    if not spec.policy.needs_stop_heads:
+        return
+    rules = " and ".join(rule for rule in (LEARNED, DUAL) if rule in spec.policy.criterion)
+    training = experiment.own_training
+    if training is None:
+        rule = f"must be finetune(EPOCHS) or scratch(EPOCHS), since policy.criterion {rules} looks at stop heads"
+        raise SpecError("evaluate.weights", f"{rule} and inherited weights have none, but got supernet")
+    own = "evaluate.training" if experiment.evaluate.training is not None else "retrain"
+    for path, exits in {own: training.exits, "retrain": experiment.retrain.exits}.items():
+        if not exits.stop_heads:
+            rule = f"must be true, since policy.criterion {rules} looks at stop heads, but got false"
+            raise SpecError(f"{path}.exits.stop_heads", rule)

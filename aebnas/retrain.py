@@ -9,14 +9,15 @@ from aebnas.evaluate.points import CALIBRATE, found_policies, operating_point, s
 from aebnas.files import remove_partials, write_text
 from aebnas.interval import accuracy_bounds
 from aebnas.objectives import mean_of, tuned_cost
+from aebnas.policy.finding import find, rules_for
 from aebnas.policy.tabulate import tabulate, tabulate_for
-from aebnas.policy.thresholds import frontier
 from aebnas.progress import progress_bar
 from aebnas.report.results import rewrite_html
 from aebnas.report.tensorboard import TrainingScalars
-from aebnas.runtime.decide import LEARNED, ExitPolicy
+from aebnas.runtime.decide import ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
+from aebnas.space.least_exits import least_exits
 from aebnas.specfile import parse_spec
 from aebnas.train.config import RetrainSpec
 from aebnas.train.loop import write_rows
@@ -71,7 +72,7 @@ def _retrain(workspace: Workspace, trial: Trial, point: OperatingPoint, spec: Re
         remove_partials(run.model_folder(point.id))
         with run.timed(f"retrain {point.id}"):
             network = train_alone(workspace, trial.architecture, spec, point.id)
-            policy = _policy(workspace, network, point)
+            policy = _policy(workspace, network, trial.architecture, point)
         search, costs = workspace.splits.search, workspace.cost_model
         table = tabulate_for(policy, network, search, workspace.preprocessing, progress_bar, costs)
         retrained = operating_point(trial.architecture, policy, table)
@@ -134,18 +135,15 @@ def clear_training(workspace: Workspace, name: str) -> None:
         (workspace.run.model_folder(name) / file).unlink(missing_ok=True)
 
 
-def _policy(workspace: Workspace, network: Network, point: OperatingPoint) -> ExitPolicy:
-    spec, target = workspace.space.spec.policy, workspace.experiment.parsed_target()
-    if CALIBRATE not in splits_needed(spec, target):
+def _policy(workspace: Workspace, network: Network, architecture: Architecture, point: OperatingPoint) -> ExitPolicy:
+    space, target = workspace.space.spec, workspace.experiment.parsed_target()
+    if CALIBRATE not in splits_needed(space.policy, target):
         return point.policy
-    optimise = spec.thresholds.optimise
-    heads = any(graph_exit.stop for graph_exit in network.graph.exits)
-    criteria = (*spec.criterion, LEARNED) if heads else spec.criterion
-    calibrate = getattr(workspace.splits, CALIBRATE)
-    preprocessing, costs = workspace.preprocessing, workspace.cost_model
-    table = tabulate(network, calibrate, preprocessing, criteria, progress_bar, costs=costs)
+    policy, optimise = rules_for(space.policy, network.graph), space.policy.thresholds.optimise
+    calibrate, costs = workspace.splits.calibrate, workspace.cost_model
+    table = tabulate(network, calibrate, workspace.preprocessing, policy.scores, progress_bar, costs=costs)
     if optimise is None:
-        return found_policies(table, spec, target)[0]
+        return found_policies(table, architecture, space, target)[0]
     cost = tuned_cost(workspace.experiment.parsed_objectives())
-    tuned = frontier(table, criteria, optimise.per_exit, max_points=10_000, cost=cost)
+    tuned = find(table, policy, optimise, least_exits(space, architecture), cost)
     return tuned.within(point.metrics[mean_of(cost)]).policy

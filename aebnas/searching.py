@@ -212,10 +212,10 @@ class _Search:
         return trial
 
     def _trial(self, number: int, job: Job, outcome: Tables | Failure, seconds: float) -> Trial:
-        policy = self.workspace.space.spec.policy
+        space = self.workspace.space.spec
         try:
             cost = tuned_cost(self.objectives)
-            return make_trial(number, job, outcome, policy, self.constraints, self.target, seconds, cost)
+            return make_trial(number, job, outcome, space, self.constraints, self.target, seconds, cost)
         except ValueError as error:
             return failed_trial(number, job, f"{type(error).__name__}: {error}", seconds)
 

@@ -65,12 +65,13 @@ def seeds_folder(plan: Plan) -> Path:
 def _row(workspace: Workspace, rule: str, test: bool) -> dict[str, Any]:
     """A pick's figures; empty where no point of the front keeps a rule."""
     try:
-        _, point = workspace.pick(rule)
+        picked = workspace.pick(rule)
     except UserError:
         return {}
-    if test and known_test(workspace, point.id) is None:
+    point = picked[1]
+    if test and known_test(workspace, picked) is None:
         evaluate(workspace.run.folder, point.id)
-    known = known_test(workspace, point.id) or {}
+    known = known_test(workspace, picked) or {}
     row = {"pick": rule, "id": point.id, **point.metrics}
     row |= accuracy_bounds(point.metrics, searched_on(workspace.run))
     row["test_weights"], row["test_samples"] = known.get("source"), known.get("samples")

@@ -1,5 +1,6 @@
 """Weights as files: where they lie in a run, written and read."""
 
+import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
@@ -55,6 +56,14 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
     if missing or surplus:
         problem = f"{missing[0]} is missing" if missing else f"{surplus[0]} is none of its"
         raise UserError(f"{path}: weights must fit the network, but {problem}")
+
+
+def weights_digest(path: Path) -> str:
+    """What tells the weights in a file from all others; raises UserError when it isn't there."""
+    if not path.exists():
+        raise UserError(f"{path}: the weights are not there; give the search command again to make them")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()[:16]
 
 
 def weight_names(path: Path) -> list[str]:

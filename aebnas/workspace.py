@@ -25,6 +25,7 @@ from aebnas.files import write_json
 from aebnas.front import FrontPoint, front, pick
 from aebnas.nn.supernet import Supernet
 from aebnas.runtime.decide import ExitPolicy
+from aebnas.runtime.graph import Graph
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
 from aebnas.space.genome import SearchSpace
@@ -36,7 +37,7 @@ from aebnas.train.config import TrainSpecType
 from aebnas.train.precision import computing_dtype, dtype_name
 from aebnas.train.stop_heads import is_head, with_stop_heads
 from aebnas.trial import OperatingPoint
-from aebnas.weights import candidate_weights, load_weights, model_weights, weight_names
+from aebnas.weights import candidate_weights, load_weights, model_weights, weight_names, weights_digest
 
 CALIBRATION_BATCH = 256
 
@@ -186,7 +187,7 @@ class Workspace:
             calibration=self.calibration(spec.calibration_images),
             images={name: getattr(self.splits, name) for name in splits},
             preprocessing=self.preprocessing,
-            criteria=policy.criterion,
+            criteria=policy.scores,
             costs=self.cost_model,
             threads=spec.threads,
             gpu=gpu,
@@ -233,26 +234,67 @@ class Chosen:
 
 
 def load_chosen(workspace: Workspace, rule: str) -> Chosen:
-    """The pick's network: retrained, with the policy found then, if it was; else as the search scored it.
-
-    Raises UserError where a candidate trained by itself has lost its weights.
-    """
+    """The pick's network as it stands now (see `standing`); raises UserError where its weights are lost."""
     picked = workspace.pick(rule)
-    trial, point = picked
-    architecture, evaluate = trial.architecture, workspace.experiment.evaluate
-    retrained = retrained_record(workspace.run, point.id)
-    if retrained is not None:
-        network = _network_from(model_weights(workspace.run, point.id), architecture)
-        return Chosen(picked, network, OperatingPoint.from_json(retrained), retrained["source"])
-    if evaluate.mode == "supernet":
+    architecture, now = picked[0].architecture, standing(workspace, picked)
+    evaluate = workspace.experiment.evaluate
+    if now.weights == workspace.run.supernet_weights:
         calibration = workspace.calibration(evaluate.calibration_images)
         with workspace.repeatable():
             network = inherit(workspace.trained_supernet(), architecture, calibration)
-        return Chosen(picked, network, point, evaluate.source)
-    kept = candidate_weights(workspace.run, architecture.id)
-    if not kept.exists():
-        raise UserError(f"{kept}: the weights are not there; retrain the point first: aebnas retrain --pick {point.id}")
-    return Chosen(picked, _network_from(kept, architecture), point, evaluate.source)
+        return Chosen(picked, network, now.point, now.source)
+    if not now.weights.exists():
+        point_id = picked[1].id
+        raise UserError(
+            f"{now.weights}: the weights are not there; retrain the point first: aebnas retrain --pick {point_id}"
+        )
+    return Chosen(picked, _network_from(now.weights, architecture), now.point, now.source)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a pick stands: the file with its weights and where they come from, its figures on the search split under
+    the policy in force, how `calibrate` found that policy (empty if it didn't), and what it promised about risk."""
+
+    weights: Path
+    point: OperatingPoint
+    origin: str
+    how: str = ""
+    promise: dict[str, Any] | None = None
+
+    @property
+    def source(self) -> str:
+        """Where weights and policy come from, for people; others have another."""
+        return f"{self.origin}; {self.how}" if self.how else self.origin
+
+
+def standing(workspace: Workspace, picked: FrontPoint) -> Standing:
+    """A pick with the weights it was retrained to or scored with, and the policy that `calibrate` found for them.
+
+    Without that the policy is the one found after retraining, or the search's.
+    """
+    trial, point = picked
+    run, evaluate = workspace.run, workspace.experiment.evaluate
+    retrained = retrained_record(run, point.id)
+    if retrained is not None:
+        now = Standing(model_weights(run, point.id), OperatingPoint.from_json(retrained), retrained["source"])
+    elif evaluate.mode == "supernet":
+        now = Standing(run.supernet_weights, point, evaluate.source)
+    else:
+        now = Standing(candidate_weights(run, trial.architecture.id), point, evaluate.source)
+    calibrated = read_pick(run, point.id).get("calibrated")
+    if calibrated is None or not now.weights.exists() or calibrated["weights"] != weights_digest(now.weights):
+        return now  # found for other weights
+    point = OperatingPoint.from_json(calibrated)
+    return Standing(now.weights, point, now.origin, calibrated["how"], calibrated["promise"])
+
+
+def graph_of(workspace: Workspace, picked: FrontPoint) -> Graph:
+    """The graph of a pick's network as it stands, stop heads included, without loading it."""
+    graph, weights = lower(picked[0].architecture), standing(workspace, picked).weights
+    if weights == workspace.run.supernet_weights:
+        return graph
+    return with_stop_heads(graph) if any(map(is_head, weight_names(weights))) else graph
 
 
 def _network_from(weights: Path, architecture: Architecture) -> Network:
@@ -263,7 +305,7 @@ def _network_from(weights: Path, architecture: Architecture) -> Network:
 
 
 def read_pick(run: Run, point_id: str) -> dict[str, Any]:
-    """What is known of a pick beyond the search: `retrained`, `test`."""
+    """What is known of a pick beyond the search: `retrained`, `calibrated`, `test`."""
     name = f"picks/{point_id}.json"
     return run.read_json(name) if (run.folder / name).exists() else {}
 

@@ -36,9 +36,10 @@ from torch.optim.swa_utils import update_bn
 from aebnas.data.augment import Batches, eval_batches
 from aebnas.data.datasets import load_test
 from aebnas.files import write_atomically, write_json, write_text
+from aebnas.policy.finding import find
 from aebnas.policy.table import ExitTable, score_policy
-from aebnas.policy.thresholds import frontier
 from aebnas.space.architecture import Architecture
+from aebnas.space.policy_spec import OptimiseSpec, PolicySpec
 from aebnas.train.config import TrainSpec
 from aebnas.train.exit_config import ExitsSpec
 from aebnas.train.exit_weights import only_active
@@ -132,7 +133,7 @@ def train(run: Path, name: str, architecture_json: dict[str, Any], minutes: floa
     test = load_test(workspace.experiment.data, workspace.base)
     calibrate_table = tabulated(trained, contender, workspace, workspace.splits.calibrate)
     test_table = tabulated(trained, contender, workspace, test)
-    tuned = frontier(calibrate_table, CRITERIA, PER_EXIT, max_points=10_000)
+    tuned = find(calibrate_table, PolicySpec(criterion=CRITERIA), OptimiseSpec(per_exit=PER_EXIT))
     row: dict[str, Any] = {"network": name, "epochs": epochs, "cpu_minutes": round(cpu_minutes, 2)}
     row["exits_mmacs"] = " ".join(f"{v / 1e6:.1f}" for v in to_exits(contender))
     row["exits_test_accuracy"] = " ".join(f"{100 * v:.2f}" for v in test_table.correct_ne.mean(0))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tiny_run import EXPERIMENT, GENES, SPACE, write_spec
 
-from aebnas.errors import UserError
+from aebnas.errors import SpecError, UserError
 from aebnas.prepare import prepare
 
 
@@ -47,3 +47,37 @@ def test_class_names_are_for_a_set_that_has_none(tmp_path):
     assert prepare(write_spec(tmp_path, data=data)).experiment.data.class_names == tuple("abcdefghij")
     spec = write_spec(tmp_path, SPACE | {"classes": 2}, data={"name": "npz", "path": "none.npz"})
     assert prepare(spec).space.spec.classes == 2  # how many there are is in the file, which isn't read yet
+
+
+def with_rules(*criteria):
+    return SPACE | {"policy": {"criterion": list(criteria)}}
+
+
+@pytest.mark.parametrize(
+    "changes, says",
+    [
+        ({}, "evaluate.weights: must be finetune(EPOCHS) or scratch(EPOCHS), since policy.criterion learned and dual"),
+        (
+            {"evaluate": {"weights": "finetune(1)"}},
+            "retrain.exits.stop_heads: must be true, since policy.criterion learned and dual looks at stop heads",
+        ),
+        (
+            {"evaluate": {"weights": "finetune(1)", "training": {}}},
+            "evaluate.training.exits.stop_heads: must be true, since policy.criterion learned and dual looks at stop",
+        ),
+    ],
+)
+def test_rules_that_look_at_stop_heads_need_trainings_that_make_them(tmp_path, changes, says):
+    spec = write_spec(tmp_path, with_rules("dual", "confidence", "learned"), **changes)
+    with pytest.raises(SpecError) as error:
+        prepare(spec)
+    assert says in str(error.value)
+
+
+def test_stop_heads_may_come_from_the_retraining_or_from_a_training_of_their_own(tmp_path):
+    retrain = EXPERIMENT["retrain"] | {"exits": {"stop_heads": True}}
+    own = {"exits": {"stop_heads": True}}
+    for number, training in enumerate([None, own]):
+        evaluate = {"weights": "finetune(1)", "training": training}
+        spec = write_spec(tmp_path / str(number), with_rules("learned"), retrain=retrain, evaluate=evaluate)
+        assert prepare(spec).space.spec.policy.needs_stop_heads

@@ -9,9 +9,9 @@ import aebnas.retrain
 from aebnas.data.config import DataSpec
 from aebnas.data.datasets import load_train
 from aebnas.errors import UserError
+from aebnas.policy.finding import find
 from aebnas.policy.table import score_policy
 from aebnas.policy.tabulate import tabulate
-from aebnas.policy.thresholds import frontier
 from aebnas.retrain import retrain
 from aebnas.searching import run_search
 from aebnas.weights import model_weights
@@ -65,12 +65,12 @@ def test_thresholds_are_found_anew_within_the_cost_of_the_pick(retrained):
     workspace = Workspace.open(run)
     _, picked = workspace.pick(point_id)
     network = load_chosen(workspace, point_id).network
-    criteria = workspace.space.spec.policy.criterion
-    table = tabulate(network, workspace.splits.calibrate, workspace.preprocessing, criteria)
+    policy = workspace.space.spec.policy
+    table = tabulate(network, workspace.splits.calibrate, workspace.preprocessing, policy.scores)
     scored, budget = score_policy(table, point.policy), picked.metrics["avg_macs"]
     assert point.policy != picked.policy
     assert scored.avg_macs <= budget * 1.001
-    assert scored.accuracy >= frontier(table, criteria, 10, 10_000).within(budget).accuracy - 1e-9
+    assert scored.accuracy >= find(table, policy, policy.thresholds.optimise).within(budget).accuracy - 1e-9
 
 
 def test_threshold_genes_stay_as_they_are(tmp_path_factory, tmp_path):

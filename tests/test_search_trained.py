@@ -237,3 +237,50 @@ def test_an_ablation_is_one_command(tmp_path, monkeypatch, ablation):
     workspace = Workspace.open(Path("results") / f"tiny-{ablation}")
     assert workspace.space.spec == ABLATIONS[ablation](SpaceSpec.model_validate(SPACE))
     assert len(workspace.run.trials()) >= 4 and workspace.front()
+
+
+HEADS = {"exits": {"stop_heads": True}}
+RULES = SPACE | {
+    "exits": {"at": ["stage1.block1", "stage1"], "optional": False},
+    "policy": {
+        "criterion": ["learned", "dual", "patience", "margin"],
+        "stop_thresholds": [0.2, 0.6],
+        "min_exit_by_class": {3: "stage1", 4: "last"},
+        "thresholds": {"optimise": {"per_exit": 6, "max_points": 30}},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def ruled(tmp_path_factory):
+    """A search over every kind of rule, its candidates trained with stop heads."""
+    base = tmp_path_factory.mktemp("ruled")
+    changes = SCRATCH | {
+        "evaluate": SCRATCH["evaluate"] | {"training": SETTINGS | HEADS},
+        "retrain": SCRATCH["retrain"] | HEADS,
+        "strategy": {"name": "random", "population": 4, "generations": 1},
+    }
+    run_search(write_spec(base / "spec", RULES, **changes), base / "run")
+    return base / "run"
+
+
+def test_every_rule_is_searched_and_runs_as_it_was_scored(ruled):
+    workspace = Workspace.open(ruled)
+    points = [point for trial in workspace.run.trials() for point in trial.points]
+    assert {point.policy.criterion for point in points} >= {"learned", "margin"}
+    assert any(point.policy.stop_thresholds for point in points)
+    search = workspace.splits.search
+    for _, point in workspace.front()[:3]:
+        chosen = load_chosen(workspace, point.id)
+        assert all(graph_exit.stop for graph_exit in chosen.network.graph.exits[:-1])
+        answer = chosen.network.infer(workspace.preprocessing.apply(search.pictures()), point.policy)
+        right = (answer.logits.argmax(-1) == search.labels).float().mean()
+        assert float(right) == pytest.approx(point.metrics["accuracy"])
+        if point.policy.min_exit_by_class:
+            assert not ((answer.logits.argmax(-1) == 4) & (answer.exit_index < len(point.exit_shares) - 1)).any()
+
+
+def test_rules_survive_retraining_and_export(ruled, tmp_path):
+    point_id, point = retrain(ruled, "best-accuracy")
+    assert load_chosen(Workspace.open(ruled), point_id).policy == point.policy
+    export(ruled, point_id, tmp_path / "out")  # checks itself

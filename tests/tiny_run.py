@@ -68,6 +68,26 @@ def searched_genes(factory: pytest.TempPathFactory) -> Path:
     return _search(factory.getbasetemp() / "searched_genes", with_genes=True)
 
 
+def certified(factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run of one architecture with two early exits and pictures to certify; as `searched`."""
+    return _search_certified(factory.getbasetemp() / "certified")
+
+
+@cache
+def _search_certified(base: Path) -> Path:
+    stages = [{"width": 8, "depth": 2, "op": "basic"}, {"width": 16, "depth": 1, "stride": 2, "op": "basic"}]
+    exits = {"at": ["stage1.block1", "stage1"], "optional": False}
+    spec = write_spec(
+        base / "spec",
+        SPACE | {"stem": {"width": 8}, "stages": stages, "exits": exits},
+        data={"name": "digits", "splits": {"search": 0.15, "calibrate": 0.2, "certify": 0.2}},
+        supernet=EXPERIMENT["supernet"] | {"epochs": 4},
+        strategy={"name": "random", "population": 4, "generations": 1},
+    )
+    run_search(spec, base / "run")
+    return base / "run"
+
+
 @cache
 def _search(base: Path, with_genes: bool) -> Path:
     run_search(write_spec(base / "spec", GENES if with_genes else SPACE), base / "run")

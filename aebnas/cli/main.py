@@ -9,6 +9,7 @@ import typer
 
 from aebnas.cli.devices import profile
 from aebnas.cli.picks import evaluate, export, measure, retrain
+from aebnas.cli.policies import calibrate, sweep
 from aebnas.cli.runs import compare, list_runs, show
 from aebnas.cli.searches import resume, search
 from aebnas.cli.spaces import schema, space
@@ -30,6 +31,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "list": list_runs,
     "compare": compare,
     "retrain": retrain,
+    "sweep": sweep,
+    "calibrate": calibrate,
     "evaluate": evaluate,
     "export": export,
     "measure": measure,

@@ -11,12 +11,15 @@ from aebnas.evaluate.evaluator import Tables
 from aebnas.evaluate.pool import Failure
 from aebnas.objectives import MACS, METRICS, Constraint, SoftTarget
 from aebnas.policy.costs import SampleCosts
+from aebnas.policy.finding import find
 from aebnas.policy.table import ExitTable, difficulty_cost, sample_costs, score_policy
-from aebnas.policy.thresholds import frontier, tune_to_target
+from aebnas.policy.thresholds import tune_to_target
 from aebnas.runtime.decide import ExitPolicy
 from aebnas.space.architecture import Architecture
+from aebnas.space.least_exits import least_exits
 from aebnas.space.lower import lower
-from aebnas.space.spec import PolicySpec
+from aebnas.space.policy_spec import PolicySpec
+from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.base import Job
 from aebnas.tail import TailMetric, tail, tail_of_samples
 from aebnas.trial import OperatingPoint, Trial
@@ -124,7 +127,7 @@ def make_trial(
     number: int,
     job: Job,
     outcome: Tables | Failure,
-    policy_spec: PolicySpec,
+    space: SpaceSpec,
     constraints: Sequence[Constraint],
     target: SoftTarget | None,
     seconds: float,
@@ -133,7 +136,7 @@ def make_trial(
     """The Trial of a job whose architecture was scored (or failed to be); thresholds are found for `cost`."""
     if isinstance(outcome, Failure):
         return failed_trial(number, job, outcome.reason, seconds)
-    points = _points(job, outcome, policy_spec, target, cost)
+    points = _points(job, outcome, space, target, cost)
     violations = [sum(c.violation(point.metrics) for c in constraints) for point in points]
     if min(violations) > 0:
         closest = points[int(np.argmin(violations))]
@@ -166,23 +169,23 @@ def hopeless_trial(number: int, job: Job, reason: str, violation: float) -> Tria
 
 
 def found_policies(
-    table: ExitTable, policy_spec: PolicySpec, target: SoftTarget | None, cost: str = MACS
+    table: ExitTable, architecture: Architecture, space: SpaceSpec, target: SoftTarget | None, cost: str = MACS
 ) -> list[ExitPolicy]:
     """The policies of a space whose thresholds are found on a table: the frontier of accuracy and a cost, or the soft
     target's best."""
+    policy_spec = space.policy
     thresholds = policy_spec.thresholds
     if thresholds.optimise is not None:
-        optimise = thresholds.optimise
-        tuned = frontier(table, policy_spec.criterion, optimise.per_exit, optimise.max_points, cost)
-        return [point.policy for point in tuned.points]
+        tuned = find(table, policy_spec, thresholds.optimise, least_exits(space, architecture), cost)
+        return [point.policy for point in tuned.thinned(thresholds.optimise.max_points).points]
     assert thresholds.genes and target, "a job without a policy comes from a space or a target that finds thresholds"
     choices = [None if gene == "never" else float(gene) for gene in thresholds.genes]
     return [tune_to_target(table, policy_spec.criterion, choices, target)]
 
 
 def _points(
-    job: Job, tables: Tables, policy_spec: PolicySpec, target: SoftTarget | None, cost: str
+    job: Job, tables: Tables, space: SpaceSpec, target: SoftTarget | None, cost: str
 ) -> tuple[OperatingPoint, ...]:
     given = [] if job.policy is None else [job.policy]
-    policies = given or found_policies(tables[CALIBRATE], policy_spec, target, cost)
+    policies = given or found_policies(tables[CALIBRATE], job.architecture, space, target, cost)
     return tuple(operating_point(job.architecture, policy, tables[SEARCH]) for policy in policies)

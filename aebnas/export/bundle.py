@@ -24,12 +24,13 @@ from aebnas.export.card import CardFacts, ExportCosts, model_card
 from aebnas.export.model import RUNTIME, Model
 from aebnas.files import write_atomically, write_json, write_text
 from aebnas.runtime.decide import ExitPolicy
+from aebnas.runtime.monitor import Expected
 from aebnas.runtime.network import Network
 from aebnas.runtime.ops import OPAQUE, OPS
 
 FILES = frozenset(
-    {"README.md", "check.npz", "costs.json", "graph.json", "model.py", "policy.json", "preprocessing.json"}
-    | {"weights.safetensors"}
+    {"README.md", "card.json", "check.npz", "costs.json", "graph.json", "model.py", "monitor.json", "policy.json"}
+    | {"preprocessing.json", "weights.safetensors"}
     | {f"runtime/{name}.py" for name in RUNTIME}
 )
 
@@ -79,6 +80,8 @@ def export_model(
             _write_record(made / "check.npz", network, policy, preprocessing, samples.cpu())
             card = model_card(facts, network.graph, policy, preprocessing, class_names)
             write_text(made / "README.md", card)
+            write_json(made / "card.json", facts.to_json())
+            write_json(made / "monitor.json", Expected(facts.exit_shares, facts.samples).to_json())
             _prove(made)
             _put_in_place(made, directory, aside=Path(staging) / PREVIOUS)
     except OSError as error:

@@ -1,8 +1,10 @@
 """The model card of an export: what the model is, how to run it, what it can and cannot do."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from aebnas.interval import wilson
 from aebnas.runtime.decide import ExitPolicy
 from aebnas.runtime.difficulty import estimator_macs
 from aebnas.runtime.graph import Graph
+from aebnas.runtime.monitor import Expected
 
 CLASSES_LISTED = 20
 
@@ -21,9 +24,10 @@ class CardFacts:
     """What a card says that the model itself doesn't tell. It is published as written: no paths, no people.
 
     `metrics`, `exit_shares [e]` and `exit_accuracy [e]` (fractions; None where nobody leaves) were measured
-    on `samples` pictures of `split`. `training` is a sentence or two, `device` one on what
-    latency and energy were predicted or measured with. Raises ValueError for figures that
-    cannot be.
+    on `samples` pictures of `split` (of `measured_on`, where that isn't the dataset). `training` is a sentence or two,
+    `device` one on what latency and energy were predicted or measured with, `thresholds` one on what they were found
+    for and on, where that wasn't in the search. `promise` is that of `policy.risk`, as JSON. Raises ValueError for
+    figures that cannot be.
     """
 
     name: str
@@ -37,6 +41,9 @@ class CardFacts:
     aebnas_version: str
     device: str = ""
     date: str | None = None
+    measured_on: str | None = None
+    thresholds: str | None = None
+    promise: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -48,6 +55,16 @@ class CardFacts:
                 f"exit_shares and exit_accuracy must be of as many exits, but got {len(self.exit_shares)} "
                 f"and {len(self.exit_accuracy)}"
             )
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        return dataclasses.asdict(self) | {"metrics": dict(self.metrics)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "CardFacts":
+        """Read what `to_json` wrote."""
+        lists = {name: tuple(value[name]) for name in ("exit_shares", "exit_accuracy")}
+        return cls(**{**value, **lists})
 
 
 @dataclass(frozen=True)
@@ -92,7 +109,9 @@ def model_card(
         _input_section(preprocessing, class_names),
         _exits_section(facts, ExportCosts.of(graph, policy), policy),
         _figures_section(facts, graph, policy),
-        f"## Training\n\n{facts.training}",
+        *([] if facts.promise is None else [_promise_section(facts.promise)]),
+        _deployment_section(facts),
+        f"## Training\n\n{facts.training}" + (f" {facts.thresholds}" if facts.thresholds else ""),
         _limits_section(facts),
     ]
     return "\n\n".join(sections) + "\n"
@@ -164,6 +183,38 @@ On {_where(facts)}; the 95 % interval of the accuracy is {low:.4g} to {high:.4g}
 {counts.params.total:,} parameters, {counts.weight_bytes.total:,} bytes of weights (fp32).{device}"""
 
 
+def _promise_section(promise: Mapping[str, Any]) -> str:
+    uses = promise.get("certify_uses", 1)
+    several = (
+        ""
+        if uses < 2
+        else f"\n\nPolicies of this network have been tested on these samples {uses} times; the promise holds for each "
+        "by itself, not for the best of several."
+    )
+    return f"""## Promise about risk
+
+{promise["promise"]}
+
+| n | epsilon | delta | candidates passed |
+|---|---|---|---|
+| {promise["n"]:,} | {promise["epsilon"]:g} | {promise["delta"]:g} | {promise["passed"]} of {promise["candidates"]} |
+
+The samples had no other part in making this model. The promise is about pictures drawn as they were; it says nothing
+about others, nor after thresholds are changed or adapted.{several}"""
+
+
+def _deployment_section(facts: CardFacts) -> str:
+    return f"""## After deployment
+
+`model.monitor.report()` tells how many pictures left at each exit and how sure the model was there. After every
+{Expected(facts.exit_shares, facts.samples).window:,} pictures `model.monitor.drift` says whether an exit's rate left
+its band (`monitor.json`). Then collect labelled pictures and, where aebnas is installed, find thresholds anew:
+`aebnas calibrate FOLDER --data new.npz --accuracy-target 0.9` (`x`, uint8 pictures, and `y`, their classes).
+
+`model.adapt(target=0.9)` lets thresholds follow what is seen instead: a share of the pictures (`audit_share`) also runs
+to the last exit, which is the label they are judged by. `model.adaptive.state` is all that is remembered."""
+
+
 def _limits_section(facts: CardFacts) -> str:
     return f"""## Limits
 
@@ -180,7 +231,7 @@ trained them; mind those of the data, too."""
 
 
 def _where(facts: CardFacts) -> str:
-    return f"{facts.samples:,} samples of the `{facts.split}` split of {facts.dataset}"
+    return f"{facts.samples:,} samples of the `{facts.split}` split of {facts.measured_on or facts.dataset}"
 
 
 def _rule(policy: ExitPolicy, index: int) -> str:

@@ -31,11 +31,12 @@ from torch import Tensor
 if TYPE_CHECKING:  # for type checkers alone: what runs is the copy in `runtime/`
     from aebnas.runtime.adaptive import Adaptive
     from aebnas.runtime.decide import ExitPolicy
+    from aebnas.runtime.monitor import Monitor
     from aebnas.runtime.network import Answer, Network
 
 RUNTIME = (
     *("__init__", "adapt", "adaptive", "base", "blocks", "counting", "decide", "difficulty"),
-    *("graph", "layers", "network", "ops", "shapes"),
+    *("graph", "layers", "monitor", "network", "ops", "shapes"),
 )
 LOGIT_TOLERANCE = 1e-4
 THRESHOLD_TOLERANCE = 1e-5
@@ -71,7 +72,9 @@ class Model:
     """A network, its exit policy and its preprocessing, read from an exported folder.
 
     `shape` is (channels, height, width) of a picture, `macs_to_exit [E]` the multiply-adds of a picture that
-    leaves at each exit, `full_macs` those of one that goes all the way.
+    leaves at each exit, `full_macs` those of one that goes all the way. `monitor` counts what `predict` and `infer`
+    answer: `monitor.report()` tells exits taken and mean confidences, `monitor.drift` whether exit rates have left the
+    bands that were measured when thresholds were.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -95,6 +98,9 @@ class Model:
             self.macs_to_exit: tuple[int, ...] = tuple(costs["macs_to_exit"])
             self.full_macs = int(costs["full_macs"])
             self._macs_without_exits = int(costs["macs_without_exits"])
+        with _reading(folder / "monitor.json") as path:
+            expected = runtime["monitor"].Expected.from_json(_read_json(path))
+            self.monitor: Monitor = runtime["monitor"].Monitor(expected)
         self._check_fit()
 
     @classmethod
@@ -126,8 +132,11 @@ class Model:
     def infer(self, pictures: Tensor) -> "Answer":
         """Logits `[n, classes]` and exit taken `[n]` (from 0) of uint8 `[n, c, h, w]`."""
         if self.adaptive is not None:
-            return self.adaptive.infer(self._normalised(pictures), self._alpha(pictures))
-        return self._infer(pictures)
+            answer: Answer = self.adaptive.infer(self._normalised(pictures), self._alpha(pictures))
+        else:
+            answer = self._infer(pictures)
+        self.monitor.see(self._calibrated(answer), answer.exit_index)
+        return answer
 
     def adapt(self, **settings: Any) -> "Adaptive":
         """From now on let thresholds follow what is seen; settings are those of `runtime/adapt.py`'s AdaptivePolicy.
@@ -220,8 +229,10 @@ class Model:
         if graph.input_shape != self.shape or graph.classes != len(self.class_names):
             raise BadInput(f"{self.folder}: graph.json and preprocessing.json do not belong together")
         exits = len(graph.exits)
-        if len(self.policy.thresholds) != exits - 1 or len(self.macs_to_exit) != exits:
-            raise BadInput(f"{self.folder}: graph.json, policy.json and costs.json do not belong together")
+        counts = {len(self.policy.thresholds) + 1, len(self.macs_to_exit), len(self.monitor.expected.shares)}
+        if counts != {exits}:
+            files = "graph.json, policy.json, costs.json and monitor.json"
+            raise BadInput(f"{self.folder}: {files} do not belong together")
 
 
 @contextmanager

@@ -21,9 +21,13 @@ BRANCHYNET_ENTROPIES = (0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.
 
 
 def fixed(scored: ScoreTable, values: Sequence[float] = FIXED) -> Frontier[ExitPolicy]:
-    """The frontier of policies with one threshold for all exits, that of no early exit among them."""
+    """The frontier of policies with one threshold for all exits, that of no early exit among them.
+
+    An exit where nobody may leave, whatever the threshold, is never.
+    """
     column_t1 = np.array([*values, np.inf], dtype=np.float32)[:, None]
-    return frontier_of(scored, np.repeat(column_t1, scored.early, axis=1))
+    closed_k = (scored.scores_nk <= scored.lowest).all(axis=0)
+    return frontier_of(scored, np.where(closed_k, np.float32(np.inf), column_t1))
 
 
 def branchynet(

@@ -16,8 +16,7 @@ from aebnas.policy.lagrange import lagrangian
 from aebnas.policy.scored import ScoreTable
 from aebnas.policy.table import ExitTable
 from aebnas.runtime.decide import ExitPolicy
-
-STOP_THRESHOLDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
+from aebnas.space.policy_spec import STOP_THRESHOLDS
 
 
 def dual_scores(table: ExitTable, tau_s: float, criterion: str = "confidence", cost: str = "macs") -> ScoreTable:

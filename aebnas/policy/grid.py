@@ -16,9 +16,13 @@ from aebnas.runtime.decide import ExitPolicy
 def candidate_thresholds(scores_n: np.ndarray, per_exit: int, lowest: float = 0.0) -> np.ndarray:
     """`lowest`, midpoints between neighbouring observed scores at `per_exit` quantiles, and infinity (never); float32.
 
-    All who score above `lowest` leave at it.
+    All who score above `lowest` leave at it; quantiles are of those who do, since nothing lets out the others. Where
+    nobody does, never is all there is.
     """
-    middles = midpoints(scores_n, (np.arange(per_exit) + 0.5) / per_exit)
+    able_n = scores_n[scores_n > lowest]
+    if len(scores_n) and not len(able_n):
+        return np.array([np.inf], dtype=np.float32)
+    middles = midpoints(able_n, (np.arange(per_exit) + 0.5) / per_exit)
     return np.concatenate([[lowest], middles[middles > lowest], [np.inf]]).astype(np.float32)
 
 

@@ -155,6 +155,33 @@ class ExitTable:
         return taken_tn
 
 
+def stacked(first: ExitTable, second: ExitTable) -> ExitTable:
+    """The samples of two tables of one network, one after the other, with what both hold; costs must be per exit.
+
+    Raises ValueError for tables of other networks, temperatures or difficulties.
+    """
+    if (first.exits, first.temperatures, first.difficulty) != (second.exits, second.temperatures, second.difficulty):
+        raise ValueError("tables must be of one network, with equal temperatures and difficulty, but aren't")
+
+    def both(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
+        return None if one is None or other is None else np.concatenate([one, other])
+
+    shared = [name for name in first.scores if name in second.scores]
+    return ExitTable(
+        {name: np.concatenate([first.scores[name], second.scores[name]]) for name in shared},
+        np.concatenate([first.correct_ne, second.correct_ne]),
+        first.costs,
+        both(first.labels_n, second.labels_n),
+        both(first.predicted_ne, second.predicted_ne),
+        both(first.logits_nec, second.logits_nec),
+        both(first.stop_nk, second.stop_nk),
+        both(first.alpha_n, second.alpha_n),
+        first.difficulty,
+        first.difficulty_costs,
+        first.temperatures,
+    )
+
+
 def thresholds_te(policies: Sequence[ExitPolicy]) -> np.ndarray:
     """Thresholds of policies as float32 `[t, e - 1]`, infinity for never: the numbers `Network.infer` compares with."""
     rows = [[np.inf if value is None else value for value in policy.thresholds] for policy in policies]

@@ -7,6 +7,7 @@ import torch
 from aebnas.cost.model import COUNTS, CostModel
 from aebnas.data.augment import Preprocessing, eval_batches
 from aebnas.data.images import ImageSet
+from aebnas.policy.answers import Answers
 from aebnas.policy.difficulty import alphas
 from aebnas.policy.table import ExitTable
 from aebnas.progress import MakeBar, no_bar
@@ -18,6 +19,21 @@ EVAL_BATCH = 250
 
 
 @torch.inference_mode()
+def answers_of(network: Network, images: ImageSet, preprocessing: Preprocessing, progress: MakeBar = no_bar) -> Answers:
+    """What `network` (in evaluation mode, fp32) says of `images` at all its exits."""
+    device = next(network.parameters()).device
+    logits, labels, stops = [], [], []
+    with progress("tabulating pictures", len(images), 0) as bar:
+        for x_nchw, labels_n in eval_batches(images, preprocessing, EVAL_BATCH):
+            outputs = network.outputs(x_nchw.to(device))
+            logits.append(torch.stack([exit_nc.float().cpu() for exit_nc in outputs.logits], 1))
+            if outputs.stop_logits:
+                stops.append(torch.stack([logit_n.float().cpu() for logit_n in outputs.stop_logits], 1))
+            labels.append(labels_n.cpu())
+            bar.advance(len(labels_n))
+    return Answers(torch.cat(logits), torch.cat(labels), torch.cat(stops) if stops else None)
+
+
 def tabulate(
     network: Network,
     images: ImageSet,
@@ -31,27 +47,16 @@ def tabulate(
 ) -> ExitTable:
     """The ExitTable of `network` (in evaluation mode, fp32) on `images`, with all costs that `costs` knows.
 
-    Raises ValueError for NaN logits, UserError for a layer whose cost isn't known.
-
-    With `difficulty` it holds that of every picture, and its MACs.
+    Raises ValueError for NaN logits, UserError for a layer whose cost isn't known. With `difficulty` it holds that of
+    every picture, and its MACs.
     """
-    device = next(network.parameters()).device
-    logits, labels, stops = [], [], []
-    with progress("tabulating pictures", len(images), 0) as bar:
-        for x_nchw, labels_n in eval_batches(images, preprocessing, EVAL_BATCH):
-            outputs = network.outputs(x_nchw.to(device))
-            logits.append(torch.stack([exit_nc.float().cpu() for exit_nc in outputs.logits], 1))
-            if outputs.stop_logits:
-                stops.append(torch.stack([logit_n.float().cpu() for logit_n in outputs.stop_logits], 1))
-            labels.append(labels_n.cpu())
-            bar.advance(len(labels_n))
-    exit_costs = costs.exit_costs([network.graph])[0]
-    stop_logits_nk = torch.cat(stops) if stops else None
-    table = ExitTable.from_logits(
-        torch.cat(logits), torch.cat(labels), criteria, exit_costs, keep_logits, stop_logits_nk, temperatures
-    )
-    if difficulty is None:
-        return table
+    said = answers_of(network, images, preprocessing, progress)
+    table = said.table(criteria, costs.exit_costs([network.graph])[0], keep_logits, temperatures)
+    return table if difficulty is None else with_pictures(table, difficulty, images)
+
+
+def with_pictures(table: ExitTable, difficulty: Difficulty, images: ImageSet) -> ExitTable:
+    """The table with the pictures' difficulty and what it takes to estimate one's."""
     return table.with_difficulty(difficulty, alphas(images, difficulty), {"macs": estimator_macs(images.shape)})
 
 

@@ -1,6 +1,6 @@
-"""Thresholds found on an ExitTable for a search: the whole frontier, or the best of a grid for a soft target.
+"""The thresholds of a grid that are best for a soft target, on an ExitTable.
 
-Legend: n samples, e exits, k early exits.
+Legend: e exits; `tk`: t threshold vectors of k early exits.
 """
 
 from collections.abc import Sequence
@@ -8,27 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from aebnas.objectives import SoftTarget
-from aebnas.policy.frontier import Frontier, merged
-from aebnas.policy.grid import combinations, grid_fits, joint_grid
-from aebnas.policy.lagrange import lagrangian
+from aebnas.policy.grid import combinations
 from aebnas.policy.scored import ScoreTable
 from aebnas.policy.table import ExitTable
 from aebnas.runtime.decide import ExitPolicy
-
-
-def frontier(
-    table: ExitTable, criteria: Sequence[str], per_exit: int, max_points: int, cost: str = "macs"
-) -> Frontier[ExitPolicy]:
-    """The accuracy-cost frontier over joint thresholds of all criteria, with `per_exit` quantiles at every exit.
-
-    Exact where the joint grid fits, else by the Lagrangian sweep over the same candidates. At most `max_points`
-    are kept, evenly spread over the frontier with both ends.
-    """
-    found = []
-    for criterion in criteria if table.exits > 1 else criteria[:1]:
-        scored = ScoreTable.of(table, criterion, cost)
-        found.append((joint_grid if grid_fits(scored, per_exit) else lagrangian)(scored, per_exit))
-    return merged(found).thinned(max_points)
 
 
 def tune_to_target(

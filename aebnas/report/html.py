@@ -16,7 +16,7 @@ from aebnas.trial import Trial
 from aebnas.workspace import Workspace
 
 PAGE = Path(__file__).parent / "page"
-SCRIPTS = ("base", "scatter", "network", "detail", "front", "curves", "facts", "main")
+SCRIPTS = ("base", "scatter", "network", "detail", "front", "curves", "policies", "facts", "main")
 
 
 def write_html(workspace: Workspace, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> None:

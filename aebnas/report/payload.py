@@ -134,13 +134,14 @@ def _training(folder: Path) -> list[dict[str, Any]]:
 
 
 def _picks(workspace: Workspace) -> list[dict[str, Any]]:
-    """What `aebnas retrain` and `aebnas evaluate` found, a record for each pick and each of the two."""
+    """What `retrain`, `calibrate` and `evaluate` found, a record for each pick and each of the three."""
     run = workspace.run
     records = []
     names = sorted(path.stem for path in run.folder.glob("picks/*.json"))
-    for name, kind in itertools.product(names, ("retrained", "test")):
+    for name, kind in itertools.product(names, ("retrained", "calibrated", "test")):
         record = read_pick(run, name).get(kind)
         if record is not None:
             bounds = accuracy_bounds(record["metrics"], record["samples"])
-            records.append({"id": name, "kind": kind} | record | bounds)
+            source = {"source": record.get("source") or record["how"]}
+            records.append({"id": name, "kind": kind} | record | source | bounds)
     return records

@@ -136,7 +136,7 @@ BranchOp = Annotated[str, AfterValidator(_branch_op)]
 Act = Annotated[str, AfterValidator(lambda act: _named(act, ACTIVATIONS)), _names_schema(ACTIVATIONS)]
 Pool = Annotated[str, AfterValidator(lambda pool: _named(pool, GLOBAL_POOLS)), _names_schema(GLOBAL_POOLS)]
 Threshold = Annotated[float, Field(strict=True, ge=0, le=1)] | Literal["never"]
-Criterion = Literal["confidence", "entropy", "margin"]
+Criterion = Literal["confidence", "entropy", "margin", "learned", "patience", "dual"]
 
 Widths = Annotated[
     tuple[Width, ...],

@@ -13,7 +13,6 @@ from aebnas.space.fields import (
     BlockOps,
     BranchDepths,
     BranchOps,
-    Criteria,
     Depths,
     Factors,
     Kernel,
@@ -23,17 +22,16 @@ from aebnas.space.fields import (
     Stride,
     Strides,
     Switches,
-    Threshold,
     Width,
     Widths,
     as_tuple,
     check_differ,
     check_variants,
-    distinct,
     filled,
     taken_by,
 )
-from aebnas.specfile import Spec
+from aebnas.space.policy_spec import LAST, PolicySpec
+from aebnas.specfile import Spec, did_you_mean
 
 
 class InputSpec(Spec):
@@ -169,42 +167,6 @@ class ExitsSpec(BranchChoices):
         return filled(value, BranchChoices, "places")
 
 
-class OptimiseSpec(Spec):
-    """Thresholds found on the ExitTable: the joint grid of `per_exit` quantiles of each exit's scores.
-
-    At most `max_points` operating points of an architecture's frontier are kept (evenly spread over cost).
-    """
-
-    grid: Literal["quantiles"] = "quantiles"
-    per_exit: Annotated[int, Field(strict=True, ge=2, le=1000)] = 20
-    max_points: Annotated[int, Field(strict=True, ge=1, le=1000)] = 20
-
-
-class ThresholdsSpec(Spec):
-    """Either `genes` (the search picks one of these per exit, as AEBNAS does) or `optimise`."""
-
-    genes: Annotated[tuple[Threshold, ...], BeforeValidator(as_tuple)] | None = None
-    optimise: OptimiseSpec | None = None
-
-    @model_validator(mode="after")
-    def _one_way(self) -> "ThresholdsSpec":
-        if (self.genes is None) == (self.optimise is None):
-            raise ValueError("must have either genes or optimise")
-        if self.genes is not None:
-            try:
-                distinct(self.genes)
-            except ValueError as error:
-                raise SpecError("genes", f"{error}, but got {list(self.genes)}") from None
-        return self
-
-
-class PolicySpec(Spec):
-    """When to stop: the criteria to choose from and where thresholds come from."""
-
-    criterion: Criteria = ("confidence",)
-    thresholds: ThresholdsSpec = ThresholdsSpec(optimise=OptimiseSpec())
-
-
 class Site(Spec):
     """A place for an exit: stage number from 0, and the number of blocks before it (None: the stage's end)."""
 
@@ -243,6 +205,14 @@ class SpaceSpec(Spec):
             if place not in names:
                 rule = f"must be of {', '.join(names) or 'no exit'}, but got '{place}'"
                 raise SpecError("exits.places", rule)
+        for where, place in self.policy.places.items():
+            if place not in (*names, LAST):
+                rule = f"must be of {', '.join((*names, LAST))}, but got '{place}'{did_you_mean(place, names)}"
+                raise SpecError(f"policy.{where}", rule)
+        for label in self.policy.min_exit_by_class:
+            if label >= self.classes:
+                rule = f"classes must be in 0..{self.classes - 1}, but got {label}"
+                raise SpecError("policy.min_exit_by_class", rule)
         return self
 
     @model_validator(mode="after")

@@ -168,7 +168,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "policy: text": (changed("policy.json", "thresholds", ["x"]), "policy.json: cannot be read: "),
     "policy: too many": (
         changed("policy.json", "thresholds", [0.5] * 9),
-        ": graph.json, policy.json and costs.json do not",
+        ": graph.json, policy.json, costs.json and monitor.json do not",
     ),
     "preprocessing: a shape of two": (
         changed("preprocessing.json", "shape", [1, 8]),
@@ -186,7 +186,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "costs: missing": (lambda folder: (folder / "costs.json").unlink(), "costs.json: no such file"),
     "costs: another number of exits": (
         changed("costs.json", "macs_to_exit", [1] * 9),
-        ": graph.json, policy.json and costs",
+        ": graph.json, policy.json, costs.json and monitor",
     ),
     "record: empty": (written("check.npz", b""), "check.npz: cannot be read: "),
     "record: truncated": (cut("check.npz"), "check.npz: cannot be read: "),

@@ -116,7 +116,7 @@ def test_what_can_be_kept_is_never_hopeless(make_small, seed, kind):
 def test_a_gene_policy_gives_the_point_of_that_policy():
     job = job_with_one_exit(ExitPolicy("margin", (0.5,)))
     known = tables(job)
-    trial = make_trial(3, job, {SEARCH: known[SEARCH]}, WITH_GENES.spec.policy, [], None, 1.5)
+    trial = make_trial(3, job, {SEARCH: known[SEARCH]}, WITH_GENES.spec, [], None, 1.5)
     assert (trial.number, trial.status, trial.policy, trial.seconds) == (3, "ok", job.policy, 1.5)
     assert trial.points == (operating_point(job.architecture, job.policy, known[SEARCH]),)
     stopped_n = known[SEARCH].scores["margin"][:, 0] > 0.5
@@ -128,12 +128,12 @@ def test_a_gene_policy_gives_the_point_of_that_policy():
 def test_thresholds_are_found_on_calibrate_and_measured_on_search():
     job = job_with_one_exit()
     known = tables(job)
-    trial = make_trial(0, job, known, OPTIMISE.spec.policy, [], None, 0.0)
+    trial = make_trial(0, job, known, OPTIMISE.spec, [], None, 0.0)
     assert 1 < len(trial.points) <= 4
     for point in trial.points:
         assert point == operating_point(job.architecture, point.policy, known[SEARCH])
     other_search = known | {SEARCH: random_table(job.architecture, np.random.default_rng(9))}
-    same_policies = make_trial(0, job, other_search, OPTIMISE.spec.policy, [], None, 0.0).points
+    same_policies = make_trial(0, job, other_search, OPTIMISE.spec, [], None, 0.0).points
     assert [point.policy for point in same_policies] == [point.policy for point in trial.points]
     assert same_policies != trial.points
 
@@ -141,26 +141,24 @@ def test_thresholds_are_found_on_calibrate_and_measured_on_search():
 def test_a_trial_with_one_point_within_is_ok():
     job = job_with_one_exit()
     known = tables(job)
-    averages = sorted(
-        p.metrics["avg_macs"] for p in make_trial(0, job, known, OPTIMISE.spec.policy, [], None, 0.0).points
-    )
+    averages = sorted(p.metrics["avg_macs"] for p in make_trial(0, job, known, OPTIMISE.spec, [], None, 0.0).points)
     limit = [Constraint("avg_macs", "<=", averages[0])]
-    trial = make_trial(0, job, known, OPTIMISE.spec.policy, limit, None, 0.0)
+    trial = make_trial(0, job, known, OPTIMISE.spec, limit, None, 0.0)
     assert trial.status == "ok" and len(trial.points) == len(averages)
 
 
 def test_an_infeasible_trial_says_by_how_much_it_failed():
     job = job_with_one_exit()
     known = tables(job)
-    best = max(p.metrics["accuracy"] for p in make_trial(0, job, known, OPTIMISE.spec.policy, [], None, 0.0).points)
-    trial = make_trial(0, job, known, OPTIMISE.spec.policy, [Constraint("accuracy", ">=", 1.0)], None, 0.0)
+    best = max(p.metrics["accuracy"] for p in make_trial(0, job, known, OPTIMISE.spec, [], None, 0.0).points)
+    trial = make_trial(0, job, known, OPTIMISE.spec, [Constraint("accuracy", ">=", 1.0)], None, 0.0)
     assert trial.status == "infeasible" and trial.points
     assert trial.violation == pytest.approx(1.0 - best)
     assert trial.reason == f"closest accuracy is {best:g}, but must be >= 1"
 
 
 def test_a_failure_is_a_failed_trial():
-    trial = make_trial(0, job_with_one_exit(), Failure("ValueError: NaN"), OPTIMISE.spec.policy, [], None, 0.0)
+    trial = make_trial(0, job_with_one_exit(), Failure("ValueError: NaN"), OPTIMISE.spec, [], None, 0.0)
     assert (trial.status, trial.reason, trial.points) == ("failed", "ValueError: NaN", ())
 
 

@@ -66,7 +66,7 @@ def test_candidates_lie_strictly_between_observed_scores(numbers, per_exit):
     observed = (np.array(numbers) / 2**24).astype(np.float32)
     found = candidate_thresholds(observed, per_exit)
     assert found.dtype == np.float32
-    assert found[0] == 0.0 and np.isinf(found[-1])
+    assert np.isinf(found[-1]) and (found[0] == 0.0 or (observed == 0).all())
     inner = found[1:-1]
     assert len(inner) <= per_exit
     assert (np.diff(inner) > 0).all()
@@ -78,7 +78,11 @@ def test_candidates_by_hand():
     scores = np.array([0.2, 0.4, 0.4, 0.8], np.float32)
     assert candidate_thresholds(scores, 5).tolist() == pytest.approx([0.0, 0.3, 0.6, np.inf])
     assert candidate_thresholds(scores - 1, 5, lowest=-1).tolist() == pytest.approx([-1.0, -0.7, -0.4, np.inf])
-    assert candidate_thresholds(scores, 5, lowest=0.4).tolist() == pytest.approx([0.4, 0.6, np.inf])
+    assert candidate_thresholds(scores, 5, lowest=0.4).tolist() == pytest.approx([0.4, np.inf])
+    assert candidate_thresholds(scores, 5, lowest=0.8).tolist() == [np.inf]  # nobody can leave
+    # those who score 0 leave nowhere, so quantiles are of the others
+    masked = np.array([0.0, 0.0, 0.0, 0.0, *scores], np.float32)
+    assert candidate_thresholds(masked, 5).tolist() == candidate_thresholds(scores, 5).tolist()
     # quantiles 1/4 and 3/4 of ten samples, nine of them crowded
-    crowded = np.array([0.0, 0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98], np.float32)
+    crowded = np.array([0.01, 0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98], np.float32)
     assert candidate_thresholds(crowded, 2).tolist() == pytest.approx([0.0, 0.915, 0.955, np.inf])

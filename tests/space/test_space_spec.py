@@ -130,7 +130,8 @@ def test_the_sound_space_loads(tmp_path):
         (
             "policy.criterion",
             "luck",
-            "policy.criterion: must be 'confidence', 'entropy' or 'margin', but got 'luck'",
+            "policy.criterion: must be 'confidence', 'entropy', 'margin', 'learned', 'patience' or 'dual', "
+            "but got 'luck'",
         ),
         (
             "classes",

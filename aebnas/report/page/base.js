@@ -23,6 +23,9 @@ async function unpack(id) {
   return new Response(unpacked).text();
 }
 
+/** What a pick's record was measured on, by its kind. */
+const MEASURED = { retrained: "retrained, search split", calibrated: "calibrated, search split", test: "test set" };
+
 const percent = (share, digits = 2) => `${(100 * share).toFixed(digits)} %`;
 const grouped = (value) => Math.round(value).toLocaleString("en-US");
 const interval = (low, high) => `${(100 * low).toFixed(1)} to ${percent(high, 1)}`;

@@ -61,7 +61,7 @@ function stopRule(thresholds, exit) {
 /** What retraining and the test set said of this point. */
 function pickLists(id) {
   return run.picks.filter((pick) => pick.id === id).flatMap((pick) => [
-    element("h3", { textContent: pick.kind === "test" ? "On the test set" : "Retrained (search split)" }),
+    element("h3", { textContent: MEASURED[pick.kind] }),
     element("p", { className: "hint", textContent: `N = ${grouped(pick.samples)}; weights ${pick.source}.` }),
     element("dl", { className: "metrics" },
       ...[

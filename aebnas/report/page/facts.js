@@ -16,6 +16,7 @@ function drawFacts() {
   if (growth.hypervolume.length) figures.push([growth.hypervolume.at(-1).toFixed(4), "hypervolume"]);
   byId("figures").append(...figures.map(([value, name]) => element("li", {}, element("strong", { textContent: value }), element("span", { textContent: name }))));
   drawPicks();
+  drawPolicies();
   drawFailures();
   byId("protocol").append(...factRows(run.protocol));
   byId("environment").append(...factRows({ ...run.environment, seconds: run.seconds }));
@@ -27,13 +28,13 @@ function drawPicks() {
   byId("picks-section").hidden = !run.picks.length;
   const rows = run.picks.map((pick) => {
     const texts = [
-      pick.kind === "test" ? "test set" : "retrained, search split", percent(pick.metrics.accuracy), interval(pick.accuracy_low, pick.accuracy_high), grouped(pick.samples),
+      MEASURED[pick.kind], percent(pick.metrics.accuracy), interval(pick.accuracy_low, pick.accuracy_high), grouped(pick.samples),
       written("avg_macs", pick.metrics.avg_macs), pick.exit_shares.map((share) => percent(share, 0)).join(" / "), pick.source,
     ];
     const id = element("td", { className: "mono", textContent: pick.id });
     return element("tr", {}, id, ...texts.map((text) => element("td", { textContent: text })));
   });
-  const titles = ["id", "measured", "accuracy", "95 % interval", "N", "avg MACs", "leave at the exits", "weights"];
+  const titles = ["id", "measured", "accuracy", "95 % interval", "N", "avg MACs", "leave at the exits", "weights and thresholds"];
   byId("picks").append(...plainTable(titles, rows).children);
 }
 

@@ -1,0 +1,94 @@
+"""What `sweep` and `calibrate` tell in the terminal. Imported inside the commands, since it is heavy."""
+
+from pathlib import Path
+
+import pandas as pd
+from rich.table import Table
+
+from aebnas.calibrating import Calibrated
+from aebnas.policy.risk import RiskPromise
+from aebnas.report.table import interval, millions, print_point, print_table
+from aebnas.retuning import Retuned
+from aebnas.runtime.decide import ExitPolicy
+
+MOST_ROWS = 12
+"""Of a frontier; the rest is in the file."""
+SHOWN_QUANTILES = (0, 4, 8)
+"""Of those at 10, 20, ... 90 %."""
+
+
+def print_sweep(table: pd.DataFrame, point_id: str, samples: int) -> None:
+    """Evenly spread policies of each method's frontier, measured on `samples` pictures."""
+    shown = Table(title=f"{point_id}: policies found on calibrate, figures of the search split (N = {samples:,})")
+    for name in ("method", "accuracy (95 %)", "avg MACs", "leave at exits", "criterion", "thresholds"):
+        shown.add_column(name, no_wrap=name not in ("thresholds", "leave at exits"))
+    for method, part in table.groupby("method", sort=False):
+        step = max(1, -(-len(part) // MOST_ROWS))
+        for row in part.iloc[::step].to_dict("records"):
+            shown.add_row(
+                str(method),
+                f"{100 * row['accuracy']:.2f}% {interval(row['accuracy'], samples)}",
+                millions(row["avg_macs"]),
+                " ".join(f"{100 * float(share):.0f}%" for share in row["exit_shares"].split()),
+                row["criterion"],
+                row["thresholds"],
+            )
+    print_table(shown)
+
+
+def print_calibrated(found: Calibrated) -> None:
+    """The policy, what each exit is worth by itself, and the figures on the search split."""
+    print(f"{found.id}: policy for {found.goal} ({found.method}), found on calibrate (N = {found.found_on:,})")
+    table = Table(title="exits over all samples of calibrate")
+    for name in ("exit", "accuracy alone", "temperature", "ECE before", "ECE", "confidence at 10/50/90 %", "threshold"):
+        table.add_column(name, justify="right")
+    score = found.policy.criterion
+    for index, each in enumerate(found.exits):
+        summary = each.summary
+        quantiles = summary.quantiles.get(score, summary.quantiles["confidence"])
+        table.add_row(
+            str(index + 1),
+            f"{100 * summary.accuracy_alone:.2f}%",
+            f"{each.temperature:.3f}",
+            f"{each.before.ece:.4f}",
+            f"{each.reliability.ece:.4f}",
+            " / ".join(f"{quantiles[place]:.3f}" for place in SHOWN_QUANTILES),
+            _threshold(found.policy, index),
+        )
+    print_table(table)
+    print(f"  ECE of the answers given: {found.before.ece:.4f} before, {found.overall.ece:.4f} with temperatures")
+    if found.difficulty_ms is not None:
+        print(f"  estimating a picture's difficulty takes {found.difficulty_ms:.3f} ms here, one picture at a time")
+    print_promise(found.tuned.promise)
+    for note in found.notes:
+        print(f"  note: {note}")
+    print(f"on the search split (N = {found.samples:,}):")
+    print_point(found.point, found.samples)
+    print("evaluate and export use this policy from now on; curves are in picks/, threshold candidates in its .json.")
+
+
+def print_retuned(found: Retuned, folder: Path) -> None:
+    """What re-tuning an export has brought."""
+    print(f"{folder}: policy for {found.goal}, found on {found.found_on:,} of the new pictures")
+    print_promise(found.promise)
+    for note in found.notes:
+        print(f"  note: {note}")
+    print(f"on {found.samples:,} others of them:")
+    print(f"  accuracy  {100 * found.before.accuracy:.2f} % before, {100 * found.after.accuracy:.2f} % now")
+    print(f"  avg_macs  {found.before.avg_macs:,.0f} before, {found.after.avg_macs:,.0f} now")
+    for number, (was, now) in enumerate(zip(found.before.exit_shares, found.after.exit_shares, strict=True), start=1):
+        print(f"  exit {number}    {100 * was:.1f} % left before, {100 * now:.1f} % leave now")
+    print(f"policy, card, costs and self-check of {folder} are written anew.")
+
+
+def print_promise(promise: RiskPromise | None) -> None:
+    """A promise about risk in words, where there is one."""
+    if promise is not None:
+        print(f"  {promise}")
+
+
+def _threshold(policy: ExitPolicy, index: int) -> str:
+    if index == len(policy.thresholds):
+        return "always"
+    threshold = policy.thresholds[index]
+    return f"> {threshold:.4f}" if threshold is not None and policy.runs(index) else "never"

@@ -1,0 +1,164 @@
+"""Watching a deployed model: how many samples leave at each exit, how sure it is there, and whether that has changed.
+
+Exit rates on the samples that thresholds were judged on tell what to expect. After each full window of inferences the
+window's rates are compared with them; one outside its band raises the drift flag. Bands are so wide that, where nothing
+changed, a window raises it with a probability of about `level` (normal approximation of two independent samples,
+Bonferroni over exits).
+
+`watch` is a pure function (expected, state, what was seen) -> state; the state doesn't grow.
+Legend: n samples, e exits.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Exit rates `shares [e]` measured on `samples` samples, the window and the chance of a false alarm in one.
+
+    Raises ValueError for what cannot be.
+    """
+
+    shares: tuple[float, ...]
+    samples: int
+    window: int = 1000
+    level: float = 0.001
+
+    def __post_init__(self) -> None:
+        if not self.shares or min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
+            raise ValueError(f"shares must be at least 0 and sum to 1, but got {self.shares}")
+        if self.samples < 1 or self.window < 1:
+            raise ValueError(f"samples and window must be at least 1, but got {self.samples} and {self.window}")
+        if not 0.0 < self.level < 1.0:
+            raise ValueError(f"level must lie in (0, 1), but got {self.level}")
+
+    @property
+    def bands(self) -> tuple[tuple[float, float], ...]:
+        """Lowest and highest rate of each exit in a window that is no drift."""
+        z = NormalDist().inv_cdf(1 - self.level / (2 * len(self.shares)))
+        bands = []
+        for share in self.shares:
+            # a rate of 0 or 1 is that of a finite sample, too
+            likely = (share * self.samples + 0.5) / (self.samples + 1)
+            spread = z * math.sqrt(likely * (1 - likely) * (1 / self.window + 1 / self.samples)) + 1 / self.window
+            bands.append((max(0.0, share - spread), min(1.0, share + spread)))
+        return tuple(bands)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dictionary; the bands are there to be read."""
+        bands = [list(band) for band in self.bands]
+        return {"exit_shares": list(self.shares), "samples": self.samples} | {
+            "window": self.window,
+            "level": self.level,
+            "bands": bands,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Expected:
+        """Read what `to_json` wrote."""
+        return cls(tuple(value["exit_shares"]), value["samples"], value["window"], value["level"])
+
+
+class Watched(NamedTuple):
+    """All that is remembered: counts and summed confidences since the start, the counts of the window that isn't full
+    yet, full windows seen, how many of them drifted, and the rates of the last one (None before)."""
+
+    counts_e: Tensor
+    confidence_e: Tensor
+    open_e: Tensor
+    windows: int = 0
+    drifted: int = 0
+    last_e: tuple[float, ...] | None = None
+
+
+def nothing_watched(expected: Expected) -> Watched:
+    """Before anything is seen."""
+    zeros_e = torch.zeros(len(expected.shares), dtype=torch.int64)
+    return Watched(zeros_e, zeros_e.double(), zeros_e.clone())
+
+
+def watch(expected: Expected, state: Watched, exit_n: Tensor, confidence_n: Tensor) -> Watched:
+    """The state after n more samples, in the order in which they came; how they are split into calls is no matter.
+
+    Raises ValueError for exits that there aren't.
+    """
+    exits = len(expected.shares)
+    if len(exit_n) and not 0 <= int(exit_n.min()) <= int(exit_n.max()) < exits:
+        raise ValueError(f"exits must be in 0..{exits - 1}, but got {int(exit_n.min())}..{int(exit_n.max())}")
+    exit_n = exit_n.cpu()
+    confidence_e = torch.zeros(exits, dtype=torch.float64).index_add(0, exit_n, confidence_n.cpu().double())
+    state = state._replace(
+        counts_e=state.counts_e + torch.bincount(exit_n, minlength=exits),
+        confidence_e=state.confidence_e + confidence_e,
+    )
+    while len(exit_n):
+        room = expected.window - int(state.open_e.sum())
+        state = state._replace(open_e=state.open_e + torch.bincount(exit_n[:room], minlength=exits))
+        exit_n = exit_n[room:]
+        if int(state.open_e.sum()) == expected.window:
+            state = _closed(expected, state)
+    return state
+
+
+def _closed(expected: Expected, state: Watched) -> Watched:
+    rates_e = tuple((state.open_e.double() / expected.window).tolist())
+    return state._replace(
+        open_e=torch.zeros_like(state.open_e),
+        windows=state.windows + 1,
+        drifted=state.drifted + bool(leaving_band(expected, rates_e)),
+        last_e=rates_e,
+    )
+
+
+def leaving_band(expected: Expected, rates_e: tuple[float, ...]) -> tuple[int, ...]:
+    """The exits (from 0) whose rates lie outside their bands."""
+    pairs = zip(rates_e, expected.bands, strict=True)
+    return tuple(index for index, (rate, (low, high)) in enumerate(pairs) if not low <= rate <= high)
+
+
+class Monitor:
+    """`watch` with its state kept. `state` is all that is remembered; keep or replace it as you like."""
+
+    def __init__(self, expected: Expected) -> None:
+        self.expected = expected
+        self.state = nothing_watched(expected)
+
+    def see(self, logits_nc: Tensor, exit_n: Tensor) -> None:
+        """Count answers by their logits (divided by temperatures, if there are any) and the exits they left by."""
+        confidence_n = logits_nc.float().softmax(-1).amax(-1) if len(logits_nc) else logits_nc.new_zeros(0)
+        self.state = watch(self.expected, self.state, exit_n, confidence_n)
+
+    @property
+    def drift(self) -> bool:
+        """Whether some exit's rate left its band in the last full window."""
+        return self.state.last_e is not None and bool(leaving_band(self.expected, self.state.last_e))
+
+    def report(self) -> dict[str, Any]:
+        """All counts, JSON-ready. Exits are numbered from 1."""
+        state, counts_e = self.state, self.state.counts_e.tolist()
+        seen = sum(counts_e)
+        sums_e = state.confidence_e.tolist()
+        out = leaving_band(self.expected, state.last_e) if state.last_e is not None else ()
+        return {
+            "seen": seen,
+            "exit_counts": counts_e,
+            "exit_rates": [count / seen if seen else 0.0 for count in counts_e],
+            "mean_confidence": [
+                total / count if count else None for total, count in zip(sums_e, counts_e, strict=True)
+            ],
+            "expected_rates": list(self.expected.shares),
+            "bands": [list(band) for band in self.expected.bands],
+            "windows": state.windows,
+            "windows_that_drifted": state.drifted,
+            "last_window_rates": None if state.last_e is None else list(state.last_e),
+            "drift": self.drift,
+            "exits_out_of_band": [index + 1 for index in out],
+        }

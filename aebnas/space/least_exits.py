@@ -1,0 +1,30 @@
+"""Minimum depth: from the places that a space's policy names to the exits of one architecture."""
+
+from typing import NamedTuple
+
+from aebnas.space.architecture import Architecture
+from aebnas.space.policy_spec import LAST
+from aebnas.space.spec import Site, SpaceSpec
+
+
+class LeastExits(NamedTuple):
+    """The first exit (from 0) by which a sample may leave, and that by predicted class; empty where all are alike."""
+
+    all: int = 0
+    by_class: tuple[int, ...] = ()
+
+
+def least_exits(spec: SpaceSpec, architecture: Architecture) -> LeastExits:
+    """The least exits of an architecture of the space: the first that it has at the named place or behind it."""
+    policy = spec.policy
+    places = [*(site.name for site in spec.sites()), LAST]
+    present = [places.index(Site(stage=e.stage, block=e.block).name) for e in architecture.exits]
+
+    def first(place: str) -> int:
+        return sum(position < places.index(place) for position in present)
+
+    least = 0 if policy.min_exit is None else first(policy.min_exit)
+    by_class = [least] * spec.classes
+    for label, place in policy.min_exit_by_class.items():
+        by_class[label] = max(least, first(place))
+    return LeastExits(least, tuple(by_class) if any(value > least for value in by_class) else ())

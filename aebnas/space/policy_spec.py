@@ -1,0 +1,106 @@
+"""When to stop, as a space's YAML says it: which rules are tried, and where their thresholds come from."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from aebnas.errors import SpecError
+from aebnas.space.fields import Criteria, Threshold, as_tuple, distinct
+from aebnas.specfile import Spec
+
+PATIENCE, DUAL, LEARNED = "patience", "dual", "learned"
+LAST = "last"
+"""Name of the final classifier among places for exits."""
+
+STOP_THRESHOLDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
+
+Method = Literal["auto", "joint", "lagrangian", "value_iteration", "greedy", "fixed"]
+
+
+class OptimiseSpec(Spec):
+    """Thresholds found on the ExitTable: of `per_exit` quantiles of each exit's scores, 0 and never.
+
+    `method`: `joint` tries all combinations (each exit gets fewer quantiles where they would be more than a million),
+    `lagrangian` sweeps the price of cost with coordinate ascent, `auto` is the first where it fits, else the second;
+    `value_iteration` is DART's; `greedy` sets exit by exit and `fixed` the same hand-made values at all exits, for
+    comparison. At most `max_points` operating points of an architecture's frontier are kept (evenly spread over cost).
+    """
+
+    grid: Literal["quantiles"] = "quantiles"
+    method: Method = "auto"
+    per_exit: Annotated[int, Field(strict=True, ge=2, le=1000)] = 20
+    max_points: Annotated[int, Field(strict=True, ge=1, le=1000)] = 20
+
+
+class ThresholdsSpec(Spec):
+    """Either `genes` (the search picks one of these per exit, as AEBNAS does) or `optimise`."""
+
+    genes: Annotated[tuple[Threshold, ...], BeforeValidator(as_tuple)] | None = None
+    optimise: OptimiseSpec | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "ThresholdsSpec":
+        if (self.genes is None) == (self.optimise is None):
+            raise ValueError("must have either genes or optimise")
+        if self.genes is not None:
+            try:
+                distinct(self.genes)
+            except ValueError as error:
+                raise SpecError("genes", f"{error}, but got {list(self.genes)}") from None
+        return self
+
+
+class PolicySpec(Spec):
+    """When to stop: the rules to choose from and where thresholds come from.
+
+    `criterion` names what must exceed an exit's threshold: `confidence`, `entropy`, `margin`, or the stop head's
+    probability (`learned`); `dual` asks for a stop probability above one of `stop_thresholds` and for a confidence
+    above the exit's threshold; `patience` lets a sample go where so many exits in a row agree on the class, and has no
+    thresholds: which exits run is found. Nobody leaves before the place `min_exit`, nor a sample before that of its
+    predicted class in `min_exit_by_class` (places as in `exits.at`, or `last`; classes from 0).
+    """
+
+    criterion: Criteria = ("confidence",)
+    patience: Annotated[
+        tuple[Annotated[int, Field(strict=True, ge=2, le=100)], ...],
+        BeforeValidator(as_tuple, json_schema_input_type=int | list[int]),
+        AfterValidator(distinct),
+    ] = (2,)
+    stop_thresholds: Annotated[
+        tuple[Annotated[float, Field(strict=True, ge=0, le=1)], ...],
+        BeforeValidator(as_tuple, json_schema_input_type=float | list[float]),
+        AfterValidator(distinct),
+    ] = STOP_THRESHOLDS
+    min_exit: str | None = None
+    min_exit_by_class: dict[Annotated[int, Field(ge=0)], str] = Field(default_factory=dict)
+    thresholds: ThresholdsSpec = ThresholdsSpec(optimise=OptimiseSpec())
+
+    @model_validator(mode="after")
+    def _what_genes_can_say(self) -> "PolicySpec":
+        if self.thresholds.genes is None:
+            return self
+        for rule in (PATIENCE, DUAL):
+            if rule in self.criterion:
+                raise SpecError(
+                    "criterion", f"must be of confidence, entropy, margin, learned with genes, but got '{rule}'"
+                )
+        for name in ("min_exit", "min_exit_by_class"):
+            if getattr(self, name):
+                raise SpecError(name, "must be left out where thresholds are genes; they go with optimise")
+        return self
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """The scores that exit tables must hold for these rules."""
+        return tuple(dict.fromkeys("confidence" if rule in (PATIENCE, DUAL) else rule for rule in self.criterion))
+
+    @property
+    def needs_stop_heads(self) -> bool:
+        """Whether some rule looks at stop heads."""
+        return LEARNED in self.criterion or DUAL in self.criterion
+
+    @property
+    def places(self) -> dict[str, str]:
+        """The places that rules name, by where they stand in the YAML."""
+        named = {f"min_exit_by_class.{label}": place for label, place in self.min_exit_by_class.items()}
+        return named if self.min_exit is None else {"min_exit": self.min_exit} | named
