@@ -15,10 +15,11 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from aebnas import assess
+from aebnas import assess, calibrating, sweeping
 from aebnas import retrain as retraining
 from aebnas.errors import UserError
 from aebnas.front import FrontPoint
+from aebnas.policy.goal import Goal
 from aebnas.prepare import Plan, prepare
 from aebnas.report.compare import compare_runs
 from aebnas.report.results import front_row, front_table
@@ -167,6 +168,32 @@ class Picked:
     def retrain(self, *, weights: Literal["supernet", "scratch"] | None = None, epochs: int | None = None) -> "Picked":
         """Train it by itself, as the spec says unless told, and find its thresholds anew; returns itself."""
         retraining.retrain(self.run.folder, self.id, weights, epochs)
+        return self
+
+    def sweep(self, methods: Sequence[str] = ("auto",)) -> pd.DataFrame:
+        """Every useful policy, found on `calibrate` by each method: figures there and on the search split.
+
+        Also written to `picks/`, with a picture.
+        """
+        return sweeping.sweep(self.run.folder, self.id, tuple(methods)).table
+
+    def calibrate(
+        self,
+        *,
+        accuracy_target: float | None = None,
+        budget: str | None = None,
+        beta: float | None = None,
+        risk: tuple[float, float] | None = None,
+        method: str | None = None,
+    ) -> "Picked":
+        """Put the best policy for one goal in force, with a temperature per exit; returns itself.
+
+        Exactly one of: an accuracy, a budget such as `avg_macs=8e6`, a trade-off, or (epsilon, delta) of a promise
+        about risk. `method` as on the command line.
+        """
+        promise = None if risk is None else f"{risk[0]},{risk[1]}"
+        goal = Goal.read(accuracy_target, budget, beta, promise)
+        calibrating.calibrate(self.run.folder, self.id, goal, method)
         return self
 
     def evaluate(self) -> "pd.Series[Any]":

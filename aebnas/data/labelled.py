@@ -20,14 +20,15 @@ def load_labelled(path: Path, shape: tuple[int, int, int], classes: int) -> Imag
         raise UserError(f"{path}: must be a .npz file with x and y, but got no such file")
     try:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as archive:
-            names = archive.files
-            missing = [name for name in ("x", "y") if name not in names]
-            if missing:
-                raise UserError(f"{path}: {missing[0]}: must be in the file, but got only {sorted(names)}")
-            x, y = archive["x"], archive["y"]
+            arrays = {name: archive[name] for name in ("x", "y") if name in archive.files}
+            names = sorted(archive.files)
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         why = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: must be a .npz archive of plain arrays (numpy.savez), but got: {why}") from None
+    for name in ("x", "y"):
+        if name not in arrays:
+            raise UserError(f"{path}: {name}: must be in the file, but got only {names}")
+    x, y = arrays["x"], arrays["y"]
     channels, height, width = shape
     if x.ndim == 3:
         x = x[..., None]
