@@ -49,6 +49,7 @@ from aebnas.report.frontiers import plot_frontiers
 from aebnas.report.trajectories import plot_trajectories
 from aebnas.runtime.adapt import AdaptivePolicy
 from aebnas.runtime.decide import ExitPolicy
+from aebnas.runtime.difficulty import Difficulty
 from aebnas.space.policy_spec import OptimiseSpec, PolicySpec
 
 PER_EXIT = 40
@@ -85,7 +86,7 @@ def main() -> None:
     }
     marks = {"all run everything": (study.full_macs, study.last_accuracy)}
     title = f"test set (N = {study.test.samples:,}), thresholds found on calibrate (N = {study.calibrate.samples:,})"
-    plot_frontiers(curves, marks, title, options.out / "policies.png")
+    plot_frontiers(curves, marks, title, options.out / "policies.png", closer=0.03)
     plot_trajectories(study.stream, options.out / "trajectories.png")
     with pd.option_context("display.width", 200, "display.max_columns", 30):
         print(
@@ -106,21 +107,23 @@ class Study:
         plain = with_pictures(answered.table("calibrate", self.temperatures), difficulty, images)
         self.rules = Rules(PolicySpec(), OptimiseSpec(per_exit=PER_EXIT))
         self.setting: Setting = self.rules.dart_setting(plain, difficulty, raw_terms(images, difficulty.tau_edge), SEED)
+        self.published = Setting(difficulty, 0.3, 0.0)
+        self.as_published = {split: self._table(split, difficulty) for split in ("calibrate", "test")}
         self.calibrate, self.certify, self.test = (self._table(split) for split in ("calibrate", "certify", "test"))
         self.full_macs = full_cost(self.calibrate.costs["macs"])
         self.estimate = int(self.calibrate.difficulty_costs["macs"])
         self.last_accuracy = float(self.test.correct_ne[:, -1].mean())
         self.scored = ScoreTable.of(self.calibrate, "confidence")
 
-    def _table(self, split: str) -> ExitTable:
+    def _table(self, split: str, difficulty: Difficulty | None = None) -> ExitTable:
         table = self.answered.table(split, self.temperatures)
-        return with_pictures(table, self.setting.difficulty, self.answered.images(split))
+        return with_pictures(table, difficulty or self.setting.difficulty, self.answered.images(split))
 
     def frontiers(self) -> dict[str, Found]:
         """Each contender's policies, found on `calibrate`."""
         last_n = self.calibrate.scores["confidence"][:, -1]
-        shifted, shifted_last = self._eq19(self.setting.beta_diff), self._last(self.setting.beta_diff)
-        published = self._eq19(0.3)
+        shifted, shifted_last = self._eq19(self.calibrate, self.setting)
+        published, published_last = self._eq19(self.as_published["calibrate"], self.published)
         found: dict[str, Found] = {
             "fixed": fixed(self.scored),
             "BranchyNet": branchynet(self.calibrate, self.answered.graph.classes),
@@ -128,7 +131,7 @@ class Study:
             "RL agent": q_frontier(self.scored, BETAS, SEED),
             "value iteration": dart_frontier(self.scored, last_n),
             "DART": dart_frontier(shifted, shifted_last),
-            "DART, beta_diff 0.3": dart_frontier(published, self._last(0.3)),
+            "DART as published": dart_frontier(published, published_last),
             "Lagrangian": lagrangian(self.scored, PER_EXIT),
             "joint grid": joint_grid(self.scored, PER_EXIT),
             "joint grid, Eq. 19": joint_grid(shifted, PER_EXIT),
@@ -136,16 +139,17 @@ class Study:
         found["risk-controlled"] = self._promised()
         return found
 
-    def _eq19(self, beta_diff: float, estimate: int | None = None) -> ScoreTable:
-        alpha_n = self.calibrate.alpha_n
+    def _eq19(self, table: ExitTable, setting: Setting, estimate: int | None = None) -> tuple[ScoreTable, np.ndarray]:
+        """What a search for DART's base thresholds sees, and the last exit's scores; the estimate is charged."""
+        alpha_n = table.alpha_n
         assert alpha_n is not None
         cost = self.estimate if estimate is None else estimate
-        return dart_scores(self.scored, self.setting.difficulty, alpha_n, beta_diff, cost)
+        scored = dart_scores(self.scored, setting.difficulty, alpha_n, setting.beta_diff, cost)
+        return scored, np.maximum(table.scores["confidence"][:, -1] - np.float32(setting.beta_diff) * alpha_n, 0)
 
-    def _last(self, beta_diff: float) -> np.ndarray:
-        alpha_n = self.calibrate.alpha_n
-        assert alpha_n is not None
-        return np.maximum(self.calibrate.scores["confidence"][:, -1] - np.float32(beta_diff) * alpha_n, 0)
+    def test_of(self, policy: ExitPolicy) -> ExitTable:
+        """The test table with the difficulty that a policy looks at."""
+        return self.as_published["test"] if policy.difficulty == self.published.difficulty else self.test
 
     def _promised(self) -> Found:
         """The policy of each epsilon; that of no early exit where none passes."""
@@ -163,10 +167,11 @@ class Study:
         rows = []
         for method, found in frontiers.items():
             for point in found.points:
-                figures = score_policy(self.test, point.policy)
+                test = self.test_of(point.policy)
+                figures = score_policy(test, point.policy)
                 row = {"method": method, "calibrate_accuracy": point.accuracy, "calibrate_avg_macs": point.cost}
                 row |= {"test_accuracy": figures.accuracy, "test_avg_macs": figures.avg_macs}
-                row |= {"premature_rate": premature_rate(self.test, point.policy)}
+                row |= {"premature_rate": premature_rate(test, point.policy)}
                 row |= {"exit_shares": " ".join(f"{share:.4f}" for share in figures.exit_shares)}
                 row |= {"thresholds": " ".join("never" if t is None else f"{t:.5g}" for t in point.policy.thresholds)}
                 rows.append(row)
@@ -185,7 +190,7 @@ class Study:
             for share in BUDGET_SHARES:
                 budget = share * self.answered.macs_without_exits
                 chosen = found.within(budget)
-                figures = score_policy(self.test, chosen.policy)
+                figures = score_policy(self.test_of(chosen.policy), chosen.policy)
                 fits = chosen.cost <= budget
                 row[f"{budget / 1e6:.1f}M"] = (
                     f"{100 * figures.accuracy:.2f} @ {figures.avg_macs / 1e6:.2f}" if fits else "-"
@@ -206,7 +211,7 @@ class Study:
         before = float(self.answered.macs_without_exits)
         rows = []
         for method, policy in policies.items():
-            figures = score_policy(self.test, policy)
+            figures = score_policy(self.test_of(policy), policy)
             merit = Merit.measured(figures.accuracy, before, figures.avg_macs, before, figures.avg_macs, alpha)
             low, high = wilson(figures.accuracy, self.test.samples)
             row = {"method": method, "accuracy": figures.accuracy, "low": low, "high": high}
@@ -220,7 +225,7 @@ class Study:
         """
         assert self.test.alpha_n is not None
         budget = 0.6 * self.answered.macs_without_exits
-        free = joint_grid(self._eq19(self.setting.beta_diff, estimate=0), PER_EXIT)
+        free = joint_grid(self._eq19(self.calibrate, self.setting, estimate=0)[0], PER_EXIT)
         policies = {
             "joint grid": frontiers["joint grid"].within(budget).policy,
             "joint grid, Eq. 19": frontiers["joint grid, Eq. 19"].within(budget).policy,
@@ -289,6 +294,7 @@ class Study:
             "joint_grid_is_exact": grid_fits(self.scored, PER_EXIT),
             "difficulty": self.setting.difficulty.to_json(),
             "beta_diff": self.setting.beta_diff,
+            "beta_diff_as_published": self.published.beta_diff,
             "mean_alpha": float(alpha_n.mean()),
             "estimator_macs": self.estimate,
             "estimator_ms": estimator_latency_ms(self.setting.difficulty, answered.graph.input_shape),
