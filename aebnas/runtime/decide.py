@@ -140,6 +140,20 @@ class ExitPolicy:
         return all(getattr(self, field.name) == field.default for field in fields(self)[2:])
 
     @property
+    def rule(self) -> str:
+        """The criterion and what else must hold besides thresholds, in a few words."""
+        more = []
+        if self.patience > 1:
+            more.append(f"{self.patience} agree")
+        if self.stop_thresholds:
+            more.append(f"stop > {', '.join(f'{value:g}' for value in sorted(set(self.stop_thresholds)))}")
+        if self.min_exit or self.min_exit_by_class:
+            more.append("minimum depth")
+        if self.difficulty is not None:
+            more.append("difficulty")
+        return " + ".join([self.criterion, *more])
+
+    @property
     def needs_stop_heads(self) -> bool:
         """Whether decisions look at stop heads."""
         return self.criterion == LEARNED or bool(self.stop_thresholds)

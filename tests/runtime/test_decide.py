@@ -198,3 +198,10 @@ def test_json_round_trip():
     assert ExitPolicy.from_json(json.loads(json.dumps(policy.to_json()))) == policy
     assert json.dumps(policy.to_json()) == '{"criterion": "entropy", "thresholds": [0.1, null, 1.0]}'  # ids hash this
     assert policy.plain
+
+
+def test_a_rule_says_what_else_must_hold():
+    plain = ExitPolicy("margin", (0.5, None))
+    assert plain.rule == "margin"
+    rich = ExitPolicy("confidence", (0.5, None), patience=2, stop_thresholds=(0.1, 0.1), min_exit=1)
+    assert rich.rule == "confidence + 2 agree + stop > 0.1 + minimum depth"
