@@ -40,7 +40,11 @@ UNFAMILIAR = 2000
 STREAM = 10_000
 DROP = 0.05
 """Accuracy lost under a shift from which on it is said."""
-SURE = 0.9
+SHIFT_LOSS, SHIFT_ECE = 0.01, 0.1
+"""What the last exit would have more, and the calibration error, from which on it is said."""
+SURE, UNFAMILIAR_SURE = 0.9, 0.1
+"""A confidence, and the share of unfamiliar pictures above it from which on it is said."""
+SURER = f"surer_than_{SURE}"
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ def evaluated(
     others_table = answered.table(TEST, prepared.temperatures, keep_logits=True)
     budgets = budgets or [share * answered.macs_without_exits for share in BUDGET_SHARES]
     shifts = _under_shift(answered, policy) if full else []
+    unfamiliar = _unfamiliar(answered, policy, table) if full else []
     found = Evaluation(
         description=describe(table, policy, TOPS),
         saving=_saving(table, policy),
@@ -88,10 +93,10 @@ def evaluated(
         traffic=_in_traffic(table, policy),
         warnings=[
             *failure_signs(table, policy, calibrate=answered.table_for(policy, CALIBRATE)),
-            *_shift_warnings(table, policy, shifts),
+            *_shift_warnings(table, policy, shifts, unfamiliar),
         ],
         shifts=shifts,
-        unfamiliar=_unfamiliar(answered, policy, table) if full else [],
+        unfamiliar=unfamiliar,
         adaptation=_adapted(answered, policy) if full else {},
     )
     return found, table
@@ -152,7 +157,7 @@ def _unfamiliar(answered: Answered, policy: ExitPolicy, test: ExitTable) -> list
         rows.append(
             {"pictures": kind, "samples": table.samples, "exit_shares": list(figures.exit_shares)}
             | {mean_of(name): value for name, value in figures.mean_cost.items()}
-            | {"mean_confidence": float(confidence_n.mean()), "surer_than_0.9": float((confidence_n > SURE).mean())}
+            | {"mean_confidence": float(confidence_n.mean()), SURER: float((confidence_n > SURE).mean())}
             | {"auroc": _auroc(known_n, confidence_n)}
         )
     return rows
@@ -239,14 +244,26 @@ def _adapted(answered: Answered, policy: ExitPolicy) -> dict[str, float]:
     return told
 
 
-def _shift_warnings(table: ExitTable, policy: ExitPolicy, shifts: Sequence[dict[str, Any]]) -> Iterator[str]:
-    clean = score_policy(table, policy)
+def _shift_warnings(
+    table: ExitTable, policy: ExitPolicy, shifts: Sequence[dict[str, Any]], unfamiliar: Sequence[dict[str, Any]]
+) -> Iterator[str]:
+    """Signs of trouble on other pictures, one of each kind at the least severity that shows it."""
+    clean, told = score_policy(table, policy), set()
     for row in shifts:
-        lost = clean.accuracy - row["accuracy"]
-        could = row["last_exit_accuracy"] - row["accuracy"]
-        if lost > DROP and row["avg_macs"] < clean.avg_macs and could > 0.01:
+        kind = row["shift"].replace("_", " ")
+        name = f"{kind} {row['severity']}"
+        lost, could = clean.accuracy - row["accuracy"], row["last_exit_accuracy"] - row["accuracy"]
+        cheaper = 1 - row["avg_macs"] / clean.avg_macs
+        if lost > DROP and cheaper > 0 and could > SHIFT_LOSS and ("early", kind) not in told:
+            told.add(("early", kind))
             yield (
-                f"Under {row['shift'].replace('_', ' ')} {row['severity']} samples leave earlier (mean cost "
-                f"{100 * (1 - row['avg_macs'] / clean.avg_macs):.0f} % lower) and {100 * lost:.1f} points of accuracy "
-                f"go; the last exit alone would have {100 * could:.1f} more."
+                f"Under {name} samples leave earlier (mean MACs {100 * cheaper:.0f} % lower), {100 * lost:.1f} points "
+                f"of accuracy go and the last exit alone would have {100 * could:.1f} more."
             )
+        if row["ece"] is not None and row["ece"] > SHIFT_ECE and ("sure", kind) not in told:
+            told.add(("sure", kind))
+            yield f"Under {name} confidence can't be trusted: it is off by {100 * row['ece']:.0f} points on average."
+    for row in unfamiliar:
+        if row[SURER] > UNFAMILIAR_SURE:
+            what = {"noise": "pure noise", "jumbled": "jumbled pictures"}[row["pictures"]]
+            yield f"{100 * row[SURER]:.0f} % of {what} get an answer with a confidence above {SURE}."

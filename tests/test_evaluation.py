@@ -10,9 +10,13 @@ from tiny_run import certified, own_copy
 from aebnas.answered import Answered
 from aebnas.assess import evaluate
 from aebnas.calibrating import calibrate
+from aebnas.cost.counts import ExitCosts
+from aebnas.evaluation import SURER, _shift_warnings
 from aebnas.policy.goal import Goal
 from aebnas.policy.shift import shift_images
+from aebnas.policy.table import ExitTable
 from aebnas.policy.unfamiliar import TILES, jumbled, noise_like
+from aebnas.runtime.decide import ExitPolicy
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +103,24 @@ def test_unfamiliar_pictures_are_none_of_the_classes(assessed):
     before, after = images.pictures()[:40], tiles.pictures()
     assert torch.equal(before.flatten(1).sort().values, after.flatten(1).sort().values)  # the same pixels
     assert (before != after).flatten(1).any(1).float().mean() > 0.9 and TILES > 1
+
+
+def test_trouble_on_other_pictures_is_said_once_of_each_kind():
+    scores = {"confidence": np.array([[0.9, 0.9], [0.2, 0.9]], np.float32)}
+    table = ExitTable(scores, np.ones((2, 2), bool), {"macs": ExitCosts((10, 100), (0, 0))})
+    policy = ExitPolicy("confidence", (0.5,))
+    row = {"shift": "gaussian_noise", "accuracy": 0.6, "avg_macs": 40.0, "last_exit_accuracy": 0.7, "ece": 0.3}
+    harmless = {
+        "shift": "blur",
+        "severity": 1,
+        "accuracy": 1.0,
+        "avg_macs": 55.0,
+        "last_exit_accuracy": 1.0,
+        "ece": 0.02,
+    }
+    shifts = [harmless, row | {"severity": 2}, row | {"severity": 3}]
+    unfamiliar = [{"pictures": "noise", SURER: 0.5}, {"pictures": "jumbled", SURER: 0.05}]
+    early, sure, noise = _shift_warnings(table, policy, shifts, unfamiliar)
+    assert early.startswith("Under gaussian noise 2 samples leave earlier (mean MACs 27 % lower), 40.0 points")
+    assert sure == "Under gaussian noise 2 confidence can't be trusted: it is off by 30 points on average."
+    assert noise == "50 % of pure noise get an answer with a confidence above 0.9."
