@@ -23,7 +23,7 @@ from aebnas.runtime.decide import LEARNED, ExitPolicy
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.network import Network
 from aebnas.weights import weights_digest
-from aebnas.workspace import Standing, Workspace, graph_of, load_chosen, standing
+from aebnas.workspace import Standing, Workspace, graph_of, load_chosen, require_weights, standing
 
 TEST = "test"
 LOGIT_SCORES = ("confidence", "entropy", "margin")
@@ -55,6 +55,7 @@ class Answered:
     @cached_property
     def digest(self) -> str:
         """What tells its weights from others; raises UserError where they are lost."""
+        require_weights(self.workspace, self.picked, self.now)
         return weights_digest(self.now.weights)
 
     @cached_property

@@ -243,12 +243,16 @@ def load_chosen(workspace: Workspace, rule: str) -> Chosen:
         with workspace.repeatable():
             network = inherit(workspace.trained_supernet(), architecture, calibration)
         return Chosen(picked, network, now.point, now.source)
-    if not now.weights.exists():
-        point_id = picked[1].id
-        raise UserError(
-            f"{now.weights}: the weights are not there; retrain the point first: aebnas retrain --pick {point_id}"
-        )
+    require_weights(workspace, picked, now)
     return Chosen(picked, _network_from(now.weights, architecture), now.point, now.source)
+
+
+def require_weights(workspace: Workspace, picked: FrontPoint, now: "Standing") -> None:
+    """Raise UserError where a candidate trained by itself has lost its weights; a search makes a supernet's anew."""
+    if now.weights != workspace.run.supernet_weights and not now.weights.exists():
+        raise UserError(
+            f"{now.weights}: the weights are not there; retrain the point first: aebnas retrain --pick {picked[1].id}"
+        )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,8 @@ EXPECTED = Expected((0.5, 0.3, 0.2), samples=2000, window=100)
 
 def stream(shares, count, seed):
     generator = torch.Generator().manual_seed(seed)
+    if not count:
+        return torch.zeros(0, dtype=torch.int64)
     return torch.multinomial(torch.tensor(shares), count, replacement=True, generator=generator)
 
 
