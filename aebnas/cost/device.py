@@ -12,6 +12,7 @@ Imports no torch.
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aebnas.cost.counts import ExitCosts, count_layer
-from aebnas.cost.energy_model import HOROWITZ, EnergyModel
+from aebnas.cost.energy_model import HOROWITZ, ITEM_BYTES, EnergyModel
 from aebnas.cost.population import LayerKey, Population, as_key, out_shape
 from aebnas.errors import UserError
 from aebnas.files import write_text
@@ -53,7 +54,7 @@ class DeviceProfile:
     """Layer times and overheads of one device in one setting (`setting` as in `stopwatch.Setting`).
 
     `fit` says how well the coefficients fit the whole networks; `pj_per_mac` and `pj_per_byte` are those of the energy
-    model. `source` names the file in errors.
+    model. `source` names the file in errors. Raises ValueError for figures that can't be.
     """
 
     setting: dict[str, Any]
@@ -67,6 +68,16 @@ class DeviceProfile:
     pj_per_mac: float = HOROWITZ.pj_per_mac
     pj_per_byte: float = HOROWITZ.pj_per_byte
     source: str = "the profile"
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "batch"):
+            if not (isinstance(value := self.setting.get(name), int) and value >= 1):
+                raise ValueError(f"setting.{name} must be a whole number of at least 1, but got {value!r}")
+        if self.setting.get("dtype") not in ITEM_BYTES:
+            raise ValueError(f"setting.dtype must be one of {', '.join(ITEM_BYTES)}, but got {self.setting['dtype']!r}")
+        figures = [timed.ms for timed in self.layers.values()] + list(self.overheads)
+        if not all(math.isfinite(figure) and figure >= 0 for figure in [*figures, self.pj_per_mac, self.pj_per_byte]):
+            raise ValueError("times and energies must be finite and at least 0")
 
     @property
     def key(self) -> str:

@@ -24,7 +24,7 @@ def print_front(points: Sequence[FrontPoint], samples: int, asked: Sequence[str]
     for name in ("id", "accuracy (95 %)", "avg MACs", "taken only", "params"):
         table.add_column(name, justify="left" if name == "id" else "right", no_wrap=True)
     for name in more:
-        table.add_column(name, justify="right", overflow="fold")
+        table.add_column(name, justify="right", no_wrap=True)
     for name in ("policy", "leave at exits", "accuracy there"):
         table.add_column(name, overflow="fold")
     for _, point in points:

@@ -1,9 +1,12 @@
 """Bounds of a space against enumeration."""
 
 import pytest
+from made_up_device import made_up
 
-from aebnas.cost.bounds import space_bounds
+from aebnas.cost.bounds import energy_bounds, latency_bounds, space_bounds
 from aebnas.cost.counts import count_graph
+from aebnas.cost.memory import peak_memory
+from aebnas.cost.memory_bounds import least_peak_memory
 from aebnas.space.lower import lower
 
 MEASURES = {
@@ -38,3 +41,21 @@ def test_random_architectures_of_bundled_spaces_lie_within(bundled, architecture
         costs = measure(count_graph(lower(architecture)))
         assert bounds.lower <= costs.total <= bounds.upper
         assert bounds.first_exit <= costs.taken_only.min()
+
+
+def test_bounds_of_latency_and_energy_equal_enumeration(small, everything):
+    profile = made_up(small.spec)
+    graphs = [lower(architecture) for architecture in {c.architecture for c in everything(small)}]
+    for bounds, found in [
+        (latency_bounds(small.spec, profile), profile.latencies(graphs)),
+        (energy_bounds(small.spec, profile.energy), profile.energy.energies(graphs)),
+    ]:
+        assert bounds.lower == pytest.approx(min(costs.total for costs in found))
+        assert bounds.upper == pytest.approx(max(costs.total for costs in found))
+        assert bounds.first_exit == pytest.approx(min(costs.taken_only.min() for costs in found))
+
+
+def test_no_network_needs_less_memory_than_the_bound(small, everything):
+    graphs = [lower(architecture) for architecture in {c.architecture for c in everything(small)}]
+    least = min(int(peak_memory(graph)[-1]) for graph in graphs)
+    assert 0.5 * least < least_peak_memory(small.spec) <= least
