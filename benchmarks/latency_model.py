@@ -1,6 +1,7 @@
 """Predicted against measured latency of held-out random architectures with exits.
 
     python benchmarks/latency_model.py [--space FILE] [--architectures 60] [--rounds 9] [--threads 1] [--profile FILE]
+        [--out results/latency] [--record FILE]
 
 The space's layers, 60 networks to fit by and the held-out networks are measured in the same rounds, so all see the same
 machine; the held-out ones twice, which gives the noise floor. Each is left at a random exit, every second one at the
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.stats import kendalltau
 
 from aebnas.cost.counts import count_graph
@@ -75,6 +77,7 @@ def main() -> None:
     parser.add_argument("--memory-format", default="contiguous")
     parser.add_argument("--max-layers", type=int, default=20_000)
     parser.add_argument("--profile", type=Path)
+    parser.add_argument("--out", type=Path, help="a folder for the table and for each network's figures")
     parser.add_argument("--record", type=Path, help="keep measurements here, to go on after a stop")
     options = parser.parse_args()
 
@@ -103,10 +106,21 @@ def main() -> None:
     print(f"{options.space}: {len(held)} held-out networks, {setting.key}; median of {options.rounds} rounds")
     print(f"measured {measured.min():.3f} to {measured.max():.3f} ms; overheads {profile.overheads._asdict()}")
     print(f"{'':<28}{'MAPE %':>8}{'tau':>8}")
-    report("measured a second time", again, measured)
-    report("MACs alone", line(macs, measured), measured)
-    report("params alone", line(params, measured), measured)
-    mape, tau = report("our model", predicted, measured)
+    predictions = {
+        "measured a second time": again,
+        "MACs alone": line(macs, measured),
+        "params alone": line(params, measured),
+        "our model": predicted,
+    }
+    found = {name: report(name, ms, measured) for name, ms in predictions.items()}
+    mape, tau = found["our model"]
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        figures = pd.DataFrame(found, index=["mape_percent", "tau"]).T.rename_axis("predicted by")
+        figures.to_csv(options.out / "latency_model.csv", float_format="%.4g")
+        columns = {"exit": [at + 1 for at in leave], "macs": macs, "params": params, "measured_ms": measured}
+        columns |= {"again_ms": again, "predicted_ms": predicted}
+        pd.DataFrame(columns).to_csv(options.out / "latency_model_networks.csv", index=False, float_format="%.6g")
     print(f"MAPE {mape:.2f} TAU {tau:.3f}")
 
 

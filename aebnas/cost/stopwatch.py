@@ -11,7 +11,7 @@ import platform
 import random
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,9 +105,11 @@ class Setting:
         return network
 
 
-def leave_at(exit_index: int, exits: int) -> ExitPolicy:
-    """The policy under which every sample passes the exits before this one and leaves there."""
-    return ExitPolicy("margin", tuple([1.0] * exit_index + [0.0] * (exits - 1 - exit_index)))
+def leave_at(exit_index: int, exits: int, never: Sequence[int] = ()) -> ExitPolicy:
+    """The policy under which every sample passes the exits before this one and leaves there; branches of the exits in
+    `never` don't run."""
+    thresholds = [1.0] * exit_index + [0.0] * (exits - 1 - exit_index)
+    return ExitPolicy("margin", tuple(None if e in never else threshold for e, threshold in enumerate(thresholds)))
 
 
 def layer_call(layer: dict[str, Any], setting: Setting) -> Call:
@@ -123,7 +125,7 @@ def network_call(subject: dict[str, Any], setting: Setting) -> Call:
     """One whole network of a job with freshly drawn weights, left by all at one exit."""
     graph = Graph.from_json(subject["graph"])
     network = setting.network(Network(graph))
-    x_nchw, policy = setting.inputs(graph.input_shape), leave_at(subject["leave"], len(graph.exits))
+    x_nchw, policy = setting.inputs(graph.input_shape), leave_at(subject["leave"], len(graph.exits), subject.get("never", ()))
     return lambda: network.infer(x_nchw, policy)
 
 
