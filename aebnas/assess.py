@@ -16,10 +16,10 @@ from aebnas.export.bundle import export_model
 from aebnas.export.card import CardFacts
 from aebnas.front import FrontPoint
 from aebnas.interval import accuracy_bounds, difference
-from aebnas.report.device import device_sentence
+from aebnas.report.device import device_words
 from aebnas.report.results import note_optimism, rewrite_html
 from aebnas.trial import OperatingPoint
-from aebnas.workspace import Workspace, load_chosen, note_pick, read_pick, standing
+from aebnas.workspace import Workspace, known_of_pick, load_chosen, note_pick, standing
 
 RECORDED = 32
 """Pictures of the search split whose answers an export records for its self-check."""
@@ -83,10 +83,7 @@ def evaluate(folder: Path, rule: str, full: bool = False, budgets: Sequence[floa
 
 def known_test(workspace: Workspace, picked: FrontPoint) -> dict[str, Any] | None:
     """What `evaluate` noted of a point as it stands now (see `Assessment.to_json`); None if it didn't."""
-    now = standing(workspace, picked)
-    test = read_pick(workspace.run, picked[1].id).get("test", {})
-    same = test.get("source") == now.source and test.get("policy") == now.point.policy.to_json()
-    return test if same else None
+    return known_of_pick(workspace, picked, "test")
 
 
 def export(folder: Path, rule: str, out: Path) -> str:
@@ -111,7 +108,7 @@ def export(folder: Path, rule: str, out: Path) -> str:
         training=f"Weights {now.origin}; {len(workspace.splits.train):,} training pictures.",
         thresholds=f"Found on {len(workspace.splits.calibrate):,} others: {now.how}." if now.how else None,
         aebnas_version=__version__,
-        device=device_sentence(workspace.profile) if workspace.profile else "",
+        device=device_words(workspace.profile, known_of_pick(workspace, chosen.trial_point, "measured")),
         date=date.today().isoformat(),
         promise=now.promise,
     )

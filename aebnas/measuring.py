@@ -1,20 +1,25 @@
 """`aebnas measure`: a pick as it really runs, beside what is predicted and counted."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from aebnas.cost.device import DeviceProfile
 from aebnas.cost.energy import Energy, find_reader, measure_energy
 from aebnas.cost.energy_model import EnergyModel
 from aebnas.cost.hard_exit import WallClock, runs, wall_clock
+from aebnas.cost.learned_profile import LearnedLatency, latency_model
 from aebnas.cost.live import recorded_peak
 from aebnas.cost.memory import peak_memory
+from aebnas.cost.pairs import Profile, load_profile, name_first
 from aebnas.cost.stopwatch import Setting, describe_device, leave_at
 from aebnas.errors import UserError
+from aebnas.progress import progress_bar
+from aebnas.report.measured import measured_rows, measured_where
+from aebnas.report.results import rewrite_html
+from aebnas.runtime.decide import ExitPolicy
 from aebnas.tail import tail, tail_of_samples
 from aebnas.workspace import Chosen, Workspace, load_chosen, note_pick
 
@@ -25,11 +30,15 @@ LARGE_BATCH = 256
 class Measured:
     """A pick in one setting: real figures, and the predicted ones (None without a profile).
 
-    `latency_ms` and `predicted_latency_ms` map mean, p50, ... to ms at batch 1; `by_exit_ms` are means of the samples
-    that left at each exit; bytes are peaks of a sample that runs to the last exit.
+    `source` says where the weights come from. `latency_ms` and `predicted_latency_ms` map mean, p50, ... to ms at batch
+    1; `by_exit_ms` are means of the samples that left at each exit; bytes are peaks of a sample that runs to the last
+    exit. `energy` is None where no counter can be read; `modelled_energy_mj` is what the energy model says. `note` says
+    why nothing is predicted, where the run's profile is of another device or setting.
     """
 
     id: str
+    source: str
+    policy: ExitPolicy
     setting: Setting
     device: dict[str, Any]
     single: WallClock
@@ -38,9 +47,11 @@ class Measured:
     predicted_latency_ms: dict[str, float] | None
     by_exit_ms: list[float | None]
     predicted_by_exit_ms: list[float] | None
-    energy: Energy
+    energy: Energy | None
+    modelled_energy_mj: float
     peak_memory_bytes: int
     predicted_peak_memory_bytes: int
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """What `picks/<id>.json` keeps under `measured`."""
@@ -54,6 +65,8 @@ class Measured:
             for batch, clock in ((1, self.single), (LARGE_BATCH, self.batched))
         }
         return {
+            "source": self.source,
+            "policy": self.policy.to_json(),
             "setting": asdict(self.setting),
             "device": self.device,
             "samples": self.single.samples,
@@ -63,8 +76,9 @@ class Measured:
             "by_exit_ms": self.by_exit_ms,
             "predicted_by_exit_ms": self.predicted_by_exit_ms,
             "exit_shares": self.single.exit_shares.tolist(),
-            "energy_mj": self.energy.mj,
-            "energy_source": self.energy.source,
+            "energy_mj": None if self.energy is None else self.energy.mj,
+            "energy_source": None if self.energy is None else self.energy.source,
+            "modelled_energy_mj": self.modelled_energy_mj,
             "peak_memory_bytes": self.peak_memory_bytes,
             "predicted_peak_memory_bytes": self.predicted_peak_memory_bytes,
             "wall_clock": clocks,
@@ -72,17 +86,25 @@ class Measured:
 
 
 def measure(
-    folder: Path, rule: str, setting: Setting, profile_file: Path | None, samples: int, rounds: int
+    folder: Path, rule: str, changes: Mapping[str, Any], profile_file: Path | None, samples: int, rounds: int
 ) -> Measured:
-    """Measure a pick of a run on pictures of its search split; noted in `picks/<id>.json`.
+    """Measure a pick of a run on pictures of its search split; noted in `picks/<id>.json` and the report.
 
-    Raises UserError where the profile is of another device or setting, or the pick can't be run in this one.
+    The setting is that of the profile (`profile_file`, or the run's own), else `Setting`'s defaults, but for `changes`.
+    Raises UserError where a profile that was named is of another device or setting, or the pick can't be run in this
+    setting.
     """
-    device = _device(setting)
-    profile = None if profile_file is None else DeviceProfile.load(profile_file)
-    if profile is not None:
-        check_profile(profile, setting, device)
     workspace = Workspace.open(folder)
+    profile = workspace.profile if profile_file is None else load_profile(profile_file)
+    setting = _setting(profile, changes)
+    device, note = _device(setting), ""
+    if profile is not None:
+        try:
+            check_profile(profile, setting, device)
+        except UserError as error:
+            if profile_file is not None:
+                raise
+            profile, note = None, f"nothing is predicted: {error}"
     chosen = load_chosen(workspace, rule)
     search = workspace.splits.search
     pictures = search.subset(torch.arange(min(samples, len(search)))).pictures()
@@ -95,11 +117,21 @@ def measure(
     recorded = recorded_peak(chosen.network, x_nchw[:1].clone(), leave_at(exits - 1, exits))
     counted = int(peak_memory(graph)[-1])
     network = setting.network(chosen.network)
-    single = wall_clock(network, policy, x_nchw, setting, rounds, alpha_n)
-    batched = wall_clock(network, policy, x_nchw, replace(setting, batch=LARGE_BATCH), rounds, alpha_n)
-    predicted_e = None if profile is None else profile.latency(graph).to_exit(runs(policy, exits))
+    with progress_bar("measure", 2 * rounds) as bar:
+        single = wall_clock(network, policy, x_nchw, setting, rounds, alpha_n, bar.advance)
+        large = replace(setting, batch=LARGE_BATCH)
+        batched = wall_clock(network, policy, x_nchw, large, rounds, alpha_n, bar.advance)
+    predicting = None if profile is None else latency_model(profile)
+    predicted_e = None if predicting is None else predicting.latencies([graph])[0].to_exit(runs(policy, exits))
+    if isinstance(predicting, LearnedLatency):
+        whole = predicting.whole([graph])
+        note = f"learned: if all of it runs 95 % of measurements should lie in {whole.low_ms[0]:.3f} to "
+        note += f"{whole.high_ms[0]:.3f} ms"
+    model = EnergyModel(dtype=setting.dtype) if profile is None else profile.energy
     measured = Measured(
         id=chosen.id,
+        source=chosen.source,
+        policy=policy,
         setting=setting,
         device=device,
         single=single,
@@ -108,18 +140,21 @@ def measure(
         predicted_latency_ms=None if predicted_e is None else tail(predicted_e, single.exit_shares),
         by_exit_ms=single.ms_at_exits(),
         predicted_by_exit_ms=None if predicted_e is None else predicted_e.tolist(),
-        energy=_energy(chosen, network, x_nchw, setting, single, alpha_n),
+        energy=_energy(chosen, network, x_nchw, setting, alpha_n),
+        modelled_energy_mj=float(model.energy(graph).to_exit(runs(policy, exits)) @ single.exit_shares),
         peak_memory_bytes=recorded,
         predicted_peak_memory_bytes=counted,
+        note=note,
     )
     note_pick(workspace.run, chosen.id, "measured", measured.to_json())
+    rewrite_html(workspace)
     return measured
 
 
-def check_profile(profile: DeviceProfile, setting: Setting, device: dict[str, Any]) -> None:
+def check_profile(profile: Profile, setting: Setting, device: dict[str, Any]) -> None:
     """Raise UserError where a profile's figures can't stand beside those measured in a setting on a device."""
     for what, here, there in (("setting", asdict(setting), profile.setting), ("device", device, profile.device)):
-        odd = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
+        odd = sorted((name for name in here.keys() | there.keys() if here.get(name) != there.get(name)), key=name_first)
         if odd:
             raise UserError(
                 f"{profile.source}: {what}.{odd[0]} must be {here.get(odd[0])!r} as it is measured here, "
@@ -129,22 +164,22 @@ def check_profile(profile: DeviceProfile, setting: Setting, device: dict[str, An
 
 def print_measured(measured: Measured) -> None:
     """The figures in the terminal, real beside predicted."""
-    single, predicted = measured.single, measured.predicted_latency_ms or {}
-    print(f"  {'latency at batch 1, ms':<24}{'measured':>10}{'predicted':>11}")
-    for name, ms in measured.latency_ms.items():
-        print(f"  {name:<24}{ms:>10.3f}{predicted.get(name, float('nan')):>11.3f}")
-    for index, real_ms in enumerate(measured.by_exit_ms):
-        guess = measured.predicted_by_exit_ms[index] if measured.predicted_by_exit_ms else float("nan")
-        share = f"exit {index + 1} ({100 * single.exit_shares[index]:.0f} % leave)"
-        print(f"  {share:<24}{'-' if real_ms is None else format(real_ms, '.3f'):>10}{guess:>11.3f}")
-    recorded, counted = measured.peak_memory_bytes, measured.predicted_peak_memory_bytes
-    print(f"  {'peak activation bytes':<24}{recorded:>10,}{counted:>11,}")
-    print(f"  energy {measured.energy.mj:.4g} mJ a sample ({measured.energy.source})")
-    for batch, clock in ((1, single), (LARGE_BATCH, measured.batched)):
-        print(
-            f"  batch {batch}: {clock.ms:.3f} ms a sample, {clock.speed_up:.2f} times as fast as without exits "
-            f"({clock.macs_ratio:.2f} times fewer MACs)"
-        )
+    record = measured.to_json()
+    print(f"{measured.id}, weights {measured.source}; {measured_where(record)}")
+    print(f"  {'':<40}{'measured':>16}  predicted")
+    for what, real, predicted in measured_rows(record):
+        print(f"  {what:<40}{real:>16}  {predicted}")
+    if measured.note:
+        print(f"  {measured.note}")
+
+
+def _setting(profile: Profile | None, changes: Mapping[str, Any]) -> Setting:
+    """What is measured: one sample at a time."""
+    known = Setting() if profile is None else Setting(**profile.setting | {"batch": 1})
+    try:
+        return replace(known, **changes)
+    except ValueError as error:
+        raise UserError(f"--{error}".replace("memory_format", "memory-format")) from None
 
 
 def _device(setting: Setting) -> dict[str, Any]:
@@ -160,15 +195,12 @@ def _energy(
     network: Any,
     x_nchw: torch.Tensor,
     setting: Setting,
-    single: WallClock,
     alpha_n: torch.Tensor | None,
-) -> Energy:
-    """By a counter where there is one, else modelled: mean over the samples as they left."""
+) -> Energy | None:
+    """Read from a counter, mean over the samples as they leave; None where there is no counter."""
     reader = find_reader(setting.device)
     if reader is None:
-        model = EnergyModel(dtype=setting.dtype)
-        to_exit_e = model.energy(chosen.network.graph).to_exit(runs(chosen.policy, single.exits))
-        return Energy(float(np.asarray(to_exit_e) @ single.exit_shares), model.source)
+        return None
     alphas = [None] * len(x_nchw) if alpha_n is None else list(alpha_n.to(setting.device).split(1))
     singles = [setting.placed(x) for x in x_nchw.split(1)]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from aebnas.cost.bounds import Bounds, Measure, energy_bounds, latency_bounds, space_bounds
-from aebnas.cost.coverage import check_covers
 from aebnas.cost.device import DeviceProfile
+from aebnas.cost.pairs import Profile, load_profile
 from aebnas.data.classes import class_names
 from aebnas.errors import SpecError, in_file
 from aebnas.experiment import ExperimentSpec
@@ -31,7 +31,7 @@ class Plan:
     experiment: ExperimentSpec
     space: SearchSpace
     folder: Path
-    profile: DeviceProfile | None = None
+    profile: Profile | None = None
 
     @property
     def base(self) -> Path:
@@ -69,7 +69,7 @@ def prepare(
             space = ablate(space, ablation)
         profile = read_device(experiment, spec_file.parent)
         if profile is not None:
-            check_covers(profile, space.spec)
+            profile.check_covers(space.spec)
         check_budgets(space.spec, experiment.parsed_constraints(), profile)
         check_tuning(space.spec, experiment.parsed_target())
         check_stop_heads(space.spec, experiment)
@@ -85,7 +85,7 @@ MEASURES: dict[str, Measure] = {
 }
 
 
-def read_device(experiment: ExperimentSpec, base: Path) -> DeviceProfile | None:
+def read_device(experiment: ExperimentSpec, base: Path) -> Profile | None:
     """The device profile of a spec; None where it names none.
 
     Raises SpecError where one is needed but not named, isn't there, or was measured in another setting than the spec
@@ -101,7 +101,7 @@ def read_device(experiment: ExperimentSpec, base: Path) -> DeviceProfile | None:
     file = base / device.profile.expanduser()
     if not file.exists():
         raise SpecError("device.profile", f"must be a device profile, but '{file}' is no such file")
-    profile = DeviceProfile.load(file)
+    profile = load_profile(file)
     with in_file(None, "device"):
         device.check(profile.setting)
     for place, metric in experiment.metrics_asked().items():
@@ -137,7 +137,7 @@ def check_classes(experiment: ExperimentSpec, space: SearchSpace, base: Path, sp
     raise SpecError("classes", f"must be {len(names)}, as in the data, but got {classes}", space_file)
 
 
-def check_budgets(spec: SpaceSpec, constraints: Sequence[Constraint], profile: DeviceProfile | None = None) -> None:
+def check_budgets(spec: SpaceSpec, constraints: Sequence[Constraint], profile: Profile | None = None) -> None:
     """Raise SpecError where no architecture of the space can meet a constraint, from the space's exact bounds."""
     for number, constraint in enumerate(constraints):
         metric = constraint.metric
@@ -153,7 +153,7 @@ def check_budgets(spec: SpaceSpec, constraints: Sequence[Constraint], profile: D
             raise SpecError(f"constraints.{number}", f"{rule}, but got '{constraint}'")
 
 
-def metric_bounds(spec: SpaceSpec, metric: str, profile: DeviceProfile | None) -> Bounds | None:
+def metric_bounds(spec: SpaceSpec, metric: str, profile: Profile | None) -> Bounds | None:
     """Bounds of what a metric is made of; None where a space doesn't tell them."""
     name = METRICS[metric].cost or metric
     if name in MEASURES:
@@ -161,7 +161,7 @@ def metric_bounds(spec: SpaceSpec, metric: str, profile: DeviceProfile | None) -
     if profile is None:
         return None
     if name == LATENCY:
-        return latency_bounds(spec, profile)
+        return latency_bounds(spec, profile) if isinstance(profile, DeviceProfile) else None
     return energy_bounds(spec, profile.energy) if name == ENERGY else None
 
 

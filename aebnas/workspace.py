@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aebnas.cost.device import DeviceProfile
+from aebnas.cost.learned_profile import latency_model
 from aebnas.cost.model import CostModel
+from aebnas.cost.pairs import Profile, load_profile
 from aebnas.data.augment import Batches, Preprocessing
 from aebnas.data.classes import class_names
 from aebnas.data.splits import Splits, load_splits
@@ -71,7 +72,7 @@ class Workspace:
 
     @staticmethod
     def config(
-        experiment: ExperimentSpec, space: SearchSpace, base: Path, folder: Path, profile: DeviceProfile | None
+        experiment: ExperimentSpec, space: SearchSpace, base: Path, folder: Path, profile: Profile | None
     ) -> Config:
         """What `config.json` holds: the specs in full, where relative paths start, seen from the run, and which device
         profile, by its digest."""
@@ -93,14 +94,14 @@ class Workspace:
         return known | {"experiment": experiment.to_json(), "space": space.model_dump(mode="json")}
 
     @cached_property
-    def profile(self) -> DeviceProfile | None:
+    def profile(self) -> Profile | None:
         """The device profile that the run began with, its own copy; raises UserError where it can't be read."""
-        return None if self.experiment.device is None else DeviceProfile.load(self.run.profile_file)
+        return None if self.experiment.device is None else load_profile(self.run.profile_file)
 
-    @property
+    @cached_property
     def cost_model(self) -> CostModel:
         """What is known of networks' costs without running them."""
-        return CostModel(self.profile)
+        return CostModel(None if self.profile is None else latency_model(self.profile))
 
     @property
     def device(self) -> torch.device:
@@ -309,9 +310,16 @@ def _network_from(weights: Path, architecture: Architecture) -> Network:
 
 
 def read_pick(run: Run, point_id: str) -> dict[str, Any]:
-    """What is known of a pick beyond the search: `retrained`, `calibrated`, `test`."""
+    """What is known of a pick beyond the search: `retrained`, `calibrated`, `test`, `measured`."""
     name = f"picks/{point_id}.json"
     return run.read_json(name) if (run.folder / name).exists() else {}
+
+
+def known_of_pick(workspace: Workspace, picked: FrontPoint, what: str) -> dict[str, Any] | None:
+    """What was noted of a pick (`test`, `measured`) as it stands now, with its weights and policy; None if nothing was."""
+    now, known = standing(workspace, picked), read_pick(workspace.run, picked[1].id).get(what, {})
+    same = known.get("source") == now.source and known.get("policy") == now.point.policy.to_json()
+    return known if same else None
 
 
 def retrained_record(run: Run, point_id: str) -> dict[str, Any] | None:

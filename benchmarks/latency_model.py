@@ -21,8 +21,8 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from aebnas.cost.counts import count_graph
-from aebnas.cost.device import DeviceProfile
 from aebnas.cost.fitting import make_profile
+from aebnas.cost.pairs import load_profile
 from aebnas.cost.profiling import make_job
 from aebnas.cost.stopwatch import Setting, measure, result
 from aebnas.progress import progress_bar
@@ -94,9 +94,7 @@ def main() -> None:
         with progress_bar("measure", total) as bar:
             times = measure(job, record, bar.advance)
     own, own_times, (measured, again) = split(job, times, len(held))
-    profile = (
-        DeviceProfile.load(options.profile) if options.profile else make_profile(result(own, own_times), "profile")
-    )
+    profile = load_profile(options.profile) if options.profile else make_profile(result(own, own_times), "profile")
 
     graphs, leave = [Graph.from_json(one["graph"]) for one in held], [one["leave"] for one in held]
     counts = [count_graph(graph) for graph in graphs]

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from aebnas.assess import export
 from aebnas.cli.main import app
-from aebnas.cost.device import DeviceProfile
 from aebnas.cost.memory import peak_memory
+from aebnas.cost.pairs import load_profile
 from aebnas.errors import UserError
 from aebnas.objectives import METRICS
 from aebnas.report.compare import compare_runs
@@ -101,7 +101,7 @@ def test_a_run_keeps_its_profile_and_refuses_another(run, tmp_path):
 
 def test_runs_of_two_devices_are_not_compared(run, tmp_path):
     copy = own_copy(run, tmp_path)
-    other = DeviceProfile.load(copy / "device_profile.json")
+    other = load_profile(copy / "device_profile.json")
     made_up(Workspace.open(copy).space.spec, device={"name": "another"}).save(copy / "device_profile.json")
     with pytest.raises(UserError, match=r"device.name must be .* figures of two settings don't go together"):
         compare_runs([run, copy])

@@ -6,18 +6,20 @@ import pytest
 import tiny_run
 from typer.testing import CliRunner
 
+from aebnas.assess import export
 from aebnas.cli.main import app
-from aebnas.cost import stopwatch
-from aebnas.cost.device import DeviceProfile
+from aebnas.cost import rounds
 from aebnas.errors import UserError
 from aebnas.measuring import measure
+from aebnas.report.payload import payload
 from aebnas.tail import STATISTICS
+from aebnas.workspace import Workspace, note_pick
 
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
-    for name, value in {"WARM_UP_CALLS": 1, "VISIT_MS": 0.0, "MIN_CALLS": 1}.items():
-        monkeypatch.setattr(stopwatch, name, value)
+    for name, value in {"WARM_UP_CALLS": 1, "VISIT_MS": 0.0, "MIN_CALLS": 1, "MAX_TRIES": 1}.items():
+        monkeypatch.setattr(rounds, name, value)
 
 
 def test_profile_then_measure(tmp_path_factory, tmp_path):
@@ -32,7 +34,7 @@ def test_profile_then_measure(tmp_path_factory, tmp_path):
     options = ["--profile", str(out), "--samples", "6", "--rounds", "2"]
     done = cli.invoke(app, ["measure", str(run), "--pick", "best-accuracy", *options])
     assert done.exit_code == 0, done.output
-    assert "peak activation bytes" in done.output and ("(model)" in done.output or "(rapl)" in done.output)
+    assert "peak activation memory" in done.output and "(model)" in done.output
     (noted,) = [json.loads(path.read_text()) for path in (run / "picks").glob("*.json")]
     measured = noted["measured"]
     assert set(measured["latency_ms"]) == set(measured["predicted_latency_ms"]) == set(STATISTICS)
@@ -40,10 +42,30 @@ def test_profile_then_measure(tmp_path_factory, tmp_path):
     assert measured["predicted_peak_memory_bytes"] == pytest.approx(measured["peak_memory_bytes"], rel=0.05)
     assert set(measured["wall_clock"]) == {"batch_1", "batch_256"}
 
-    profile = DeviceProfile.load(out)
     with pytest.raises(UserError, match=r"profile.json: setting.threads must be 2 as it is measured here, but got 1"):
-        measure(run, "knee", stopwatch.Setting(threads=2), out, 4, 1)
-    assert profile.setting["threads"] == 1
+        measure(run, "knee", {"threads": 2}, out, 4, 1)
+    with pytest.raises(UserError, match=r"--memory-format must be one of contiguous, channels_last, but got 'odd'"):
+        measure(run, "knee", {"memory_format": "odd"}, None, 4, 1)
+
+
+def test_the_report_and_the_card_show_what_was_measured(tmp_path_factory, tmp_path):
+    """On another device than that of the run's profile: then nothing is predicted, and it is said."""
+    run = tiny_run.own_copy(tiny_run.searched_on_device(tmp_path_factory), tmp_path)
+    measured = measure(run, "knee", {}, None, 4, 1)
+    assert measured.predicted_latency_ms is None
+    assert "device.name must be" in measured.note and "but got 'chip'" in measured.note
+    workspace = Workspace.open(run)
+    (shown,) = payload(workspace, workspace.run.trials(), workspace.front())["measured"]
+    assert shown["id"] == measured.id and "1 thread, batch 1" in shown["where"]
+    rows = {what: (real, guess) for what, real, guess in shown["rows"]}
+    assert rows["latency, p99"] == (f"{measured.latency_ms['p99']:.3f} ms", "-")
+    assert rows["energy a sample"][1].endswith("mJ (model)")
+    assert "times fewer MACs" in rows["faster than without exits, batch 256"][1]
+    export(run, measured.id, tmp_path / "out")
+    assert f"| latency, p99 | {measured.latency_ms['p99']:.3f} ms | - |" in (tmp_path / "out" / "README.md").read_text()
+    # of other weights it isn't shown any longer
+    note_pick(workspace.run, measured.id, "measured", measured.to_json() | {"source": "elsewhere"})
+    assert payload(workspace, workspace.run.trials(), workspace.front())["measured"] == []
 
 
 def test_emit_and_wrong_options(tmp_path, root):

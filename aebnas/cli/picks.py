@@ -66,21 +66,21 @@ def export(
 def measure(
     run: RunFolder,
     pick: Pick,
-    profile: Annotated[Path | None, typer.Option(help="A device profile, to set its prediction beside.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    threads: Annotated[int, typer.Option(min=1)] = 1,
-    dtype: Annotated[str, typer.Option(help="fp32, bf16 or fp16")] = "fp32",
-    memory_format: Annotated[str, typer.Option(help="contiguous or channels_last")] = "contiguous",
-    compiled: Annotated[bool, typer.Option("--compile", help="Each layer by torch.compile.")] = False,
+    profile: Annotated[Path | None, typer.Option(help="A device profile, where the run has none of its own.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; this and the next as in the profile.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1)] = None,
+    dtype: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16")] = None,
+    memory_format: Annotated[str | None, typer.Option(help="contiguous or channels_last")] = None,
+    compiled: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="Each layer by torch.compile.")
+    ] = None,
     samples: Annotated[int, typer.Option(help="Pictures of the search split.", min=1)] = 512,
     rounds: Annotated[int, typer.Option(min=1)] = 5,
 ) -> None:
     """Measure a pick's real latency, memory and energy, beside what is predicted."""
-    from aebnas.cost.profiling import make_setting
     from aebnas.measuring import measure as measure_pick
     from aebnas.measuring import print_measured
 
-    setting = make_setting(device, threads, 1, dtype, memory_format, compiled)
-    measured = measure_pick(run, pick, setting, profile, samples, rounds)
-    print(f"{measured.id}: {setting.key}; {measured.single.samples} samples, median of {rounds} rounds")
-    print_measured(measured)
+    told = {"device": device, "threads": threads, "dtype": dtype, "memory_format": memory_format, "compiled": compiled}
+    changes = {name: value for name, value in told.items() if value is not None}
+    print_measured(measure_pick(run, pick, changes, profile, samples, rounds))

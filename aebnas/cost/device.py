@@ -25,6 +25,8 @@ from aebnas.cost.population import LayerKey, Population, as_key, out_shape
 from aebnas.errors import UserError
 from aebnas.files import write_text
 from aebnas.runtime.graph import Graph
+from aebnas.space.layers import space_layers
+from aebnas.space.spec import SpaceSpec
 
 FORMAT = 1
 MB = 1e6
@@ -123,6 +125,17 @@ class DeviceProfile:
         """The same for one graph."""
         return self.latencies([graph])[0]
 
+    def check_covers(self, spec: SpaceSpec) -> None:
+        """Raise UserError where the profile lacks a layer of the space, so that no candidate can fail for it later."""
+        for layer in sorted(space_layers(spec), key=repr):
+            if (layer.op, (layer.in_shape,), layer.attrs) not in self.layers:
+                shape = " x ".join(map(str, layer.in_shape))
+                choices = " ".join(f"{name} {value}" for name, value in layer.attrs if not name.endswith("_channels"))
+                raise UserError(
+                    f"{self.source}: must hold {layer.place} ({choices}) on a map of {shape}, but was measured for "
+                    "another space; profile this one: aebnas profile SPACE"
+                )
+
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
         layers = [
@@ -150,44 +163,19 @@ class DeviceProfile:
         write_text(path, f'{head},\n  "layers": [\n    {layers}\n  ]\n}}\n')
 
     @classmethod
-    def load(cls, path: Path) -> "DeviceProfile":
-        """Read what `save` wrote; raises UserError when it isn't that."""
-        try:
-            value = json.loads(path.read_text(encoding="utf-8"))
-            if value["format"] != FORMAT:
-                raise UserError(f"{path}: format must be {FORMAT}, but got {value['format']}; profile the space again")
-            layers = {
-                as_key(layer): Timed(layer["ms"], layer["spread_ms"], layer["estimated"]) for layer in value["layers"]
-            }
-            about = {name: value[name] for name in ("setting", "device", "libraries", "date", "rounds", "fit")}
-            overheads, energy = Overheads(**value["overheads"]), value["energy_model"]
-            return cls(
-                **about,
-                layers=layers,
-                overheads=overheads,
-                pj_per_mac=energy["pj_per_mac"],
-                pj_per_byte=energy["pj_per_byte"],
-                source=str(path),
-            )
-        except UserError:
-            raise
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path}: must be a device profile, but got another file ({error!r})") from None
-
-
-def check_same(profiles: Sequence[DeviceProfile]) -> None:
-    """Raise UserError unless all profiles are of one device in one setting."""
-    for other in profiles[1:]:
-        for what in ("device", "setting"):
-            old, new = getattr(profiles[0], what), getattr(other, what)
-            odd = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-            if odd:
-                raise UserError(
-                    f"{other.source}: {what}.{odd[0]} must be {old.get(odd[0])!r} as in {profiles[0].source}, "
-                    f"but got {new.get(odd[0])!r}; figures of two settings don't go together"
-                )
+    def from_json(cls, value: dict[str, Any], source: str) -> "DeviceProfile":
+        """Read what `to_json` made; raises KeyError, TypeError or ValueError when it isn't that."""
+        layers = {
+            as_key(layer): Timed(layer["ms"], layer["spread_ms"], layer["estimated"]) for layer in value["layers"]
+        }
+        return cls(
+            **{name: value[name] for name in ("setting", "device", "libraries", "date", "rounds", "fit")},
+            layers=layers,
+            overheads=Overheads(**value["overheads"]),
+            pj_per_mac=value["energy_model"]["pj_per_mac"],
+            pj_per_byte=value["energy_model"]["pj_per_byte"],
+            source=source,
+        )
 
 
 def weight_mb(key: LayerKey) -> float:

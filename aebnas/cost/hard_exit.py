@@ -3,7 +3,7 @@
 Legend: n samples, e exits, r rounds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from aebnas.cost.counts import count_graph
-from aebnas.cost.stopwatch import WARM_UP_CALLS, Setting, call_times_ms
+from aebnas.cost.rounds import WARM_UP_CALLS
+from aebnas.cost.stopwatch import Setting, call_times_ms
 from aebnas.runtime.decide import ExitPolicy
 from aebnas.runtime.network import Network
 
@@ -75,10 +76,12 @@ def wall_clock(
     setting: Setting,
     rounds: int = ROUNDS,
     alpha_n: Tensor | None = None,
+    advance: Callable[[], object] = lambda: None,
 ) -> WallClock:
     """Time a network on samples in batches of `setting.batch`, with the policy and with every exit at never.
 
     Each round goes through all batches, both ways one right after the other. The network must be `setting.network`'s.
+    `advance` is called after each round.
     """
     exits = len(network.graph.exits)
     never = ExitPolicy(policy.criterion, (None,) * (exits - 1))
@@ -97,6 +100,7 @@ def wall_clock(
                 full += call_times_ms(lambda x=x: network.infer(x, never), setting.device, 1)  # type: ignore[misc]
             early_rb.append(early)
             full_rb.append(full)
+            advance()
     macs, exit_n = count_graph(network.graph).macs, torch.cat(left).numpy()
     return WallClock(
         samples=len(x_nchw),

@@ -81,6 +81,11 @@ class LatencyPredictor:
         self._low, self._high = np.quantile(errors * self._spread, [0.025, 0.975])
         return self
 
+    @property
+    def left_out_range(self) -> tuple[float, float]:
+        """Where 95 % of samples left out in turn lie, as factors of what was predicted."""
+        return float(np.exp(self._low)), float(np.exp(self._high))
+
     def predict(self, x_nf: np.ndarray, others_nd: np.ndarray | None = None) -> np.ndarray:
         """Latency in ms, `[n]`."""
         scaled = self._scaler.transform(_with_others(x_nf, others_nd))

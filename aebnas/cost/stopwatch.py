@@ -1,16 +1,10 @@
-"""Times layers and whole networks: in rounds through all of them, so that drift of the machine hits all alike.
+"""Times layers and whole networks as PyTorch runs them, in a setting; see `rounds`.
 
-Imports torch and `aebnas.runtime` only, since it goes into the folder that `profile --emit` writes as it is. What is
-to be measured is a job (a JSON-ready dictionary made by `profiling.make_job`); what was measured is appended to a file
-line by line, so that a kill loses one measurement at most and the same call goes on from there.
+Imports torch, `rounds` and `aebnas.runtime` only, since it goes into the folder that `profile --emit` writes as it is.
 """
 
-import json
 import os
 import platform
-import random
-import statistics
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +13,7 @@ from typing import Any
 
 import torch
 
+from aebnas.cost.rounds import Call, finished, measure_in_rounds, processor, wall_times_ms
 from aebnas.runtime.decide import ExitPolicy
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.network import Network
@@ -26,19 +21,6 @@ from aebnas.runtime.ops import OPS
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-WARM_UP_CALLS = 3
-VISIT_MS = 5.0
-"""A visit to a subject takes at least this long or `MAX_CALLS`, and `MIN_CALLS` at least; its figure is the median."""
-MIN_CALLS, MAX_CALLS = 5, 50
-
-DISTURBED = 1.15
-"""A visit is disturbed where the yardstick beside it takes so many times what it takes on the idle machine."""
-MAX_TRIES = 6
-"""How often a visit is tried while something disturbs it; the least disturbed try then counts."""
-YARDSTICK_CALLS = 5
-YARDSTICKS_KEPT = 400
-
-Call = Callable[[], object]
 
 
 @dataclass(frozen=True)
@@ -125,114 +107,11 @@ def network_call(subject: dict[str, Any], setting: Setting) -> Call:
     """One whole network of a job with freshly drawn weights, left by all at one exit."""
     graph = Graph.from_json(subject["graph"])
     network = setting.network(Network(graph))
-    x_nchw, policy = setting.inputs(graph.input_shape), leave_at(subject["leave"], len(graph.exits), subject.get("never", ()))
+    x_nchw, policy = (
+        setting.inputs(graph.input_shape),
+        leave_at(subject["leave"], len(graph.exits), subject.get("never", ())),
+    )
     return lambda: network.infer(x_nchw, policy)
-
-
-def call_times_ms(call: Call, device: str, calls: int) -> list[float]:
-    """The time each of so many calls takes; on a GPU by events, each call waited for."""
-    times = []
-    for _ in range(calls):
-        if device == "cuda":
-            start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            start.record()
-            call()
-            end.record()
-            end.synchronize()
-            times.append(start.elapsed_time(end))
-        else:
-            started = time.perf_counter()
-            call()
-            times.append(1e3 * (time.perf_counter() - started))
-    return times
-
-
-def visit_ms(call: Call, device: str) -> float:
-    """Median time of a call after a warm-up."""
-    warm = call_times_ms(call, device, WARM_UP_CALLS)
-    calls = min(max(MIN_CALLS, round(VISIT_MS / max(min(warm), 1e-3))), MAX_CALLS)
-    return statistics.median(call_times_ms(call, device, calls))
-
-
-class Yardstick:
-    """Tells whether the machine is busy with something else: a convolution whose time is known from earlier calls.
-
-    Whatever shares a core, a cache or the clock with a measurement slows the yardstick as well.
-    """
-
-    def __init__(self, setting: Setting) -> None:
-        module, x_nchw = setting.ready(torch.nn.Conv2d(32, 32, 3)), setting.inputs((32, 16, 16))
-        self._call, self._device = lambda: module(x_nchw), setting.device
-        self._times: list[float] = []
-        for _ in range(WARM_UP_CALLS):
-            self.slowed()
-
-    def slowed(self) -> float:
-        """How many times as long it takes now as it did in the best tenth of its last calls."""
-        now = statistics.median(call_times_ms(self._call, self._device, YARDSTICK_CALLS))
-        self._times = [*self._times[-YARDSTICKS_KEPT:], now]
-        return now / sorted(self._times)[len(self._times) // 10]
-
-
-def undisturbed_ms(call: Call, device: str, yardstick: Yardstick) -> float:
-    """`visit_ms` of a try before and after which the machine was idle; see `MAX_TRIES`."""
-    tries: list[tuple[float, float]] = []
-    while len(tries) < MAX_TRIES:
-        before = yardstick.slowed()
-        ms = visit_ms(call, device)
-        tries.append((max(before, yardstick.slowed()), ms))
-        if tries[-1][0] <= DISTURBED:
-            break
-    return min(tries)[1]
-
-
-def visits(job: dict[str, Any]) -> Iterator[tuple[int, int]]:
-    """(round, subject) of everything to be measured: each round goes through all subjects in an order of its own."""
-    subjects = len(job["layers"]) + len(job["networks"])
-    for number in range(job["rounds"]):
-        order = list(range(subjects))
-        random.Random(f"{job['seed']}-{number}").shuffle(order)
-        for subject in order:
-            yield number, subject
-
-
-def measure(job: dict[str, Any], record: Path, advance: Callable[[], object]) -> list[list[float]]:
-    """Measure what `record` doesn't hold yet; milliseconds of every subject (layers, then networks), one a round.
-
-    `advance` is called after each measurement. Raises ValueError where `record` belongs to another job.
-    """
-    setting = Setting(**job["setting"])
-    known = recorded(job, record)
-    with setting.applied(), record.open("a", encoding="utf-8") as lines:
-        yardstick = Yardstick(setting)
-        if not record.stat().st_size:
-            lines.write(json.dumps({"job": job["id"]}) + "\n")
-        for number, subject in visits(job):
-            if (number, subject) in known:
-                continue
-            known[number, subject] = ms = undisturbed_ms(_call(job, subject, setting), setting.device, yardstick)
-            lines.write(json.dumps([number, subject, ms]) + "\n")
-            lines.flush()
-            advance()
-    subjects = len(job["layers"]) + len(job["networks"])
-    return [[known[number, subject] for number in range(job["rounds"])] for subject in range(subjects)]
-
-
-def recorded(job: dict[str, Any], record: Path) -> dict[tuple[int, int], float]:
-    """What `record` holds of a job, by (round, subject); a line that a kill tore off is cut away.
-
-    Raises ValueError where it belongs to another job.
-    """
-    if not record.exists():
-        return {}
-    content = record.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(record, whole)
-    lines = [json.loads(line) for line in content[:whole].splitlines()]
-    if lines and lines[0] != {"job": job["id"]}:
-        raise ValueError(f"{record}: was begun for another space or setting; delete it, or choose another --out")
-    return {(number, subject): ms for number, subject, ms in lines[1:]}
 
 
 def _call(job: dict[str, Any], subject: int, setting: Setting) -> Call:
@@ -242,31 +121,48 @@ def _call(job: dict[str, Any], subject: int, setting: Setting) -> Call:
     return network_call(job["networks"][subject - len(layers)], setting)
 
 
+def call_times_ms(call: Call, device: str, calls: int) -> list[float]:
+    """The time each of so many calls takes; on a GPU by events, each call waited for."""
+    if device != "cuda":
+        return wall_times_ms(call, calls)
+    times = []
+    for _ in range(calls):
+        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        start.record()
+        call()
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end))
+    return times
+
+
+def measure(job: dict[str, Any], record: Path, advance: Callable[[], object]) -> list[list[float]]:
+    """`measure_in_rounds` of a job in its setting; raises ValueError also where the device isn't there."""
+    setting = Setting(**job["setting"])
+    with setting.applied():
+        module, x_nchw = setting.ready(torch.nn.Conv2d(32, 32, 3)), setting.inputs((32, 16, 16))
+        return measure_in_rounds(
+            job,
+            record,
+            lambda subject: _call(job, subject, setting),
+            lambda: module(x_nchw),
+            advance,
+            lambda call, calls: call_times_ms(call, setting.device, calls),
+        )
+
+
 def describe_device(device: str) -> dict[str, Any]:
     """What the figures depend on beside the setting; no host or user names."""
     if device == "cuda":
         return {"name": torch.cuda.get_device_name(), "machine": platform.machine()}
     return {
-        "name": _processor(),
+        "name": processor(),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "capability": torch.backends.cpu.get_cpu_capability(),
     }
 
 
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines() if cpuinfo.exists() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]
-    return named[0] if named else platform.processor()
-
-
 def result(job: dict[str, Any], times_ms: list[list[float]]) -> dict[str, Any]:
     """A finished job: everything a profile is made of."""
-    return {
-        "job": job,
-        "device": describe_device(job["setting"]["device"]),
-        "libraries": {"python": platform.python_version(), "torch": torch.__version__},
-        "date": time.strftime("%Y-%m-%d"),
-        "times_ms": [[round(ms, 6) for ms in rounds] for rounds in times_ms],
-    }
+    return finished(job, times_ms, describe_device(job["setting"]["device"]), {"torch": torch.__version__})

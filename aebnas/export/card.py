@@ -25,7 +25,7 @@ class CardFacts:
 
     `metrics`, `exit_shares [e]` and `exit_accuracy [e]` (fractions; None where nobody leaves) were measured
     on `samples` pictures of `split` (of `measured_on`, where that isn't the dataset). `training` is a sentence or two,
-    `device` one on what latency and energy were predicted or measured with, `thresholds` one on what they were found
+    `device` what is to be said of predicted and measured latency and energy, as markdown, `thresholds` one on what they were found
     for and on, where that wasn't in the search. `promise` is that of `policy.risk`, as JSON. Raises ValueError for
     figures that cannot be.
     """

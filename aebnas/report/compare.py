@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from aebnas.cost.device import check_same
+from aebnas.cost.pairs import check_same
 from aebnas.errors import UserError
 from aebnas.files import write_text
 from aebnas.front import FrontPoint, minimised

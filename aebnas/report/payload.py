@@ -15,11 +15,12 @@ from aebnas.interval import accuracy_bounds
 from aebnas.objectives import METRICS
 from aebnas.report.drawing import drawing
 from aebnas.report.growth import growth_curve
+from aebnas.report.measured import measured_rows, measured_where
 from aebnas.report.plots import axes
 from aebnas.report.state import searched_on
 from aebnas.space.lower import lower
 from aebnas.trial import Trial
-from aebnas.workspace import Workspace, read_pick
+from aebnas.workspace import Workspace, known_of_pick, read_pick
 
 OTHERS_SHOWN = 6_000
 """At most so many points beside the front: a page must stay small and quick, however long the search."""
@@ -56,6 +57,7 @@ def payload(workspace: Workspace, trials: Sequence[Trial], front_points: Sequenc
         "growth": growth_curve(workspace, trials),
         "training": _training(run.folder),
         "picks": _picks(workspace),
+        "measured": _measured(workspace, trials),
         "protocol": run.read_json("protocol.json"),
         "environment": run.read_json("env_info.json"),
         "seconds": run.seconds(),
@@ -131,6 +133,14 @@ def _training(folder: Path) -> list[dict[str, Any]]:
                 }
             )
     return curves
+
+
+def _measured(workspace: Workspace, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """What `aebnas measure` found of picks under the weights they have now: where, and rows of texts."""
+    names = {path.stem for path in workspace.run.folder.glob("picks/*.json")}
+    picked = {point.id: (trial, point) for trial in trials for point in trial.points if point.id in names}
+    known = [(name, known_of_pick(workspace, picked[name], "measured")) for name in sorted(picked)]
+    return [{"id": name, "where": measured_where(m), "rows": measured_rows(m)} for name, m in known if m is not None]
 
 
 def _picks(workspace: Workspace) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from aebnas.cost.counts import count_graph
-from aebnas.cost.device import DeviceProfile, Overheads, Timed, check_same
+from aebnas.cost.device import DeviceProfile, Overheads, Timed
+from aebnas.cost.pairs import check_same, load_profile
 from aebnas.cost.population import layer_key
 from aebnas.errors import UserError
 from aebnas.space.layers import space_layers
@@ -78,7 +79,7 @@ def test_a_profile_is_read_back_as_it_was_written(digits, graph, tmp_path):
     profile = make(layers, Overheads(1.1, 0.01, 0.02, 0.0, 0.1), fit={"networks": 3.0})
     path = tmp_path / "profile.json"
     profile.save(path)
-    read = DeviceProfile.load(path)
+    read = load_profile(path)
     assert replace(read, source=profile.source) == profile
     assert read.digest == profile.digest
     assert read.latency(graph) == profile.latency(graph)
@@ -97,6 +98,6 @@ def test_what_is_no_profile_is_refused(content, message, tmp_path):
     path = tmp_path / "p.json"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=message):
-        DeviceProfile.load(path)
+        load_profile(path)
     with pytest.raises(UserError, match="cannot be read"):
-        DeviceProfile.load(tmp_path / "absent.json")
+        load_profile(tmp_path / "absent.json")

@@ -7,13 +7,13 @@ import sys
 import pytest
 import torch
 
-from aebnas.cost import stopwatch
-from aebnas.cost.coverage import check_covers
-from aebnas.cost.device import DeviceProfile
-from aebnas.cost.emit import emit
+from aebnas.cost import rounds
+from aebnas.cost.emit import emit, emit_onnx
 from aebnas.cost.fitting import make_profile
+from aebnas.cost.pairs import load_profile
 from aebnas.cost.profiling import import_result, make_job, make_setting, profile_space, record_file
-from aebnas.cost.stopwatch import Setting, leave_at, measure, recorded, result
+from aebnas.cost.rounds import recorded
+from aebnas.cost.stopwatch import Setting, leave_at, measure, result
 from aebnas.errors import UserError
 from aebnas.runtime.network import Network
 from aebnas.space.layers import space_layers
@@ -22,8 +22,8 @@ from aebnas.space.lower import lower
 
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch):
-    for name, value in {"WARM_UP_CALLS": 1, "VISIT_MS": 0.0, "MIN_CALLS": 1}.items():
-        monkeypatch.setattr(stopwatch, name, value)
+    for name, value in {"WARM_UP_CALLS": 1, "VISIT_MS": 0.0, "MIN_CALLS": 1, "MAX_TRIES": 1}.items():
+        monkeypatch.setattr(rounds, name, value)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_job_holds_every_distinct_layer_once_and_no_architecture_twice_the_wor
 
 
 def test_each_round_goes_through_everything_in_an_order_of_its_own(job):
-    found = list(stopwatch.visits(job))
+    found = list(rounds.visits(job))
     subjects = len(job["layers"]) + len(job["networks"])
     orders = [[subject for number, subject in found if number == round_] for round_ in range(2)]
     assert [sorted(order) for order in orders] == [list(range(subjects))] * 2
@@ -58,9 +58,9 @@ def test_a_profile_predicts_all_architectures_of_its_space(space, job, tmp_path,
     out = tmp_path / "new" / "profile.json"
     profile = profile_space(job, out)
     assert not record_file(out).exists()
-    read = DeviceProfile.load(out)
+    read = load_profile(out)
     assert read.layers == profile.layers
-    check_covers(read, space.spec)
+    read.check_covers(space.spec)
     for costs in read.latencies([lower(architecture) for architecture in architectures(space, 10)]):
         assert (costs.to_exit() > 0).all()
     with pytest.raises(UserError, match="must not be there yet"):
@@ -69,7 +69,7 @@ def test_a_profile_predicts_all_architectures_of_its_space(space, job, tmp_path,
 
 def test_a_stopped_profile_goes_on(job, tmp_path, monkeypatch):
     record = tmp_path / "record.jsonl"
-    counted, real = [], stopwatch.undisturbed_ms
+    counted, real = [], rounds.undisturbed_ms
 
     def stop_after_five(*arguments):
         if len(counted) == 5:
@@ -77,14 +77,14 @@ def test_a_stopped_profile_goes_on(job, tmp_path, monkeypatch):
         counted.append(1)
         return real(*arguments)
 
-    monkeypatch.setattr(stopwatch, "undisturbed_ms", stop_after_five)
+    monkeypatch.setattr(rounds, "undisturbed_ms", stop_after_five)
     with pytest.raises(KeyboardInterrupt):
         measure(job, record, lambda: None)
     kept = recorded(job, record)
     assert len(kept) == 5
     with record.open("a") as lines:
         lines.write("[1, 2, 0.")  # what a kill leaves
-    monkeypatch.setattr(stopwatch, "undisturbed_ms", lambda *arguments: 7.0)
+    monkeypatch.setattr(rounds, "undisturbed_ms", lambda *arguments: 7.0)
     told = []
     times = measure(job, record, lambda: told.append(1))
     subjects = len(job["layers"]) + len(job["networks"])
@@ -102,26 +102,26 @@ def test_a_part_may_be_measured_and_the_rest_estimated(digits, tmp_path):
     profile = profile_space(job, tmp_path / "p.json", told.append)
     assert told == [f"of {40 + len(job['left_out'])} distinct layers 40 are measured, the rest is estimated from them"]
     assert sum(timed.estimated for timed in profile.layers.values()) == len(job["left_out"])
-    check_covers(profile, digits.spec)
+    profile.check_covers(digits.spec)
 
 
 def test_a_profile_of_another_space_is_refused(job, digits, tmp_path):
     profile = make_profile(result(job, [[1.0]] * (len(job["layers"]) + 3)), "p.json")
     with pytest.raises(UserError, match=r"p.json: must hold .* was measured for another space"):
-        check_covers(profile, digits.spec)
+        profile.check_covers(digits.spec)
 
 
 def test_an_emitted_folder_measures_without_aebnas(space, job, tmp_path):
     folder = tmp_path / "folder"
     emit(job, folder)
     without = "import sys, runpy; sys.modules['aebnas'] = None; sys.argv = ['measure.py', '--out', 'here.json']; "
-    quick = "import stopwatch; stopwatch.VISIT_MS = 0.0; "
+    quick = "import rounds; rounds.VISIT_MS = 0.0; rounds.MAX_TRIES = 1; "
     code = f"{without}sys.path.insert(0, '.'); {quick}runpy.run_path('measure.py', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     out = tmp_path / "profile.json"
     profile = import_result(folder / "here.json", space, out)
-    assert DeviceProfile.load(out).layers == profile.layers
+    assert load_profile(out).layers == profile.layers
     assert len(profile.layers) == len(job["layers"])
     assert profile.device["name"] and "host" not in profile.device
     with pytest.raises(UserError, match="must be new or an empty folder"):
@@ -182,3 +182,41 @@ def test_without_a_gpu_cuda_is_refused(space, tmp_path):
 def test_a_gpu_is_timed_by_events(space, tmp_path, architectures):
     profile = profile_space(make_job(space, Setting("cuda"), 2, 3), tmp_path / "p.json")
     assert (profile.latency(lower(architectures(space, 1)[0])).to_exit() > 0).all()
+
+
+def test_an_onnx_folder_measures_without_aebnas_and_torch(space, job, tmp_path):
+    pytest.importorskip("onnxruntime")
+    folder = tmp_path / "folder"
+    emit_onnx(job, folder)
+    without = "import sys, runpy; sys.modules['aebnas'] = sys.modules['torch'] = None; "
+    arguments = "sys.argv = ['measure.py', '--out', 'here.json']; sys.path.insert(0, '.'); "
+    quick = "import rounds; rounds.VISIT_MS = 0.0; rounds.MAX_TRIES = 1; "
+    code = f"{without}{arguments}{quick}runpy.run_path('measure.py', run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    profile = import_result(folder / "here.json", space, tmp_path / "profile.json")
+    assert len(profile.layers) == len(job["layers"])
+    assert profile.device["runtime"].startswith("onnxruntime")
+    with pytest.raises(UserError, match="--onnx: the setting must be cpu, fp32, contiguous and not compiled, but got"):
+        emit_onnx(make_job(space, Setting(dtype="bf16"), 1, 1), tmp_path / "other")
+
+
+def test_a_busy_machine_is_waited_for(monkeypatch):
+    """Of tries beside a slow yardstick the first undisturbed one counts, and of none the least disturbed."""
+    monkeypatch.setattr(rounds, "MAX_TRIES", 3)
+
+    def tried(slowed, figures):
+        class Scripted(rounds.Yardstick):
+            def __init__(self):
+                self.values = iter(slowed)
+
+            def slowed(self):
+                return next(self.values)
+
+        left = iter(figures)
+        monkeypatch.setattr(rounds, "visit_ms", lambda call, timer: next(left))
+        return rounds.undisturbed_ms(lambda: None, Scripted())
+
+    assert tried([1.0, 1.1], [5.0]) == 5.0
+    assert tried([1.0, 2.0, 1.0, 1.0], [9.0, 5.0]) == 5.0
+    assert tried([3.0, 2.0, 1.0, 1.5, 2.0, 2.0], [9.0, 6.0, 7.0]) == 6.0

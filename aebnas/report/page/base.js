@@ -30,13 +30,14 @@ const percent = (share, digits = 2) => `${(100 * share).toFixed(digits)} %`;
 const grouped = (value) => Math.round(value).toLocaleString("en-US");
 const interval = (low, high) => `${(100 * low).toFixed(1)} to ${percent(high, 1)}`;
 /** `avg_macs` as people say it. */
-const spoken = (name) => name.replaceAll("_", " ").replace("macs", "MACs");
+const spoken = (name) => name.replaceAll("_", " ").replace("macs", "MACs").replace(/ (ms|mj)(?=@|$)/, "").replace("@", ", ");
 
 /** A value of a metric with its unit. */
 function written(metric, value) {
   const { unit } = run.metrics[metric];
   if (unit === "fraction") return percent(value);
   if (unit === "bytes") return value < 1e6 ? `${(value / 1e3).toFixed(1)} kB` : `${(value / 1e6).toFixed(2)} MB`;
+  if (unit === "ms" || unit === "mJ") return `${value.toPrecision(4)} ${unit}`;
   if (unit === "MACs") return `${(value / 1e6).toPrecision(4)} M`;
   return Number.isInteger(value) ? grouped(value) : value.toPrecision(5);
 }

@@ -17,6 +17,7 @@ function drawFacts() {
   byId("figures").append(...figures.map(([value, name]) => element("li", {}, element("strong", { textContent: value }), element("span", { textContent: name }))));
   drawPicks();
   drawPolicies();
+  drawMeasured();
   drawFailures();
   byId("protocol").append(...factRows(run.protocol));
   byId("environment").append(...factRows({ ...run.environment, seconds: run.seconds }));
@@ -36,6 +37,17 @@ function drawPicks() {
   });
   const titles = ["id", "measured", "accuracy", "95 % interval", "N", "avg MACs", "leave at the exits", "weights and thresholds"];
   byId("picks").append(...plainTable(titles, rows).children);
+}
+
+function drawMeasured() {
+  byId("measured-section").hidden = !run.measured.length;
+  for (const { id, where, rows } of run.measured) {
+    const lines = rows.map((texts) => element("tr", {}, ...texts.map((text) => element("td", { textContent: text }))));
+    const table = plainTable(["", "measured", "predicted"], lines);
+    const title = element("h3", {}, element("span", { className: "mono", textContent: id }));
+    const scroll = element("div", { className: "scroll", role: "region", "aria-label": `measured ${id}`, tabIndex: 0 }, table);
+    byId("measured").append(title, element("p", { className: "hint", textContent: where }), scroll);
+  }
 }
 
 function drawFailures() {

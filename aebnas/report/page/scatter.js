@@ -119,8 +119,15 @@ function hoverText(place) {
   const architecture = wrapped(run.architectures[points.architecture[place]].text, 48).join("<br>");
   return (
     `<b>${points.id[place]}</b><br>${percent(points.metrics.accuracy[place])} right, ` +
-    `${written("avg_macs", points.metrics.avg_macs[place])} MACs on average<br>leave at the exits: ${shares}<br>${architecture}`
+    `${costsOf(points, place)}<br>leave at the exits: ${shares}<br>${architecture}`
   );
+}
+
+/** Average MACs, and other costs that the search was about. */
+function costsOf({ metrics }, place) {
+  const others = run.objectives.filter((name) => metrics[name] && run.metrics[name].direction === "min" && name !== "avg_macs");
+  const told = others.map((name) => `${written(name, metrics[name][place])} ${spoken(name)}`);
+  return [`${written("avg_macs", metrics.avg_macs[place])} MACs on average`, ...told].join("<br>");
 }
 
 /** Lines of at most so many characters, broken at spaces. */
