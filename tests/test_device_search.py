@@ -12,14 +12,17 @@ from typer.testing import CliRunner
 
 from aebnas.assess import export
 from aebnas.cli.main import app
+from aebnas.cost.learned_profile import LearnedLatency
 from aebnas.cost.memory import peak_memory
-from aebnas.cost.pairs import load_profile
+from aebnas.cost.pairs import Pair, PairsProfile, load_profile
 from aebnas.errors import UserError
 from aebnas.objectives import METRICS
 from aebnas.report.compare import compare_runs
 from aebnas.report.growth import greatest
 from aebnas.searching import run_search
+from aebnas.space.genome import SearchSpace
 from aebnas.space.lower import lower
+from aebnas.space.spec import SpaceSpec
 from aebnas.workspace import Workspace
 
 
@@ -126,3 +129,24 @@ def test_a_batch_has_no_percentiles(tmp_path):
     write_made_up(SPACE, tmp_path / "chip.json", setting=SETTING | {"batch": 64})
     with pytest.raises(UserError, match=r"constraints.0: must be a mean where the profile's batch is 64"):
         run_search(spec, tmp_path / "run")
+
+
+def test_a_search_for_a_device_known_by_whole_networks_alone(run, tmp_path, architectures):
+    spec = write_spec(tmp_path / "spec", **ON_DEVICE | {"constraints": [], "device": {"profile": "pairs.json"}})
+    space = SearchSpace(SpaceSpec.model_validate(SPACE))
+    truth = made_up(space.spec)
+    graphs = [lower(architecture) for architecture in architectures(space, 30)]
+    pairs = tuple(Pair(graph, len(graph.exits) - 1, float(truth.latency(graph).to_exit()[-1])) for graph in graphs)
+    about = {"setting": SETTING, "device": {"name": "phone"}, "libraries": {}, "date": "2026-01-01", "rounds": 1}
+    PairsProfile(**about, pairs=pairs).save(tmp_path / "spec" / "pairs.json")
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    weights = run / "checkpoints" / "supernet.safetensors"
+    (tmp_path / "run" / "checkpoints" / weights.name).write_bytes(weights.read_bytes())
+    workspace = run_search(spec, tmp_path / "run")
+    learned = LearnedLatency.fit(load_profile(tmp_path / "run" / "device_profile.json"))
+    assert workspace.front()
+    for trial, point in workspace.front():
+        runs = np.array([point.policy.runs(index) for index in range(len(point.exit_shares))])
+        to_exit = learned.latencies([lower(trial.architecture)])[0].to_exit(runs)
+        assert point.metrics["latency_ms"] == pytest.approx(to_exit @ np.array(point.exit_shares))
+    assert json.loads((tmp_path / "run" / "protocol.json").read_text())["device"]["name"] == "phone"

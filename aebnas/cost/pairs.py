@@ -148,7 +148,7 @@ def profile_from_json(value: dict[str, Any], source: str) -> Profile:
 
 def name_first(key: str) -> tuple[bool, str]:
     """Order in which what differs is told: a device's name says more than its number of cores."""
-    return key != "name", key
+    return key not in ("name", "runtime"), key
 
 
 def check_same(profiles: Sequence[Profile]) -> None:
