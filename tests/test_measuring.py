@@ -60,7 +60,7 @@ def test_the_report_and_the_card_show_what_was_measured(tmp_path_factory, tmp_pa
     rows = {what: (real, guess) for what, real, guess in shown["rows"]}
     assert rows["latency, p99"] == (f"{measured.latency_ms['p99']:.3f} ms", "-")
     assert rows["energy a sample"][1].endswith("mJ (model)")
-    assert "times fewer MACs" in rows["faster than without exits, batch 256"][1]
+    assert "times fewer MACs" in rows["times as fast as without exits, batch 256"][1]
     export(run, measured.id, tmp_path / "out")
     assert f"| latency, p99 | {measured.latency_ms['p99']:.3f} ms | - |" in (tmp_path / "out" / "README.md").read_text()
     # of other weights it isn't shown any longer
@@ -74,6 +74,7 @@ def test_emit_and_wrong_options(tmp_path, root):
     assert done.exit_code == 0, done.output
     assert {path.name for path in (tmp_path / "folder").iterdir()} == {
         "measure.py",
+        "rounds.py",
         "stopwatch.py",
         "runtime",
         "job.json",

@@ -73,3 +73,27 @@ def test_a_profile_with_a_figure_that_cannot_be(old, new, refused, tmp_path):
     assert old in text
     (tmp_path / "chip.json").write_text(text.replace(old, new, 1))
     assert "chip.json: must be a device profile" in refused(tmp_path, "search", spec, "--out", tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--onnx"], "--onnx must go with --emit, but got it alone"),
+        (["--emit", "DIR", "--import", "r.json"], "--emit, --import and --pairs must be given one at a time"),
+        (["--pairs", "none.jsonl"], "--pairs needs --device-name, what the device is called, but got none"),
+        (["--pairs", "none.jsonl", "--device-name", "phone"], "none.jsonl: cannot be read"),
+        (["--helper", "chip.json"], "--helper must go with --whole, --pairs or --import, but got it alone"),
+        (["--whole", "--helper", "none.json"], "none.json: cannot be read"),
+        (["--whole", "--helper", "chip.json"], "chip.json: must hold "),
+        (["--import", "chip.json"], "chip.json: must be what measure.py wrote, but got another file"),
+        (["--device", "tpu"], "--device must be one of cpu, cuda, but got 'tpu'"),
+        (["--memory-format", "odd"], "--memory-format must be one of contiguous, channels_last, but got 'odd'"),
+        (["--out", "chip.json"], "chip.json: must not be there yet, but is; give --out another file, or delete it"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_profile_that_cannot_be_made(options, message, refused, root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_made_up(SPACE, tmp_path / "chip.json")
+    line = refused(tmp_path, "profile", root / "search_spaces" / "digits_tiny.yaml", *options)
+    assert line.startswith(message), line

@@ -100,7 +100,7 @@ function pickTrace(kind, x, y, look) {
 function scatterAxis({ metric, log }, points) {
   const changes = { type: log ? "log" : "linear" };
   if (run.metrics[metric].unit === "fraction") changes.ticksuffix = " %";
-  else changes.tickformat = "~s";
+  else changes.tickformat = ["ms", "mJ"].includes(run.metrics[metric].unit) ? "~g" : "~s"; // not "500m" for half a ms
   const values = points.metrics[metric].map((value) => scaled(metric, value)).filter((value) => !log || value > 0);
   const low = Math.min(...values), high = Math.max(...values);
   if (log && high < 100 * low) changes.dtick = "D2";
