@@ -2,7 +2,8 @@
 
 A Gaussian process on the logarithm of the latency with a linear kernel and, where cross-validation finds that it helps,
 a smooth one beside it. Measurements are now and then disturbed, so samples that the others don't bear out lose their
-weight. Figures of the same networks on other devices are features like any other: a few samples then do.
+weight. Where the same networks' figures on other devices are known and cross-validation finds that they help, a ridge
+regression on their logarithms comes first, and the process learns what that leaves over: fewer samples then do.
 
 Legend: n samples, f features, d other devices.
 """
@@ -16,6 +17,9 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Kernel
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from aebnas.cost.counts import count_layer
@@ -32,6 +36,7 @@ SMOOTH = (None, 1.0, 3.0)
 """Length scales of the smooth kernel, in units of the typical distance of two samples; None leaves it out."""
 NOISE = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
 """Variance of a measurement, in units of the latencies' variance."""
+RIDGES = (1e-3, 1e-2, 0.1, 1.0, 10.0)
 MIN_SAMPLES = 2 * FOLDS
 
 
@@ -62,23 +67,26 @@ class LatencyPredictor:
 
     def fit(self, x_nf: np.ndarray, latency_ms: np.ndarray, others_nd: np.ndarray | None = None) -> "LatencyPredictor":
         """Learn from features and latencies; `others_nd` are the same networks' latencies on d other devices."""
-        x_nf, y = _with_others(x_nf, others_nd), np.asarray(latency_ms, dtype=float)
+        x_nf, y = np.asarray(x_nf, dtype=float), np.asarray(latency_ms, dtype=float)
         if len(y) < MIN_SAMPLES or len(x_nf) != len(y):
             raise ValueError(f"samples must be {MIN_SAMPLES} or more, as many as latencies, but got {len(x_nf)}")
         if not (np.isfinite(x_nf).all() and np.isfinite(y).all() and (y > 0).all()):
             raise ValueError("features must be finite and latencies positive")
-        self._scaler = StandardScaler().fit(x_nf)
-        scaled, log_ms = self._scaler.transform(x_nf), np.log(y)
-        self._middle = float(np.median(log_ms))
-        self._spread = max(float(log_ms.std()), 1e-6)
+        self._scaler, log_ms = StandardScaler().fit(x_nf), np.log(y)
+        scaled = self._scaler.transform(x_nf)
+        best = _tune(scaled, log_ms)
+        self._others, self._prior = others_nd is not None, None
+        if others_nd is not None:
+            log_others = np.log(np.asarray(others_nd, dtype=float))
+            left_out = cross_val_predict(_ridge(), log_others, log_ms, cv=KFold(FOLDS, shuffle=True, random_state=0))
+            helped = _tune(scaled, log_ms - left_out)
+            if helped.loss < best.loss:
+                best, self._prior = helped, _ridge().fit(log_others, log_ms)
+                log_ms = log_ms - self._prior.predict(log_others)
+        self.choice, self._middle, self._spread = best.choice, best.middle, best.spread
         target = (log_ms - self._middle) / self._spread
-        weights, errors = np.ones(len(y)), target
-        for _ in range(ROUNDS):
-            choice, errors = _choose(scaled, target, weights, TOLERANCE / self._spread)
-            weights = _trust(errors * self._spread)
-        self.choice = choice
-        self._process = _process(choice, scaled, target, weights)
-        self._low, self._high = np.quantile(errors * self._spread, [0.025, 0.975])
+        self._process = _process(self.choice, scaled, target, _trust(best.log_errors))
+        self._low, self._high = np.quantile(best.log_errors, [0.025, 0.975])
         return self
 
     @property
@@ -88,25 +96,53 @@ class LatencyPredictor:
 
     def predict(self, x_nf: np.ndarray, others_nd: np.ndarray | None = None) -> np.ndarray:
         """Latency in ms, `[n]`."""
-        scaled = self._scaler.transform(_with_others(x_nf, others_nd))
-        return np.exp(self._middle + self._spread * self._process.predict(scaled))
+        scaled, before = self._scaler.transform(x_nf), self._before(others_nd, len(x_nf))
+        return np.exp(before + self._middle + self._spread * self._process.predict(scaled))
 
     def predict_range(self, x_nf: np.ndarray, others_nd: np.ndarray | None = None) -> Predicted:
         """Latency and where measurements should lie: errors of samples left out, and what the process doesn't know of
         networks unlike those it has seen."""
-        scaled = self._scaler.transform(_with_others(x_nf, others_nd))
+        scaled, before = self._scaler.transform(x_nf), self._before(others_nd, len(x_nf))
         mean, doubt = self._process.predict(scaled, return_std=True)
-        log_ms, doubt = self._middle + self._spread * mean, 1.96 * self._spread * doubt
+        log_ms, doubt = before + self._middle + self._spread * mean, 1.96 * self._spread * doubt
         return Predicted(
             np.exp(log_ms),
             np.exp(log_ms - np.hypot(self._low, doubt)),
             np.exp(log_ms + np.hypot(self._high, doubt)),
         )
 
+    def _before(self, others_nd: np.ndarray | None, samples: int) -> np.ndarray:
+        """What other devices' latencies tell of the logarithm, `[n]`; raises ValueError where the fit had others, or
+        none."""
+        if self._others != (others_nd is not None):
+            raise ValueError("other devices must be there in fit and prediction, or in neither")
+        if self._prior is None or others_nd is None:
+            return np.zeros(samples)
+        return self._prior.predict(np.log(np.asarray(others_nd, dtype=float)))
 
-def _with_others(x_nf: np.ndarray, others_nd: np.ndarray | None) -> np.ndarray:
-    x = np.asarray(x_nf, dtype=float)
-    return x if others_nd is None else np.hstack([x, np.log(np.asarray(others_nd, dtype=float))])
+
+class _Tuned(NamedTuple):
+    """Hyperparameters for a target, its middle and spread, and the errors and loss of samples left out."""
+
+    loss: float
+    choice: _Choice
+    middle: float
+    spread: float
+    log_errors: np.ndarray
+
+
+def _tune(x: np.ndarray, log_ms: np.ndarray) -> _Tuned:
+    """Choose under weights that follow from how well samples are borne out."""
+    middle, spread = float(np.median(log_ms)), max(float(log_ms.std()), 1e-6)
+    target, weights = (log_ms - middle) / spread, np.ones(len(log_ms))
+    for _ in range(ROUNDS):
+        loss, choice, errors = _choose(x, target, weights, TOLERANCE / spread)
+        weights = _trust(errors * spread)
+    return _Tuned(loss, choice, middle, spread, errors * spread)
+
+
+def _ridge() -> Pipeline:
+    return make_pipeline(StandardScaler(), RidgeCV(RIDGES))
 
 
 def _process(choice: _Choice, x: np.ndarray, y: np.ndarray, weights: np.ndarray) -> GaussianProcessRegressor:
@@ -114,8 +150,8 @@ def _process(choice: _Choice, x: np.ndarray, y: np.ndarray, weights: np.ndarray)
     return GaussianProcessRegressor(kernel, alpha=choice.noise / weights, optimizer=None).fit(x, y)
 
 
-def _choose(x: np.ndarray, y: np.ndarray, weights: np.ndarray, tolerance: float) -> tuple[_Choice, np.ndarray]:
-    """The hyperparameters under which left-out samples are met best, and their errors then."""
+def _choose(x: np.ndarray, y: np.ndarray, weights: np.ndarray, tolerance: float) -> tuple[float, _Choice, np.ndarray]:
+    """The hyperparameters under which left-out samples are met best, the loss and their errors then."""
     folds = np.random.default_rng(0).permutation(len(y)) % FOLDS
     best: tuple[float, _Choice, np.ndarray] | None = None
     for smooth in SMOOTH:
@@ -131,7 +167,7 @@ def _choose(x: np.ndarray, y: np.ndarray, weights: np.ndarray, tolerance: float)
             if best is None or loss < best[0]:
                 best = loss, _Choice(smooth, noise), errors
     assert best is not None
-    return best[1], best[2]
+    return best
 
 
 def _trust(log_errors: np.ndarray) -> np.ndarray:
