@@ -99,14 +99,16 @@ def volume(rows: pd.DataFrame, latency: str, greatest_ms: float) -> float:
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """A panel for each seed: both fronts, accuracy over measured latency."""
+    """A panel for each seed: all points of both fronts, and a line through those that are still on it when timed."""
     seeds = sorted(table["seed"].unique())
     figure, panels = plt.subplots(1, len(seeds), figsize=(4.2 * len(seeds), 4), sharey=True, layout="constrained")
     for panel, seed in zip(np.atleast_1d(panels), seeds, strict=True):
         for cost in COSTS:
             rows = table[(table["seed"] == seed) & (table["searched"] == cost)].sort_values("measured_ms")
-            look = {"marker": "o", "markersize": 4, "linewidth": 1.2, "color": COLOURS[cost]}
-            panel.plot(rows["measured_ms"], 100 * rows["accuracy"], label=f"searched for {cost}", **look)
+            panel.scatter(rows["measured_ms"], 100 * rows["accuracy"], s=14, color=COLOURS[cost], alpha=0.6)
+            best = rows[rows["accuracy"] > rows["accuracy"].cummax().shift(fill_value=-1)]
+            look = {"linewidth": 1.4, "color": COLOURS[cost], "drawstyle": "steps-post"}
+            panel.plot(best["measured_ms"], 100 * best["accuracy"], label=f"searched for {cost}", **look)
         panel.set_title(f"seed {seed}")
         panel.set_xlabel("measured mean latency (ms)")
         panel.grid(alpha=0.3)

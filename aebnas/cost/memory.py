@@ -1,8 +1,8 @@
 """Peak activation memory of a Graph at batch 1, for a sample that leaves at each exit.
 
-It follows `Network.infer` value by value: what a segment computes is kept until its exit has decided; there the
-values that later segments read are copied for the samples that go on, and all others are freed. While an op runs,
-its temporaries count, too; they are found by running its module once on this CPU, so any op has them without a rule.
+It follows `Network.infer` value by value: what a segment computes is kept until its exit has decided; then all that no
+later segment reads is freed. While an op runs, its temporaries count, too; they are found by running its module once on
+this CPU, so any op has them without a rule. (Of a larger batch the values of those that go on are copied as well.)
 Scratch space inside a kernel isn't counted.
 
 Legend: e exits.
@@ -70,9 +70,7 @@ def peak_memory(graph: Graph, runs_e: Sequence[bool] | None = None, dtype: torch
         peaks.append(peak)
         if not runs[index] or index == len(graph.exits) - 1:
             continue
-        copied = {name: _value_bytes(graph, name, dtype) for name in held if name in needed_after[index]}
-        peak = max(peak, standing + sum(held.values()) + sum(copied.values()))
-        held = copied
+        held = {name: size for name, size in held.items() if name in needed_after[index]}
     return np.array(peaks, dtype=np.int64)
 
 

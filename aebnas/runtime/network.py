@@ -97,13 +97,18 @@ class Network(nn.Module):
                 stop_logit_n = values[graph_exit.stop][:, 0] if graph_exit.stop else None
                 said = policy.said(index, answer, stop_logit_n, None if alpha_n is None else alpha_n[running])
                 stop, streak = policy.stops(index, said, streak)
+            values = {name: value for name, value in values.items() if name in self._needed_after[index]}
+            leaving = int(stop.sum())
+            if leaving == 0:  # nothing is to be written or copied, which for one sample is most of a decision's time
+                continue
+            if leaving == len(running) == len(x_nchw):
+                return Answer(answer, exit_index.fill_(index))
             logits_nc[running[stop]] = answer[stop]
             exit_index[running[stop]] = index
             go_on = ~stop
             running = running[go_on]
             streak = None if streak is None else streak.of(go_on)
-            still_needed = self._needed_after[index]
-            values = {name: value[go_on] for name, value in values.items() if name in still_needed}
+            values = {name: value[go_on] for name, value in values.items()}
         return Answer(logits_nc, exit_index)
 
     def _run(self, node: Node, values: dict[str, Tensor]) -> Tensor:
