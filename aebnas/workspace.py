@@ -316,7 +316,7 @@ def read_pick(run: Run, point_id: str) -> dict[str, Any]:
 
 
 def known_of_pick(workspace: Workspace, picked: FrontPoint, what: str) -> dict[str, Any] | None:
-    """What was noted of a pick (`test`, `measured`) as it stands now, with its weights and policy; None if nothing was."""
+    """What was noted of a pick (`test`, `measured`) with the weights and policy it has now; None if nothing was."""
     now, known = standing(workspace, picked), read_pick(workspace.run, picked[1].id).get(what, {})
     same = known.get("source") == now.source and known.get("policy") == now.point.policy.to_json()
     return known if same else None

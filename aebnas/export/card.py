@@ -25,9 +25,9 @@ class CardFacts:
 
     `metrics`, `exit_shares [e]` and `exit_accuracy [e]` (fractions; None where nobody leaves) were measured
     on `samples` pictures of `split` (of `measured_on`, where that isn't the dataset). `training` is a sentence or two,
-    `device` what is to be said of predicted and measured latency and energy, as markdown, `thresholds` one on what they were found
-    for and on, where that wasn't in the search. `promise` is that of `policy.risk`, as JSON. Raises ValueError for
-    figures that cannot be.
+    `device` what is to be said of predicted and measured latency and energy, as markdown, `thresholds` one on what they
+    were found for and on, where that wasn't in the search. `promise` is that of `policy.risk`, as JSON. Raises
+    ValueError for figures that cannot be.
     """
 
     name: str
