@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from aebnas.runtime import base, shapes
+from aebnas.runtime.base import conv_norm
 from aebnas.runtime.blocks import Basic, FusedMBConv, MBConv, SqueezeExcite
 from aebnas.runtime.layers import GLOBAL_POOLS, Add, AvgPool, Classifier, Resize
 from aebnas.runtime.ops import OPS
@@ -150,3 +151,13 @@ def test_shortcuts_are_there_where_the_shape_allows():
 
 def test_average_pool_leaves_padding_out():
     assert torch.allclose(AvgPool(3, 1)(torch.ones(1, 1, 4, 4)), torch.ones(1, 1, 4, 4))
+
+
+@pytest.mark.parametrize("size", [(8, 8), (5, 7)])
+def test_few_channels_are_subsampled_to_the_same_numbers(size):
+    narrow = conv_norm(4, 6, 1, stride=2)[0]
+    plain = torch.nn.Conv2d(4, 6, 1, 2, bias=False)
+    plain.load_state_dict(narrow.state_dict())
+    x = torch.randn(3, 4, *size)
+    assert torch.allclose(narrow(x), plain(x), atol=1e-6)
+    assert type(narrow) is not type(plain) and type(conv_norm(8, 6, 1, stride=2)[0]) is type(plain)
