@@ -47,7 +47,7 @@ def test_candidates_are_scored_under_it(tmp_path_factory, monkeypatch):
     workspace, seen = Workspace.open(searched(tmp_path_factory)), []
     experiment = workspace.experiment.model_copy(update={"deterministic": True})
     evaluator = replace(workspace, experiment=experiment).evaluator(workspace.trained_supernet())
-    monkeypatch.setattr("aebnas.evaluate.evaluator.tabulate", lambda *args: seen.append(state()))
+    monkeypatch.setattr("aebnas.evaluate.evaluator.tabulate", lambda *args, **costs: seen.append(state()))
     evaluator.score(workspace.front()[0][0].architecture)
     assert seen == [(1, True, False, True)] * 2
 

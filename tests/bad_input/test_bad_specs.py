@@ -67,7 +67,11 @@ CHANGES: list[tuple[str, Any, str]] = [
     ("objectives", ["accuracy"], "objectives: must name two or more different metrics, but got ['accuracy']"),
     ("objectives", [], "objectives: must name two or more different metrics, but got []"),
     ("objectives", ["macs", "macs"], "objectives: must name two or more different metrics, but got ['macs', 'macs']"),
-    ("strategy.name", "nsga3", "strategy.name: must be 'random' or 'nsga2', but got 'nsga3', did you mean 'nsga2'?"),
+    (
+        "strategy.name",
+        "nsga3",
+        "strategy.name: must be 'random' or 'nsga2', but got 'nsga3', did you mean 'nsga2'?",
+    ),
     ("data.name", "cifer10", "data.name: must be 'digits', 'npz', 'folder', 'cifar10', "),
     ("data.augment", "crop_flop", "data.augment: must be a mapping or one of none, crop_flip, cutout, trivial_augment"),
     ("supernet.precision", "fp8", "supernet.precision: must be 'auto', 'fp32', 'bf16' or 'fp16', but got 'fp8'"),
@@ -77,7 +81,7 @@ CHANGES: list[tuple[str, Any, str]] = [
     ("evaluate.weights", "scratch(99999999)", "evaluate.weights: must be supernet, finetune(EPOCHS) or scratch("),
     ("ray", "lokal", "ray: must be 'local', 'auto' or a cluster's address, HOST:PORT, but got 'lokal', did you mean"),
     # constraints and targets
-    ("constraints", ["latency_ms <= 4"], "constraints.0: metric must be one of accuracy, "),
+    ("constraints", ["speed <= 4"], "constraints.0: metric must be one of accuracy, "),
     ("constraints", ["params = 4"], "constraints.0: must read 'metric <= number' or 'metric >= number', but got"),
     ("constraints", ["params <= few"], "constraints.0: must bound params by a number, but got 'params <= few'"),
     (
@@ -107,7 +111,11 @@ CHANGES: list[tuple[str, Any, str]] = [
     ("target", {"metric": "macs", "value": 9, "tune_thresholds": True}, "target.metric: must be avg_macs where "),
     # keys that don't go together
     ("supernet", GONE, "supernet: must be there where evaluate.weights is supernet, but got nothing"),
-    ("evaluate.weights", "scratch(1)", "retrain.weights: must be scratch where evaluate.weights is scratch(1), but"),
+    (
+        "evaluate.weights",
+        "scratch(1)",
+        "retrain.weights: must be scratch where evaluate.weights is scratch(1), but",
+    ),
     ("supernet.workers", 3, "supernet.batch_size: must give each worker an equal share of 2 or more, but got 64 for 3"),
     ("supernet.exit_weights", "halves", "supernet.exit_weights: must be 'equal' or 'linear', but got 'halves'"),
     ("supernet.exit_weights", {"last": 1}, "supernet.exit_weights: must name every place, but stage1 is missing"),
