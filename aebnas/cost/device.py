@@ -10,17 +10,15 @@ batches all times are of whole batches, predictions of one sample's share.
 Imports no torch.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from aebnas.cost.counts import ExitCosts, count_layer
-from aebnas.cost.energy_model import HOROWITZ, ITEM_BYTES, EnergyModel
+from aebnas.cost.measured_device import MeasuredDevice
 from aebnas.cost.population import LayerKey, Population, as_key, out_shape
 from aebnas.errors import UserError
 from aebnas.files import write_text
@@ -51,50 +49,22 @@ class Overheads(NamedTuple):
     ms_per_run: float = 0.0
 
 
-@dataclass(frozen=True)
-class DeviceProfile:
-    """Layer times and overheads of one device in one setting (`setting` as in `stopwatch.Setting`).
+@dataclass(frozen=True, kw_only=True)
+class DeviceProfile(MeasuredDevice):
+    """Layer times and overheads of one device in one setting.
 
-    `fit` says how well the coefficients fit the whole networks; `pj_per_mac` and `pj_per_byte` are those of the energy
-    model. `source` names the file in errors. Raises ValueError for figures that can't be.
+    `fit` says how well the coefficients fit the whole networks. Raises ValueError for figures that can't be.
     """
 
-    setting: dict[str, Any]
-    device: dict[str, Any]
-    libraries: dict[str, str]
-    date: str
-    rounds: int
     layers: dict[LayerKey, Timed]
     overheads: Overheads
     fit: dict[str, float]
-    pj_per_mac: float = HOROWITZ.pj_per_mac
-    pj_per_byte: float = HOROWITZ.pj_per_byte
-    source: str = "the profile"
 
     def __post_init__(self) -> None:
-        for name in ("threads", "batch"):
-            if not (isinstance(value := self.setting.get(name), int) and value >= 1):
-                raise ValueError(f"setting.{name} must be a whole number of at least 1, but got {value!r}")
-        if self.setting.get("dtype") not in ITEM_BYTES:
-            raise ValueError(f"setting.dtype must be one of {', '.join(ITEM_BYTES)}, but got {self.setting['dtype']!r}")
+        super().__post_init__()
         figures = [timed.ms for timed in self.layers.values()] + list(self.overheads)
-        if not all(math.isfinite(figure) and figure >= 0 for figure in [*figures, self.pj_per_mac, self.pj_per_byte]):
-            raise ValueError("times and energies must be finite and at least 0")
-
-    @property
-    def key(self) -> str:
-        """What must be equal where figures of two profiles are put beside each other: device and setting."""
-        return json.dumps([self.device, self.setting], sort_keys=True)
-
-    @cached_property
-    def digest(self) -> str:
-        """Ten hexadecimal digits of the whole profile."""
-        return hashlib.blake2b(json.dumps(self.to_json(), sort_keys=True).encode(), digest_size=5).hexdigest()
-
-    @property
-    def energy(self) -> EnergyModel:
-        """Modelled energy in the setting's number format."""
-        return EnergyModel(self.pj_per_mac, self.pj_per_byte, self.setting["dtype"])
+        if not all(math.isfinite(figure) and figure >= 0 for figure in figures):
+            raise ValueError("times must be finite and at least 0")
 
     def layer_ms(self, key: LayerKey) -> float:
         """What a layer takes by itself; raises UserError for one that wasn't measured, since unknown is not zero."""

@@ -31,14 +31,20 @@ def make_profile(result: dict[str, Any], source: str) -> DeviceProfile:
         measured_ms = np.array([_timed(rounds).ms for rounds in times[len(job["layers"]) :]])
         about = {name: result[name] for name in ("device", "libraries", "date")}
         sums = DeviceProfile(
-            job["setting"], **about, rounds=job["rounds"], layers=layers, overheads=Overheads(), fit={}, source=source
+            setting=job["setting"],
+            **about,
+            rounds=job["rounds"],
+            layers=layers,
+            overheads=Overheads(),
+            fit={},
+            source=source,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{source}: must be what measure.py wrote, but got another file ({error!r})") from None
     rows = np.array([network_row(sums, graph, leave) for graph, leave in networks]).reshape(-1, len(Overheads()))
     overheads, fit = fit_overheads(rows, measured_ms)
     return DeviceProfile(
-        sums.setting, **about, rounds=sums.rounds, layers=layers, overheads=overheads, fit=fit, source=source
+        setting=sums.setting, **about, rounds=sums.rounds, layers=layers, overheads=overheads, fit=fit, source=source
     )
 
 

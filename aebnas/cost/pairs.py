@@ -3,17 +3,15 @@
 The latency of other networks is learned from them (`learned_profile`). Imports no torch.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from aebnas.cost.device import FORMAT, DeviceProfile
-from aebnas.cost.energy_model import HOROWITZ, EnergyModel
+from aebnas.cost.measured_device import MeasuredDevice
 from aebnas.errors import UserError
 from aebnas.files import write_text
 from aebnas.runtime.graph import Graph
@@ -36,26 +34,19 @@ class Pair(NamedTuple):
     ms: float
 
 
-@dataclass(frozen=True)
-class PairsProfile:
-    """Pairs of one device in one setting (`setting` as in `stopwatch.Setting`).
+@dataclass(frozen=True, kw_only=True)
+class PairsProfile(MeasuredDevice):
+    """Pairs of one device in one setting.
 
-    `helpers` are profiles of other devices that help: their predictions are features. `source` names the file in
-    errors. Raises ValueError for too few pairs, or figures that can't be.
+    `helpers` are profiles of other devices that help: their predictions are features. Raises ValueError for too few
+    pairs, or figures that can't be.
     """
 
-    setting: dict[str, Any]
-    device: dict[str, Any]
-    libraries: dict[str, str]
-    date: str
-    rounds: int
     pairs: tuple[Pair, ...]
     helpers: tuple["Profile", ...] = ()
-    pj_per_mac: float = HOROWITZ.pj_per_mac
-    pj_per_byte: float = HOROWITZ.pj_per_byte
-    source: str = "the profile"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self.pairs) < LEAST_PAIRS:
             raise ValueError(f"a profile must have {LEAST_PAIRS} pairs or more, but got {len(self.pairs)}")
         for pair in self.pairs:
@@ -63,21 +54,6 @@ class PairsProfile:
                 raise ValueError(f"latencies must be finite and above 0, but got {pair.ms}")
             if not 0 <= pair.leave < len(pair.graph.exits):
                 raise ValueError(f"exits must be from 1 to {len(pair.graph.exits)}, but got {pair.leave + 1}")
-
-    @property
-    def key(self) -> str:
-        """As `DeviceProfile.key`."""
-        return json.dumps([self.device, self.setting], sort_keys=True)
-
-    @cached_property
-    def digest(self) -> str:
-        """Ten hexadecimal digits of the whole profile."""
-        return hashlib.blake2b(json.dumps(self.to_json(), sort_keys=True).encode(), digest_size=5).hexdigest()
-
-    @property
-    def energy(self) -> EnergyModel:
-        """Modelled energy in the setting's number format."""
-        return EnergyModel(self.pj_per_mac, self.pj_per_byte, self.setting["dtype"])
 
     def check_covers(self, spec: SpaceSpec) -> None:
         """Raise UserError where the space has an op of which no pair tells anything."""

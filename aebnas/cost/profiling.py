@@ -125,7 +125,7 @@ def profile_of(found: dict[str, Any], source: str, helpers: Sequence[Profile] = 
             for one, rounds in zip(job["networks"], found["times_ms"], strict=True)
         )
         about = {name: found[name] for name in ("device", "libraries", "date")}
-        return PairsProfile(job["setting"], **about, rounds=job["rounds"], pairs=pairs, helpers=tuple(helpers))
+        return PairsProfile(setting=job["setting"], **about, rounds=job["rounds"], pairs=pairs, helpers=tuple(helpers))
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{source}: must be what measure.py wrote, but got another file ({error!r})") from None
     except ValueError as error:
@@ -142,7 +142,16 @@ def profile_of_pairs(
     check_new(out)
     pairs = read_pairs(file)
     date = time.strftime("%Y-%m-%d")
-    profile = PairsProfile(asdict(setting), {"name": device}, {}, date, 1, pairs, tuple(helpers), source=str(file))
+    profile = PairsProfile(
+        setting=asdict(setting),
+        device={"name": device},
+        libraries={},
+        date=date,
+        rounds=1,
+        pairs=pairs,
+        helpers=tuple(helpers),
+        source=str(file),
+    )
     profile.check_covers(space.spec)
     profile.save(out)
     return profile
