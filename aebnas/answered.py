@@ -16,6 +16,7 @@ from aebnas.front import FrontPoint
 from aebnas.objectives import tuned_cost
 from aebnas.policy.answers import Answers
 from aebnas.policy.costs import Costs
+from aebnas.policy.sample_costs import table_costs
 from aebnas.policy.table import ExitTable
 from aebnas.policy.tabulate import answers_of, with_pictures
 from aebnas.progress import progress_bar
@@ -115,7 +116,8 @@ class Answered:
         """The ExitTable of a split with every score that the network gives."""
         found = self.answers(split, images)
         scores = LOGIT_SCORES if found.stop_logits_nk is None else (*LOGIT_SCORES, LEARNED)
-        return found.table(scores, self.costs, keep_logits, temperatures)
+        costs = table_costs(self.workspace.cost_model, self.graph, found.chosen)
+        return found.table(scores, costs, keep_logits, temperatures)
 
     def table_for(
         self, policy: ExitPolicy, split: str, keep_logits: bool = False, images: ImageSet | None = None

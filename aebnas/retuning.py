@@ -23,6 +23,7 @@ from aebnas.policy.calibrate import fit_temperatures
 from aebnas.policy.dart import Setting
 from aebnas.policy.goal import Goal
 from aebnas.policy.risk import RiskPromise
+from aebnas.policy.sample_costs import table_costs
 from aebnas.policy.table import ExitTable, PolicyScore, score_policy
 from aebnas.policy.tabulate import answers_of, with_pictures
 from aebnas.policy.tuning import Rules, tune
@@ -125,7 +126,8 @@ def _table(
 ) -> ExitTable:
     answers = said.rows(rows)
     scores = ["confidence", "entropy", "margin"] + ([] if answers.stop_logits_nk is None else [LEARNED])
-    table = answers.table(scores, COUNTS.exit_costs([exported.network.graph])[0], temperatures=temperatures)
+    costs = table_costs(COUNTS, exported.network.graph, answers.chosen)
+    table = answers.table(scores, costs, temperatures=temperatures)
     difficulty = exported.policy.difficulty
     return table if difficulty is None else with_pictures(table, difficulty, images.subset(rows))
 

@@ -92,6 +92,34 @@ SMALL_SPACES = {
         "exits": {"depth": [0, 1], "layer": ["conv", "maxpool"]}
         | {"places": {"stage2": {"depth": 1, "optional": False, "width": [1, 2]}}},
     },
+    "dag": {
+        "stem": {"width": 4},
+        "backbone": "dag",
+        "dag": {"nodes": 3, "edges": [[0, 1], [0, 2], [1, 2], [1, 3], [2, 3]], "stacks": [{"width": [4, 6]}]}
+        | {"ops": [{"op": "conv", "kernel": 1}, "identity", "zero"]},
+        "exits": {"at": "every_node", "depth": [0, 1]},
+    },
+    "dag_without_zero": {
+        "stem": {"width": 4},
+        "backbone": "dag",
+        "dag": {"nodes": 2, "ops": [{"op": "sepconv", "kernel": [1, 3]}, "maxpool"]}
+        | {"stacks": [{"width": 4}, {"width": 6}]},
+        "exits": {"at": ["cell2.node1", "cell1"], "optional": False, "depth": [0, 1], "layer": ["conv", "maxpool"]},
+    },
+    "dag_shared": {
+        "stem": {"width": 4},
+        "backbone": "dag",
+        "dag": {"nodes": 2, "ops": ["zero", {"op": "mbconv", "expand": [1, 2]}, "identity"], "shared": True}
+        | {"stacks": [{"width": [4, 6], "cells": 2}, {"width": 8, "stride": 1}]},
+        "exits": {"at": "every_cell", "places": {"cell1": {"optional": False}}},
+    },
+    "dag_with_thresholds": {
+        "stem": {"width": 4},
+        "backbone": "dag",
+        "dag": {"nodes": 2, "ops": ["zero", "conv"], "stacks": [{"width": 4}, {"width": 4}]},
+        "exits": {"at": "every_node"},
+        "policy": {"criterion": ["margin", "confidence"], "thresholds": {"genes": [0.5, "never"]}},
+    },
     # one architecture, whose branch costs more than everything else
     "costly_branch": {
         "stem": {"width": 8},

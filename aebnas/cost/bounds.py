@@ -11,6 +11,7 @@ from functools import cache
 from itertools import product
 
 from aebnas.cost.counts import count_layer
+from aebnas.cost.dag_bounds import dag_walk
 from aebnas.cost.device import DeviceProfile
 from aebnas.cost.energy_model import EnergyModel
 from aebnas.cost.population import LayerKey
@@ -92,6 +93,8 @@ def _walk(spec: SpaceSpec, layer_cost: LayerCost, each_exit: float, best: Best) 
             so_far = after
         return best(ends)
 
+    if spec.dag is not None:
+        return dag_walk(spec, spec.dag, cost, branch_cost, best)
     whole: dict[Shape, float] = {}
     for resolution in spec.input.resolution:
         shape, resizing = input_layers(spec.input, resolution)

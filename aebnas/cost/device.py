@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aebnas.cost.counts import ExitCosts, count_layer
+from aebnas.cost.coverage import space_keys
 from aebnas.cost.measured_device import MeasuredDevice
-from aebnas.cost.population import LayerKey, Population, as_key, out_shape
+from aebnas.cost.population import LayerKey, Population, as_key, dearest, out_shape
 from aebnas.errors import UserError
 from aebnas.files import write_text
 from aebnas.runtime.graph import Graph
@@ -89,7 +90,7 @@ class DeviceProfile(MeasuredDevice):
     def latencies(self, graphs: Sequence[Graph]) -> list[ExitCosts]:
         """Predicted latency in ms to every exit, of a whole population at once."""
         population = Population.of(graphs)
-        return population.costs([self.cost_ms(key) for key in population.layers], *self.each_run_and_exit_ms())
+        return population.costs([dearest(key, self.cost_ms) for key in population.layers], *self.each_run_and_exit_ms())
 
     def latency(self, graph: Graph) -> ExitCosts:
         """The same for one graph."""
@@ -105,6 +106,12 @@ class DeviceProfile(MeasuredDevice):
                     f"{self.source}: must hold {layer.place} ({choices}) on a map of {shape}, but was measured for "
                     "another space; profile this one: aebnas profile SPACE"
                 )
+        if missing := sorted(space_keys(spec) - self.layers.keys(), key=repr):
+            op, in_shapes, _ = missing[0]
+            raise UserError(
+                f"{self.source}: must hold {op} of {len(in_shapes)} maps, but was measured for another space; profile "
+                "this one: aebnas profile SPACE"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""

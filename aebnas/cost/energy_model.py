@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aebnas.cost.counts import ExitCosts, count_layer
-from aebnas.cost.population import LayerKey, Population, out_shape
+from aebnas.cost.population import LayerKey, Population, dearest, out_shape
 from aebnas.runtime.counting import BYTES_PER_WEIGHT
 from aebnas.runtime.graph import Graph
 
@@ -35,7 +35,7 @@ class EnergyModel:
     def energies(self, graphs: Sequence[Graph]) -> list[ExitCosts]:
         """Modelled mJ of one sample to every exit, of a whole population at once."""
         population = Population.of(graphs)
-        return population.costs([self.cost_mj(key) for key in population.layers])
+        return population.costs([dearest(key, self.cost_mj) for key in population.layers])
 
     def energy(self, graph: Graph) -> ExitCosts:
         """The same for one graph."""

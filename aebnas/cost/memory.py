@@ -17,7 +17,7 @@ import torch
 
 from aebnas.cost.live import LiveTensors
 from aebnas.errors import UserError
-from aebnas.runtime.graph import INPUT, Attr, Graph, Node
+from aebnas.runtime.graph import INPUT, Attr, Graph, Node, running
 from aebnas.runtime.network import _needed_after_each_exit
 from aebnas.runtime.ops import OPAQUE, OPS
 from aebnas.runtime.shapes import Shape
@@ -82,6 +82,11 @@ def standing_bytes(picture: Shape, classes: int, dtype: torch.dtype) -> int:
 def _node_bytes(graph: Graph, node: Node, dtype: torch.dtype) -> OpBytes:
     if node.op == OPAQUE and "peak_bytes" in node.kwargs:
         return OpBytes(_value_bytes(graph, node.name, dtype), node.kwargs["peak_bytes"])
+    if node.op == "choice":  # of the candidates the one that takes most
+        options = [op_bytes(one.op, (graph.shapes[one.inputs[0]],), one.attrs, dtype) for one in running(node)]
+        zeros = _value_bytes(graph, node.name, dtype)
+        each = [OpBytes(zeros, zeros), *options]
+        return OpBytes(max(one.result for one in each), max(one.peak for one in each))
     return op_bytes(node.op, tuple(graph.shapes[name] for name in node.inputs), node.attrs, dtype)
 
 

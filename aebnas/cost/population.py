@@ -3,13 +3,14 @@
 A cost is known for each distinct layer; what every graph pays up to each of its exits follows by adding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from aebnas.cost.counts import ExitCosts
+from aebnas.runtime.candidates import FREE
 from aebnas.runtime.graph import Attr, Graph, Node
 from aebnas.runtime.ops import OPAQUE, OPS
 from aebnas.runtime.shapes import Shape
@@ -31,6 +32,14 @@ def out_shape(key: LayerKey) -> Shape:
         channels, height, width = known["out_shape"]
         return channels, height, width
     return OPS[op].out_shape(list(in_shapes), **known)
+
+
+def dearest(key: LayerKey, cost: Callable[[LayerKey], float]) -> float:
+    """The cost of a layer; of a `choice` that of its costliest candidate."""
+    if key[0] != "choice":
+        return cost(key)
+    ops: Sequence[tuple[str, tuple[tuple[str, Attr], ...]]] = dict(key[2])["ops"]  # type: ignore[assignment]
+    return max((cost((op, key[1][:1], attrs)) for op, attrs in ops if op not in FREE), default=0.0)
 
 
 @dataclass(frozen=True)

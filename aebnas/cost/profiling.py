@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from aebnas.cost.coverage import space_keys
 from aebnas.cost.emit import emit, emit_onnx
 from aebnas.cost.fitting import make_profile
 from aebnas.cost.learned_profile import LearnedLatency
@@ -21,7 +22,6 @@ from aebnas.progress import progress_bar
 from aebnas.runtime.graph import Graph
 from aebnas.space.architecture import Architecture
 from aebnas.space.genome import SearchSpace
-from aebnas.space.layers import space_layers
 from aebnas.space.lower import lower
 
 SEED = 2026
@@ -58,8 +58,7 @@ def make_job(
     leaving at their last exit and at a random one, so that what exits cost is told apart from what nodes cost.
     """
     rng = np.random.default_rng(seed)
-    used = set() if whole else space_layers(space.spec)
-    keys = sorted({(layer.op, (layer.in_shape,), layer.attrs) for layer in used}, key=repr)
+    keys = [] if whole else sorted(space_keys(space.spec), key=repr)
     layers = [{"op": op, "in_shapes": shapes, "attrs": dict(attrs)} for op, shapes, attrs in keys]
     chosen = set(rng.permutation(len(layers))[:max_layers].tolist())
     job: dict[str, Any] = {

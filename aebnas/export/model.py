@@ -35,8 +35,8 @@ if TYPE_CHECKING:  # for type checkers alone: what runs is the copy in `runtime/
     from aebnas.runtime.network import Answer, Network
 
 RUNTIME = (
-    *("__init__", "adapt", "adaptive", "base", "blocks", "counting", "decide", "difficulty"),
-    *("graph", "layers", "monitor", "network", "ops", "shapes"),
+    *("__init__", "adapt", "adaptive", "base", "blocks", "candidates", "choice", "counting", "decide"),
+    *("difficulty", "graph", "layers", "monitor", "network", "ops", "shapes"),
 )
 LOGIT_TOLERANCE = 1e-4
 THRESHOLD_TOLERANCE = 1e-5

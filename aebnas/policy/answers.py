@@ -5,7 +5,7 @@ Legend: n samples, e exits, k early exits, c classes.
 
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,14 @@ from aebnas.policy.costs import Costs
 from aebnas.policy.table import ExitTable
 
 NAMES = ("logits", "labels", "stop_logits")
+CHOSEN = "chosen."
+"""Begins the names of arrays that say which candidate of an edge each sample was given."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Logits of every exit, the right answers, and the outputs of stop heads where there are any.
+    """Logits of every exit, the right answers, and the outputs of stop heads where there are any; `chosen` maps every
+    edge whose op depends on the picture to the candidate of each sample, int64 `[n]`.
 
     Logits are kept in 32 bits, as they were: half of that could turn a decision at a threshold. Raises ValueError where
     shapes disagree.
@@ -31,6 +34,7 @@ class Answers:
     logits_nec: Tensor
     labels_n: Tensor
     stop_logits_nk: Tensor | None = None
+    chosen: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.logits_nec.ndim != 3 or self.labels_n.shape != self.logits_nec.shape[:1]:
@@ -60,13 +64,15 @@ class Answers:
     def rows(self, indices_n: Tensor) -> "Answers":
         """Those of the samples `indices_n` (or bool)."""
         stops = None if self.stop_logits_nk is None else self.stop_logits_nk[indices_n]
-        return Answers(self.logits_nec[indices_n], self.labels_n[indices_n], stops)
+        chosen = {name: chosen_n[indices_n] for name, chosen_n in self.chosen.items()}
+        return Answers(self.logits_nec[indices_n], self.labels_n[indices_n], stops, chosen)
 
     def save(self, path: Path) -> None:
         """Write an .npz, whole or not at all."""
         arrays = {"logits": self.logits_nec.numpy(), "labels": self.labels_n.numpy()}
         if self.stop_logits_nk is not None:
             arrays["stop_logits"] = self.stop_logits_nk.numpy()
+        arrays |= {CHOSEN + name: chosen_n.numpy() for name, chosen_n in self.chosen.items()}
         write_atomically(path, lambda partial: np.savez_compressed(partial, allow_pickle=False, **arrays))
 
     @classmethod
@@ -75,7 +81,12 @@ class Answers:
         try:
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 arrays = {name: torch.from_numpy(file[name]) for name in NAMES if name in file.files}
-            return cls(arrays["logits"].float(), arrays["labels"].long(), arrays.get("stop_logits"))
+                chosen = {
+                    name.removeprefix(CHOSEN): torch.from_numpy(file[name])
+                    for name in file.files
+                    if name.startswith(CHOSEN)
+                }
+            return cls(arrays["logits"].float(), arrays["labels"].long(), arrays.get("stop_logits"), chosen)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             why = " ".join(str(error).split())[:200]
             raise UserError(f"{path}: cannot be read: {why}; delete it, and the next command makes it anew") from None

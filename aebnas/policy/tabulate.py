@@ -9,6 +9,7 @@ from aebnas.data.augment import Preprocessing, eval_batches
 from aebnas.data.images import ImageSet
 from aebnas.policy.answers import Answers
 from aebnas.policy.difficulty import alphas
+from aebnas.policy.sample_costs import table_costs
 from aebnas.policy.table import ExitTable
 from aebnas.progress import MakeBar, no_bar
 from aebnas.runtime.decide import ExitPolicy
@@ -23,15 +24,19 @@ def answers_of(network: Network, images: ImageSet, preprocessing: Preprocessing,
     """What `network` (in evaluation mode, fp32) says of `images` at all its exits."""
     device = next(network.parameters()).device
     logits, labels, stops = [], [], []
+    chosen: dict[str, list[torch.Tensor]] = {}
     with progress("tabulating pictures", len(images), 0) as bar:
         for x_nchw, labels_n in eval_batches(images, preprocessing, EVAL_BATCH):
             outputs = network.outputs(x_nchw.to(device))
             logits.append(torch.stack([exit_nc.float().cpu() for exit_nc in outputs.logits], 1))
             if outputs.stop_logits:
                 stops.append(torch.stack([logit_n.float().cpu() for logit_n in outputs.stop_logits], 1))
+            for name, chosen_n in outputs.chosen.items():
+                chosen.setdefault(name, []).append(chosen_n.cpu())
             labels.append(labels_n.cpu())
             bar.advance(len(labels_n))
-    return Answers(torch.cat(logits), torch.cat(labels), torch.cat(stops) if stops else None)
+    together = {name: torch.cat(parts) for name, parts in chosen.items()}
+    return Answers(torch.cat(logits), torch.cat(labels), torch.cat(stops) if stops else None, together)
 
 
 def tabulate(
@@ -51,7 +56,7 @@ def tabulate(
     every picture, and its MACs.
     """
     said = answers_of(network, images, preprocessing, progress)
-    table = said.table(criteria, costs.exit_costs([network.graph])[0], keep_logits, temperatures)
+    table = said.table(criteria, table_costs(costs, network.graph, said.chosen), keep_logits, temperatures)
     return table if difficulty is None else with_pictures(table, difficulty, images)
 
 

@@ -7,13 +7,15 @@ Two columns whatever the network, so that a drawing fits a phone. Places are row
 from typing import Any
 
 from aebnas.cost.counts import count_layer
-from aebnas.runtime.graph import INPUT, Graph, Node
+from aebnas.runtime.graph import INPUT, Graph, Node, candidates
 
 UNTOLD = {"in_channels", "out_channels", "classes", "side", "kernel", "stride", "expand", "se", "act", "pool"} | {
     "out_shape",
     "macs",
     "params",
     "norm_channels",
+    "ops",
+    "start",
 }
 """Attributes that a label tells in words of its own, or that are told beside it."""
 
@@ -82,6 +84,10 @@ def _box(graph: Graph, node: Node | None, place: tuple[int, int], kind: str) -> 
 def _label(node: Node) -> str:
     """Op, window, stride and whatever isn't as usual: `mbconv 5x5, expand 4, /2, se, hswish`."""
     attrs = node.kwargs
+    if node.op == "choice":
+        return " or ".join(
+            op if one is None else _label(one) for (op, _), one in zip(attrs["ops"], candidates(node), strict=True)
+        )
     words = [node.op.replace("_", " ")]
     if "kernel" in attrs:
         words[0] += f" {attrs['kernel']}×{attrs['kernel']}"

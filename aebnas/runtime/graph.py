@@ -1,20 +1,22 @@
 """The one lowered form of every early-exit network: topologically ordered op nodes with exits hanging on them.
 
-Staged backbones, DAG cells (several inputs meeting in an `add`) and imported backbones (opaque `module` nodes
-that state their output shape and cost) all become a Graph. Building a Network, counting, drawing and export
-read nothing else.
+Staged backbones, DAG cells (several inputs meeting in an `add`), edges whose op depends on the picture (`choice`) and
+imported backbones (opaque `module` nodes that state their output shape and cost) all become a Graph. Building a
+Network, counting, drawing and export read nothing else.
 """
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from .candidates import FREE
 from .ops import OPAQUE, OPS
 from .shapes import Shape
 
 INPUT = "input"
 """Name by which nodes refer to the picture itself."""
 
-Attr = int | float | str | tuple[int, ...]
+Attr = int | float | str | tuple["Attr", ...]
+"""Tuples may be nested: the candidates of a `choice` are pairs of a name and attributes."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +165,25 @@ class Graph:
         return cls((channels, height, width), nodes, exits)
 
 
+def candidates(node: Node) -> list[Node | None]:
+    """What a `choice` chooses from, as nodes; None where nothing runs (`identity`, `zero`)."""
+    return [
+        None if op in FREE else Node(node.name, op, node.inputs[:1], attrs, node.weights)
+        for op, attrs in node.kwargs["ops"]
+    ]
+
+
+def running(node: Node) -> list[Node]:
+    """The candidates of a `choice` that run something."""
+    return [candidate for candidate in candidates(node) if candidate is not None]
+
+
 def _with_tuples(attrs: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in attrs.items()}
+    return {key: _tupled(value) for key, value in attrs.items()}
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(_tupled(item) for item in value) if isinstance(value, list) else value
 
 
 def _out_shape(node: Node, shapes: list[Shape]) -> Shape:

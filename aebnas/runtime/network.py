@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .choice import Choice
 from .decide import ExitPolicy, Streak
 from .graph import INPUT, Graph, Node
 from .ops import OPAQUE, OPS
@@ -22,10 +23,14 @@ class Answer(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """Of every exit the `logits [n, c]`, shallow to deep, and the outputs `[n]` of those stop heads that there are."""
+    """Of every exit the `logits [n, c]`, shallow to deep, and the outputs `[n]` of those stop heads that there are.
+
+    `chosen` says of every `choice` node which candidate each sample was given, int64 `[n]`.
+    """
 
     logits: list[Tensor]
     stop_logits: list[Tensor]
+    chosen: dict[str, Tensor]
 
 
 class Network(nn.Module):
@@ -60,6 +65,7 @@ class Network(nn.Module):
         return Outputs(
             [values[graph_exit.output] for graph_exit in self.graph.exits],
             [values[graph_exit.stop][:, 0] for graph_exit in self.graph.exits if graph_exit.stop],
+            {node.name: self._chosen(node, values) for node in self.graph.nodes if node.op == "choice"},
         )
 
     @torch.no_grad()
@@ -110,6 +116,11 @@ class Network(nn.Module):
             streak = None if streak is None else streak.of(go_on)
             values = {name: value[go_on] for name, value in values.items()}
         return Answer(logits_nc, exit_index)
+
+    def _chosen(self, node: Node, values: dict[str, Tensor]) -> Tensor:
+        choice = self.nodes[node.name]
+        assert isinstance(choice, Choice)
+        return choice.chosen(values[node.inputs[1]])
 
     def _run(self, node: Node, values: dict[str, Tensor]) -> Tensor:
         return self.nodes[node.name](*(values[name] for name in node.inputs))

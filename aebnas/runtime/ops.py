@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import counting
+from .candidates import choice_counts, choice_shape
 from .counting import CountRule
 from .shapes import ShapeRule, class_scores, equal, resized, window
 
@@ -70,6 +71,7 @@ OPS: dict[str, Op] = {
     "avgpool": Op("layers.AvgPool", window, counting.free, ("kernel", "stride")),
     "resize": Op("layers.Resize", resized, counting.free, ("side",)),
     "add": Op("layers.Add", equal, counting.free, many_inputs=True),
+    "choice": Op("choice.Choice", choice_shape, choice_counts, ("ops", "start"), many_inputs=True),
     "classifier": Op(
         "layers.Classifier", class_scores, counting.classifier_counts, ("in_channels", "classes"), ("pool",)
     ),

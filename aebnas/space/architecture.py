@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class _Part(BaseModel):
@@ -33,6 +35,40 @@ class Stage(_Part):
     blocks: tuple[Block, ...]
 
 
+class Edge(_Part):
+    """From node `source` to node `target` of a cell; node 0 is the cell's input.
+
+    `ops` are the candidates that a sample's path through the edge is chosen from; but for input-adaptive networks
+    (`Architecture.controller`) that is a single one. Raises ValueError for an edge that doesn't lead on, or without op.
+    """
+
+    source: int
+    target: int
+    ops: tuple[Block, ...]
+
+    @model_validator(mode="after")
+    def _leads_on(self) -> "Edge":
+        if not 0 <= self.source < self.target or not self.ops:
+            raise ValueError(f"an edge must lead on and hold an op, but got {self.source} to {self.target}, {self.ops}")
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.source}-{self.target}:{'|'.join(map(str, self.ops))}"
+
+
+class Cell(_Part):
+    """A DAG of `nodes` nodes behind its input, which is node 0; each is the sum of its edges, the last is the output.
+
+    A residual block stands before the cell where `stride` or `width` change the map. Edges that don't matter (from a
+    node that nothing reaches, to one from which nothing is reached) are left out.
+    """
+
+    width: int
+    stride: int
+    nodes: int
+    edges: tuple[Edge, ...]
+
+
 class BranchLayer(_Part):
     """One layer of an exit branch: an op or a chain of them (`resize+conv`). `width` is a multiple of the site's
     channels, `side` the map that `resize` makes. What no op takes is None or at its default.
@@ -50,8 +86,25 @@ class BranchLayer(_Part):
         return _label(self)
 
 
+class Site(_Part):
+    """A place for an exit: stage number from 0, and the number of blocks before it (None: the stage's end).
+
+    `in_cell`: a cell's number from 0 and the number of its node (None: the last).
+    """
+
+    stage: int
+    block: int | None = None
+    in_cell: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name used in YAML, numbered from 1."""
+        whole, part = ("cell", "node") if self.in_cell else ("stage", "block")
+        return f"{whole}{self.stage + 1}" + ("" if self.block is None else f".{part}{self.block}")
+
+
 class Exit(_Part):
-    """A present exit: behind `block` blocks of stage `stage` (from 0; None: the stage's end), and its branch.
+    """A present exit: its place, as `Site` has it, and its branch.
 
     `pool` is the global pooling before the branch's linear layer.
     """
@@ -60,6 +113,12 @@ class Exit(_Part):
     block: int | None
     layers: tuple[BranchLayer, ...]
     pool: str = "avg"
+    in_cell: bool = False
+
+    @property
+    def site(self) -> Site:
+        """Its place."""
+        return Site(stage=self.stage, block=self.block, in_cell=self.in_cell)
 
 
 class Stem(_Part):
@@ -74,17 +133,36 @@ class Stem(_Part):
 class Architecture(_Part):
     """Everything that makes a network but its weights and policy; equal networks have equal `id`s.
 
-    Equal means: made of the same nodes. `exits` runs from shallow to deep and leaves out the final classifier,
-    which is always there. `picture` is the side of the pictures fed in where they are resized to `resolution`.
+    Equal means: made of the same nodes. The backbone is either `stages` or `cells`. `exits` runs from shallow to deep
+    and leaves out the final classifier, which is always there. `picture` is the side of the pictures fed in where they
+    are resized to `resolution`. `controller` is the width of the small network that looks at the picture and chooses
+    the op of every edge that has several (0: there is none). `stop_heads`: every early exit has a stop head. Raises
+    ValueError for two backbones or none, and where something has to be chosen but there is no controller.
     """
 
     channels: int
     resolution: int
     classes: int
     stem: Stem
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage, ...] = ()
     exits: tuple[Exit, ...]
     picture: int | None = None
+    cells: tuple[Cell, ...] = ()
+    controller: int = 0
+    stop_heads: bool = False
+
+    @model_validator(mode="after")
+    def _one_backbone(self) -> "Architecture":
+        if bool(self.stages) == bool(self.cells):
+            raise ValueError("an architecture must have either stages or cells")
+        if self.adaptive != (self.controller > 0):
+            raise ValueError("an architecture must have a controller just where an edge has several ops")
+        return self
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether some edge has several ops, of which every picture is given its own."""
+        return any(len(edge.ops) > 1 for cell in self.cells for edge in cell.edges)
 
     @property
     def side(self) -> int:
@@ -111,17 +189,22 @@ class Architecture(_Part):
 
     def __str__(self) -> str:
         """One line for people: widths x blocks a stage, exits with their branch layers."""
-        stages = " ".join(
-            f"{s.width}{'/' + str(s.stride) if s.stride > 1 else ''}:{','.join(map(str, s.blocks))}"
-            for s in self.stages
-        )
+        parts: Sequence[Stage | Cell] = self.stages or self.cells
+        texts = [
+            f"{part.width}{'/' + str(part.stride) if part.stride > 1 else ''}:"
+            + ",".join(map(str, part.blocks if isinstance(part, Stage) else part.edges))
+            for part in parts
+        ]
+        runs = [(text, len(list(alike))) for text, alike in groupby(texts)]
+        backbone = " ".join(f"{count} x {text}" if count > 1 else text for text, count in runs)
         exits = " ".join(
             f"@{e.stage + 1}{'' if e.block is None else f'.{e.block}'}"
             f"[{','.join(map(str, e.layers))}]{'' if e.pool == 'avg' else e.pool}"
             for e in self.exits
         )
         size = "" if self.picture is None else f"{self.resolution}px "
-        return f"{size}{self.stem.width} | {stages} | {exits or 'no early exit'}"
+        more = (f" | controller {self.controller}" if self.controller else "") + (" | stop heads" * self.stop_heads)
+        return f"{size}{self.stem.width} | {backbone} | {exits or 'no early exit'}{more}"
 
 
 def _label(part: Block | BranchLayer) -> str:

@@ -5,12 +5,13 @@ pools come from `aebnas/runtime`, so what is added there can be written in YAML.
 """
 
 import math
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictBool, WithJsonSchema
 
 from aebnas.errors import SpecError
+from aebnas.runtime.candidates import FREE
 from aebnas.runtime.ops import OPS
 from aebnas.runtime.shapes import ACTIVATIONS, GLOBAL_POOLS
 from aebnas.scalars import Side
@@ -41,9 +42,35 @@ def branch_ops() -> list[str]:
     return [name for name, op in OPS.items() if _LAYER_GIVES.issuperset(op.needs) and not op.many_inputs]
 
 
+def edge_ops() -> list[str]:
+    """Ops that can be edges of a cell: those of one input that keep its shape at stride 1."""
+    return [name for name, op in OPS.items() if not op.many_inputs and _BLOCK_GIVES.issuperset(op.needs)]
+
+
 def taken_by(op: str) -> frozenset[str]:
     """Attributes that an op, or any op of a chain, takes."""
+    if op in FREE:
+        return frozenset()
     return frozenset().union(*(OPS[part].takes for part in op.split(CHAIN)))
+
+
+INACTIVE = {"kernel": None, "expand": None, "width": None, "side": None, "se": False, "act": "relu"}
+"""Value of each field of a block or a branch layer where its op doesn't take it."""
+ATTRIBUTE = {"width": "out_channels"}
+"""The op's attribute behind a field, where it has another name."""
+
+
+def active(op: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the values chosen the op takes."""
+    taken = taken_by(op)
+    return {name: value for name, value in chosen.items() if ATTRIBUTE.get(name, name) in taken}
+
+
+def canonical(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """The values chosen for the fields of a block or a branch layer, what its op doesn't take made inactive."""
+    op = chosen["op"]
+    fields = {name: value for name, value in chosen.items() if name != "op"}
+    return {"op": op} | {name: INACTIVE[name] for name in fields} | active(op, fields)
 
 
 def as_tuple(value: Any) -> Any:
@@ -132,6 +159,11 @@ Kernel = Annotated[Side, AfterValidator(lambda kernel: _odd((kernel,))[0])]
 BlockOp = Annotated[
     str, AfterValidator(lambda op: _named(op, [*block_ops(), SKIP])), _names_schema([*block_ops(), SKIP])
 ]
+EdgeOp = Annotated[
+    str,
+    AfterValidator(lambda op: _named(op, [*edge_ops(), *FREE])),
+    _names_schema([*edge_ops(), *FREE]),
+]
 BranchOp = Annotated[str, AfterValidator(_branch_op)]
 Act = Annotated[str, AfterValidator(lambda act: _named(act, ACTIVATIONS)), _names_schema(ACTIVATIONS)]
 Pool = Annotated[str, AfterValidator(lambda pool: _named(pool, GLOBAL_POOLS)), _names_schema(GLOBAL_POOLS)]
@@ -177,6 +209,11 @@ Switches = Annotated[
 BlockOps = Annotated[
     tuple[BlockOp, ...],
     BeforeValidator(as_tuple, json_schema_input_type=BlockOp | list[BlockOp]),
+    AfterValidator(distinct),
+]
+EdgeOps = Annotated[
+    tuple[EdgeOp, ...],
+    BeforeValidator(as_tuple, json_schema_input_type=EdgeOp | list[EdgeOp]),
     AfterValidator(distinct),
 ]
 BranchOps = Annotated[

@@ -13,11 +13,12 @@ import numpy as np
 
 from aebnas.errors import in_file
 from aebnas.runtime.decide import ExitPolicy
-from aebnas.space.architecture import Architecture, Block, BranchLayer, Exit, Stage, Stem
-from aebnas.space.choices import active, block_genes, layer_genes, make_block, make_branch_layer
-from aebnas.space.fields import SKIP
+from aebnas.space.architecture import Architecture, Block, BranchLayer, Cell, Exit, Site, Stage, Stem
+from aebnas.space.cells import cell_genes, decode_cells, encode_cells, end_of_range, has_node, is_edge_gene
+from aebnas.space.choices import block_genes, layer_genes, make_block, make_branch_layer
+from aebnas.space.fields import SKIP, active
 from aebnas.space.layers import space_layers
-from aebnas.space.spec import Site, SpaceSpec
+from aebnas.space.spec import SpaceSpec
 from aebnas.specfile import read_spec
 
 Choices = Mapping[str, Any]
@@ -105,7 +106,7 @@ class SearchSpace:
         The largest has the highest resolution and every exit, the smallest only those exits that must be there,
         and `skip` where it is offered. Among other ops, activations and pools it takes the first.
         """
-        choices = {name: _end_of_range(name, values, largest) for name, values in self.genes.items()}
+        choices = {name: _end_of_range(self.spec, name, values, largest) for name, values in self.genes.items()}
         return _decode(self.spec, choices).architecture
 
     def sample_branches(self, backbone: Architecture, rng: np.random.Generator) -> Architecture:
@@ -117,7 +118,7 @@ class SearchSpace:
         }
         # not model_copy, which would keep the cached id
         parts = {name: getattr(backbone, name) for name in Architecture.model_fields}
-        return Architecture(**parts | {"exits": _decode_exits(self.spec, backbone.stages, choices)})
+        return Architecture(**parts | {"exits": _decode_exits(self.spec, backbone.stages or backbone.cells, choices)})
 
 
 def _genes(spec: SpaceSpec) -> dict[str, tuple[Any, ...]]:
@@ -127,6 +128,8 @@ def _genes(spec: SpaceSpec) -> dict[str, tuple[Any, ...]]:
         "stem.width": spec.stem.width,
         "stem.act": spec.stem.act,
     }
+    if spec.dag is not None:
+        genes |= cell_genes(spec.dag)
     for number, stage in enumerate(spec.stages):
         here = f"stage{number + 1}"
         genes |= {f"{here}.width": stage.width, f"{here}.stride": stage.stride, f"{here}.depth": stage.depth}
@@ -156,6 +159,9 @@ def _chosen(place: str, part: type[Block] | type[BranchLayer], choices: Choices)
 
 def _decode(spec: SpaceSpec, choices: Choices) -> Candidate:
     stages = tuple(_decode_stage(spec, number, choices) for number in range(len(spec.stages)))
+    cells: tuple[Cell, ...] = ()
+    if spec.dag is not None:
+        cells = decode_cells(spec.dag, choices, _present_exits(spec, choices))
     resolution = choices["input.resolution"]
     architecture = Architecture(
         channels=spec.input.channels,
@@ -166,7 +172,8 @@ def _decode(spec: SpaceSpec, choices: Choices) -> Candidate:
             width=choices["stem.width"], kernel=spec.stem.kernel, stride=spec.stem.stride, act=choices["stem.act"]
         ),
         stages=stages,
-        exits=_decode_exits(spec, stages, choices),
+        cells=cells,
+        exits=_decode_exits(spec, stages or cells, choices),
     )
     return Candidate(architecture, _decode_policy(spec, architecture.exits, choices))
 
@@ -180,14 +187,21 @@ def _decode_stage(spec: SpaceSpec, number: int, choices: Choices) -> Stage:
     return Stage(width=choices[f"{here}.width"], stride=choices[f"{here}.stride"], blocks=tuple(map(make_block, kept)))
 
 
-def _decode_exits(spec: SpaceSpec, stages: Sequence[Stage], choices: Choices) -> tuple[Exit, ...]:
-    return tuple(
-        _decode_exit(site, choices)
-        for site in spec.sites()
-        if choices[f"exit.{site.name}.present"]
+def _decode_exits(spec: SpaceSpec, parts: Sequence[Stage | Cell], choices: Choices) -> tuple[Exit, ...]:
+    """The exits that are present and lie within a backbone of these stages or cells."""
+
+    def is_there(site: Site) -> bool:
+        part = parts[site.stage]
+        if isinstance(part, Cell):
+            return has_node(part, site.block)
         # behind the last block lies the stage's end, so there a within-stage exit is inactive
-        and (site.block is None or site.block < len(stages[site.stage].blocks))
-    )
+        return site.block is None or site.block < len(part.blocks)
+
+    return tuple(present for present in _present_exits(spec, choices) if is_there(present.site))
+
+
+def _present_exits(spec: SpaceSpec, choices: Choices) -> list[Exit]:
+    return [_decode_exit(site, choices) for site in spec.sites() if choices[f"exit.{site.name}.present"]]
 
 
 def _decode_exit(site: Site, choices: Choices) -> Exit:
@@ -196,13 +210,13 @@ def _decode_exit(site: Site, choices: Choices) -> Exit:
         make_branch_layer(_chosen(f"{here}.layer{layer + 1}", BranchLayer, choices))
         for layer in range(choices[f"{here}.depth"])
     ]
-    return Exit(stage=site.stage, block=site.block, layers=tuple(layers), pool=choices[f"{here}.pool"])
+    return Exit(**site.model_dump(), layers=tuple(layers), pool=choices[f"{here}.pool"])
 
 
 def _decode_policy(spec: SpaceSpec, exits: Sequence[Exit], choices: Choices) -> ExitPolicy | None:
     if spec.policy.thresholds.genes is None:
         return None
-    values = [choices[f"policy.{_site(present).name}.threshold"] for present in exits]
+    values = [choices[f"policy.{present.site.name}.threshold"] for present in exits]
     thresholds = tuple(None if value == "never" else float(value) for value in values)
     # where no exit can be taken the criterion is inactive
     active = any(threshold is not None for threshold in thresholds)
@@ -226,8 +240,10 @@ def _encode(spec: SpaceSpec, candidate: Candidate) -> dict[str, Any]:
         for index in range(depth):
             at = f"{here}.block{index + 1}"
             choices |= {f"{at}.op": SKIP} if index >= kept else _encode_part(at, stage.blocks[index])
+    if spec.dag is not None:
+        choices |= encode_cells(spec.dag, architecture)
     for index, present in enumerate(architecture.exits):
-        site = _site(present)
+        site = present.site
         here = f"exit.{site.name}"
         choices |= {f"{here}.present": True, f"{here}.depth": len(present.layers), f"{here}.pool": present.pool}
         for number, layer in enumerate(present.layers, start=1):
@@ -245,11 +261,9 @@ def _encode_part(place: str, part: Block | BranchLayer) -> dict[str, Any]:
     return _named(place, {"op": part.op} | active(part.op, fields))
 
 
-def _site(present: Exit) -> Site:
-    return Site(stage=present.stage, block=present.block)
-
-
-def _end_of_range(name: str, values: tuple[Any, ...], largest: bool) -> Any:
+def _end_of_range(spec: SpaceSpec, name: str, values: tuple[Any, ...], largest: bool) -> Any:
+    if spec.dag is not None and is_edge_gene(name):
+        return end_of_range(spec.dag, largest)
     if name.endswith(".op"):
         return SKIP if SKIP in values and not largest else next(value for value in values if value != SKIP)
     if name.startswith("policy.") or name.endswith((".act", ".pool")):

@@ -18,8 +18,12 @@ from aebnas.runtime.ops import OPS
 from aebnas.runtime.shapes import Shape, Unfit
 from aebnas.space.architecture import Block, BranchLayer, Stem
 from aebnas.space.choices import blocks, branch_layers
+from aebnas.space.dag import REDUCTION_KERNEL, DagSpec, is_free
 from aebnas.space.fields import CHAIN
 from aebnas.space.spec import InputSpec, Site, SpaceSpec, StageSpec, branch_channels
+
+CONTROLLER = "controller_head"
+"""Name of the node that gives the controller's output."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,51 @@ def stage_layers(number: int, stage: StageSpec, shape: Shape, width: int, stride
     return positions
 
 
+def reduction_layer(number: int, shape: Shape, width: int, stride: int) -> Layer | None:
+    """The residual block before cell `number` (from 0); None where nothing changes."""
+    if (width, stride) == (shape[0], 1):
+        return None
+    return make_layer(
+        f"cell{number + 1}_reduce", "basic", shape, out_channels=width, stride=stride, kernel=REDUCTION_KERNEL
+    )
+
+
+def controller_layers(shape: Shape, width: int, outputs: int) -> list[Layer]:
+    """The controller on pictures of `shape`: two convolutions of stride 2 and a linear layer; the last is `CONTROLLER`.
+
+    The published code's layers aren't known; these are as small as they can be and still see the whole picture.
+    """
+    layers: list[Layer] = []
+    for number in (1, 2):
+        attrs: dict[str, Attr] = {"out_channels": number * width, "kernel": 3, "stride": branch_stride(min(shape[1:]))}
+        layers.append(make_layer(f"controller_conv{number}", "conv", shape, **attrs))
+        shape = layers[-1].out_shape
+    return [*layers, make_layer(CONTROLLER, "classifier", shape, classes=outputs)]
+
+
+def edge_name(number: int, source: int, target: int) -> str:
+    """Name of the edge between two nodes of cell `number` (from 0)."""
+    return f"cell{number + 1}_edge{source}_{target}"
+
+
+def is_edge(layer: Layer) -> bool:
+    """Whether a layer is an edge of a cell."""
+    return "_edge" in layer.weights
+
+
+def edge_layer(number: int, source: int, target: int, block: Block, shape: Shape) -> Layer:
+    """An edge of cell `number` on maps of `shape`, which it keeps; the op must be one that runs something."""
+    offered = block.model_dump(exclude={"op"}) | {"out_channels": shape[0], "stride": 1}
+    return make_layer(f"{edge_name(number, source, target)}_{block.op}", block.op, shape, **offered)
+
+
+def edge_layers(number: int, dag: DagSpec, shape: Shape) -> dict[tuple[int, int], list[Layer]]:
+    """What each edge of cell `number` can run on maps of `shape`."""
+    with _place("dag.ops"):
+        running = [block for block in dag.present if not is_free(block)]
+        return {pair: [edge_layer(number, *pair, block, shape) for block in running] for pair in dag.pairs}
+
+
 def branch_stride(side: int) -> int:
     """Stride of a branch layer on a map of this side: 2 (AEBNAS) until little is left to halve."""
     return 2 if side >= 4 else 1
@@ -171,18 +220,49 @@ def _layers_at(spec: SpaceSpec, resolution: int) -> set[Layer]:
         stems = stem_layers(spec, shape)
     layers = {*resizing, *stems}
     maps = {layer.out_shape for layer in stems}
-    for number, stage in enumerate(spec.stages):
-        maps_after: set[Shape] = set()
-        for in_shape, width, stride in product(maps, stage.width, stage.stride):
-            positions = stage_layers(number, stage, in_shape, width, stride)
-            layers.update(layer for position in positions for layer in position)
-            maps_after.add(positions[0][0].out_shape)
+    for number in range(len(spec.stages) if spec.dag is None else len(spec.dag.stack_of)):
+        maps, here = _cell(spec.dag, number, maps) if spec.dag is not None else _stage(spec, number, maps)
+        layers |= here
         for site in (site for site in spec.sites() if site.stage == number):
             with _place(f"exits.places.{site.name}" if site.name in spec.exits.places else "exits"):
-                for at_site in maps_after:
+                for at_site in maps:
                     layers |= _branches(spec, site, at_site)
-        maps = maps_after
     return layers | {head_layer(at, spec.classes) for at in maps}
+
+
+def _stage(spec: SpaceSpec, number: int, maps: set[Shape]) -> tuple[set[Shape], set[Layer]]:
+    """What stage `number` makes of maps, and its layers."""
+    stage = spec.stages[number]
+    layers: set[Layer] = set()
+    maps_after: set[Shape] = set()
+    for in_shape, width, stride in product(maps, stage.width, stage.stride):
+        positions = stage_layers(number, stage, in_shape, width, stride)
+        layers.update(layer for position in positions for layer in position)
+        maps_after.add(positions[0][0].out_shape)
+    return maps_after, layers
+
+
+def _cell(dag: DagSpec, number: int, maps: set[Shape]) -> tuple[set[Shape], set[Layer]]:
+    """What cell `number` makes of maps, and its layers."""
+    layers: set[Layer] = set()
+    maps_after: set[Shape] = set()
+    for shape in maps:
+        for inside, reduction in cell_inputs(dag, number, shape):
+            if reduction is not None:
+                layers.add(reduction)
+            layers.update(layer for edge in edge_layers(number, dag, inside).values() for layer in edge)
+            maps_after.add(inside)
+    return maps_after, layers
+
+
+def cell_inputs(dag: DagSpec, number: int, shape: Shape) -> list[tuple[Shape, Layer | None]]:
+    """Every shape that the maps of cell `number` can have behind maps of `shape`, and the layer that makes it."""
+    stack, stride = dag.stacks[dag.stack_of[number]], dag.stride_of(number)
+    if number and dag.stack_of[number - 1] == dag.stack_of[number]:
+        return [(shape, None)]  # as wide as the cell before
+    with _place(f"dag.stacks.{dag.stack_of[number]}"):
+        layers = [reduction_layer(number, shape, width, stride) for width in stack.width]
+    return [(shape if layer is None else layer.out_shape, layer) for layer in layers]
 
 
 def _branches(spec: SpaceSpec, site: Site, shape: Shape) -> set[Layer]:

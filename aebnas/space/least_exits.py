@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from aebnas.space.architecture import Architecture
 from aebnas.space.policy_spec import LAST
-from aebnas.space.spec import Site, SpaceSpec
+from aebnas.space.spec import SpaceSpec
 
 
 class LeastExits(NamedTuple):
@@ -18,7 +18,7 @@ def least_exits(spec: SpaceSpec, architecture: Architecture) -> LeastExits:
     """The least exits of an architecture of the space: the first that it has at the named place or behind it."""
     policy = spec.policy
     places = [*(site.name for site in spec.sites()), LAST]
-    present = [places.index(Site(stage=e.stage, block=e.block).name) for e in architecture.exits]
+    present = [places.index(one.site.name) for one in architecture.exits]
 
     def first(place: str) -> int:
         return sum(position < places.index(place) for position in present)

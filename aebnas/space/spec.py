@@ -1,12 +1,14 @@
 """The search-space DSL: what a user writes in `search_spaces/*.yaml`, checked and frozen."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from aebnas.errors import SpecError
 from aebnas.runtime.shapes import mid_channels
 from aebnas.scalars import Side
+from aebnas.space.architecture import Site
+from aebnas.space.dag import DagSpec
 from aebnas.space.fields import (
     SKIP,
     Acts,
@@ -30,6 +32,7 @@ from aebnas.space.fields import (
     filled,
     taken_by,
 )
+from aebnas.space.places import Everywhere, Places
 from aebnas.space.policy_spec import LAST, PolicySpec
 from aebnas.specfile import Spec, did_you_mean
 
@@ -150,14 +153,15 @@ class BranchChoices(Spec):
 class ExitsSpec(BranchChoices):
     """Where exits may sit and what they may be.
 
-    `at` is `every_stage` (the end of every stage but the last, which has the final classifier) or a list of
-    places: `stage2` is the end of stage 2, `stage2.block1` lies behind its first block where more follow.
-    What stands in `places` holds for the place named, everything else for all.
+    `at` is `every_stage` (the end of every stage, or stack of cells, but the last, which has the final classifier)
+    or a list of places: `stage2` is the end of stage 2, `stage2.block1` lies behind its first block where more follow.
+    In a DAG `every_cell` and `every_node` (all but the last) stand for places, too; `cell2` is the end of cell 2,
+    `cell2.node1` its first node. What stands in `places` holds for the place named, everything else for all.
     """
 
     at: Annotated[
-        Literal["every_stage"] | tuple[str, ...],
-        BeforeValidator(lambda at: at if at == "every_stage" else as_tuple(at)),
+        Everywhere | tuple[str, ...],
+        BeforeValidator(lambda at: at if at in get_args(Everywhere) else as_tuple(at)),
     ] = "every_stage"
     places: dict[str, BranchChoices] = Field(default_factory=dict)
 
@@ -167,38 +171,40 @@ class ExitsSpec(BranchChoices):
         return filled(value, BranchChoices, "places")
 
 
-class Site(Spec):
-    """A place for an exit: stage number from 0, and the number of blocks before it (None: the stage's end)."""
-
-    stage: int
-    block: int | None = None
-
-    @property
-    def name(self) -> str:
-        """The name used in YAML, numbered from 1."""
-        return f"stage{self.stage + 1}" + ("" if self.block is None else f".block{self.block}")
-
-
 class SpaceSpec(Spec):
-    """A whole search space."""
+    """A whole search space; its backbone is made of `stages`, or (`backbone: dag`) of the cells of `dag`."""
 
     input: InputSpec
     classes: Annotated[int, Field(strict=True, ge=2, le=1_000_000)]
     stem: StemSpec
-    stages: tuple[StageSpec, ...]
+    backbone: Literal["staged", "dag"] = "staged"
+    stages: tuple[StageSpec, ...] = ()
+    dag: DagSpec | None = None
     exits: ExitsSpec = ExitsSpec()
     policy: PolicySpec = PolicySpec()
 
-    @field_validator("stages")
+    @model_validator(mode="before")
     @classmethod
-    def _some_stage(cls, stages: tuple[StageSpec, ...]) -> tuple[StageSpec, ...]:
-        if not stages:
-            raise ValueError("must have at least one stage")
-        return stages
+    def _one_backbone(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        wanted, other = ("dag", "stages") if value.get("backbone") == "dag" else ("stages", "dag")
+        if value.get(wanted) is None:
+            raise SpecError(wanted, f"this key is required where backbone is {value.get('backbone', 'staged')}")
+        if value.get(other):
+            raise SpecError(other, f"must be absent where backbone is {value.get('backbone', 'staged')}")
+        return value
+
+    @model_validator(mode="after")
+    def _some_stage(self) -> "SpaceSpec":
+        if self.backbone == "staged" and not self.stages:
+            raise SpecError("stages", "must have at least one stage, but got []")
+        return self
 
     @model_validator(mode="after")
     def _places_exist(self) -> "SpaceSpec":
-        names = [site.name for site in self.sites()]
+        sites = self.sites()
+        names = [site.name for site in sites]
         if len(set(names)) != len(names):
             raise SpecError("exits.at", f"places must be distinct, but got {names}")
         for place in self.exits.places:
@@ -213,6 +219,10 @@ class SpaceSpec(Spec):
             if label >= self.classes:
                 rule = f"classes must be in 0..{self.classes - 1}, but got {label}"
                 raise SpecError("policy.min_exit_by_class", rule)
+        inside = [site.name for site in sites if site.in_cell and site.block is not None]
+        if self.dag and self.dag.shared and len(self.dag.stack_of) > 1 and inside:
+            rule = "must be ends of cells where cells are shared (an exit inside would make its cell differ)"
+            raise SpecError("exits.at", f"{rule}, but got '{inside[0]}'")
         return self
 
     @model_validator(mode="after")
@@ -220,7 +230,7 @@ class SpaceSpec(Spec):
         for site in self.sites():
             branch = self.branch(site)
             place = f"exits.places.{site.name}" if site.name in self.exits.places else "exits"
-            for channels in self.stages[site.stage].width:
+            for channels in self.widths_at(site):
                 widths = check_differ(f"{place}.width", branch.width, channels, branch_channels)
                 if any("expand" in taken_by(op) for op in branch.layer):
                     for inside in {channels, *widths}:
@@ -240,29 +250,20 @@ class SpaceSpec(Spec):
             before = stage.width
         return self
 
+    def widths_at(self, site: Site) -> tuple[int, ...]:
+        """The channels that there can be at a site."""
+        if self.dag is not None:
+            return self.dag.stacks[self.dag.stack_of[site.stage]].width
+        return self.stages[site.stage].width
+
     def sites(self) -> tuple[Site, ...]:
         """The places where exits may sit, shallow to deep."""
-        if self.exits.at == "every_stage":
-            return tuple(Site(stage=number) for number in range(len(self.stages) - 1))
-        sites = [self._site(place) for place in self.exits.at]
-        return tuple(sorted(sites, key=lambda site: (site.stage, site.block or max(self.stages[site.stage].depth))))
+        parts = [max(stage.depth) for stage in self.stages] if self.dag is None else None
+        return Places(self.dag, parts).chosen(self.exits.at)
 
     def branch(self, site: Site) -> BranchChoices:
         """What the exit at a site can be."""
         return self.exits.places.get(site.name, self.exits)
-
-    def _site(self, place: str) -> Site:
-        stage_name, dot, block_name = place.partition(".")
-        numbers = {f"stage{n + 1}": n for n in range(len(self.stages))}
-        blocks = {}
-        if stage_name in numbers:
-            blocks = {f"block{b}": b for b in range(1, max(self.stages[numbers[stage_name]].depth))}
-        at_the_end = not dot and numbers.get(stage_name) == len(self.stages) - 1
-        if stage_name not in numbers or at_the_end or (dot and block_name not in blocks):
-            ends = ", ".join(list(numbers)[:-1]) or "none"
-            hint = f"; behind blocks there: {', '.join(blocks)}" if blocks else ""
-            raise SpecError("exits.at", f"must be places for exits (stage ends: {ends}{hint}), but got '{place}'")
-        return Site(stage=numbers[stage_name], block=blocks.get(block_name))
 
 
 def branch_channels(site_channels: int, factor: float) -> int:

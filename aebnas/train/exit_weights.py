@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from aebnas.errors import SpecError
 from aebnas.space.architecture import Architecture
-from aebnas.space.spec import Site
 from aebnas.train.config import ExitWeights
 
 LAST = "last"
@@ -16,7 +15,7 @@ def exit_weights(setting: ExitWeights, architecture: Architecture) -> list[float
 
     Raises SpecError when places are given by name and one is missing, or all weights are zero.
     """
-    places = [Site(stage=e.stage, block=e.block).name for e in architecture.exits] + [LAST]
+    places = [present.site.name for present in architecture.exits] + [LAST]
     if setting == "equal":
         weights = [1.0] * len(places)
     elif setting == "linear":

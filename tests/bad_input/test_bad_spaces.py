@@ -161,6 +161,46 @@ def test_a_bad_value(refused, tmp_path, path, value, says):
     assert line.startswith(f"{file}: {says}"), line
 
 
+DAG: dict[str, Any] = {"nodes": 2, "ops": ["zero", "conv"], "stacks": [{"width": 4}]}
+DAGS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"ops": ["zero", "conv3"]}, {}, "dag.ops.1: must be 'avgpool'"),
+    ({"ops": "zero"}, {}, "dag.ops: must offer an op besides zero, but got none"),
+    ({"ops": ["conv", {"op": "conv", "kernel": 3}]}, {}, "dag.ops: must be distinct, but got conv3, conv3"),
+    (
+        {"ops": [{"op": "conv", "kernel": 99}]},
+        {},
+        "dag.ops.kernel: must be at most 15, to fit its 8x8 map at cell1.edge",
+    ),
+    ({"edges": [[0, 1], [0, 2]]}, {}, "dag.edges: must lead out of every node but the last, but none leads out of 1"),
+    ({"edges": [[0, 2], [1, 2]]}, {}, "dag.edges: must lead into every node, but none leads into 1"),
+    ({"edges": [[0, 3]]}, {}, "dag.edges: must lead from a node to a later one, up to 2, but got [0, 3]"),
+    ({"nodes": 9}, {}, "dag.nodes: must be less than or equal to 8, but got 9"),
+    ({"stacks": []}, {}, "dag.stacks: must have at least one stack, but got []"),
+    (
+        {},
+        {"exits": {"at": "cell1.node2"}},
+        "exits.at: must be places for exits (cell ends: none; nodes there: node1), but",
+    ),
+    (
+        {"shared": True, "stacks": [{"width": 4, "cells": 2}]},
+        {"exits": {"at": "every_node"}},
+        "exits.at: must be ends of",
+    ),
+    ({}, {"stages": SPACE["stages"]}, "stages: must be absent where backbone is dag"),
+    ({}, {"dag": None}, "dag: "),
+    ({}, {"backbone": "staged"}, "stages: this key is required where backbone is staged"),
+]
+
+
+@pytest.mark.parametrize("dag, changes, says", DAGS, ids=map(str, range(len(DAGS))))
+def test_a_bad_dag(refused, tmp_path, dag, changes, says):
+    staged = {key: value for key, value in SPACE.items() if key not in ("stages", "exits")}
+    file = tmp_path / "space.yaml"
+    file.write_text(yaml.safe_dump(staged | {"backbone": "dag", "dag": DAG | dag} | changes), encoding="utf-8")
+    line = refused(tmp_path, "space", file)
+    assert line.startswith(f"{file}: {says}"), line
+
+
 @pytest.mark.parametrize(
     "strides, place, says",
     [

@@ -1,6 +1,8 @@
 """The exact size of a space against enumeration."""
 
+from aebnas.space.dag import DagSpec
 from aebnas.space.size import count_architectures, count_candidates
+from aebnas.space.spec import ExitsSpec
 
 
 def test_counts_equal_enumeration(small, everything):
@@ -21,7 +23,13 @@ def test_ids_tell_architectures_apart(small, everything):
 
 
 def test_big_spaces_are_counted_exactly(bundled):
-    doubled = bundled.spec.model_copy(update={"stages": bundled.spec.stages * 9})
+    dag = bundled.spec.dag
+    if dag is None:
+        more = {"stages": bundled.spec.stages * 9}
+    else:
+        larger = DagSpec.model_validate(dag.model_dump() | {"stacks": dag.stacks * 6, "shared": False})
+        more = {"dag": larger, "exits": ExitsSpec(at=())}
+    doubled = bundled.spec.model_copy(update=more)
     size = count_architectures(doubled)
     assert size > 2**64
     assert isinstance(size, int)

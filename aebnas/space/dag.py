@@ -1,0 +1,173 @@
+"""The DAG backbone in YAML: stacks of cells, each a DAG whose edges choose among ops.
+
+Node 0 of a cell is its input, the last node its output; node i is the sum of its edges. Maps are halved between
+stacks, so within a cell all have one shape.
+"""
+
+from functools import cached_property
+from itertools import combinations, product
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from aebnas.errors import SpecError
+from aebnas.runtime.candidates import FREE, ZERO
+from aebnas.runtime.shapes import mid_channels
+from aebnas.space.architecture import Block
+from aebnas.space.fields import (
+    Acts,
+    Depth,
+    EdgeOps,
+    Factors,
+    Kernels,
+    Stride,
+    Switches,
+    Widths,
+    canonical,
+    check_differ,
+    check_variants,
+    taken_by,
+)
+from aebnas.specfile import Spec
+
+MOST_NODES = 8
+"""Of a cell: counting its networks walks through all sets of live nodes."""
+MOST_CELLS = 100
+REDUCTION_KERNEL = 3
+
+NodeNumber = Annotated[int, Field(strict=True, ge=0, le=MOST_NODES)]
+
+
+class EdgeChoices(Spec):
+    """Some of the ops an edge chooses from: every combination of what is listed is one (`act` and others where an op
+    takes them). `zero` is no edge at all, `identity` hands on its input.
+    """
+
+    op: EdgeOps
+    kernel: Kernels = (3,)
+    expand: Factors = (4.0,)
+    se: Switches = (False,)
+    act: Acts = ("relu",)
+
+    @model_validator(mode="after")
+    def _few_enough(self) -> "EdgeChoices":
+        check_variants(self, EdgeChoices)
+        return self
+
+    def blocks(self) -> tuple[Block, ...]:
+        """The distinct ops."""
+        values = product(*(getattr(self, name) for name in Block.model_fields))
+        several = [Block(**canonical(dict(zip(Block.model_fields, chosen, strict=True)))) for chosen in values]
+        return tuple(dict.fromkeys(several))
+
+
+class StackSpec(Spec):
+    """Cells of one width. Before the first a residual block makes it of the map before, halved unless `stride` says
+    otherwise (1 before the first stack); there is none where nothing changes.
+    """
+
+    width: Widths
+    cells: Depth = 1
+    stride: Stride | None = None
+
+
+class DagSpec(Spec):
+    """Stacks of cells of `nodes` nodes behind the input.
+
+    `edges` are all pairs of an earlier and a later node, or those listed as [from, to]; each chooses one of `ops`.
+    `shared`: all cells are alike, as in NAS-Bench-201.
+    """
+
+    nodes: Annotated[int, Field(strict=True, ge=1, le=MOST_NODES)]
+    edges: Literal["all"] | tuple[tuple[NodeNumber, NodeNumber], ...] = "all"
+    ops: Annotated[
+        tuple[EdgeChoices, ...],
+        BeforeValidator(lambda ops: [{"op": op} if isinstance(op, str) else op for op in _listed(ops)]),
+    ]
+    stacks: tuple[StackSpec, ...]
+    shared: bool = False
+
+    @field_validator("stacks")
+    @classmethod
+    def _some_stack(cls, stacks: tuple[StackSpec, ...]) -> tuple[StackSpec, ...]:
+        if not stacks:
+            raise ValueError("must have at least one stack")
+        if sum(stack.cells for stack in stacks) > MOST_CELLS:
+            raise ValueError(f"must have at most {MOST_CELLS} cells, but got {sum(stack.cells for stack in stacks)}")
+        return stacks
+
+    @model_validator(mode="after")
+    def _every_node_matters(self) -> "DagSpec":
+        if len(set(self.pairs)) != len(self.pairs):
+            raise SpecError("edges", f"must be distinct, but got {list(map(list, self.pairs))}")
+        for source, target in self.pairs:
+            if not source < target <= self.nodes:
+                rule = f"must lead from a node to a later one, up to {self.nodes}, but got {[source, target]}"
+                raise SpecError("edges", rule)
+        for node in range(self.nodes + 1):
+            if node and not self.sources(node):
+                raise SpecError("edges", f"must lead into every node, but none leads into {node}")
+            if node < self.nodes and not any(source == node for source, _ in self.pairs):
+                raise SpecError("edges", f"must lead out of every node but the last, but none leads out of {node}")
+        return self
+
+    @model_validator(mode="after")
+    def _ops_differ(self) -> "DagSpec":
+        several = [block for choices in self.ops for block in choices.blocks()]
+        if len(set(several)) != len(several):
+            raise SpecError("ops", f"must be distinct, but got {', '.join(map(str, several))}")
+        if not self.present:
+            raise SpecError("ops", "must offer an op besides zero, but got none")
+        for number, choices in enumerate(self.ops):
+            if any("expand" in taken_by(op) for op in choices.op):
+                for stack in self.stacks:
+                    for width in stack.width:
+                        check_differ(f"ops.{number}.expand", choices.expand, width, mid_channels)
+        return self
+
+    @cached_property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """The edges, sorted by target and source."""
+        every = combinations(range(self.nodes + 1), 2) if self.edges == "all" else self.edges
+        return tuple(sorted(every, key=lambda pair: pair[::-1]))
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """What each edge chooses from, `zero` included where it is on offer."""
+        return tuple(block for choices in self.ops for block in choices.blocks())
+
+    @cached_property
+    def present(self) -> tuple[Block, ...]:
+        """The same without `zero`."""
+        return tuple(block for block in self.blocks if block.op != ZERO)
+
+    @property
+    def may_be_absent(self) -> bool:
+        """Whether edges may be left out."""
+        return len(self.present) < len(self.blocks)
+
+    def sources(self, target: int) -> tuple[int, ...]:
+        """Nodes from which edges lead into a node."""
+        return tuple(source for source, end in self.pairs if end == target)
+
+    @cached_property
+    def stack_of(self) -> tuple[int, ...]:
+        """For each cell the number of its stack, from 0."""
+        return tuple(number for number, stack in enumerate(self.stacks) for _ in range(stack.cells))
+
+    def stride_of(self, cell: int) -> int:
+        """By how much the map shrinks before a cell."""
+        number = self.stack_of[cell]
+        if cell and self.stack_of[cell - 1] == number:
+            return 1
+        stride = self.stacks[number].stride
+        return stride if stride is not None else 2 if number else 1
+
+
+def is_free(block: Block) -> bool:
+    """Whether an edge of this op runs nothing."""
+    return block.op in FREE
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,110 @@
+"""Cells of a DAG: what of them counts, and what they are lowered to."""
+
+import math
+
+import pytest
+from torch import nn
+
+from aebnas.runtime.network import Network
+from aebnas.space.architecture import Architecture, Block, Edge
+from aebnas.space.cells import connected, live_edges, reached
+from aebnas.space.genome import Candidate, SearchSpace
+from aebnas.space.lower import lower
+from aebnas.space.size import count_architectures
+from aebnas.space.spec import SpaceSpec
+
+CONV, IDENTITY = Block(op="conv", kernel=3, expand=None), Block(op="identity", kernel=None, expand=None)
+SPACE = {
+    "input": {"channels": 1, "resolution": 8},
+    "classes": 3,
+    "stem": {"width": 4},
+    "backbone": "dag",
+    "dag": {"nodes": 3, "ops": ["zero", "conv", "identity"], "stacks": [{"width": 4}]},
+    "exits": {"at": ["cell1.node1", "cell1.node2"]},
+}
+
+
+def edge(source, target, op=CONV):
+    return Edge(source=source, target=target, ops=(op,))
+
+
+def space(**dag):
+    return SearchSpace(SpaceSpec.model_validate(SPACE | {"dag": SPACE["dag"] | dag}))
+
+
+def decoded(exits=(), **edges):
+    """The architecture with these ops (`e0_1="conv"`), everything else absent."""
+    found = space()
+    ops = {block.op: block for block in found.spec.dag.blocks}
+    genes = {f"cell1.edge{name[1:]}": ops[op] for name, op in edges.items()}
+    genes |= {f"exit.cell1.node{node}.present": True for node in exits}
+    genome = [
+        values.index(genes.get(name, ops["zero"] if ".edge" in name else values[0]))
+        for name, values in found.genes.items()
+        if len(values) > 1
+    ]
+    return found.decode(genome).architecture
+
+
+def test_edges_from_nowhere_and_to_nowhere_do_not_count():
+    edges = [edge(0, 1), edge(0, 2), edge(3, 4), edge(0, 4), edge(1, 4), edge(2, 3)]
+    assert live_edges([e for e in edges if e.source != 2], {4}) == [edge(0, 1), edge(0, 4), edge(1, 4)]
+    assert live_edges(edges[:2], {1}) == [edge(0, 1)]
+    assert reached([edge(0, 1), edge(2, 3)]) == {0, 1}
+
+
+def test_an_exit_keeps_its_node_alive_and_a_node_that_nothing_reaches_has_none():
+    dead_end = {"e0_1": "conv", "e0_3": "conv"}
+    assert [(e.source, e.target) for e in decoded(**dead_end).cells[0].edges] == [(0, 3)]
+    assert [(e.source, e.target) for e in decoded(exits=[1, 2], **dead_end).cells[0].edges] == [(0, 1), (0, 3)]
+    assert [e.block for e in decoded(exits=[1, 2], **dead_end).exits] == [1]
+    assert decoded(**dead_end).id == decoded(exits=[2], **dead_end).id
+
+
+def test_a_cell_whose_output_gets_nothing_is_mended_with_its_first_op():
+    assert decoded().cells[0].edges == (edge(0, 3),)
+    sparse = space(edges=[[0, 1], [1, 2], [2, 3]])
+    assert [e.source for e in connected(sparse.spec.dag, [edge(1, 2, IDENTITY)])] == [0, 1, 2]
+    smallest = sparse.decode((0,) * len(sparse.gene_sizes))
+    assert sparse.decode(sparse.encode(smallest)) == smallest
+
+
+def test_lowering_sums_edges_and_an_identity_is_no_node():
+    graph = lower(decoded(exits=[1], e0_1="conv", e0_2="identity", e1_2="conv", e1_3="identity", e2_3="conv"))
+    nodes = {node.name: node.inputs for node in graph.nodes}
+    assert nodes["cell1_node1"] == ("cell1_edge0_1",)
+    assert nodes["cell1_node2"] == ("stem", "cell1_edge1_2")
+    assert nodes["cell1_node3"] == ("cell1_node1", "cell1_edge2_3")
+    assert [e.site for e in graph.exits] == ["cell1_node1", "cell1_node3"]
+    assert [len(segment.backbone) for segment in graph.segments()] == [3, 4]
+
+
+def test_nas_bench_201_has_15625_genomes_of_one_cell_and_fewer_networks(root):
+    bench = SearchSpace.load(root / "search_spaces" / "nasbench201.yaml")
+    edges = [size for name, size in zip(bench.genes, map(len, bench.genes.values()), strict=True) if "edge" in name]
+    assert math.prod(edges) == 15_625
+    bare = SearchSpace(bench.spec.model_copy(update={"exits": bench.spec.exits.model_copy(update={"at": ()})}))
+    cells = count_architectures(bare.spec)
+    assert cells == 9_444
+    architecture = bench.extreme(largest=True)
+    assert len(architecture.cells) == 15 and len({cell.edges for cell in architecture.cells}) == 1
+    assert sum(isinstance(m, nn.Conv2d) for m in Network(lower(architecture)).modules()) == 1 + 15 * 6 + 2 * 3 + 2
+
+
+def test_ids_of_staged_architectures_do_not_know_of_cells(digits):
+    value = digits.extreme(largest=True).to_json()
+    assert not {"cells", "controller", "stop_heads"} & set(value)
+    assert not any("in_cell" in present for present in value["exits"])
+
+
+def test_an_architecture_has_one_backbone_and_chooses_by_a_controller():
+    plain = decoded(e0_3="conv")
+    with pytest.raises(ValueError, match="either stages or cells"):
+        Architecture.from_json(plain.to_json() | {"cells": []})
+    several = plain.cells[0].model_copy(update={"edges": (Edge(source=0, target=3, ops=(CONV, IDENTITY)),)})
+    with pytest.raises(ValueError, match="must have a controller just where"):
+        Architecture.from_json(plain.to_json() | {"cells": [several.model_dump(mode="json")]})
+    adaptive = Architecture.from_json(plain.to_json() | {"cells": [several.model_dump(mode="json")], "controller": 4})
+    assert adaptive.adaptive and not plain.adaptive
+    with pytest.raises(ValueError, match="not of this space"):
+        space().encode(Candidate(adaptive, None))
