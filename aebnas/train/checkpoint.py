@@ -1,6 +1,7 @@
 """Where a training stands, as a file: all that it needs to go on as if it had not been stopped."""
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,21 @@ from aebnas.train.task import Row
 
 
 class Checkpoint:
-    """The parts of a training that change with it; `others` are optimiser, schedule and gradient scaler."""
+    """The parts of a training that change with it; `others` are optimiser, schedule and gradient scaler.
 
-    def __init__(self, precision: torch.dtype, module: nn.Module, averaged: nn.Module | None, *others: Any) -> None:
+    `stateful` is what else the task says changes.
+    """
+
+    def __init__(
+        self,
+        precision: torch.dtype,
+        module: nn.Module,
+        averaged: nn.Module | None,
+        *others: Any,
+        stateful: Mapping[str, Any],
+    ) -> None:
         self.precision = precision
-        self.parts = {"module": module, "averaged": averaged}
+        self.parts = {"module": module, "averaged": averaged, **stateful}
         self.parts |= dict(zip(("optimiser", "schedule", "scaler"), others, strict=True))
 
     def save(self, path: Path, rows: list[Row], epochs_done: int) -> None:

@@ -91,6 +91,8 @@ class SupernetSpec(TrainSpec):
 
 
 class RetrainSpec(TrainSpec):
-    """Training of one chosen architecture, from the supernet's weights or from scratch."""
+    """Training of one chosen architecture, from the supernet's weights, from scratch or from those (`kept`) under which
+    a candidate that was trained by itself was scored.
+    """
 
-    weights: Literal["supernet", "scratch"] = "supernet"
+    weights: Literal["supernet", "scratch", "kept"] = "supernet"

@@ -53,7 +53,7 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: warmup_cosine(s, warmup_steps, total_steps))
     averaged = AveragedModel(task.module, multi_avg_fn=_ema_update(spec.ema)) if spec.ema else None
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-    state = Checkpoint(precision, task.module, averaged, optimiser, schedule, scaler)
+    state = Checkpoint(precision, task.module, averaged, optimiser, schedule, scaler, stateful=task.stateful)
     rows, first_epoch = state.load(checkpoint, ranks)
     precision = state.precision  # as it began: another sitting may measure another one to be quicker
     ranks.from_first(partial(on_rows, rows))

@@ -1,6 +1,7 @@
 """Supernet training by the sandwich rule with in-place distillation (Yu & Huang 2019; BigNAS, Yu et al. 2020)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ class SandwichTask:
         preprocessing: Preprocessing,
         calibration: Sequence[Tensor],
     ) -> None:
+        self.stateful: Mapping[str, Any] = {}
         self.module: nn.Module = supernet
         self.space, self.spec = space, spec
         self.validation, self.preprocessing, self.calibration = validation, preprocessing, calibration

@@ -1,7 +1,8 @@
 """Training of one architecture as a plain Network."""
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +43,7 @@ class SingleTask:
         calibration: Sequence[Tensor],
         frozen: bool = False,
     ) -> None:
+        self.stateful: Mapping[str, Any] = {}
         self.module: nn.Module = Blended(network) if spec.exits.blended else network
         self.spec, self.frozen = spec, frozen
         self.weights = self.all_weights = exit_weights(spec.exit_weights, architecture)

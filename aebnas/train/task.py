@@ -1,6 +1,6 @@
 """What the loop trains: a module, its losses on a batch, and how it is validated."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,8 @@ class Task(Protocol):
     """One thing to train. The loop owns optimiser, schedule, averaging and checkpoints."""
 
     module: nn.Module
+    stateful: Mapping[str, Any]
+    """What changes with the training beside the module, by name: each has a `state_dict`."""
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before each epoch (from 0), when the module is in training mode."""
