@@ -14,6 +14,7 @@ from aebnas.scalars import Seed, UserPath
 from aebnas.specfile import Spec
 from aebnas.strategies.config import StrategySpec
 from aebnas.train.config import RetrainSpec, SupernetSpec, TrainSpec
+from aebnas.train.relaxed_config import RelaxedSpec
 
 _RAY = re.compile(r"local|auto|(ray://)?[\w.\-\[\]:]+:[0-9]{1,5}")
 
@@ -73,6 +74,7 @@ class ExperimentSpec(Spec):
     target: TargetSpec | None = None
     device: DeviceSpec | None = None
     supernet: SupernetSpec | None = None
+    relaxed: RelaxedSpec | None = None
     evaluate: EvaluateSpec = EvaluateSpec()
     strategy: StrategySpec = StrategySpec()
     retrain: RetrainSpec
@@ -100,13 +102,62 @@ class ExperimentSpec(Spec):
         if self.trains_supernet and self.supernet is None:
             raise SpecError("supernet", f"must be there where evaluate.weights is {mode}, but got nothing")
         if not self.trains_supernet and self.retrain.weights == "supernet":
-            raise SpecError("retrain.weights", f"must be scratch where evaluate.weights is {mode}, but got supernet")
+            rule = f"must be scratch or kept where evaluate.weights is {mode}"
+            if self.trains_relaxed:
+                rule = "must be scratch or kept where strategy is adaptive_darts"
+            raise SpecError("retrain.weights", f"{rule}, but got supernet")
+        if self.retrain.weights == "kept" and self.evaluate.mode == "supernet" and not self.trains_relaxed:
+            raise SpecError(
+                "retrain.weights", "must be supernet or scratch where evaluate.weights is supernet, but got kept"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _relaxed_where_needed(self) -> "ExperimentSpec":
+        if not self.trains_relaxed:
+            return self
+        if self.relaxed is None:
+            raise SpecError("relaxed", "must be there where strategy is adaptive_darts, but got nothing")
+        if self.evaluate.mode == "supernet":
+            rule = "must be finetune(EPOCHS) or scratch(EPOCHS) where strategy is adaptive_darts"
+            raise SpecError("evaluate.weights", f"{rule}, but got supernet")
+        forms = self.strategy.forms
+        if self.evaluate.mode == "scratch" and "adaptive" in forms:
+            rule = "must be static where evaluate.weights is scratch, since choices are learned with the weights"
+            raise SpecError("strategy.forms", f"{rule}, but got {list(forms)}")
+        if self.relaxed.controller == 0 and "adaptive" in forms:
+            raise SpecError("strategy.forms", f"must be static where relaxed.controller is 0, but got {list(forms)}")
+        if self.relaxed.bilevel != "joint" and not self.data.splits.arch:
+            raise SpecError("data.splits.arch", "must be above 0 where strategy is adaptive_darts, but got 0")
+        if self.target is not None:
+            raise SpecError("target", "must be absent where strategy is adaptive_darts")
+        if self.device is None and self.relaxed.cost == "latency_ms":
+            raise SpecError("relaxed.cost", "must not be latency_ms where no device is named")
+        if self.device is not None and (self.relaxed.controller or self.relaxed.stop_heads):
+            rule = "must be absent where relaxed networks have a controller or stop heads, which no profile holds"
+            raise SpecError("device", rule)
         return self
 
     @property
     def trains_supernet(self) -> bool:
         """Whether candidates start from a supernet's weights."""
-        return self.evaluate.mode != "scratch"
+        return self.evaluate.mode != "scratch" and not self.trains_relaxed
+
+    @property
+    def trains_relaxed(self) -> bool:
+        """Whether candidates come of relaxed networks."""
+        return self.strategy.name == "adaptive_darts"
+
+    @property
+    def relaxed_stop_heads(self) -> bool:
+        """Whether relaxed networks give theirs to the candidates that come of them."""
+        return self.relaxed is not None and self.relaxed.stop_heads
+
+    @property
+    def source(self) -> str:
+        """Where a candidate's weights come from, for people."""
+        text = self.evaluate.source
+        return text.replace("from the supernet's", "from its relaxed network's") if self.trains_relaxed else text
 
     @property
     def own_training(self) -> TrainSpec | None:

@@ -18,9 +18,13 @@ from aebnas.objectives import ENERGY, LATENCY, MACS, MAX_COMBINATIONS, METRICS, 
 from aebnas.space.ablation import ablate
 from aebnas.space.genome import SearchSpace
 from aebnas.space.policy_spec import DUAL, LEARNED
+from aebnas.space.size import count_branches
 from aebnas.space.spec import SpaceSpec
 from aebnas.specfile import did_you_mean, parse_spec, read_spec
 from aebnas.train.exit_weights import LAST, exit_weights
+
+MOST_BRANCHES = 16
+"""Candidates of one exit of a relaxed network; more would cost more than the backbone."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ def prepare(
         check_budgets(space.spec, experiment.parsed_constraints(), profile)
         check_tuning(space.spec, experiment.parsed_target())
         check_stop_heads(space.spec, experiment)
+        if experiment.trains_relaxed:
+            check_relaxable(space.spec, space_file)
         check_classes(experiment, space, spec_file.parent, space_file)
     folder = out or Path("results") / "-".join(filter(None, (spec_file.stem, ablation)))
     return Plan(spec_file, experiment, space, folder, profile)
@@ -169,6 +175,25 @@ def _figure(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
+def check_relaxable(spec: SpaceSpec, space_file: Path) -> None:
+    """Raise SpecError where a space can't be relaxed: one network has to hold all of its candidates."""
+    because = "where strategy is adaptive_darts"
+    if spec.dag is None:
+        raise SpecError("backbone", f"must be dag {because}, but got staged", space_file)
+    single = {"input.resolution": spec.input.resolution, "stem.width": spec.stem.width, "stem.act": spec.stem.act}
+    single |= {f"dag.stacks.{n}.width": stack.width for n, stack in enumerate(spec.dag.stacks)}
+    for place, values in single.items():
+        if len(values) > 1:
+            raise SpecError(place, f"must be one value {because}, but got {list(values)}", space_file)
+    if spec.policy.thresholds.optimise is None:
+        raise SpecError("policy.thresholds", f"must be optimise {because}, but got genes", space_file)
+    for site in spec.sites():
+        place = f"exits.places.{site.name}" if site.name in spec.exits.places else "exits"
+        if (count := count_branches(spec, site)) > MOST_BRANCHES:
+            rule = f"must offer at most {MOST_BRANCHES} branches {because}, but got {count}"
+            raise SpecError(place, rule, space_file)
+
+
 def check_tuning(spec: SpaceSpec, target: SoftTarget | None) -> None:
     """Raise SpecError where a target shall tune threshold genes that aren't there, or too many of them."""
     if target is None or not target.tunes_thresholds:
@@ -184,7 +209,7 @@ def check_tuning(spec: SpaceSpec, target: SoftTarget | None) -> None:
 
 def check_stop_heads(spec: SpaceSpec, experiment: ExperimentSpec) -> None:
     """Raise SpecError where a rule looks at stop heads and some training gives a network none."""
-    if not spec.policy.needs_stop_heads:
+    if not spec.policy.needs_stop_heads or (experiment.trains_relaxed and experiment.relaxed_stop_heads):
         return
     rules = " and ".join(rule for rule in (LEARNED, DUAL) if rule in spec.policy.criterion)
     training = experiment.own_training

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from aebnas.errors import UserError
 from aebnas.evaluate.evaluator import inherit
 from aebnas.evaluate.points import CALIBRATE, found_policies, operating_point, splits_needed
 from aebnas.files import remove_partials, write_text
@@ -26,7 +27,7 @@ from aebnas.train.stages import BACKBONE_CHECKPOINT, fit_network
 from aebnas.train.stop_heads import prepared
 from aebnas.trial import OperatingPoint, Trial
 from aebnas.weights import model_weights, save_weights
-from aebnas.workspace import Workspace, note_pick, read_pick
+from aebnas.workspace import Workspace, kept_network, note_pick, read_pick
 
 NORM_IMAGES = 4096
 """Training pictures for the final norm statistics."""
@@ -38,7 +39,7 @@ UNFINISHED = "unfinished.json"
 
 
 def retrain(
-    folder: Path, rule: str, weights: Literal["supernet", "scratch"] | None = None, epochs: int | None = None
+    folder: Path, rule: str, weights: Literal["supernet", "scratch", "kept"] | None = None, epochs: int | None = None
 ) -> tuple[str, OperatingPoint]:
     """Retrain the pick; returns its id and its operating point on the search split.
 
@@ -76,7 +77,8 @@ def _retrain(workspace: Workspace, trial: Trial, point: OperatingPoint, spec: Re
         search, costs = workspace.splits.search, workspace.cost_model
         table = tabulate_for(policy, network, search, workspace.preprocessing, progress_bar, costs)
         retrained = operating_point(trial.architecture, policy, table)
-        origin = "the supernet's weights" if spec.weights == "supernet" else "scratch"
+        origins = {"supernet": "the supernet's weights", "scratch": "scratch", "kept": "the weights of the search"}
+        origin = origins[spec.weights]
         record: dict[str, Any] = retrained.to_json()
         record |= {"source": f"retrained for {spec.epochs} epochs from {origin}"}
         record |= {"samples": (samples := len(workspace.splits.search))} | accuracy_bounds(retrained.metrics, samples)
@@ -104,7 +106,14 @@ def train_alone(workspace: Workspace, architecture: Architecture, spec: RetrainS
             stale.unlink(missing_ok=True)
         write_text(settings, text)
     spec = workspace.settled(spec, device)
-    if spec.weights == "supernet":
+    if spec.weights == "kept":
+        network = kept_network(workspace, architecture, name)
+    elif architecture.adaptive:
+        raise UserError(
+            f"{workspace.run.folder}: an input-adaptive pick must be retrained from kept weights (--weights kept), "
+            f"since its choices are learned with them, but got {spec.weights}"
+        )
+    elif spec.weights == "supernet":
         supernet = workspace.trained_supernet()
         network = inherit(supernet, architecture, workspace.calibration(experiment.evaluate.calibration_images))
     else:

@@ -12,21 +12,23 @@ from aebnas.cluster import LOCAL
 from aebnas.cost.memory_bounds import least_peak_memory
 from aebnas.data.splits import read_held
 from aebnas.errors import SpecError, UserError
-from aebnas.evaluate.evaluator import Scored, Tables
+from aebnas.evaluate.evaluator import Relaxed, Scored, Tables, Work
 from aebnas.evaluate.points import failed_trial, hopeless, hopeless_trial, make_trial
 from aebnas.evaluate.pool import Failure, Pool, open_pool
+from aebnas.evaluate.relaxed import Relaxation
 from aebnas.front import front
 from aebnas.nn.supernet import Supernet
 from aebnas.objectives import Constraint, tuned_cost
 from aebnas.prepare import Plan, prepare
 from aebnas.progress import Bar, progress_bar
+from aebnas.relaxing import first_genomes, keep_relaxed, settled
 from aebnas.report.environment import write_environment
 from aebnas.report.live import LiveSearch, live_search
 from aebnas.report.results import write_front, write_report
 from aebnas.report.tensorboard import TrainingScalars
 from aebnas.space.spec import SpaceSpec
 from aebnas.store import Run
-from aebnas.strategies.base import Job
+from aebnas.strategies.base import AnyJob, Job, RelaxedJob
 from aebnas.strategies.build import make_strategy
 from aebnas.train.config import SupernetSpec
 from aebnas.train.distributed import fit_on_workers
@@ -148,6 +150,7 @@ class _Search:
             self.constraints,
             self.target,
             np.random.default_rng(experiment.seed),
+            first_genomes(workspace),
         )
         self.recorded = {trial.number: trial for trial in self.run.trials()}
         self.trials: list[Trial] = []
@@ -166,10 +169,11 @@ class _Search:
         if not front(self.trials, self.objectives, self.constraints):
             raise UserError(_why_empty(self.trials, self.run.folder))
 
-    def _generation(self, jobs: dict[int, Job], bar: Bar, live: LiveSearch) -> list[Trial]:
+    def _generation(self, jobs: dict[int, AnyJob], bar: Bar, live: LiveSearch) -> list[Trial]:
         """Trials of a generation's jobs (by trial number) in the order asked, each recorded when it is known."""
         done: dict[int, Trial] = {}
-        waiting: dict[str, list[int]] = {}  # architecture id -> numbers: what differs in policy is scored once
+        waiting: dict[str, list[int]] = {}  # id of the work -> numbers: what differs in policy or form is done once
+        work: dict[str, Work] = {}
 
         def finish(trial: Trial, is_new: bool = True) -> None:
             done[trial.number] = trial
@@ -177,34 +181,44 @@ class _Search:
                 self.run.append(trial)
             bar.advance(note=live.add(trial, is_new), earlier=not is_new)
 
-        new = {number: job for number, job in jobs.items() if number not in self.recorded}
+        new = {n: job for n, job in jobs.items() if isinstance(job, Job) and n not in self.recorded}
         reasons = dict(zip(new, hopeless(list(new.values()), self.constraints, self.costs), strict=True))
         for number, job in jobs.items():
             if number in self.recorded:
                 finish(self._recorded(number, job), is_new=False)
-            elif why := reasons[number]:
+            elif isinstance(job, RelaxedJob):
+                relaxation = Relaxation(job.weight)
+                work[relaxation.id] = relaxation
+                waiting.setdefault(relaxation.id, []).append(number)
+            elif why := reasons.get(number):
                 finish(hopeless_trial(number, job, *why))
             else:
+                work[job.architecture.id] = job.architecture
                 waiting.setdefault(job.architecture.id, []).append(number)
         for known in [architecture_id for architecture_id in waiting if architecture_id in self.tables]:
             for number in waiting.pop(known):
-                finish(self._trial(number, jobs[number], self.tables[known], 0.0))
+                job = jobs[number]
+                assert isinstance(job, Job), "tables are kept of architectures"
+                finish(self._trial(number, job, self.tables[known], 0.0))
         started = time.monotonic()
-        groups = list(waiting.values())
-        for place, outcome in self.pool.score([jobs[numbers[0]].architecture for numbers in groups]):
+        groups = list(waiting.items())
+        for place, outcome in self.pool.score([work[name] for name, _ in groups]):
             seconds, started = time.monotonic() - started, time.monotonic()
-            tables = outcome.tables if isinstance(outcome, Scored) else outcome
-            if isinstance(outcome, Scored) and outcome.network is not None:  # on disk before any trial that needs it
-                architecture_id = jobs[groups[place][0]].architecture.id
-                save_weights(outcome.network, candidate_weights(self.run, architecture_id))
-            for number in groups[place]:
-                self._keep(jobs[number], tables)
-                finish(self._trial(number, jobs[number], tables, seconds))
+            name, numbers = groups[place]
+            if isinstance(outcome, Relaxed):
+                keep_relaxed(self.run, name, outcome)
+            for number in numbers:
+                job, scored = settled(jobs[number], outcome, self.workspace.space)
+                if isinstance(scored, Scored) and scored.network is not None:  # on disk before a trial that needs it
+                    save_weights(scored.network, candidate_weights(self.run, job.architecture.id))
+                tables = scored.tables if isinstance(scored, Scored) else scored
+                self._keep(job, tables)
+                finish(self._trial(number, job, tables, seconds))
         return [done[number] for number in jobs]
 
-    def _recorded(self, number: int, job: Job) -> Trial:
+    def _recorded(self, number: int, job: AnyJob) -> Trial:
         trial = self.recorded[number]
-        if (trial.architecture.id, trial.policy) != job.key:
+        if not job.answered_by(trial):
             raise UserError(
                 f"{self.run.trials_file}: trial {number} is not the one this search asks for; "
                 "it was made by another version; give --out another folder"

@@ -36,6 +36,7 @@ class Run:
         self.trials_file = folder / "trials.jsonl"
         self.checkpoints = folder / "checkpoints"
         self.profile_file = folder / "device_profile.json"
+        self.relaxed = folder / "relaxed"
         self.supernet_weights = self.checkpoints / "supernet.safetensors"
 
     @classmethod

@@ -16,11 +16,13 @@ from aebnas.cost.model import CostModel
 from aebnas.cost.pairs import Profile, load_profile
 from aebnas.data.augment import Batches, Preprocessing
 from aebnas.data.classes import class_names
+from aebnas.data.config import RECIPES
 from aebnas.data.splits import Splits, load_splits
 from aebnas.determinism import pinned
 from aebnas.errors import SpecError, UserError, in_file
 from aebnas.evaluate.evaluator import Evaluator, OwnTraining, inherit
 from aebnas.evaluate.points import splits_needed
+from aebnas.evaluate.relaxed import RelaxedTraining
 from aebnas.experiment import ExperimentSpec
 from aebnas.files import write_json
 from aebnas.front import FrontPoint, front, pick
@@ -184,7 +186,12 @@ class Workspace:
             supernet=supernet,
             training=None
             if training is None
-            else OwnTraining(training, self.training_batches(training.batch_size), self.experiment.seed),
+            else OwnTraining(
+                training,
+                self.training_batches(training.batch_size),
+                self.experiment.seed,
+                from_scratch=spec.mode == "scratch",
+            ),
             calibration=self.calibration(spec.calibration_images),
             images={name: getattr(self.splits, name) for name in splits},
             preprocessing=self.preprocessing,
@@ -193,6 +200,27 @@ class Workspace:
             threads=spec.threads,
             gpu=gpu,
             deterministic=self.experiment.deterministic,
+            relaxed=self._relaxed_training(torch.device("cuda" if gpu else "cpu")),
+        )
+
+    def _relaxed_training(self, device: torch.device) -> RelaxedTraining | None:
+        """How relaxed networks are trained, where the strategy does that."""
+        experiment, spec = self.experiment, self.experiment.relaxed
+        if spec is None or not experiment.trains_relaxed:
+            return None
+        spec, splits, joint = self.settled(spec, device), self.splits, spec.bilevel == "joint"
+        batch_size = spec.arch_batch_size or spec.batch_size
+        return RelaxedTraining(
+            spec=spec,
+            space=self.space.spec,
+            forms=experiment.strategy.forms,
+            batches=self.training_batches(spec.batch_size),
+            arch=None if joint else Batches(splits.arch, self.preprocessing, RECIPES["none"], batch_size),
+            choosing=splits.train if joint else splits.arch,
+            validation=splits.search,
+            profile=self.profile,
+            seed=experiment.seed,
+            folder=self.run.relaxed.resolve(),
         )
 
     def front(self) -> list[FrontPoint]:
@@ -284,9 +312,9 @@ def standing(workspace: Workspace, picked: FrontPoint) -> Standing:
     if retrained is not None:
         now = Standing(model_weights(run, point.id), OperatingPoint.from_json(retrained), retrained["source"])
     elif evaluate.mode == "supernet":
-        now = Standing(run.supernet_weights, point, evaluate.source)
+        now = Standing(run.supernet_weights, point, workspace.experiment.source)
     else:
-        now = Standing(candidate_weights(run, trial.architecture.id), point, evaluate.source)
+        now = Standing(candidate_weights(run, trial.architecture.id), point, workspace.experiment.source)
     calibrated = read_pick(run, point.id).get("calibrated")
     if calibrated is None or not now.weights.exists() or calibrated["weights"] != weights_digest(now.weights):
         return now  # found for other weights
@@ -300,6 +328,14 @@ def graph_of(workspace: Workspace, picked: FrontPoint) -> Graph:
     if weights == workspace.run.supernet_weights:
         return graph
     return with_stop_heads(graph) if any(map(is_head, weight_names(weights))) else graph
+
+
+def kept_network(workspace: Workspace, architecture: Architecture, point_id: str) -> Network:
+    """A candidate that was trained by itself, with the weights it was scored with; UserError where they are gone."""
+    kept = candidate_weights(workspace.run, architecture.id)
+    if not kept.exists():
+        raise UserError(f"{kept}: the weights are not there; retrain the point first: aebnas retrain --pick {point_id}")
+    return _network_from(kept, architecture)
 
 
 def _network_from(weights: Path, architecture: Architecture) -> Network:

@@ -56,7 +56,7 @@ def call(monkeypatch, capsys):
         (["schema", "spaces"], "schema must be one of space, experiment, but got 'spaces'"),
         (["show", "."], "is no run"),
         (["retrain", ".", "--pick", "knee"], "is no run"),
-        (["retrain", ".", "--pick", "knee", "--weights", "none"], "--weights must be supernet or scratch"),
+        (["retrain", ".", "--pick", "knee", "--weights", "none"], "--weights must be supernet, scratch or kept"),
         (["evaluate", "none", "--pick", "knee"], "none: is no run"),
         (["export", ".", "--pick", "knee", "--out", "out"], "is no run"),
         (["list"], "results: must be a folder of runs, but there is none"),

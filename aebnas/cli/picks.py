@@ -12,7 +12,7 @@ from aebnas.errors import UserError
 def retrain(
     run: RunFolder,
     pick: Pick,
-    weights: Annotated[str | None, typer.Option(help="supernet or scratch, instead of the spec's.")] = None,
+    weights: Annotated[str | None, typer.Option(help="supernet, scratch or kept, instead of the spec's.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the spec's.", min=1)] = None,
 ) -> None:
     """Train one architecture of the front by itself and find its thresholds anew."""
@@ -20,9 +20,9 @@ def retrain(
     from aebnas.retrain import retrain as retrain_pick
     from aebnas.store import Run
 
-    if weights not in (None, "supernet", "scratch"):
-        raise UserError(f"--weights must be supernet or scratch, but got '{weights}'")
-    point_id, point = retrain_pick(run, pick, cast(Literal["supernet", "scratch"] | None, weights), epochs)
+    if weights not in (None, "supernet", "scratch", "kept"):
+        raise UserError(f"--weights must be supernet, scratch or kept, but got '{weights}'")
+    point_id, point = retrain_pick(run, pick, cast(Literal["supernet", "scratch", "kept"] | None, weights), epochs)
     samples = Run.open(run).read_json("protocol.json")["pictures"]["search"]
     print(f"{point_id}, retrained; on the search split (N = {samples:,}):")
     print_point(point, samples)

@@ -18,7 +18,7 @@ from aebnas.runtime.decide import ExitPolicy
 from aebnas.space.architecture import Architecture
 from aebnas.space.least_exits import least_exits
 from aebnas.space.lower import lower
-from aebnas.space.policy_spec import PolicySpec
+from aebnas.space.policy_spec import DUAL, LEARNED, PolicySpec
 from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.base import Job
 from aebnas.tail import TailMetric, tail, tail_of_samples
@@ -176,11 +176,21 @@ def found_policies(
     policy_spec = space.policy
     thresholds = policy_spec.thresholds
     if thresholds.optimise is not None:
-        tuned = find(table, policy_spec, thresholds.optimise, least_exits(space, architecture), cost)
+        tuned = find(
+            table, _rules(policy_spec, architecture), thresholds.optimise, least_exits(space, architecture), cost
+        )
         return [point.policy for point in tuned.thinned(thresholds.optimise.max_points).points]
     assert thresholds.genes and target, "a job without a policy comes from a space or a target that finds thresholds"
     choices = [None if gene == "never" else float(gene) for gene in thresholds.genes]
     return [tune_to_target(table, policy_spec.criterion, choices, target)]
+
+
+def _rules(policy_spec: PolicySpec, architecture: Architecture) -> PolicySpec:
+    """The space's rules, and for an architecture that has stop heads of its own those that look at them."""
+    if not architecture.stop_heads:
+        return policy_spec
+    criterion = tuple(dict.fromkeys([*policy_spec.criterion, LEARNED, DUAL]))
+    return policy_spec.model_copy(update={"criterion": criterion})
 
 
 def _points(

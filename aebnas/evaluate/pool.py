@@ -9,9 +9,9 @@ import torch
 
 from aebnas.cluster import LOCAL, node_resources, ray_cluster, require_room
 from aebnas.errors import UserError
-from aebnas.evaluate.evaluator import Evaluator, Scored
+from aebnas.evaluate.evaluator import Evaluator, Relaxed, Scored, Work
+from aebnas.evaluate.relaxed import Relaxation
 from aebnas.progress import progress_bar
-from aebnas.space.architecture import Architecture
 
 RETRIES = 1
 """How often an architecture is tried again when its worker dies."""
@@ -24,13 +24,13 @@ class Failure:
     reason: str
 
 
-Outcome = Scored | Failure
+Outcome = Scored | Relaxed | Failure
 
 
 class Pool(Protocol):
-    """Scores architectures and gives `(index, outcome)` as they are done, in any order."""
+    """Scores architectures, trains relaxed networks, and gives `(index, outcome)` as they are done, in any order."""
 
-    def score(self, architectures: Sequence[Architecture]) -> Iterator[tuple[int, Outcome]]:
+    def score(self, work: Sequence[Work]) -> Iterator[tuple[int, Outcome]]:
         """Score all; every index comes exactly once."""
         ...
 
@@ -57,10 +57,10 @@ def open_pool(
         yield RayActors(ray, evaluator, workers, gpus_per_worker)
 
 
-def score_one(evaluator: Evaluator, architecture: Architecture) -> Outcome:
+def score_one(evaluator: Evaluator, work: Work) -> Outcome:
     """What the evaluator gives, or the reason why it gives nothing; a bad candidate must not end a search."""
     try:
-        return evaluator.score(architecture)
+        return evaluator.relax(work) if isinstance(work, Relaxation) else evaluator.score(work)
     except UserError as error:
         return Failure(str(error))
     except Exception as error:  # whatever it is, its reason is recorded with the trial
@@ -76,10 +76,10 @@ class InProcess:
     def __init__(self, evaluator: Evaluator) -> None:
         self.evaluator = replace(evaluator, progress=progress_bar)
 
-    def score(self, architectures: Sequence[Architecture]) -> Iterator[tuple[int, Outcome]]:
+    def score(self, work: Sequence[Work]) -> Iterator[tuple[int, Outcome]]:
         """Outcomes in the order given."""
-        for index, architecture in enumerate(architectures):
-            yield index, score_one(self.evaluator, architecture)
+        for index, one in enumerate(work):
+            yield index, score_one(self.evaluator, one)
 
 
 class RayActors:
@@ -92,9 +92,9 @@ class RayActors:
         self.shared = ray.put(evaluator)
         self.actors = [actor.remote() for _ in range(workers)]
 
-    def score(self, architectures: Sequence[Architecture]) -> Iterator[tuple[int, Outcome]]:
+    def score(self, work: Sequence[Work]) -> Iterator[tuple[int, Outcome]]:
         """Outcomes as they come; an actor gets its next architecture when it is done with the last."""
-        todo = iter(enumerate(architectures))
+        todo = iter(enumerate(work))
         running: dict[Any, tuple[int, Any]] = {}
 
         def hand_out(actor: Any) -> None:
@@ -131,10 +131,10 @@ class _Worker:
     def __init__(self) -> None:
         self.evaluator: Evaluator | None = None
 
-    def score(self, shared: list[Any], architecture: Architecture) -> Outcome:
+    def score(self, shared: list[Any], work: Work) -> Outcome:
         # in a list Ray hands on the reference itself instead of unpacking the evaluator with every call
         if self.evaluator is None:
             import ray
 
             self.evaluator = ray.get(shared[0])
-        return score_one(self.evaluator, architecture)
+        return score_one(self.evaluator, work)

@@ -202,7 +202,7 @@ def _warnings(runs: dict[str, Workspace]) -> list[str]:
         "the search split has": {name: f"{_pictures(run)['search']:,} pictures" for name, run in runs.items()},
         "networks were trained on": {name: f"{_pictures(run)['train']:,} pictures" for name, run in runs.items()},
         "splits were cut with": {name: f"seed {run.experiment.data.splits.seed}" for name, run in runs.items()},
-        "candidates' weights were": {name: run.experiment.evaluate.source for name, run in runs.items()},
+        "candidates' weights were": {name: run.experiment.source for name, run in runs.items()},
     }
     warnings = []
     for what, told in facts.items():

@@ -43,7 +43,7 @@ def _protocol(workspace: Workspace) -> dict[str, object]:
         "avg_macs": "backbone to the exit and every branch passed, averaged over samples",
         "avg_macs_taken_only": "backbone to the exit and the branch taken, averaged over samples",
         "device": None if workspace.profile is None else about_device(workspace.profile),
-        "weights": experiment.evaluate.source,
+        "weights": experiment.source,
         "deterministic": experiment.deterministic,
         "training_threads": experiment.training_threads if experiment.deterministic else None,
         "scoring": f"fp32, {experiment.evaluate.threads} thread(s), norms from "

@@ -16,6 +16,7 @@ from aebnas.errors import UserError
 from aebnas.objectives import METRICS, Objective
 from aebnas.pareto import knee
 from aebnas.report.table import print_table, written
+from aebnas.strategies.config import StrategySpec
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,14 @@ def listed(folder: Path) -> Listed:
         objectives = [Objective.parse(name) for name in experiment["objectives"]]
         summary = _json(folder / "summary.json")
         trials = _lines(folder / "trials.jsonl")
-        strategy = experiment["strategy"]
+        strategy = StrategySpec.model_validate(experiment["strategy"])
         front = _front(folder / "pareto.csv")
         return Listed(
             folder,
             _state(folder, experiment, summary, trials),
             changed,
             trials,
-            strategy["population"] * strategy["generations"],
+            strategy.evaluations,
             len(front),
             summary.get("hypervolume"),
             best_points(front, objectives) if front else None,

@@ -5,8 +5,9 @@ search resumes by replaying its trials: the same tells lead to the same asks.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -36,14 +37,57 @@ class Job:
         """Jobs with equal keys are the same work."""
         return self.architecture.id, self.policy
 
+    def answered_by(self, trial: Trial) -> bool:
+        """Whether a trial is what became of this job."""
+        return (trial.architecture.id, trial.policy) == self.key
+
+
+@dataclass(frozen=True)
+class RelaxedJob:
+    """Train a relaxed network under lambda `weight`, and evaluate the hard network of this `form` that comes of it.
+
+    Its trial names it by `origin`, since the architecture isn't known before. A trial that failed holds the space's
+    largest architecture in its place.
+    """
+
+    weight: float
+    form: Literal["static", "adaptive"]
+
+    @property
+    def origin(self) -> str:
+        """Unlike that of any other job of a search."""
+        return f"adaptive_darts lambda {self.weight:g} {self.form}"
+
+    @property
+    def key(self) -> Key:
+        """Jobs with equal keys are the same work."""
+        return self.origin, None
+
+    def answered_by(self, trial: Trial) -> bool:
+        """Whether a trial is what became of this job."""
+        return trial.origin == self.origin
+
+
+AnyJob = Job | RelaxedJob
+
 
 class Strategy(ABC):
-    """Proposes generations of distinct candidates; subclasses fill in `_propose` and `_learn`."""
+    """Proposes generations of distinct jobs; subclasses fill in `_propose` and `_learn`.
 
-    def __init__(self, spec: StrategySpec, space: SearchSpace, fitness: Fitness, rng: np.random.Generator) -> None:
-        self.spec, self.space, self.fitness, self.rng = spec, space, fitness, rng
+    `first` are genomes to begin with, for strategies that have a population.
+    """
+
+    def __init__(
+        self,
+        spec: StrategySpec,
+        space: SearchSpace,
+        fitness: Fitness,
+        rng: np.random.Generator,
+        first: Sequence[tuple[int, ...]] = (),
+    ) -> None:
+        self.spec, self.space, self.fitness, self.rng, self.first = spec, space, fitness, rng, first
         self.asked: set[Key] = set()
-        self._open: list[Job] = []
+        self._open: Sequence[AnyJob] = []
 
     @property
     def writes_back(self) -> bool:
@@ -58,7 +102,7 @@ class Strategy(ABC):
         """Key of that job."""
         return self.job(candidate, "").key
 
-    def ask(self) -> list[Job]:
+    def ask(self) -> list[AnyJob]:
         """Jobs of the next generation, none of them asked before; an empty list ends the search.
 
         Raises ValueError if the last generation hasn't been told.
@@ -74,27 +118,27 @@ class Strategy(ABC):
 
         Raises ValueError if they are others.
         """
-        told = [(trial.architecture.id, trial.policy) for trial in trials]
-        if told != [job.key for job in self._open]:
+        fits = len(trials) == len(self._open)
+        if not fits or not all(job.answered_by(t) for job, t in zip(self._open, trials, strict=True)):
             raise ValueError(
-                f"trials must match the {len(self._open)} jobs asked, in order, but got {len(told)} others"
+                f"trials must match the {len(self._open)} jobs asked, in order, but got {len(trials)} others"
             )
         self._open = []
         if trials:
             self._learn(trials)
 
     @abstractmethod
-    def _propose(self) -> list[Job]:
+    def _propose(self) -> Sequence[AnyJob]:
         """Jobs of the next generation, distinct and not in `self.asked`."""
 
     @abstractmethod
     def _learn(self, trials: Sequence[Trial]) -> None:
         """Take in the outcomes of the last generation, at least one, in the order asked."""
 
-    def _draw_new(self, count: int) -> list[tuple[tuple[int, ...], Candidate]]:
-        """Up to `count` random genomes with candidates that are distinct and were never asked."""
+    def _draw_new(self, count: int, besides: Collection[Key] = ()) -> list[tuple[tuple[int, ...], Candidate]]:
+        """Up to `count` random genomes with candidates that are distinct, never asked and none of `besides`."""
         drawn: list[tuple[tuple[int, ...], Candidate]] = []
-        taken, misses = set(self.asked), 0
+        taken, misses = {*self.asked, *besides}, 0
         while len(drawn) < count and misses < MAX_MISSES:
             genome = tuple(self.space.sample(self.rng))
             candidate = self.space.decode(genome)

@@ -6,6 +6,7 @@ import numpy as np
 
 from aebnas.objectives import Constraint, Objective, SoftTarget
 from aebnas.space.genome import SearchSpace
+from aebnas.strategies.adaptive_darts import AdaptiveDarts
 from aebnas.strategies.base import Strategy
 from aebnas.strategies.config import StrategySpec
 from aebnas.strategies.fitness import Fitness
@@ -18,7 +19,11 @@ def _nsga2() -> type[Strategy]:
     return Nsga2
 
 
-STRATEGIES: dict[str, Callable[[], type[Strategy]]] = {"random": lambda: RandomSearch, "nsga2": _nsga2}
+STRATEGIES: dict[str, Callable[[], type[Strategy]]] = {
+    "random": lambda: RandomSearch,
+    "nsga2": _nsga2,
+    "adaptive_darts": lambda: AdaptiveDarts,
+}
 
 
 def make_strategy(
@@ -28,7 +33,8 @@ def make_strategy(
     constraints: Sequence[Constraint],
     target: SoftTarget | None,
     rng: np.random.Generator,
+    first: Sequence[tuple[int, ...]] = (),
 ) -> Strategy:
-    """The strategy that `spec` names; all that it draws comes from `rng`."""
+    """The strategy that `spec` names; all that it draws comes from `rng`, `first` are genomes to begin with."""
     fitness = Fitness(tuple(objectives), tuple(constraints), target)
-    return STRATEGIES[spec.name]()(spec, space, fitness, rng)
+    return STRATEGIES[spec.name]()(spec, space, fitness, rng, first)

@@ -28,10 +28,17 @@ from aebnas.trial import Trial
 
 
 class Nsga2(Strategy):
-    """NSGA-II; `generations` counts the random initial population as the first."""
+    """NSGA-II; `generations` counts the initial population (`first`, then random) as the first."""
 
-    def __init__(self, spec: StrategySpec, space: SearchSpace, fitness: Fitness, rng: np.random.Generator) -> None:
-        super().__init__(spec, space, fitness, rng)
+    def __init__(
+        self,
+        spec: StrategySpec,
+        space: SearchSpace,
+        fitness: Fitness,
+        rng: np.random.Generator,
+        first: Sequence[tuple[int, ...]] = (),
+    ) -> None:
+        super().__init__(spec, space, fitness, rng, first)
         self._generation = 0
         self._offspring = Population.empty()
         self._algorithm: Any = None
@@ -40,8 +47,7 @@ class Nsga2(Strategy):
         if self._generation == self.spec.generations:
             return []
         if self._algorithm is None:
-            drawn = self._draw_new(self.spec.population)
-            self._algorithm = self._start(np.array([genome for genome, _ in drawn]))
+            self._algorithm = self._start(np.array(self._first_population()))
         # None where mating found no child that wasn't asked before: the space is exhausted.
         offspring = self._algorithm.ask()
         if offspring is None:
@@ -50,6 +56,13 @@ class Nsga2(Strategy):
         self._offspring = offspring
         origin = f"nsga2 generation {self._generation}"
         return [self.job(_candidate(self.space, individual), origin) for individual in offspring]
+
+    def _first_population(self) -> list[tuple[int, ...]]:
+        """The genomes given, as far as they are distinct candidates and there is room, and random ones."""
+        distinct = {self.key(self.space.decode(genome)): genome for genome in self.first}
+        given = list(distinct.items())[: self.spec.population]
+        drawn = self._draw_new(self.spec.population - len(given), besides={key for key, _ in given})
+        return [genome for _, genome in given] + [genome for genome, _ in drawn]
 
     def _learn(self, trials: Sequence[Trial]) -> None:
         for individual, trial in zip(self._offspring, trials, strict=True):

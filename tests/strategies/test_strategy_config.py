@@ -21,7 +21,7 @@ def test_defaults_are_aebnas_settings():
     [
         ({"population": 3}, "population: .* greater than or equal to 4, but got 3"),
         ({"generations": 0}, "generations: .* greater than or equal to 1, but got 0"),
-        ({"name": "nsga3"}, "name: .*'random' or 'nsga2', but got 'nsga3'"),
+        ({"name": "nsga3"}, "name: .*'random', 'nsga2' or 'adaptive_darts', but got 'nsga3'"),
         ({"crossover_prob": 1.5}, "crossover_prob: .* less than or equal to 1, but got 1.5"),
         ({"mutation_prob": 0}, "mutation_prob: .* greater than 0, but got 0"),
         ({"populaton": 10}, "populaton: unknown key, did you mean 'population'"),

@@ -1,0 +1,103 @@
+"""Mistakes in specs of relaxed searches: one line with file, YAML path, rule and value."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import yaml
+from test_search_relaxed import DARTS, SPACE
+from tiny_run import EXPERIMENT
+from tiny_run import SPACE as STAGED
+
+CASES: list[tuple[dict[str, Any], str]] = [
+    ({"relaxed": None}, "relaxed: must be there where strategy is adaptive_darts, but got nothing"),
+    (
+        {"strategy": {"name": "adaptive_darts"}},
+        "strategy.lambdas: must be given for adaptive_darts and for it alone, but",
+    ),
+    (
+        {"strategy": {"lambdas": [0.1]}},
+        "strategy.lambdas: must be given for adaptive_darts and for it alone, but got [0.1]",
+    ),
+    ({"strategy.lambdas": [0.1, 0.1]}, "strategy.lambdas: must be one or more distinct values, but got [0.1, 0.1]"),
+    ({"strategy.lambdas": [-1.0]}, "strategy.lambdas.0: must be greater than or equal to 0, but got -1.0"),
+    ({"strategy.forms": []}, "strategy.forms: must be one or more distinct values, but got []"),
+    ({"strategy.forms": ["soft"]}, "strategy.forms.0: must be 'static' or 'adaptive', but got 'soft'"),
+    (
+        {"strategy.init": "from x"},
+        "strategy.init: must be absent for adaptive_darts (it is for nsga2), but got 'from x'",
+    ),
+    ({"data.splits": {"arch": 0}}, "data.splits.arch: must be above 0 where strategy is adaptive_darts, but got 0"),
+    (
+        {"evaluate": {}},
+        "evaluate.weights: must be finetune(EPOCHS) or scratch(EPOCHS) where strategy is adaptive_darts",
+    ),
+    ({"evaluate": {"weights": "scratch(1)"}}, "strategy.forms: must be static where evaluate.weights is scratch"),
+    ({"relaxed.controller": 0}, "strategy.forms: must be static where relaxed.controller is 0, but got ['static', 'ad"),
+    (
+        {"retrain.weights": "supernet"},
+        "retrain.weights: must be scratch or kept where strategy is adaptive_darts, but got",
+    ),
+    ({"target": {"value": 1e5}}, "target: must be absent where strategy is adaptive_darts"),
+    ({"relaxed.cost": "latency_ms"}, "relaxed.cost: must not be latency_ms where no device is named"),
+    ({"relaxed.cost": "steps"}, "relaxed.cost: must be 'macs', 'params', 'weight_bytes', 'latency_ms', 'energy_mj' or"),
+    ({"relaxed.temperature": [1.0, 0.0]}, "relaxed.temperature.1: must be greater than 0, but got 0.0"),
+    ({"relaxed.arch_lr": 0}, "relaxed.arch_lr: must be greater than 0, but got 0"),
+    ({"relaxed.exits": {"blended": True}}, "relaxed.exits: must be left to the training of single networks"),
+]
+SPACES: list[tuple[dict[str, Any], str]] = [
+    (STAGED, "backbone: must be dag where strategy is adaptive_darts, but got staged"),
+    (
+        SPACE | {"stem": {"width": [4, 6]}},
+        "stem.width: must be one value where strategy is adaptive_darts, but got [4, 6]",
+    ),
+    (
+        SPACE | {"dag": SPACE["dag"] | {"stacks": [{"width": [4, 6]}]}},
+        "dag.stacks.0.width: must be one value where strategy is adaptive_darts, but got [4, 6]",
+    ),
+    (
+        SPACE | {"policy": {"thresholds": {"genes": [0.5]}}},
+        "policy.thresholds: must be optimise where strategy is adaptive_darts, but got genes",
+    ),
+    (
+        SPACE | {"exits": {"at": "every_node", "depth": 3, "layer": ["conv", "sepconv", "basic"]}},
+        "exits: must offer at most 16 branches where strategy is adaptive_darts, but got 27",
+    ),
+]
+
+
+def changed(changes: dict[str, Any]) -> dict[str, Any]:
+    spec = deepcopy(EXPERIMENT | DARTS)
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        place = spec
+        for part in parents:
+            place = place[part]
+        place[last] = value
+    return spec
+
+
+@pytest.mark.parametrize(("changes", "says"), CASES, ids=[f"{n}-{next(iter(c))}" for n, (c, _) in enumerate(CASES)])
+def test_a_bad_spec(refused, tmp_path, changes, says):
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(SPACE), encoding="utf-8")
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(changed(changes)), encoding="utf-8")
+    line = refused(tmp_path, "search", tmp_path / "spec.yaml", "--out", tmp_path / "run")
+    assert line.startswith(f"{tmp_path / 'spec.yaml'}: {says}"), line
+
+
+@pytest.mark.parametrize(("space", "says"), SPACES, ids=map(str, range(len(SPACES))))
+def test_a_space_that_cannot_be_relaxed(refused, tmp_path, space, says):
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(changed({})), encoding="utf-8")
+    line = refused(tmp_path, "search", tmp_path / "spec.yaml", "--out", tmp_path / "run")
+    assert line.startswith(f"{tmp_path / 'space.yaml'}: {says}"), line
+
+
+@pytest.mark.parametrize("init", ["RUN", "from"])
+def test_an_init_of_another_form(refused, tmp_path, init):
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(SPACE), encoding="utf-8")
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(changed({"strategy": {"init": init}})), encoding="utf-8")
+    line = refused(tmp_path, "search", tmp_path / "spec.yaml", "--out", tmp_path / "run")
+    assert line.startswith(f"{tmp_path / 'spec.yaml'}: strategy.init: must read 'from RUN', where RUN is the folder"), (
+        line
+    )

@@ -1,0 +1,54 @@
+"""The strategy that asks for relaxed trainings."""
+
+import numpy as np
+import pytest
+from synthetic import OBJECTIVES, FakeArchitecture, FakeSpace, make_point
+
+from aebnas.strategies.base import RelaxedJob
+from aebnas.strategies.build import make_strategy
+from aebnas.strategies.config import StrategySpec
+from aebnas.trial import Trial
+
+
+def make(**settings):
+    spec = StrategySpec(name="adaptive_darts", **({"lambdas": (0.1, 0.5)} | settings))
+    return make_strategy(spec, FakeSpace(), OBJECTIVES, (), None, np.random.default_rng(1))
+
+
+def trial(number, job, status="ok"):
+    architecture = FakeArchitecture((number,))
+    points = (make_point(architecture, 0.5, 1.0, 0.5),) if status == "ok" else ()
+    return Trial(number, architecture, None, status, points, "" if points else "NaN", job.origin, 0.0)
+
+
+def test_every_lambda_and_form_is_asked_for_at_once_and_never_again():
+    strategy = make()
+    jobs = strategy.ask()
+    assert jobs == [RelaxedJob(w, form) for w in (0.1, 0.5) for form in ("static", "adaptive")]
+    assert len({job.key for job in jobs}) == len({job.origin for job in jobs}) == 4 == strategy.spec.evaluations
+    strategy.tell([trial(number, job) for number, job in enumerate(jobs)])
+    assert strategy.ask() == strategy.ask() == []
+
+
+def test_it_asks_for_the_forms_wanted():
+    assert make(forms=("static",), lambdas=(0.0,)).ask() == [RelaxedJob(0.0, "static")]
+
+
+def test_trials_must_be_of_the_jobs_in_order_whatever_architecture_came_of_them():
+    strategy = make()
+    jobs = strategy.ask()
+    told = [trial(number, job, "failed" if number == 1 else "ok") for number, job in enumerate(jobs)]
+    with pytest.raises(ValueError, match="ask must follow tell"):
+        strategy.ask()
+    for wrong in (told[::-1], told[:-1], []):
+        with pytest.raises(ValueError, match="must match the 4 jobs asked, in order"):
+            strategy.tell(wrong)
+    strategy.tell(told)
+    assert strategy.ask() == []
+
+
+def test_equal_specs_ask_equally_whatever_the_generator():
+    asked = [
+        make_strategy(make().spec, FakeSpace(), OBJECTIVES, (), None, np.random.default_rng(s)).ask() for s in (1, 2)
+    ]
+    assert asked[0] == asked[1]
