@@ -23,15 +23,16 @@ import numpy as np
 import pandas as pd
 
 from aebnas.data.datasets import load_test
-from aebnas.evaluate.points import halting_policies
 from aebnas.files import write_json, write_text
+from aebnas.policy.finding import find
 from aebnas.policy.table import ExitTable, score_policy
 from aebnas.policy.tabulate import tabulate
-from aebnas.policy.thresholds import frontier
 from aebnas.prepare import prepare
 from aebnas.runtime.decide import LEARNED, ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.searching import run_plan
+from aebnas.space.least_exits import LeastExits
+from aebnas.space.policy_spec import DUAL
 from aebnas.workspace import Workspace, inherit, kept_network
 
 HERE = Path(__file__).resolve().parent
@@ -97,11 +98,11 @@ def supernet_epochs(seconds: float, full: bool) -> int:
 def policies(table: ExitTable, workspace: Workspace) -> list[ExitPolicy]:
     """The frontier on `calibrate`, with stop heads where there are any."""
     spec = workspace.space.spec.policy
-    optimise = spec.thresholds.optimise
-    assert optimise is not None
-    if table.stop_nk is not None and LEARNED in table.scores:
-        return halting_policies(table, spec, optimise)
-    return [point.policy for point in frontier(table, spec.criterion, optimise.per_exit, optimise.max_points).points]
+    assert spec.thresholds.optimise is not None
+    if table.stop_nk is not None:
+        spec = spec.model_copy(update={"criterion": (*spec.criterion, LEARNED, DUAL)})
+    found = find(table, spec, spec.thresholds.optimise, LeastExits(), "macs")
+    return [point.policy for point in found.thinned(spec.thresholds.optimise.max_points).points]
 
 
 def measure(networks: Sequence[tuple[str, str, Network]], workspace: Workspace) -> list[dict[str, Any]]:
