@@ -238,7 +238,8 @@ class _Search:
 
         With its weights a candidate's tables go, so that under another policy it is trained anew, with equal results.
         """
-        if self.workspace.experiment.own_training is None:
+        experiment = self.workspace.experiment
+        if experiment.own_training is None or experiment.trains_relaxed:  # of those there are few
             return
         members = front(self._known(), self.objectives, self.constraints)
         for dropped in keep_candidates(self.run, {trial.architecture.id for trial, _ in members}):

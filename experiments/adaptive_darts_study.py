@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from aebnas.data.datasets import load_test
+from aebnas.errors import UserError
 from aebnas.files import write_json, write_text
 from aebnas.policy.finding import find
 from aebnas.policy.table import ExitTable, score_policy
@@ -152,8 +153,8 @@ def run_arm(arm: str, seed: int, full: bool, scratch: Path, out: Path) -> None:
             architecture = trial.architecture
             try:
                 network = kept_network(workspace, architecture, trial.points[0].id)
-            except Exception:
-                continue  # off the front, so its weights are gone
+            except UserError:
+                continue  # a random one off the front, whose weights aren't kept
             found.append((form, architecture.id, network))
     relaxed = [json.loads(path.read_text()) for path in sorted((workspace.run.folder / "relaxed").glob("*.json"))]
     rows = measure(found, workspace)
