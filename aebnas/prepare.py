@@ -79,6 +79,7 @@ def prepare(
         check_stop_heads(space.spec, experiment)
         if experiment.trains_relaxed:
             check_relaxable(space.spec, space_file)
+            check_relaxed_cost(experiment, profile)
         check_classes(experiment, space, spec_file.parent, space_file)
     folder = out or Path("results") / "-".join(filter(None, (spec_file.stem, ablation)))
     return Plan(spec_file, experiment, space, folder, profile)
@@ -192,6 +193,13 @@ def check_relaxable(spec: SpaceSpec, space_file: Path) -> None:
         if (count := count_branches(spec, site)) > MOST_BRANCHES:
             rule = f"must offer at most {MOST_BRANCHES} branches {because}, but got {count}"
             raise SpecError(place, rule, space_file)
+
+
+def check_relaxed_cost(experiment: ExperimentSpec, profile: Profile | None) -> None:
+    """Raise SpecError where relaxed networks are to pay for time, and the profile doesn't know that of layers."""
+    relaxed = experiment.relaxed
+    if relaxed is not None and relaxed.cost == "latency_ms" and not isinstance(profile, DeviceProfile):
+        raise SpecError("relaxed.cost", "must not be latency_ms under a profile that knows whole networks only")
 
 
 def check_tuning(spec: SpaceSpec, target: SoftTarget | None) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aebnas.cost.device import DeviceProfile
+from aebnas.cost.pairs import Profile
 from aebnas.data.augment import Batches, Preprocessing, eval_batches
 from aebnas.data.images import ImageSet
 from aebnas.nn.discretise import Form
@@ -57,7 +57,7 @@ class RelaxedTraining:
     arch: Batches | None
     choosing: ImageSet
     validation: ImageSet
-    profile: DeviceProfile | None
+    profile: Profile | None
     seed: int
     folder: Path
 

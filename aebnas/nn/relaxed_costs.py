@@ -17,6 +17,7 @@ from torch import Tensor
 from aebnas.cost.counts import Counts, count_layer
 from aebnas.cost.device import DeviceProfile
 from aebnas.cost.energy_model import HOROWITZ
+from aebnas.cost.pairs import Profile
 from aebnas.cost.population import LayerKey
 from aebnas.errors import UserError
 from aebnas.nn.relaxed import RelaxedNetwork
@@ -31,18 +32,18 @@ COUNTED: Mapping[str, Callable[[Counts], int]] = {
 }
 
 
-def layer_cost(metric: str, profile: DeviceProfile | None = None) -> LayerCost:
+def layer_cost(metric: str, profile: Profile | None = None) -> LayerCost:
     """The cost of a layer under a metric: `macs`, `params`, `weight_bytes`, `latency_ms` (of a profile) or `energy_mj`.
 
-    Raises UserError for another one, and for latency without a profile. Of a device's overheads those that come with a
-    layer count; what a run as a whole takes is the same for all architectures.
+    Raises UserError for another one, and for latency without a profile of layers. Of a device's overheads those that
+    come with a layer count; what a run as a whole takes is the same for all architectures.
     """
     if metric in COUNTED:
         measure = COUNTED[metric]
         return lambda layer: measure(count_layer(layer.op, layer.in_shape, layer.out_shape, dict(layer.attrs)))
     if metric == "latency_ms":
-        if profile is None:
-            raise UserError("latency_ms needs a device profile, but got none")
+        if not isinstance(profile, DeviceProfile):
+            raise UserError(f"latency_ms needs a device profile of layers, but got {_what(profile)}")
         known = profile
         return lambda layer: known.cost_ms(_key(layer))
     if metric == "energy_mj":
@@ -50,6 +51,10 @@ def layer_cost(metric: str, profile: DeviceProfile | None = None) -> LayerCost:
         return lambda layer: model.cost_mj(_key(layer))
     names = ", ".join([*COUNTED, "latency_ms", "energy_mj"])
     raise UserError(f"a relaxed network's cost must be one of {names}, but got '{metric}'")
+
+
+def _what(profile: Profile | None) -> str:
+    return "none" if profile is None else f"{profile.source}, which knows whole networks only"
 
 
 def _key(layer: Layer) -> LayerKey:

@@ -120,3 +120,15 @@ def test_an_op_that_no_pair_has_is_named(truth, digits, architectures):
     drawn = [a for a in architectures(digits, 400) if not any("maxpool" in node.op for node in lower(a).nodes)][:12]
     with pytest.raises(UserError, match=r"the profile: must hold a network with exit\..*maxpool.*, but none of its 12"):
         profile(pairs_of(truth, drawn)).check_covers(digits.spec)
+
+
+def test_it_knows_nothing_of_a_relaxed_networks_layers(truth, digits, architectures):
+    from aebnas.nn.relaxed_costs import layer_cost
+
+    learned = profile(pairs_of(truth, architectures(digits, 40)))
+    with pytest.raises(
+        UserError, match="latency_ms needs a device profile of layers, but got the profile, which knows"
+    ):
+        layer_cost("latency_ms", learned)
+    with pytest.raises(UserError, match="but got none"):
+        layer_cost("latency_ms")
