@@ -16,7 +16,9 @@ from aebnas.space.spec import SpaceSpec
 ROOT = Path(__file__).resolve().parent.parent
 LARGE = ROOT / "search_spaces" / "aebnas_mbv3.yaml"
 """Too large for tests over many architectures; it has tests of its own."""
-BUNDLED = sorted(set((ROOT / "search_spaces").glob("*.yaml")) - {LARGE})
+HEAVY = {ROOT / "search_spaces" / f"{name}.yaml" for name in ("darts_4node", "nasbench201")}
+"""Wide and deep: running their networks takes minutes; `tests/space/test_cells.py` looks at them."""
+BUNDLED = sorted(set((ROOT / "search_spaces").glob("*.yaml")) - {LARGE} - HEAVY)
 
 BASIC = {"width": 4, "depth": 1, "op": "basic"}
 SMALL_SPACES = {

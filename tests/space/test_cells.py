@@ -5,6 +5,8 @@ import math
 import pytest
 from torch import nn
 
+from aebnas.cost.bounds import space_bounds
+from aebnas.cost.counts import count_graph
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture, Block, Edge
 from aebnas.space.cells import connected, live_edges, reached
@@ -89,6 +91,15 @@ def test_nas_bench_201_has_15625_genomes_of_one_cell_and_fewer_networks(root):
     architecture = bench.extreme(largest=True)
     assert len(architecture.cells) == 15 and len({cell.edges for cell in architecture.cells}) == 1
     assert sum(isinstance(m, nn.Conv2d) for m in Network(lower(architecture)).modules()) == 1 + 15 * 6 + 2 * 3 + 2
+
+
+def test_the_published_space_has_ten_edges_of_six_ops_and_four_exits(root):
+    published = SearchSpace.load(root / "search_spaces" / "darts_4node.yaml")
+    largest = published.extreme(largest=True)
+    assert len(published.spec.dag.pairs) * len(published.spec.dag.blocks) == 60
+    assert len(lower(largest).exits) == 4
+    bounds = space_bounds(published.spec, lambda counts: counts.macs)
+    assert bounds.lower <= count_graph(lower(largest)).macs.total <= bounds.upper
 
 
 def test_ids_of_staged_architectures_do_not_know_of_cells(digits):
