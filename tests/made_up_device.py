@@ -4,8 +4,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+from aebnas.cost.coverage import space_keys
 from aebnas.cost.device import DeviceProfile, Overheads, Timed
-from aebnas.space.layers import space_layers
+from aebnas.cost.population import out_shape
 from aebnas.space.spec import SpaceSpec
 
 SETTING = {"device": "cpu", "threads": 1, "batch": 1, "dtype": "fp32", "memory_format": "contiguous", "compiled": False}
@@ -14,10 +15,9 @@ OVERHEADS = Overheads(1.2, 0.01, 0.02, 0.5, 0.03)
 
 def made_up(spec: SpaceSpec, **changes: Any) -> DeviceProfile:
     """The profile of a space on a device whose time depends on what a layer reads and writes, and on its op."""
-    keys = {(layer.op, (layer.in_shape,), layer.attrs): layer.out_shape for layer in space_layers(spec)}
     layers = {
-        key: Timed(1e-4 * (math.prod(key[1][0]) + math.prod(out)) * len(key[0]), 0.001)
-        for key, out in sorted(keys.items(), key=repr)
+        key: Timed(1e-4 * (math.prod(key[1][0]) + math.prod(out_shape(key))) * len(key[0]), 0.001)
+        for key in sorted(space_keys(spec), key=repr)
     }
     about = {"setting": SETTING, "device": {"name": "chip"}, "libraries": {}, "date": "2026-01-01", "rounds": 3}
     return DeviceProfile(**about | {"layers": layers, "overheads": OVERHEADS, "fit": {}} | changes)

@@ -72,7 +72,7 @@ def test_a_soft_target_is_read():
         ({"evaluate": {"weights": "scratch(0)"}}, "whole number of at least 1, but got 'scratch(0)'"),
         (
             {"evaluate": {"weights": "scratch(1)"}},
-            "retrain.weights: must be scratch where evaluate.weights is scratch(1)",
+            "retrain.weights: must be scratch or kept where evaluate.weights is scratch(1)",
         ),
         ({"evaluate": {"training": {"epochs": 3}}}, "evaluate.training.epochs: unknown key"),
         ({"evaluate": {"gpus_per_worker": 2}}, "evaluate.gpus_per_worker: must be less than or equal to 1"),
@@ -81,7 +81,10 @@ def test_a_soft_target_is_read():
             {"target": {"metric": "params", "value": 9, "tune_thresholds": True}},
             "target.metric: must be avg_macs where thre",
         ),
-        ({"strategy": {"name": "luck"}}, "strategy.name: must be 'random' or 'nsga2', but got 'luck'"),
+        (
+            {"strategy": {"name": "luck"}},
+            "must be 'random', 'nsga2' or 'adaptive_darts', but got 'luck'",
+        ),
         ({"supernet": TRAIN | {"exit_weights": "foo"}}, "supernet.exit_weights: must be 'equal' or 'linear'"),
         ({"supernet": TRAIN | {"lr": float("nan")}}, "supernet.lr: must be"),
         ({"seed": -1}, "seed: must be greater than or equal to 0"),

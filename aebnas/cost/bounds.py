@@ -11,7 +11,7 @@ from functools import cache
 from itertools import product
 
 from aebnas.cost.counts import count_layer
-from aebnas.cost.dag_bounds import dag_walk
+from aebnas.cost.dag_bounds import DagCosts, dag_walk
 from aebnas.cost.device import DeviceProfile
 from aebnas.cost.energy_model import EnergyModel
 from aebnas.cost.population import LayerKey
@@ -31,6 +31,8 @@ from aebnas.space.spec import Site, SpaceSpec
 
 Measure = Callable[[Counts], int]
 LayerCost = Callable[[Layer], float]
+SumCost = Callable[[Shape, int], float]
+"""Of the sum of so many maps of a shape, which DAGs have at every node."""
 Best = Callable[..., float]
 """`min` or `max`."""
 
@@ -58,25 +60,50 @@ def space_bounds(spec: SpaceSpec, measure: Measure) -> Bounds:
 def latency_bounds(spec: SpaceSpec, profile: DeviceProfile) -> Bounds:
     """Bounds of the latency in ms that a profile predicts; raises UserError for a layer that it lacks."""
     each_run, each_exit = profile.each_run_and_exit_ms()
-    return _bounds(spec, lambda layer: profile.cost_ms(_key(layer)), each_run, each_exit)
+    return _bounds(
+        spec,
+        lambda layer: profile.cost_ms(_key(layer)),
+        lambda shape, count: profile.cost_ms(_sum_key(shape, count)),
+        each_run,
+        each_exit,
+    )
 
 
 def energy_bounds(spec: SpaceSpec, model: EnergyModel) -> Bounds:
     """Bounds of the modelled energy in mJ."""
-    return _bounds(spec, lambda layer: model.cost_mj(_key(layer)))
+    return _bounds(
+        spec, lambda layer: model.cost_mj(_key(layer)), lambda shape, count: model.cost_mj(_sum_key(shape, count))
+    )
 
 
 def _key(layer: Layer) -> LayerKey:
     return layer.op, (layer.in_shape,), layer.attrs
 
 
-def _bounds(spec: SpaceSpec, layer_cost: LayerCost, each_run: float = 0, each_exit: float = 0) -> Bounds:
-    lower, first_exit = _walk(spec, layer_cost, each_exit, min)
-    upper, _ = _walk(spec, layer_cost, each_exit, max)
+def _sum_key(shape: Shape, count: int) -> LayerKey:
+    return "add", (shape,) * count, ()
+
+
+def _nothing(shape: Shape, count: int) -> float:
+    """Sums have no parameters, and their additions aren't MACs."""
+    return 0
+
+
+def _bounds(
+    spec: SpaceSpec,
+    layer_cost: LayerCost,
+    sum_cost: SumCost = _nothing,
+    each_run: float = 0,
+    each_exit: float = 0,
+) -> Bounds:
+    lower, first_exit = _walk(spec, layer_cost, sum_cost, each_exit, min)
+    upper, _ = _walk(spec, layer_cost, sum_cost, each_exit, max)
     return Bounds(each_run + lower, each_run + upper, each_run + first_exit)
 
 
-def _walk(spec: SpaceSpec, layer_cost: LayerCost, each_exit: float, best: Best) -> tuple[float, float]:
+def _walk(
+    spec: SpaceSpec, layer_cost: LayerCost, sum_cost: SumCost, each_exit: float, best: Best
+) -> tuple[float, float]:
     """(best cost of a whole network, best cost from the input to the answer of the first exit taken)."""
     cost = cache(layer_cost)
 
@@ -94,7 +121,7 @@ def _walk(spec: SpaceSpec, layer_cost: LayerCost, each_exit: float, best: Best) 
         return best(ends)
 
     if spec.dag is not None:
-        return dag_walk(spec, spec.dag, cost, branch_cost, best)
+        return dag_walk(spec, spec.dag, DagCosts(cost, branch_cost, sum_cost, each_exit), best)
     whole: dict[Shape, float] = {}
     for resolution in spec.input.resolution:
         shape, resizing = input_layers(spec.input, resolution)

@@ -27,10 +27,14 @@ LOGIT_BYTES = 4
 
 
 class OpBytes(NamedTuple):
-    """Bytes an op's result takes, and the most that is alive beside its inputs while it runs (the result included)."""
+    """Bytes an op's result takes, and the most that is alive beside its inputs while it runs (the result included).
+
+    `hands_on` is the number of the input that an op hands on as its result, which then takes nothing.
+    """
 
     result: int
     peak: int
+    hands_on: int | None = None
 
 
 @lru_cache(maxsize=65536)
@@ -44,9 +48,11 @@ def op_bytes(op: str, in_shapes: tuple[Shape, ...], attrs: tuple[tuple[str, Attr
     inputs = [torch.zeros(1, *shape, dtype=dtype) for shape in in_shapes]
     with torch.no_grad(), LiveTensors() as live:
         result = module(*inputs)
-    # an op that hands its input on allocates nothing, but its value is kept all the same
-    aliased = any(result.untyped_storage()._cdata == x.untyped_storage()._cdata for x in inputs)
-    return OpBytes(0 if aliased else result.untyped_storage().nbytes(), live.peak_bytes)
+    storage = result.untyped_storage()
+    for number, x in enumerate(inputs):
+        if x.untyped_storage()._cdata == storage._cdata:
+            return OpBytes(0, live.peak_bytes, number)
+    return OpBytes(storage.nbytes(), live.peak_bytes)
 
 
 def peak_memory(graph: Graph, runs_e: Sequence[bool] | None = None, dtype: torch.dtype = torch.float32) -> np.ndarray:
@@ -60,17 +66,22 @@ def peak_memory(graph: Graph, runs_e: Sequence[bool] | None = None, dtype: torch
     runs = [True] * len(graph.exits) if runs_e is None else [*runs_e[:-1], True]
     standing = standing_bytes(graph.input_shape, graph.classes, dtype)
     held: dict[str, int] = {INPUT: 0}  # the caller holds the picture
+    stored_by = {INPUT: INPUT}  # of each value the one whose memory it is: what hands its input on has none of its own
     peak = standing
     peaks = []
     for index, segment in enumerate(graph.segments()):
         for node in segment.backbone + (segment.branch if runs[index] else ()):
             found = _node_bytes(graph, node, dtype)
             peak = max(peak, standing + sum(held.values()) + found.peak)
-            held[node.name] = found.result
+            if found.hands_on is None:
+                stored_by[node.name], held[node.name] = node.name, found.result
+            else:
+                stored_by[node.name] = stored_by[node.inputs[found.hands_on]]
         peaks.append(peak)
         if not runs[index] or index == len(graph.exits) - 1:
             continue
-        held = {name: size for name, size in held.items() if name in needed_after[index]}
+        stored_by = {name: owner for name, owner in stored_by.items() if name in needed_after[index]}
+        held = {owner: held[owner] for owner in stored_by.values()}
     return np.array(peaks, dtype=np.int64)
 
 

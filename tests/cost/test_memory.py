@@ -60,8 +60,8 @@ def test_hand_worked_network():
     graph = Graph((1, 8, 8), nodes, (GraphExit("pool", "head"),))
     picture, map_, own = 64 * 4, 4 * 64 * 4, 2 * 8 + 2 * 4
     # while a norm or an activation runs its input is alive beside its result; the pool's indices take 8 bytes
-    assert op_bytes("conv", ((1, 8, 8),), nodes[0].attrs, torch.float32) == (map_, 2 * map_)
-    assert op_bytes("maxpool", ((4, 8, 8),), nodes[1].attrs, torch.float32) == (map_ // 4, map_ // 4 * 3)
+    assert op_bytes("conv", ((1, 8, 8),), nodes[0].attrs, torch.float32) == (map_, 2 * map_, None)
+    assert op_bytes("maxpool", ((4, 8, 8),), nodes[1].attrs, torch.float32) == (map_ // 4, map_ // 4 * 3, None)
     assert peak_memory(graph).tolist() == [picture + own + 2 * map_]
 
 
@@ -82,3 +82,18 @@ def test_unknown_memory_is_an_error_and_a_stated_one_counts():
     with pytest.raises(UserError, match="memory of op 'module' is unknown"):
         peak_memory(graph())
     assert peak_memory(graph(peak_bytes=10_000)).tolist() == [3 * 16 * 4 + 16 + 8 + 10_000]
+
+
+def test_what_an_op_hands_on_is_alive_as_long_as_any_of_its_names():
+    """A sum of one edge is the edge itself: nothing is added for it, and it stays where only the sum is needed."""
+    nodes = (
+        Node.make("conv", "conv", (INPUT,), in_channels=1, out_channels=4, kernel=3, stride=1),
+        Node.make("sum", "add", ("conv",)),
+        Node.make("early", "classifier", ("sum",), in_channels=4, classes=2),
+        Node.make("next", "conv", ("sum",), in_channels=4, out_channels=4, kernel=3, stride=1),
+        Node.make("head", "classifier", ("next",), in_channels=4, classes=2),
+    )
+    graph = Graph((1, 8, 8), nodes, (GraphExit("sum", "early"), GraphExit("next", "head")))
+    picture, map_, own = 64 * 4, 4 * 64 * 4, 2 * 8 + 2 * 4
+    assert op_bytes("add", ((4, 8, 8),), (), torch.float32) == (0, 0, 0)
+    assert peak_memory(graph)[-1] == picture + own + map_ + 2 * map_
