@@ -2,9 +2,9 @@
 
 Arms: `ours` (static and adaptive hard networks of one relaxed training, and the soft network itself), `published` (the
 published recipe: one split for everything, exit i of E costs i / E), `darts` (no controller, no stop heads, no cost),
-`random` (architectures of the same space trained alike) and `nsga2` (on the same space by a supernet, for the CPU
-seconds that `ours` took). Every hard network's thresholds are found on `calibrate`, under the same grid for all; what
-is told is the accuracy on the test set at the average MACs that the test pictures really took.
+`random` (architectures of the same space, each trained alone for as many epochs) and `nsga2` (on the same space by a
+supernet, for the CPU seconds that `ours` took). Every hard network's thresholds are found on `calibrate`, under the
+same grid for all; what is told is the accuracy on the test set at the average MACs that the test pictures really took.
 
     python experiments/adaptive_darts_study.py                      # mini: 5,000 pictures, seeds 11 22 33
     python experiments/adaptive_darts_study.py --table              # the table and picture of what has run
@@ -23,7 +23,6 @@ import numpy as np
 import pandas as pd
 
 from aebnas.data.datasets import load_test
-from aebnas.errors import UserError
 from aebnas.files import write_json, write_text
 from aebnas.policy.finding import find
 from aebnas.policy.table import ExitTable, score_policy
@@ -39,18 +38,28 @@ from aebnas.workspace import Workspace, inherit, kept_network
 HERE = Path(__file__).resolve().parent
 SCRATCH, OUT = Path("results/scratch_adaptive_darts"), Path("results/adaptive_darts")
 ARMS = ("ours", "published", "darts", "random", "nsga2")
-LAMBDA = 0.2
-RELAXED_EPOCHS, TUNE_EPOCHS, BATCH = 8, 6, 64
-FULL_EPOCHS = (25, 20)
-BUDGETS = (0.1e6, 0.2e6, 0.3e6, 0.45e6, 0.7e6)
+LAMBDA = 0.1
+CONTROLLER = 4  # at 8 it takes a third of the smallest networks' MACs
+RANDOM_ARCHITECTURES = 3
+RELAXED_EPOCHS, TUNE_EPOCHS, BATCH = 12, 12, 64
+FULL_EPOCHS = (8, 8)
+BUDGETS = (0.2e6, 0.25e6, 0.3e6, 0.4e6, 0.5e6, 0.7e6)
+
+
+def specs_of(arm: str, seed: int, full: bool, seconds: float | None) -> dict[str, dict[str, Any]]:
+    """The experiments of an arm by name; `seconds` are those that `ours` took, for `nsga2`."""
+    if arm == "random":  # one each, so that the weights of all are kept, not only of those on a front
+        seeds = [seed + 1000 * number for number in range(RANDOM_ARCHITECTURES)]
+        return {f"random-{one}": spec_of(arm, one, full, None) for one in seeds}
+    return {f"{arm}-{seed}": spec_of(arm, seed, full, seconds)}
 
 
 def spec_of(arm: str, seed: int, full: bool, seconds: float | None) -> dict[str, Any]:
-    """The experiment of an arm; `seconds` are those that `ours` took, for `nsga2`."""
     relaxed_epochs, tune_epochs = FULL_EPOCHS if full else (RELAXED_EPOCHS, TUNE_EPOCHS)
     splits = {"arch": 0.3, "search": 0.1, "calibrate": 0.1, "certify": 0}
     single = splits | {"arch": 0}  # what isn't cut off trains: these arms have the pictures of `arch` for weights
     relaxed: dict[str, Any] = {"epochs": relaxed_epochs, "batch_size": BATCH, "lr": 0.1, "arch_lr": 0.01}
+    relaxed["controller"] = CONTROLLER
     relaxed |= {"lambda_warmup_epochs": max(1, relaxed_epochs // 5), "validate_every": relaxed_epochs}
     loop = {"batch_size": BATCH, "lr": 0.05}
     value: dict[str, Any] = {
@@ -71,7 +80,7 @@ def spec_of(arm: str, seed: int, full: bool, seconds: float | None) -> dict[str,
         value |= {"relaxed": relaxed | plain}
         value["strategy"] = {"name": "adaptive_darts", "lambdas": [0.0], "forms": ["static"]}
     if arm == "random":
-        value |= {"data": value["data"] | {"splits": single}, "strategy": {"name": "random", "population": 4}}
+        value |= {"data": value["data"] | {"splits": single}, "strategy": {"name": "random", "population": 1}}
         value["strategy"] |= {"generations": 1}
         value["evaluate"] = {"weights": f"scratch({relaxed_epochs + tune_epochs})", "training": loop}
         value["retrain"] = loop | {"weights": "kept", "epochs": 1}
@@ -136,29 +145,31 @@ def run_arm(arm: str, seed: int, full: bool, scratch: Path, out: Path) -> None:
             raise SystemExit(f"{ours}: run the arm ours first, whose seconds nsga2 is given")
         seconds = json.loads(ours.read_text())["cpu_seconds"]
     started = time.process_time()
-    value = spec_of(arm, seed, full, seconds)
-    plan = prepare(HERE / "adaptive_darts_study.yaml", scratch / f"{arm}-{seed}", value=value)
-    workspace = run_plan(plan)
-    used = time.process_time() - started
-    trials = [trial for trial in workspace.run.trials() if trial.points]
     found: list[tuple[str, str, Network]] = []
-    if arm == "nsga2":
-        supernet = workspace.trained_supernet()
-        calibration = workspace.calibration(512)
-        known = {trial.architecture.id: trial.architecture for trial, _ in workspace.front()}
-        found = [("nsga2", name, inherit(supernet, one, calibration)) for name, one in known.items()]
-    else:
-        for trial in trials:
-            form = trial.origin.rpartition(" ")[2] if arm in ("ours", "published") else arm
-            architecture = trial.architecture
-            try:
-                network = kept_network(workspace, architecture, trial.points[0].id)
-            except UserError:
-                continue  # a random one off the front, whose weights aren't kept
-            found.append((form, architecture.id, network))
-    relaxed = [json.loads(path.read_text()) for path in sorted((workspace.run.folder / "relaxed").glob("*.json"))]
+    relaxed: list[dict[str, Any]] = []
+    for name, value in specs_of(arm, seed, full, seconds).items():
+        plan = prepare(HERE / "adaptive_darts_study.yaml", scratch / name, value=value)
+        workspace = run_plan(plan)
+        found += networks(arm, workspace)
+        relaxed += [json.loads(path.read_text()) for path in sorted((workspace.run.folder / "relaxed").glob("*.json"))]
+    used = time.process_time() - started
     rows = measure(found, workspace)
     write_json(target, {"arm": arm, "seed": seed, "cpu_seconds": used, "points": rows, "relaxed": relaxed})
+
+
+def networks(arm: str, workspace: Workspace) -> list[tuple[str, str, Network]]:
+    """(form, id, network) of all that an arm's run gave."""
+    if arm == "nsga2":
+        supernet, calibration = workspace.trained_supernet(), workspace.calibration(512)
+        known = {trial.architecture.id: trial.architecture for trial, _ in workspace.front()}
+        return [("nsga2", name, inherit(supernet, one, calibration)) for name, one in known.items()]
+    found = []
+    for trial in workspace.run.trials():
+        if trial.points:
+            form = trial.origin.rpartition(" ")[2] if arm in ("ours", "published") else arm
+            network = kept_network(workspace, trial.architecture, trial.points[0].id)
+            found.append((form, trial.architecture.id, network))
+    return found
 
 
 def at_budgets(points: pd.DataFrame, budgets: Sequence[float]) -> dict[float, tuple[float, float]]:
@@ -172,43 +183,61 @@ def at_budgets(points: pd.DataFrame, budgets: Sequence[float]) -> dict[float, tu
     return chosen
 
 
-def table(out: Path) -> pd.DataFrame:
-    """A row for each seed and form, of all figures there are."""
+def read(out: Path) -> list[dict[str, Any]]:
+    """All figures there are."""
+    return [json.loads(path.read_text()) for path in sorted(out.glob("*-*.json"))]
+
+
+def fronts(known: dict[str, Any]) -> dict[str, pd.DataFrame]:
+    """Points of a file by the name that tables and the picture give them; each random architecture is one."""
+    points = pd.DataFrame(known["points"])
+    if known["arm"] == "random":
+        return {f"random {name}": some for name, some in points.groupby("id")}
+    many = known["arm"] in ("ours", "published")
+    return {f"{known['arm']} {form}" if many else known["arm"]: some for form, some in points.groupby("form")}
+
+
+def at_all_budgets(several: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """A row for each seed and form: test accuracy and MACs at each budget."""
     rows = []
-    for path in sorted(out.glob("*-*.json")):
-        known = json.loads(path.read_text())
-        points = pd.DataFrame(known["points"])
-        for form, some in points.groupby("form"):
-            name = f"{known['arm']} {form}" if known["arm"] in ("ours", "published") else known["arm"]
+    for known in several:
+        for name, points in fronts(known).items():
             row: dict[str, Any] = {"arm": name, "seed": known["seed"], "cpu_seconds": known["cpu_seconds"]}
-            for budget, (accuracy, macs) in at_budgets(some, BUDGETS).items():
+            for budget, (accuracy, macs) in at_budgets(points, BUDGETS).items():
                 row |= {f"accuracy@{budget:g}": accuracy, f"macs@{budget:g}": macs}
             rows.append(row)
-        for report in known["relaxed"]:
-            soft = report["soft"]
-            row = {"arm": f"{known['arm']} soft (search split)", "seed": known["seed"]}
-            row |= {"soft_accuracy": soft["accuracy"], "soft_macs_run": soft["macs_run"]}
-            rows.append(row | {"soft_expected_macs": soft["expected_macs"]})
-            for form, figures in report["forms"].items():
-                row = {"arm": f"{known['arm']} {form} at s > 0.5 (search split)", "seed": known["seed"]}
-                row |= {"hard_accuracy": figures["hard"]["accuracy"], "hard_macs": figures["hard"]["macs"]["mean"]}
-                row |= {"trained_accuracy": figures["trained"]["accuracy"]}
-                rows.append(row | {"trained_macs": figures["trained"]["macs"]["mean"]})
     return pd.DataFrame(rows)
 
 
-def summary(found: pd.DataFrame) -> str:
-    """Mean and standard deviation over seeds, as Markdown."""
-    lines = ["| arm | seeds | " + " | ".join(f"{budget / 1e6:g}M" for budget in BUDGETS) + " |"]
-    lines.append("|---" * (2 + len(BUDGETS)) + "|")
-    columns = [f"accuracy@{budget:g}" for budget in BUDGETS]
-    found = found.reindex(columns=[*found.columns, *(c for c in columns if c not in found.columns)])
-    for arm, rows in found[found[columns].notna().any(axis=1)].groupby("arm"):
+def soft_and_hard(several: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """A row for each relaxed training and form, on the search split: soft, hard at s > 0.5, the same fine-tuned."""
+    rows = []
+    for known in several:
+        for report in known["relaxed"]:
+            soft = report["soft"]
+            for form, figures in report["forms"].items():
+                row = {"arm": f"{known['arm']} {form}", "seed": known["seed"]}
+                row |= {"soft_accuracy": soft["accuracy"], "soft_expected_macs": soft["expected_macs"]}
+                row |= {"soft_run_macs": soft["macs_run"]}
+                for stage in ("hard", "trained"):
+                    row |= {f"{stage}_accuracy": figures[stage]["accuracy"]}
+                    row |= {f"{stage}_macs": figures[stage]["macs"]["mean"]}
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def summary(found: pd.DataFrame, columns: dict[str, tuple[str, float]]) -> str:
+    """Mean and standard deviation over seeds, as Markdown; `columns` maps a column's head to its name and factor."""
+    lines = ["| arm | rows | " + " | ".join(columns) + " |", "|---" * (2 + len(columns)) + "|"]
+    found = found.reindex(columns=list({*found.columns, *(name for name, _ in columns.values())}))
+    found = found.assign(arm=found.arm.str.replace(r"^random .*", "random", regex=True))
+    for arm, rows in found.groupby("arm"):
         cells = []
-        for column in columns:
-            values = 100 * rows[column].dropna().to_numpy()
+        for name, factor in columns.values():
+            values = factor * rows[name].dropna().to_numpy()
             spread = f" +- {values.std(ddof=1):.1f}" if len(values) > 1 else ""
-            cells.append(f"{values.mean():.1f}{spread}" if len(values) else "-")
+            few = f" ({len(values)})" if 0 < len(values) < len(rows) else ""
+            cells.append(f"{values.mean():.1f}{spread}{few}" if len(values) else "-")
         lines.append(f"| {arm} | {len(rows)} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -220,21 +249,15 @@ def draw(out: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(7, 4.5))
     colours: dict[str, str] = {}
-    for path in sorted(out.glob("*-*.json")):
-        known = json.loads(path.read_text())
-        for form, some in pd.DataFrame(known["points"]).groupby("form"):
-            name = f"{known['arm']} {form}" if known["arm"] in ("ours", "published") else known["arm"]
-            budgets = np.linspace(some.calibrate_macs.min(), some.calibrate_macs.max(), 40)
-            chosen = at_budgets(some, budgets.tolist()).values()
+    for known in read(out):
+        for front, points in fronts(known).items():
+            name = front if known["arm"] != "random" else "random"
             first = name not in colours
             colour = colours.setdefault(name, f"C{len(colours)}")
-            axes.plot(
-                [macs / 1e6 for _, macs in chosen],
-                [100 * accuracy for accuracy, _ in chosen],
-                color=colour,
-                label=name if first else None,
-                linewidth=1,
-            )
+            budgets = np.linspace(points.calibrate_macs.min(), points.calibrate_macs.max(), 40)
+            chosen = at_budgets(points, budgets.tolist()).values()
+            line = [macs / 1e6 for _, macs in chosen], [100 * accuracy for accuracy, _ in chosen]
+            axes.plot(*line, color=colour, label=name if first else None, linewidth=1)
     axes.set(xlabel="average MACs of a test picture (millions)", ylabel="test accuracy (%)")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
@@ -255,9 +278,18 @@ def main() -> None:
     for seed in [] if options.table else options.seeds:
         for arm in options.arms:
             run_arm(arm, seed, options.full, scratch, out)
-    found = table(out)
+    several = read(out)
+    found, gaps = at_all_budgets(several), soft_and_hard(several)
     write_text(out / "study.csv", found.to_csv(index=False, float_format="%.5g"))
-    text = summary(found)
+    write_text(out / "soft_and_hard.csv", gaps.to_csv(index=False, float_format="%.5g"))
+    at = {f"{budget / 1e6:g}M": (f"accuracy@{budget:g}", 100.0) for budget in BUDGETS}
+    text = "Test accuracy (%) within average MACs:\n\n" + summary(found, at)
+    if len(gaps):
+        stages = ("soft_accuracy", "hard_accuracy", "trained_accuracy")
+        told = {name.replace("_", " ") + " (%)": (name, 100.0) for name in stages}
+        costs = ("soft_run_macs", "soft_expected_macs", "hard_macs", "trained_macs")
+        told |= {name.replace("_", " ") + " (k)": (name, 1e-3) for name in costs}
+        text += "\n\nSoft and hard, by stop heads alone, on the search split:\n\n" + summary(gaps, told)
     write_text(out / "study.md", text + "\n")
     print(text)
     draw(out)

@@ -17,6 +17,7 @@ from aebnas.space.architecture import Block
 from aebnas.space.fields import (
     Acts,
     Depth,
+    EdgeOp,
     EdgeOps,
     Factors,
     Kernels,
@@ -82,7 +83,10 @@ class DagSpec(Spec):
     edges: Literal["all"] | tuple[tuple[NodeNumber, NodeNumber], ...] = "all"
     ops: Annotated[
         tuple[EdgeChoices, ...],
-        BeforeValidator(lambda ops: [{"op": op} if isinstance(op, str) else op for op in _listed(ops)]),
+        BeforeValidator(
+            lambda ops: [{"op": op} if isinstance(op, str) else op for op in _listed(ops)],
+            json_schema_input_type=EdgeOp | EdgeChoices | list[EdgeOp | EdgeChoices],
+        ),
     ]
     stacks: tuple[StackSpec, ...]
     shared: bool = False
