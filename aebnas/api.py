@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from aebnas import assess, calibrating, sweeping
-from aebnas import retrain as retraining
 from aebnas.errors import UserError
 from aebnas.front import FrontPoint
+from aebnas.picks import assess, calibrating, sweeping
+from aebnas.picks import retrain as retraining
 from aebnas.policy.goal import Goal
 from aebnas.prepare import Plan, prepare
 from aebnas.report.compare import compare_runs
@@ -30,8 +30,9 @@ from aebnas.runtime.network import Network
 from aebnas.searching import run_plan
 from aebnas.seeds import search_seeds as run_seeds
 from aebnas.space.architecture import Architecture
+from aebnas.standing import load_chosen, standing
 from aebnas.trial import OperatingPoint
-from aebnas.workspace import Workspace, load_chosen, standing
+from aebnas.workspace import Workspace
 
 PathLike = str | Path
 SpecLike = str | Path | Mapping[str, Any]

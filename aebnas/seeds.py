@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from aebnas.assess import evaluate, known_test
 from aebnas.errors import UserError
 from aebnas.front import RULES
 from aebnas.interval import accuracy_bounds
 from aebnas.objectives import Constraint
+from aebnas.picks.assess import evaluate, known_test
 from aebnas.prepare import Plan
 from aebnas.report.growth import normalised_hypervolume
 from aebnas.report.seeds import OverSeeds, write_seeds

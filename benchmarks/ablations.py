@@ -22,18 +22,19 @@ import pandas as pd
 import torch
 import yaml
 
-from aebnas.assess import evaluate
 from aebnas.errors import UserError
 from aebnas.files import write_text
 from aebnas.nn.elastic import slice_to
+from aebnas.picks.assess import evaluate
+from aebnas.picks.retrain import retrain
 from aebnas.report.growth import normalised_hypervolume
-from aebnas.retrain import retrain
 from aebnas.searching import run_search
 from aebnas.space.ablation import ABLATIONS, ablate
 from aebnas.specfile import read_yaml
+from aebnas.standing import read_pick
 from aebnas.store import Run
 from aebnas.weights import save_weights
-from aebnas.workspace import Workspace, read_pick
+from aebnas.workspace import Workspace
 
 FULL = "full"
 

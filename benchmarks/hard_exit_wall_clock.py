@@ -21,7 +21,8 @@ from aebnas.runtime.decide import CRITERIA, ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lower import lower
-from aebnas.workspace import Workspace, load_chosen
+from aebnas.standing import load_chosen
+from aebnas.workspace import Workspace
 
 Subject = tuple[str, Network, ExitPolicy, torch.Tensor, torch.Tensor | None]
 

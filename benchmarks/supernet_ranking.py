@@ -23,9 +23,9 @@ from scipy.stats import kendalltau
 from aebnas.cost.counts import count_graph
 from aebnas.evaluate.evaluator import inherit
 from aebnas.files import write_text
+from aebnas.picks.retrain import clear_training, train_alone
 from aebnas.policy.tabulate import tabulate
 from aebnas.progress import progress_bar
-from aebnas.retrain import clear_training, train_alone
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
 from aebnas.space.lower import lower

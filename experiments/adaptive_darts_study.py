@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from aebnas.data.datasets import load_test
+from aebnas.evaluate.evaluator import inherit
 from aebnas.files import write_json, write_text
 from aebnas.policy.finding import find
 from aebnas.policy.table import ExitTable, score_policy
@@ -33,7 +34,8 @@ from aebnas.runtime.network import Network
 from aebnas.searching import run_plan
 from aebnas.space.least_exits import LeastExits
 from aebnas.space.policy_spec import DUAL
-from aebnas.workspace import Workspace, inherit, kept_network
+from aebnas.standing import kept_network
+from aebnas.workspace import Workspace
 
 HERE = Path(__file__).resolve().parent
 SCRATCH, OUT = Path("results/scratch_adaptive_darts"), Path("results/adaptive_darts")
@@ -43,7 +45,7 @@ CONTROLLER = 4  # at 8 it takes a third of the smallest networks' MACs
 RANDOM_ARCHITECTURES = 3
 RELAXED_EPOCHS, TUNE_EPOCHS, BATCH = 12, 12, 64
 FULL_EPOCHS = (8, 8)
-BUDGETS = (0.2e6, 0.25e6, 0.3e6, 0.4e6, 0.5e6, 0.7e6)
+BUDGETS = (0.15e6, 0.2e6, 0.25e6, 0.3e6, 0.4e6, 0.5e6)
 
 
 def specs_of(arm: str, seed: int, full: bool, seconds: float | None) -> dict[str, dict[str, Any]]:

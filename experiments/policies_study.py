@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from aebnas.answered import Answered
 from aebnas.files import write_json, write_text
 from aebnas.interval import wilson
+from aebnas.picks.answered import Answered
 from aebnas.policy.baselines import branchynet, fixed, greedy
 from aebnas.policy.calibrate import exit_reliability, fit_temperatures
 from aebnas.policy.costs import full_cost

@@ -9,11 +9,11 @@ from tiny_run import own_copy, searched, write_spec
 from typer.testing import CliRunner
 
 import aebnas.prepare
-from aebnas.assess import evaluate
 from aebnas.cli.main import app, main
 from aebnas.cost.bounds import space_bounds
 from aebnas.errors import UserError
 from aebnas.interval import wilson
+from aebnas.picks.assess import evaluate
 from aebnas.space.genome import SearchSpace
 from aebnas.space.size import count_architectures
 from aebnas.workspace import Workspace

@@ -10,13 +10,13 @@ from made_up_device import SETTING, made_up, write_made_up
 from tiny_run import ON_DEVICE, SPACE, own_copy, searched_on_device, write_spec
 from typer.testing import CliRunner
 
-from aebnas.assess import export
 from aebnas.cli.main import app
 from aebnas.cost.learned_profile import LearnedLatency
 from aebnas.cost.memory import peak_memory
 from aebnas.cost.pairs import Pair, PairsProfile, load_profile
 from aebnas.errors import UserError
 from aebnas.objectives import METRICS
+from aebnas.picks.assess import export
 from aebnas.report.compare import compare_runs
 from aebnas.report.growth import greatest
 from aebnas.searching import run_search

@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 from tiny_run import EXPERIMENT, front_of, write_spec
 
-from aebnas.assess import evaluate, export
 from aebnas.data.config import DataSpec
 from aebnas.data.datasets import load_test, load_train
 from aebnas.errors import UserError
 from aebnas.export.model import Model
+from aebnas.picks.assess import evaluate, export
 from aebnas.searching import run_search
 from aebnas.workspace import Workspace
 

@@ -9,13 +9,14 @@ import pytest
 import torch
 from tiny_run import EXPERIMENT, TRAIN, own_copy, write_spec
 
-from aebnas.assess import evaluate, export
 from aebnas.errors import UserError
 from aebnas.nn.relaxed import RelaxedNetwork
-from aebnas.retrain import retrain
+from aebnas.picks.assess import evaluate, export
+from aebnas.picks.retrain import retrain
 from aebnas.searching import resume_search, run_search
+from aebnas.standing import load_chosen
 from aebnas.weights import load_weights
-from aebnas.workspace import Workspace, load_chosen
+from aebnas.workspace import Workspace
 
 SPACE = {
     "input": {"channels": 1, "resolution": 8},

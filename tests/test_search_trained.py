@@ -10,20 +10,21 @@ import torch
 from tiny_run import EXPERIMENT, FEW_GENES, GENES, SPACE, TRAIN, Stopped, own_copy, write_spec
 from typer.testing import CliRunner
 
-from aebnas.assess import evaluate, export
 from aebnas.cli.main import app
 from aebnas.errors import UserError
 from aebnas.evaluate.evaluator import Evaluator, OwnTraining, inherit
 from aebnas.evaluate.points import operating_point
 from aebnas.objectives import SoftTarget
+from aebnas.picks.assess import evaluate, export
+from aebnas.picks.retrain import retrain
 from aebnas.policy.tabulate import tabulate
-from aebnas.retrain import retrain
 from aebnas.runtime.decide import ExitPolicy
 from aebnas.searching import run_search
 from aebnas.space.ablation import ABLATIONS
 from aebnas.space.spec import SpaceSpec
+from aebnas.standing import load_chosen
 from aebnas.store import Run
-from aebnas.workspace import Workspace, load_chosen
+from aebnas.workspace import Workspace
 
 SETTINGS = {"batch_size": 64, "precision": "fp32", "lr": 0.1}
 SCRATCH = {

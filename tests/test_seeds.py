@@ -7,9 +7,9 @@ import pytest
 from tiny_run import write_spec
 from typer.testing import CliRunner
 
-from aebnas.assess import evaluate
 from aebnas.cli.main import app
 from aebnas.errors import UserError
+from aebnas.picks.assess import evaluate
 from aebnas.prepare import prepare
 from aebnas.report.growth import normalised_hypervolume
 from aebnas.report.runs import list_runs

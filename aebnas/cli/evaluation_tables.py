@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.table import Table
 
-from aebnas.evaluation import Evaluation
+from aebnas.picks.evaluation import Evaluation
 from aebnas.report.table import print_table
 
 CLASSES_SHOWN = 12

@@ -16,8 +16,8 @@ def retrain(
     epochs: Annotated[int | None, typer.Option(help="Instead of the spec's.", min=1)] = None,
 ) -> None:
     """Train one architecture of the front by itself and find its thresholds anew."""
+    from aebnas.picks.retrain import retrain as retrain_pick
     from aebnas.report.table import print_point
-    from aebnas.retrain import retrain as retrain_pick
     from aebnas.store import Run
 
     if weights not in (None, "supernet", "scratch", "kept"):
@@ -39,8 +39,8 @@ def evaluate(
         numbers = [float(part) for part in budgets.split(",")] if budgets else []
     except ValueError:
         raise UserError(f"--budgets must be numbers such as 8e6,12e6, but got '{budgets}'") from None
-    from aebnas.assess import evaluate as evaluate_pick
     from aebnas.cli.evaluation_tables import print_evaluation
+    from aebnas.picks.assess import evaluate as evaluate_pick
     from aebnas.report.table import print_optimism, print_point
 
     picked = evaluate_pick(run, pick, full, numbers)
@@ -57,7 +57,7 @@ def export(
     out: Annotated[Path, typer.Option(help="The folder to write; a previous export there is replaced.")],
 ) -> None:
     """Write one operating point as a folder that runs without aebnas."""
-    from aebnas.assess import export as export_pick
+    from aebnas.picks.assess import export as export_pick
 
     point_id = export_pick(run, pick, out)
     print(f"{point_id} is in {out}; try: python {out}/model.py --check")
@@ -78,8 +78,8 @@ def measure(
     rounds: Annotated[int, typer.Option(min=1)] = 5,
 ) -> None:
     """Measure a pick's real latency, memory and energy, beside what is predicted."""
-    from aebnas.measuring import measure as measure_pick
-    from aebnas.measuring import print_measured
+    from aebnas.picks.measuring import measure as measure_pick
+    from aebnas.picks.measuring import print_measured
 
     told = {"device": device, "threads": threads, "dtype": dtype, "memory_format": memory_format, "compiled": compiled}
     changes = {name: value for name, value in told.items() if value is not None}

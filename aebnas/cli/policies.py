@@ -25,8 +25,8 @@ def sweep(
 ) -> None:
     """Lay out every useful policy of a pick: its accuracy-cost frontiers, as a table and a picture."""
     from aebnas.cli.policy_tables import print_sweep
-    from aebnas.sweeping import DEFAULT_METHODS
-    from aebnas.sweeping import sweep as sweep_pick
+    from aebnas.picks.sweeping import DEFAULT_METHODS
+    from aebnas.picks.sweeping import sweep as sweep_pick
 
     swept = sweep_pick(run, pick, tuple(method or DEFAULT_METHODS), per_exit, not no_temperatures, out)
     print_sweep(swept.table, swept.id, swept.samples)
@@ -57,13 +57,13 @@ def calibrate(
         if pick is not None or method is not None:
             raise UserError("--data must go without --pick and --method: it re-tunes an exported folder")
         from aebnas.cli.policy_tables import print_retuned
-        from aebnas.retuning import retune
+        from aebnas.export.retuning import retune
 
         print_retuned(retune(folder, data, goal, per_exit, not no_temperatures), folder)
         return
     if pick is None:
         raise UserError("--pick must be given with a run (or --data with an exported folder), but got neither")
-    from aebnas.calibrating import calibrate as calibrate_pick
     from aebnas.cli.policy_tables import print_calibrated
+    from aebnas.picks.calibrating import calibrate as calibrate_pick
 
     print_calibrated(calibrate_pick(folder, pick, goal, method, per_exit, not no_temperatures))

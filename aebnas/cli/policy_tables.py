@@ -5,10 +5,10 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from aebnas.calibrating import Calibrated
+from aebnas.export.retuning import Retuned
+from aebnas.picks.calibrating import Calibrated
 from aebnas.policy.risk import RiskPromise
 from aebnas.report.table import interval, millions, print_point, print_table
-from aebnas.retuning import Retuned
 from aebnas.runtime.decide import ExitPolicy
 
 MOST_ROWS = 12

@@ -62,7 +62,7 @@ def _search_seeds(plan: "Plan", text: str, picks: list[str], test: bool) -> None
 
 def resume(run: RunFolder) -> None:
     """Go on with a stopped run as its config.json says: its search, then retrainings that were stopped."""
-    from aebnas.retrain import finish_retrainings
+    from aebnas.picks.retrain import finish_retrainings
     from aebnas.searching import resume_search
 
     resume_search(run)

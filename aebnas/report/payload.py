@@ -19,8 +19,9 @@ from aebnas.report.measured import measured_rows, measured_where
 from aebnas.report.plots import axes
 from aebnas.report.state import searched_on
 from aebnas.space.lower import lower
+from aebnas.standing import known_of_pick, read_pick
 from aebnas.trial import Trial
-from aebnas.workspace import Workspace, known_of_pick, read_pick
+from aebnas.workspace import Workspace
 
 OTHERS_SHOWN = 6_000
 """At most so many points beside the front: a page must stay small and quick, however long the search."""

@@ -12,9 +12,10 @@ from aebnas.report.growth import normalised_hypervolume
 from aebnas.report.html import write_html
 from aebnas.report.plots import plot_front
 from aebnas.report.state import searched_on
+from aebnas.standing import read_pick
 from aebnas.store import Run
 from aebnas.trial import Status, Trial
-from aebnas.workspace import Workspace, read_pick
+from aebnas.workspace import Workspace
 
 FIRST_COLUMNS = ("accuracy", "avg_macs", "avg_macs_taken_only", "params")
 

@@ -15,8 +15,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_run import searched
 
-from aebnas.assess import export
 from aebnas.export.model import main
+from aebnas.picks.assess import export
 
 
 class Evil:

@@ -8,7 +8,8 @@ import pytest
 from tiny_run import own_copy, searched
 
 from aebnas.report.results import write_report
-from aebnas.workspace import Workspace, note_pick
+from aebnas.standing import note_pick
+from aebnas.workspace import Workspace
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WAIT_S = 120

@@ -7,8 +7,9 @@ from tiny_run import own_copy, searched
 import aebnas.report.payload
 from aebnas.interval import wilson
 from aebnas.report.payload import payload
+from aebnas.standing import note_pick
 from aebnas.trial import Trial
-from aebnas.workspace import Workspace, note_pick
+from aebnas.workspace import Workspace
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@ import pytest
 from faulty import Fault, aebnas, moving
 from tiny_run import front_of
 
+from aebnas.standing import load_chosen
 from aebnas.store import Run
-from aebnas.workspace import Workspace, load_chosen
+from aebnas.workspace import Workspace
 
 KILLED = -9
 WEIGHTS = "checkpoints/supernet.safetensors"
@@ -134,7 +135,7 @@ IN_RETRAINING = {
     "behind the first checkpoint": moving("checkpoint.pt", after=True),
     "before the weights are in place": moving("weights.safetensors"),
     "between the weights and what is noted of them": moving("weights.safetensors", after=True),
-    "before the checkpoint is deleted": Fault("aebnas.retrain:clear_training"),
+    "before the checkpoint is deleted": Fault("aebnas.picks.retrain:clear_training"),
 }
 
 

@@ -6,14 +6,15 @@ import pytest
 import tiny_run
 from typer.testing import CliRunner
 
-from aebnas.assess import export
 from aebnas.cli.main import app
 from aebnas.cost import rounds
 from aebnas.errors import UserError
-from aebnas.measuring import measure
+from aebnas.picks.assess import export
+from aebnas.picks.measuring import measure
 from aebnas.report.payload import payload
+from aebnas.standing import note_pick
 from aebnas.tail import STATISTICS
-from aebnas.workspace import Workspace, note_pick
+from aebnas.workspace import Workspace
 
 
 @pytest.fixture(autouse=True)

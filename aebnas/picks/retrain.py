@@ -20,6 +20,7 @@ from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
 from aebnas.space.least_exits import least_exits
 from aebnas.specfile import parse_spec
+from aebnas.standing import kept_network, note_pick, read_pick
 from aebnas.train.config import RetrainSpec
 from aebnas.train.loop import write_rows
 from aebnas.train.single import fresh_network
@@ -27,7 +28,7 @@ from aebnas.train.stages import BACKBONE_CHECKPOINT, fit_network
 from aebnas.train.stop_heads import prepared
 from aebnas.trial import OperatingPoint, Trial
 from aebnas.weights import model_weights, save_weights
-from aebnas.workspace import Workspace, kept_network, note_pick, read_pick
+from aebnas.workspace import Workspace
 
 NORM_IMAGES = 4096
 """Training pictures for the final norm statistics."""

@@ -20,8 +20,9 @@ from aebnas.progress import progress_bar
 from aebnas.report.measured import measured_rows, measured_where
 from aebnas.report.results import rewrite_html
 from aebnas.runtime.decide import ExitPolicy
+from aebnas.standing import Chosen, load_chosen, note_pick
 from aebnas.tail import tail, tail_of_samples
-from aebnas.workspace import Chosen, Workspace, load_chosen, note_pick
+from aebnas.workspace import Workspace
 
 LARGE_BATCH = 256
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from aebnas.answered import Answered
-from aebnas.calibrating import PER_EXIT, prepare
 from aebnas.evaluate.points import SEARCH
 from aebnas.files import write_text
 from aebnas.interval import wilson
 from aebnas.objectives import mean_of
+from aebnas.picks.answered import Answered
+from aebnas.picks.calibrating import PER_EXIT, prepare
 from aebnas.policy.costs import taken_only
 from aebnas.policy.table import score_policy
 from aebnas.report.frontiers import plot_frontiers

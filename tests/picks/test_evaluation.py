@@ -7,11 +7,11 @@ import pytest
 import torch
 from tiny_run import certified, own_copy
 
-from aebnas.answered import Answered
-from aebnas.assess import evaluate
-from aebnas.calibrating import calibrate
 from aebnas.cost.counts import ExitCosts
-from aebnas.evaluation import SURER, _shift_warnings
+from aebnas.picks.answered import Answered
+from aebnas.picks.assess import evaluate
+from aebnas.picks.calibrating import calibrate
+from aebnas.picks.evaluation import SURER, _shift_warnings
 from aebnas.policy.goal import Goal
 from aebnas.policy.shift import shift_images
 from aebnas.policy.table import ExitTable
@@ -91,7 +91,7 @@ def test_a_second_policy_is_evaluated_without_the_network(assessed, monkeypatch,
     run, _ = assessed
     copy = own_copy(run, tmp_path)
     calibrate(copy, "knee", Goal.read(beta=1.0), per_exit=10)
-    monkeypatch.setattr("aebnas.answered.load_chosen", lambda *arguments: pytest.fail("the network was loaded"))
+    monkeypatch.setattr("aebnas.picks.answered.load_chosen", lambda *arguments: pytest.fail("the network was loaded"))
     assert evaluate(copy, "knee", full=True).point.policy == Answered.open(copy, "knee").now.point.policy
 
 

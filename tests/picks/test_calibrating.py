@@ -8,19 +8,20 @@ import pytest
 import torch
 from tiny_run import certified, own_copy, searched
 
-from aebnas import answered
-from aebnas.assess import evaluate, export
-from aebnas.calibrating import calibrate
 from aebnas.errors import UserError
 from aebnas.export.model import Model
+from aebnas.export.retuning import retune
+from aebnas.picks import answered
+from aebnas.picks.assess import evaluate, export
+from aebnas.picks.calibrating import calibrate
+from aebnas.picks.retrain import retrain
+from aebnas.picks.sweeping import sweep
 from aebnas.policy.goal import Goal
 from aebnas.policy.table import score_policy
 from aebnas.policy.tabulate import tabulate_for
-from aebnas.retrain import retrain
-from aebnas.retuning import retune
 from aebnas.runtime.decide import ExitPolicy
-from aebnas.sweeping import sweep
-from aebnas.workspace import Workspace, load_chosen
+from aebnas.standing import load_chosen
+from aebnas.workspace import Workspace
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from aebnas.answered import TEST, Answered
-from aebnas.calibrating import prepare
 from aebnas.evaluate.points import CALIBRATE
 from aebnas.objectives import mean_of
+from aebnas.picks.answered import TEST, Answered
+from aebnas.picks.calibrating import prepare
 from aebnas.policy.costs import taken_only
 from aebnas.policy.describe import Description, describe
 from aebnas.policy.finding import Found

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from tiny_run import EXPERIMENT, SPACE, write_spec
 
+from aebnas.picks.retrain import retrain
 from aebnas.policy.table import score_policy
 from aebnas.policy.tabulate import tabulate
-from aebnas.retrain import retrain
 from aebnas.runtime.decide import LEARNED, ExitPolicy
 from aebnas.searching import run_search
-from aebnas.workspace import Workspace, load_chosen
+from aebnas.standing import load_chosen
+from aebnas.workspace import Workspace
 
 EXITS = {"backbone_epochs": 1, "stop_heads": True, "policy_loss": 0.05}
 

@@ -6,15 +6,16 @@ import sys
 import pytest
 from tiny_run import own_copy, searched
 
-from aebnas.assess import evaluate, export
 from aebnas.data.datasets import load_test
 from aebnas.errors import UserError
 from aebnas.evaluate.points import operating_point
 from aebnas.interval import difference, wilson
+from aebnas.picks.assess import evaluate, export
+from aebnas.picks.retrain import retrain
 from aebnas.policy.tabulate import tabulate
 from aebnas.report.results import write_report
-from aebnas.retrain import retrain
-from aebnas.workspace import Workspace, load_chosen
+from aebnas.standing import load_chosen
+from aebnas.workspace import Workspace
 
 
 @pytest.fixture(scope="module")

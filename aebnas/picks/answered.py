@@ -23,8 +23,9 @@ from aebnas.progress import progress_bar
 from aebnas.runtime.decide import LEARNED, ExitPolicy
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.network import Network
+from aebnas.standing import Standing, graph_of, load_chosen, require_weights, standing
 from aebnas.weights import weights_digest
-from aebnas.workspace import Standing, Workspace, graph_of, load_chosen, require_weights, standing
+from aebnas.workspace import Workspace
 
 TEST = "test"
 LOGIT_SCORES = ("confidence", "entropy", "margin")

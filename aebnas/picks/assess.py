@@ -9,17 +9,18 @@ from typing import Any
 import torch
 
 from aebnas import __version__
-from aebnas.answered import Answered
 from aebnas.evaluate.points import operating_point
-from aebnas.evaluation import Evaluation, evaluated
 from aebnas.export.bundle import export_model
 from aebnas.export.card import CardFacts
 from aebnas.front import FrontPoint
 from aebnas.interval import accuracy_bounds, difference
+from aebnas.picks.answered import Answered
+from aebnas.picks.evaluation import Evaluation, evaluated
 from aebnas.report.device import device_words
 from aebnas.report.results import note_optimism, rewrite_html
+from aebnas.standing import known_of_pick, load_chosen, note_pick, standing
 from aebnas.trial import OperatingPoint
-from aebnas.workspace import Workspace, known_of_pick, load_chosen, note_pick, standing
+from aebnas.workspace import Workspace
 
 RECORDED = 32
 """Pictures of the search split whose answers an export records for its self-check."""

@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aebnas.answered import Answered
 from aebnas.errors import UserError
 from aebnas.evaluate.points import CALIBRATE, SEARCH, operating_point
 from aebnas.interval import accuracy_bounds
 from aebnas.objectives import MACS
+from aebnas.picks.answered import Answered
 from aebnas.policy.calibrate import (
     ExitSummary,
     Reliability,
@@ -34,8 +34,8 @@ from aebnas.report.results import rewrite_html
 from aebnas.runtime.decide import ExitPolicy
 from aebnas.space.least_exits import least_exits
 from aebnas.space.policy_spec import OptimiseSpec
+from aebnas.standing import note_pick, read_pick
 from aebnas.trial import OperatingPoint
-from aebnas.workspace import note_pick, read_pick
 
 CERTIFY = "certify"
 PER_EXIT = 50

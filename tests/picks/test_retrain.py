@@ -5,17 +5,18 @@ import pytest
 import torch
 from tiny_run import EXPERIMENT, own_copy, searched, searched_genes, write_spec
 
-import aebnas.retrain
+import aebnas.picks.retrain
 from aebnas.data.config import DataSpec
 from aebnas.data.datasets import load_train
 from aebnas.errors import UserError
+from aebnas.picks.retrain import retrain
 from aebnas.policy.finding import find
 from aebnas.policy.table import score_policy
 from aebnas.policy.tabulate import tabulate
-from aebnas.retrain import retrain
 from aebnas.searching import run_search
+from aebnas.standing import load_chosen
 from aebnas.weights import model_weights
-from aebnas.workspace import Workspace, load_chosen
+from aebnas.workspace import Workspace
 
 
 class Stopped(BaseException):
@@ -95,7 +96,7 @@ def test_an_interrupted_retraining_goes_on_unless_the_settings_changed(own, monk
     weights = model_weights(Workspace.open(own).run, whole_id)
     expected = weights.read_bytes()
     weights.unlink()
-    write_rows = aebnas.retrain.write_rows
+    write_rows = aebnas.picks.retrain.write_rows
 
     def killed(path, rows):
         if rows:
@@ -103,7 +104,7 @@ def test_an_interrupted_retraining_goes_on_unless_the_settings_changed(own, monk
         write_rows(path, rows)
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(aebnas.retrain, "write_rows", killed)
+        patch.setattr(aebnas.picks.retrain, "write_rows", killed)
         retrain(own, "knee", "scratch", 2)
     assert (weights.parent / "checkpoint.pt").exists()
     assert retrain(own, "knee", weights_of_the_second, 2)[1].metrics == whole.metrics
@@ -140,7 +141,7 @@ def test_neither_search_nor_retraining_reads_the_test_set(tmp_path):
         fronts.append((run / "pareto.csv").read_bytes())
     assert fronts[0] == fronts[1]
     retrain(run, "knee")
-    from aebnas.assess import evaluate
+    from aebnas.picks.assess import evaluate
 
     with pytest.raises(UserError, match="x_test: must be uint8"):
         evaluate(run, "knee")

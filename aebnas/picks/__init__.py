@@ -1,0 +1,1 @@
+"""What can be done with a pick of a run, a file each."""
