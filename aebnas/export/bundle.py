@@ -33,6 +33,8 @@ FILES = frozenset(
     | {"preprocessing.json", "weights.safetensors"}
     | {f"runtime/{name}.py" for name in RUNTIME}
 )
+ALWAYS = frozenset({"model.py", "graph.json", "policy.json", "weights.safetensors"})
+"""What every export holds, also one made before another file came to be."""
 
 PREVIOUS = "previous"
 """Where the export that is replaced lies for a moment, in the folder in which the new one was made."""
@@ -107,8 +109,8 @@ def _refuse_foreign(directory: Path) -> None:
         for path in directory.rglob("*")
         if not path.is_dir() and path.parent.name != "__pycache__"
     }
-    if found and found != FILES:
-        odd = min(found - FILES, default=f"no {min(FILES - found, default='')}")
+    if found and not ALWAYS <= found <= FILES:
+        odd = min(found - FILES, default=f"no {min(ALWAYS - found, default='')}")
         raise UserError(f"{directory}: must be new, empty or a previous export, but got a folder with {odd}")
 
 

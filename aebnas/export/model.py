@@ -33,13 +33,12 @@ if TYPE_CHECKING:  # for type checkers alone: what runs is the copy in `runtime/
     from aebnas.runtime.decide import ExitPolicy
     from aebnas.runtime.monitor import Monitor
     from aebnas.runtime.network import Answer, Network
+    from aebnas.runtime.recorded import CheckResult
 
 RUNTIME = (
     *("__init__", "adapt", "adaptive", "base", "blocks", "candidates", "choice", "counting", "decide"),
-    *("difficulty", "graph", "layers", "monitor", "network", "ops", "shapes"),
+    *("difficulty", "graph", "layers", "monitor", "network", "ops", "recorded", "shapes"),
 )
-LOGIT_TOLERANCE = 1e-4
-THRESHOLD_TOLERANCE = 1e-5
 BATCH = 256
 PROBLEMS_SHOWN = 10
 
@@ -58,14 +57,6 @@ class Prediction(NamedTuple):
     probability: float
     exit_taken: int
     macs: int
-
-
-class CheckResult(NamedTuple):
-    """`problems` is empty if the check passed; `undecided` samples left elsewhere, but lie on a threshold."""
-
-    samples: int
-    problems: tuple[str, ...]
-    undecided: int
 
 
 class Model:
@@ -164,7 +155,7 @@ class Model:
             return answer.logits
         return answer.logits / torch.tensor(self.policy.temperatures)[answer.exit_index, None]
 
-    def check(self) -> CheckResult:
+    def check(self) -> "CheckResult":
         """Run the recorded pictures and compare with the recorded answers; raises BadInput."""
         with _reading(self.folder / "check.npz") as path, path.open("rb") as raw, np.load(raw) as file:
             pictures, want_logits_nc = torch.from_numpy(file["images"]), torch.from_numpy(file["logits"])
@@ -175,33 +166,11 @@ class Model:
                 raise ValueError("the recorded pictures or logits are not of this model")
             if want_exit_n.shape != (n,) or want_label_n.shape != (n,) or n == 0:
                 raise ValueError("there must be an exit and a label for each of one or more pictures")
-        logits_nc, exit_n = self._infer(pictures)
-        label_n = logits_nc.argmax(-1)
-        near_nc = (logits_nc - want_logits_nc).abs() <= LOGIT_TOLERANCE * (1 + want_logits_nc.abs())
-        problems, undecided = [], 0
-        for i in range(n):
-            taken, wanted = int(exit_n[i]), int(want_exit_n[i])
-            if taken != wanted:
-                earlier_c = logits_nc[i] if taken < wanted else want_logits_nc[i]
-                if self._on_threshold(earlier_c, min(taken, wanted), pictures[i : i + 1]):
-                    undecided += 1
-                else:
-                    problems.append(f"sample {i}: exit {taken + 1}, recorded was exit {wanted + 1}")
-            elif not near_nc[i].all():
-                off = float((logits_nc[i] - want_logits_nc[i]).abs().max())
-                problems.append(f"sample {i}: logits at exit {taken + 1} are off by up to {off:.2g}")
-            elif label_n[i] != want_label_n[i]:
-                problems.append(f"sample {i}: class {label_n[i]}, recorded was class {want_label_n[i]}")
-        return CheckResult(n, tuple(problems), undecided)
-
-    def _on_threshold(self, logits_c: Tensor, exit_index: int, picture: Tensor) -> bool:
-        """Whether the score is so near the exit's threshold that another machine may decide otherwise."""
-        if not (0 <= exit_index < len(self.policy.thresholds) and self.policy.runs(exit_index)):
-            return False
-        if self.policy.needs_stop_heads:  # of which nothing is recorded
-            return False
-        said = self.policy.said(exit_index, logits_c[None], alpha_n=self._alpha(picture))
-        return bool((said.score_n - self.policy.threshold(exit_index, said)).abs() <= THRESHOLD_TOLERANCE)
+        recorded = self._runtime["network"].Answer(want_logits_nc, want_exit_n)
+        result: CheckResult = self._runtime["recorded"].compare(
+            self._infer(pictures), recorded, want_label_n, self.policy, self._alpha(pictures)
+        )
+        return result
 
     def _from_array(self, images: np.ndarray) -> Tensor:
         channels, height, width = self.shape
@@ -311,7 +280,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _print_check(result: CheckResult) -> int:
+def _print_check(result: "CheckResult") -> int:
     if not result.problems:
         elsewhere = f", {result.undecided} on a threshold left elsewhere" if result.undecided else ""
         print(f"check passed: {result.samples} samples answer as recorded{elsewhere}")

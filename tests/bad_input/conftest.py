@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_run import own_copy, searched
 
 from aebnas.cli.main import main
 
@@ -39,3 +40,12 @@ def refused(monkeypatch, capsys):
         return line.removeprefix("error: ")
 
     return run
+
+
+@pytest.fixture
+def run(tmp_path_factory, tmp_path, monkeypatch) -> Path:
+    """A finished run to be damaged. Commands run in an empty folder, where nothing may appear."""
+    copy = own_copy(searched(tmp_path_factory), tmp_path)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return copy

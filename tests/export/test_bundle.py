@@ -34,6 +34,15 @@ def test_a_previous_export_is_replaced(own: Path) -> None:
     assert files_of(own) == FILES and [path.name for path in own.parent.iterdir()] == ["model"]
 
 
+def test_an_export_of_an_older_version_is_replaced(own: Path) -> None:
+    (own / "runtime" / "recorded.py").unlink()
+    export(own, seed=1)
+    assert files_of(own) == FILES
+    (own / "graph.json").unlink()
+    with pytest.raises(UserError, match=r"previous export, but got a folder with no graph\.json"):
+        export(own, seed=1)
+
+
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     export(tmp_path / "model")
