@@ -35,6 +35,7 @@ from aebnas.searching import run_plan
 from aebnas.space.least_exits import LeastExits
 from aebnas.space.policy_spec import DUAL
 from aebnas.standing import kept_network
+from aebnas.store import Run
 from aebnas.workspace import Workspace
 
 HERE = Path(__file__).resolve().parent
@@ -46,14 +47,6 @@ RANDOM_ARCHITECTURES = 3
 RELAXED_EPOCHS, TUNE_EPOCHS, BATCH = 12, 12, 64
 FULL_EPOCHS = (8, 8)
 BUDGETS = (0.15e6, 0.2e6, 0.25e6, 0.3e6, 0.4e6, 0.5e6)
-
-
-def specs_of(arm: str, seed: int, full: bool, seconds: float | None) -> dict[str, dict[str, Any]]:
-    """The experiments of an arm by name; `seconds` are those that `ours` took, for `nsga2`."""
-    if arm == "random":  # one each, so that the weights of all are kept, not only of those on a front
-        seeds = [seed + 1000 * number for number in range(RANDOM_ARCHITECTURES)]
-        return {f"random-{one}": spec_of(arm, one, full, None) for one in seeds}
-    return {f"{arm}-{seed}": spec_of(arm, seed, full, seconds)}
 
 
 def spec_of(arm: str, seed: int, full: bool, seconds: float | None) -> dict[str, Any]:
@@ -82,8 +75,7 @@ def spec_of(arm: str, seed: int, full: bool, seconds: float | None) -> dict[str,
         value |= {"relaxed": relaxed | plain}
         value["strategy"] = {"name": "adaptive_darts", "lambdas": [0.0], "forms": ["static"]}
     if arm == "random":
-        value |= {"data": value["data"] | {"splits": single}, "strategy": {"name": "random", "population": 1}}
-        value["strategy"] |= {"generations": 1}
+        value |= {"data": value["data"] | {"splits": single}, "strategy": {"name": "random"}}
         value["evaluate"] = {"weights": f"scratch({relaxed_epochs + tune_epochs})", "training": loop}
         value["retrain"] = loop | {"weights": "kept", "epochs": 1}
     if arm == "nsga2":
@@ -147,20 +139,25 @@ def run_arm(arm: str, seed: int, full: bool, scratch: Path, out: Path) -> None:
             raise SystemExit(f"{ours}: run the arm ours first, whose seconds nsga2 is given")
         seconds = json.loads(ours.read_text())["cpu_seconds"]
     started = time.process_time()
-    found: list[tuple[str, str, Network]] = []
-    relaxed: list[dict[str, Any]] = []
-    for name, value in specs_of(arm, seed, full, seconds).items():
-        plan = prepare(HERE / "adaptive_darts_study.yaml", scratch / name, value=value)
-        workspace = run_plan(plan)
-        found += networks(arm, workspace)
-        relaxed += [json.loads(path.read_text()) for path in sorted((workspace.run.folder / "relaxed").glob("*.json"))]
+    plan = prepare(
+        HERE / "adaptive_darts_study.yaml", scratch / f"{arm}-{seed}", value=spec_of(arm, seed, full, seconds)
+    )
+    workspace = (
+        Workspace(Run(plan.folder), plan.experiment, plan.space, plan.base) if arm == "random" else run_plan(plan)
+    )
+    found = networks(arm, workspace)
     used = time.process_time() - started
+    relaxed = [json.loads(path.read_text()) for path in sorted((workspace.run.folder / "relaxed").glob("*.json"))]
     rows = measure(found, workspace)
     write_json(target, {"arm": arm, "seed": seed, "cpu_seconds": used, "points": rows, "relaxed": relaxed})
 
 
 def networks(arm: str, workspace: Workspace) -> list[tuple[str, str, Network]]:
-    """(form, id, network) of all that an arm's run gave."""
+    """(form, id, network) of all that an arm's run gave; random ones are trained here."""
+    if arm == "random":
+        rng, evaluator = np.random.default_rng(workspace.experiment.seed), workspace.evaluator(None)
+        drawn = [workspace.space.decode(workspace.space.sample(rng)).architecture for _ in range(RANDOM_ARCHITECTURES)]
+        return [("random", architecture.id, evaluator.network(architecture)) for architecture in drawn]
     if arm == "nsga2":
         supernet, calibration = workspace.trained_supernet(), workspace.calibration(512)
         known = {trial.architecture.id: trial.architecture for trial, _ in workspace.front()}

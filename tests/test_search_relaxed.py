@@ -8,13 +8,17 @@ import pandas as pd
 import pytest
 import torch
 from tiny_run import EXPERIMENT, TRAIN, own_copy, write_spec
+from typer.testing import CliRunner
 
+from aebnas.cli.main import app
 from aebnas.errors import UserError
 from aebnas.nn.relaxed import RelaxedNetwork
 from aebnas.picks.assess import evaluate, export
 from aebnas.picks.retrain import retrain
+from aebnas.report.relaxed import relaxed_rows
 from aebnas.searching import resume_search, run_search
 from aebnas.standing import load_chosen
+from aebnas.store import Run
 from aebnas.weights import load_weights
 from aebnas.workspace import Workspace
 
@@ -62,6 +66,8 @@ def test_the_files_of_the_protocol_are_there(searched):
     for name in ("protocol", "env_info", "config", "summary"):
         assert json.loads((searched / f"{name}.json").read_text())
     assert (searched / "pip_freeze.txt").exists()
+    read = json.loads((searched / "protocol.json").read_text())["splits_read_by_search"]
+    assert read == ["train", "arch", "calibrate", "search"]
     rows = pd.read_csv(searched / "train_epoch_metrics.csv")
     assert sorted(set(rows.phase)) == ["relaxed lambda-0.05", "relaxed lambda-1"]
     assert {"exit1_accuracy", "exit2_accuracy", "expected_cost", "lambda", "temperature"} <= set(rows.columns)
@@ -73,6 +79,19 @@ def test_the_files_of_the_protocol_are_there(searched):
             assert 0 <= figures["accuracy"] <= 1 and set(figures["macs"]) == {"mean", "p90", "worst"}
             assert set(figures["top_accuracy"]) == {"1", "5"} and 0 <= figures["ece"] <= 1
         assert {"stop", "confidence", "accuracy", "exit"} == set(report["forms"][form]["calibration"][0])
+
+
+def test_soft_and_hard_networks_are_shown(searched):
+    rows = relaxed_rows(Run(searched))
+    assert [row[:2] for row in rows] == [
+        (f"lambda {w}", form) for w in ("0.05", "1") for form in ("static", "adaptive")
+    ]
+    report = json.loads((searched / "relaxed" / "lambda-1.json").read_text())
+    figures = report["forms"]["adaptive"]["trained"]
+    assert rows[-1][2] == f"{100 * report['soft']['accuracy']:.2f}%"
+    assert rows[-1][-2:] == (f"{100 * figures['accuracy']:.2f}%", f"{figures['macs']['mean'] / 1e6:.3g}M")
+    shown = CliRunner().invoke(app, ["show", str(searched)]).stdout
+    assert all(cell in shown for row in rows for cell in row)
 
 
 def test_the_saved_relaxed_network_can_be_looked_at_again(searched):

@@ -10,6 +10,7 @@ from aebnas.cli.arguments import RunFolder
 
 def show(run: RunFolder) -> None:
     """Print the state and the front of a run with its exit shares, while it runs, too."""
+    from aebnas.report.relaxed import print_relaxed
     from aebnas.report.state import state_lines
     from aebnas.report.table import print_facts, print_front
     from aebnas.workspace import Workspace
@@ -23,6 +24,7 @@ def show(run: RunFolder) -> None:
         print_front(points, workspace.run.read_json("protocol.json")["pictures"]["search"], asked)
     else:
         print(f"{run}: no feasible operating point yet ({len(trials)} trials)")
+    print_relaxed(workspace.run)
     print_facts(trials, workspace.run.seconds())
 
 

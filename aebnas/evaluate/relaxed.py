@@ -103,20 +103,19 @@ class RelaxedTraining:
 
 
 def hard_figures(table: ExitTable, stop: float = STOP) -> dict[str, Any]:
-    """A hard network beside its soft one: accuracy and MACs where samples leave by their stop heads alone."""
+    """A hard network beside its soft one: accuracy and costs where samples leave by their stop heads alone."""
     early = table.exits - 1
     stops = (stop,) * early if table.stop_nk is not None else ()
     policy = ExitPolicy("confidence", (0.0 if stops else None,) * early, stop_thresholds=stops)
     found = describe(table, policy)
-    macs = found.costs["macs"]
+    costs = {name: {"mean": c.mean, "p90": c.p90, "worst": c.worst} for name, c in found.costs.items()}
     return {
         "accuracy": found.accuracy,
         "top_accuracy": found.top_accuracy,
         "exit_shares": list(found.exit_shares),
         "exit_accuracy_alone": table.correct_ne.mean(0).tolist(),
         "ece": found.ece,
-        "macs": {"mean": macs.mean, "p90": macs.p90, "worst": macs.worst},
-    }
+    } | costs
 
 
 def calibration_summary(table: ExitTable) -> list[dict[str, Any]]:

@@ -29,6 +29,9 @@ def write_environment(workspace: Workspace) -> None:
 def _protocol(workspace: Workspace) -> dict[str, object]:
     experiment, splits = workspace.experiment, workspace.splits
     names = ("train", "arch", "search", "calibrate", "certify")
+    learns_on_arch = experiment.relaxed is not None and experiment.relaxed.bilevel != "joint"
+    read = ["train", *(["arch"] if learns_on_arch else [])]
+    read += splits_needed(workspace.space.spec.policy, experiment.parsed_target())
     return {
         "data": experiment.data.name,
         "split_seed": experiment.data.splits.seed,
@@ -36,7 +39,7 @@ def _protocol(workspace: Workspace) -> dict[str, object]:
         "seed": experiment.seed,
         "objectives": list(experiment.objectives),
         "constraints": list(experiment.constraints),
-        "splits_read_by_search": ["train", *splits_needed(workspace.space.spec.policy, experiment.parsed_target())],
+        "splits_read_by_search": read,
         "front_figures_from": "search",
         "test_set": "read only by `aebnas evaluate`",
         "macs": "one multiply-add is one MAC; convolutions and linear layers only",

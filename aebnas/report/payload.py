@@ -17,6 +17,7 @@ from aebnas.report.drawing import drawing
 from aebnas.report.growth import growth_curve
 from aebnas.report.measured import measured_rows, measured_where
 from aebnas.report.plots import axes
+from aebnas.report.relaxed import CAPTION, HEADS, relaxed_rows
 from aebnas.report.state import searched_on
 from aebnas.space.lower import lower
 from aebnas.standing import known_of_pick, read_pick
@@ -58,6 +59,7 @@ def payload(workspace: Workspace, trials: Sequence[Trial], front_points: Sequenc
         "growth": growth_curve(workspace, trials),
         "training": _training(run.folder),
         "picks": _picks(workspace),
+        "relaxed": {"caption": CAPTION, "heads": HEADS, "rows": relaxed_rows(run)},
         "measured": _measured(workspace, trials),
         "protocol": run.read_json("protocol.json"),
         "environment": run.read_json("env_info.json"),
@@ -114,8 +116,8 @@ def _named(workspace: Workspace, front_points: Sequence[FrontPoint]) -> dict[str
 
 
 def _training(folder: Path) -> list[dict[str, Any]]:
-    """Curves of the supernet and of picks trained by themselves: one entry for each subnet looked at."""
-    files = [("supernet", folder / "train_epoch_metrics.csv")]
+    """Curves of the supernet or relaxed networks and of picks trained by themselves: one for each subnet looked at."""
+    files = [("", folder / "train_epoch_metrics.csv")]
     files += [
         (f"retrained {path.parent.name}", path) for path in sorted(folder.glob("models/*/train_epoch_metrics.csv"))
     ]
@@ -123,11 +125,12 @@ def _training(folder: Path) -> list[dict[str, Any]]:
     for title, path in files:
         if not path.exists() or not path.read_text(encoding="utf-8").strip():
             continue
-        for subnet, rows in pd.read_csv(path).groupby("subnet", sort=False):
+        for (phase, subnet), rows in pd.read_csv(path).groupby(["phase", "subnet"], sort=False):
+            name = title or phase
             columns = [name for name in rows.columns if name.startswith("exit") and rows[name].notna().any()]
             curves.append(
                 {
-                    "title": title if subnet == "chosen" else f"{title}, {subnet} subnet",
+                    "title": name if subnet in ("chosen", "soft") else f"{name}, {subnet} subnet",
                     "epoch": rows["epoch"].tolist(),
                     "loss": rows["loss"].tolist(),
                     "exits": {name.removesuffix("_accuracy"): rows[name].tolist() for name in columns},

@@ -73,7 +73,7 @@ def test_training_curves_of_supernet_and_retrained_picks(workspace, tmp_path):
     copy = Workspace.open(own_copy(workspace.run.folder, tmp_path))
     model = copy.run.folder / "models" / "some-pick"
     model.mkdir(parents=True)
-    (model / "train_epoch_metrics.csv").write_text("epoch,loss,subnet,exit1_accuracy\n1,0.5,chosen,0.9\n")
+    (model / "train_epoch_metrics.csv").write_text("phase,epoch,loss,subnet,exit1_accuracy\nretrain,1,0.5,chosen,0.9\n")
     curves = payload(copy, copy.run.trials(), copy.front())["training"]
     assert [curve["title"] for curve in curves] == [
         "supernet, largest subnet",

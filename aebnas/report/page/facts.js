@@ -17,6 +17,7 @@ function drawFacts() {
   byId("figures").append(...figures.map(([value, name]) => element("li", {}, element("strong", { textContent: value }), element("span", { textContent: name }))));
   drawPicks();
   drawPolicies();
+  drawRelaxed();
   drawMeasured();
   drawFailures();
   byId("protocol").append(...factRows(run.protocol));
@@ -37,6 +38,14 @@ function drawPicks() {
   });
   const titles = ["id", "measured", "accuracy", "95 % interval", "N", "avg MACs", "leave at the exits", "weights and thresholds"];
   byId("picks").append(...plainTable(titles, rows).children);
+}
+
+function drawRelaxed() {
+  const { caption, heads, rows } = run.relaxed;
+  byId("relaxed-section").hidden = !rows.length;
+  byId("relaxed-hint").textContent = caption;
+  const lines = rows.map((texts) => element("tr", {}, ...texts.map((text) => element("td", { textContent: text }))));
+  byId("relaxed").append(...plainTable(heads, lines).children);
 }
 
 function drawMeasured() {
