@@ -5,7 +5,10 @@
 With `--run` a pick of a run on pictures of its search split; without, random networks of `--space` with random weights
 on noise, with thresholds by which about equal shares leave at every exit. `kept` is the speed-up over the full network
 (every exit at never) divided by the ratio of their MACs: 1 where saving a MAC saves its time. Both are timed batch by
-batch in turn. The last line is `KEPT <batch 1> <batch 256>`, medians over the networks in the better memory format.
+batch in turn. `ceiling` is what would be kept if to decide took no time, with every sample's exit known beforehand:
+what lacks there lies in the layers, since a branch or an early layer may be slower per MAC than the network as a whole;
+only what lies between `ceiling` and `kept` is the price of deciding. The last lines are `CEILING` and `KEPT`, at batch
+1 and 256, medians over the networks in the memory format that keeps more.
 """
 
 import argparse
@@ -15,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aebnas.cost.hard_exit import threshold_shares, wall_clock
+from aebnas.cost.hard_exit import free_speed_up, threshold_shares, wall_clock
 from aebnas.cost.stopwatch import FORMATS, Setting
 from aebnas.runtime.decide import CRITERIA, ExitPolicy
 from aebnas.runtime.network import Network
@@ -72,29 +75,31 @@ def main() -> None:
     else:
         subjects = random_networks(options.space, options.networks, options.samples)
     print(f"{options.samples} samples, median of {options.rounds} rounds, {options.threads} thread(s)")
-    head = ("exits", "left early", "batch", "ms", "full ms", "speed-up", "MACs ratio", "kept")
+    head = ("exits", "left early", "batch", "ms", "full ms", "speed-up", "MACs ratio", "kept", "ceiling")
     print(f"{'network':<26}{'format':<15}" + "".join(f"{name:>11}" for name in head))
     kept: dict[tuple[str, int], list[float]] = {}
+    ceilings: dict[tuple[str, int], list[float]] = {}
     for name, network, policy, x_nchw, alpha_n in subjects:
         for memory_format in options.memory_formats:
             for batch in options.batches:
                 setting = Setting(threads=options.threads, batch=batch, memory_format=memory_format)
-                clock = wall_clock(setting.network(network), policy, x_nchw, setting, options.rounds, alpha_n)
+                ready, rounds = setting.network(network), options.rounds
+                clock = wall_clock(ready, policy, x_nchw, setting, rounds, alpha_n)
+                free = free_speed_up(ready, policy, x_nchw, setting, clock.exit_shares, rounds) / clock.macs_ratio
                 kept.setdefault((memory_format, batch), []).append(clock.kept)
+                ceilings.setdefault((memory_format, batch), []).append(free)
                 full = float(clock.full_ms.sum()) / clock.samples
                 early = f"{100 * (1 - clock.exit_shares[-1]):.0f}%"
-                figures = (
-                    f"{clock.ms:>11.4f}{full:>11.4f}{clock.speed_up:>11.2f}{clock.macs_ratio:>11.2f}{clock.kept:>11.3f}"
-                )
-                print(f"{name:<26}{memory_format:<15}{clock.exits:>11}{early:>11}{batch:>11}{figures}", flush=True)
+                ratios = f"{clock.speed_up:>11.2f}{clock.macs_ratio:>11.2f}{clock.kept:>11.3f}{free:>11.3f}"
+                start = f"{name:<26}{memory_format:<15}{clock.exits:>11}{early:>11}{batch:>11}"
+                print(f"{start}{clock.ms:>11.4f}{full:>11.4f}{ratios}", flush=True)
+    medians = {key: (statistics.median(kept[key]), statistics.median(ceilings[key])) for key in kept}
     for memory_format in options.memory_formats:
-        middle = [statistics.median(kept[memory_format, batch]) for batch in options.batches]
-        print(
-            f"{memory_format}: kept "
-            + ", ".join(f"{m:.3f} at batch {b}" for m, b in zip(middle, options.batches, strict=True))
-        )
-    best = [max(statistics.median(kept[f, batch]) for f in options.memory_formats) for batch in options.batches]
-    print("KEPT " + " ".join(f"{value:.3f}" for value in best))
+        told = ["{:.3f} of {:.3f} at batch {}".format(*medians[memory_format, b], b) for b in options.batches]
+        print(f"{memory_format}: kept {', '.join(told)}")
+    best = [max(medians[f, batch] for f in options.memory_formats) for batch in options.batches]
+    print("CEILING " + " ".join(f"{ceiling:.3f}" for _, ceiling in best))
+    print("KEPT " + " ".join(f"{value:.3f}" for value, _ in best))
 
 
 if __name__ == "__main__":

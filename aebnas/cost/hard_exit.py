@@ -14,9 +14,12 @@ from aebnas.cost.counts import count_graph
 from aebnas.cost.rounds import WARM_UP_CALLS
 from aebnas.cost.stopwatch import Setting, call_times_ms
 from aebnas.runtime.decide import ExitPolicy
+from aebnas.runtime.graph import INPUT, Graph, Node
 from aebnas.runtime.network import Network
 
 ROUNDS = 5
+LOOKS = 20
+"""So many batches a round tell what a known exit takes, whatever is in the pictures."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,52 @@ def wall_clock(
         avg_macs=float(macs.to_exit(runs(policy, exits))[exit_n].mean()),
         full_macs=float(macs.to_exit(runs(never, exits))[-1]),
     )
+
+
+def free_speed_up(
+    network: Network,
+    policy: ExitPolicy,
+    x_nchw: Tensor,
+    setting: Setting,
+    shares_e: np.ndarray,
+    rounds: int = ROUNDS,
+) -> float:
+    """How many times as fast exits would make it if to decide took no time: the most that `WallClock.speed_up` can be.
+
+    Batches are run to each exit that anybody leaves by as if it were known beforehand, without a look at any score;
+    the times are weighted by `shares_e`. In turn with them the full network is timed. Of a batch all samples leave
+    together, so nothing is copied either.
+    """
+    exits = len(network.graph.exits)
+    never, runs_e = ExitPolicy(policy.criterion, (None,) * (exits - 1)), runs(policy, exits)
+    batches = [setting.placed(x) for x in x_nchw.split(setting.batch)][:LOOKS]
+    nodes = {leave: nodes_to(network.graph, leave, runs_e) for leave in np.flatnonzero(shares_e).tolist()}
+    full_ms: list[float] = []
+    known_ms: dict[int, list[float]] = {leave: [] for leave in nodes}
+    with setting.applied():
+        for x in batches[:WARM_UP_CALLS]:
+            network.infer(x, never)
+        for _ in range(rounds):
+            for x in batches:
+                full_ms += call_times_ms(lambda x=x: network.infer(x, never), setting.device, 1)  # type: ignore[misc]
+                for leave, run in nodes.items():
+                    call = lambda x=x, run=run: run_nodes(network, x, run)  # noqa: E731
+                    known_ms[leave] += call_times_ms(call, setting.device, 1)
+    mean_ms = sum(float(shares_e[leave] * np.median(times)) for leave, times in known_ms.items())
+    return float(np.median(full_ms)) / mean_ms
+
+
+def nodes_to(graph: Graph, leave: int, runs_e: np.ndarray) -> list[Node]:
+    """All that runs for a sample that leaves at an exit, in running order."""
+    segments = enumerate(graph.segments()[: leave + 1])
+    return [node for index, segment in segments for node in segment.backbone + segment.branch * bool(runs_e[index])]
+
+
+def run_nodes(network: Network, x_nchw: Tensor, nodes: Sequence[Node]) -> None:
+    """Run them, and decide nothing."""
+    values = {INPUT: x_nchw}
+    for node in nodes:
+        values[node.name] = network.nodes[node.name](*(values[name] for name in node.inputs))
 
 
 def runs(policy: ExitPolicy, exits: int) -> np.ndarray:

@@ -22,9 +22,6 @@ from aebnas.runtime.network import _needed_after_each_exit
 from aebnas.runtime.ops import OPAQUE, OPS
 from aebnas.runtime.shapes import Shape
 
-INDEX_BYTES = 8
-LOGIT_BYTES = 4
-
 
 class OpBytes(NamedTuple):
     """Bytes an op's result takes, and the most that is alive beside its inputs while it runs (the result included).
@@ -64,7 +61,7 @@ def peak_memory(graph: Graph, runs_e: Sequence[bool] | None = None, dtype: torch
     """
     needed_after = _needed_after_each_exit(graph)
     runs = [True] * len(graph.exits) if runs_e is None else [*runs_e[:-1], True]
-    standing = standing_bytes(graph.input_shape, graph.classes, dtype)
+    standing = picture_bytes(graph.input_shape, dtype)
     held: dict[str, int] = {INPUT: 0}  # the caller holds the picture
     stored_by = {INPUT: INPUT}  # of each value the one whose memory it is: what hands its input on has none of its own
     peak = standing
@@ -85,9 +82,10 @@ def peak_memory(graph: Graph, runs_e: Sequence[bool] | None = None, dtype: torch
     return np.array(peaks, dtype=np.int64)
 
 
-def standing_bytes(picture: Shape, classes: int, dtype: torch.dtype) -> int:
-    """What is there all the time: the picture, and `infer`'s own: who is running, who left where, the logits."""
-    return _bytes(picture, dtype) + 2 * INDEX_BYTES + LOGIT_BYTES * classes
+def picture_bytes(shape: Shape, dtype: torch.dtype) -> int:
+    """What the picture takes, which is there all the time. (What `infer` itself makes for one sample are a few numbers
+    while it decides, when nothing runs.)"""
+    return _bytes(shape, dtype)
 
 
 def _node_bytes(graph: Graph, node: Node, dtype: torch.dtype) -> OpBytes:

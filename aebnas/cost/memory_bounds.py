@@ -11,7 +11,7 @@ from itertools import product
 import torch
 
 from aebnas.cost.dag_bounds import dag_layers
-from aebnas.cost.memory import op_bytes, standing_bytes
+from aebnas.cost.memory import op_bytes, picture_bytes
 from aebnas.runtime.shapes import Shape
 from aebnas.space.dag import DagSpec, is_free
 from aebnas.space.layers import Layer, edge_layer, head_layer, input_layers, stage_layers, stem_layers
@@ -22,8 +22,8 @@ from aebnas.space.spec import SpaceSpec
 def least_peak_memory(spec: SpaceSpec) -> int:
     """Bytes that every network of the space needs at least, in fp32 for one sample, the picture included."""
     channels, side = spec.input.channels, spec.input.side
-    standing = standing_bytes((channels, side, side), spec.classes, torch.float32)
-    return standing + (_of_stages(spec) if spec.dag is None else _of_dag(spec, spec.dag))
+    picture = picture_bytes((channels, side, side), torch.float32)
+    return picture + (_of_stages(spec) if spec.dag is None else _of_dag(spec, spec.dag))
 
 
 def _map_bytes(shape: Shape) -> int:

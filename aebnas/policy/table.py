@@ -133,8 +133,7 @@ class ExitTable:
         if policy.difficulty not in (None, self.difficulty):
             raise ValueError("the table must hold the difficulty that the policy looks at, but doesn't")
         predicted_ne = self.correct_ne if self.predicted_ne is None else self.predicted_ne
-        by_class = policy.min_exit_by_class or policy.patience > 1 or any(len(row) > 1 for row in policy.coefficients)
-        if by_class and self.predicted_ne is None:
+        if policy.needs_classes and self.predicted_ne is None:
             raise ValueError("the policy needs the classes predicted at each exit, but the table has none")
         stop_nk = None if self.stop_nk is None else self.stop_nk[rows_n]
         alpha_n = None if self.alpha_n is None else self.alpha_n[rows_n]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from ctypes import c_float
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -48,6 +49,18 @@ CRITERIA: dict[str, Callable[[Tensor], Tensor]] = {
 }
 """Criteria that look at an exit's logits."""
 
+
+def _margin_of_one(logits_1c: Tensor) -> float:
+    *_, second, first = sorted(logits_1c.softmax(-1).tolist()[0])
+    return c_float(first - second).value  # rounded as 32-bit floats are subtracted
+
+
+OF_ONE: dict[str, Callable[[Tensor], float]] = {
+    "confidence": lambda logits_1c: max(logits_1c.softmax(-1).tolist()[0]),
+    "margin": _margin_of_one,
+}
+"""Criteria whose score of one sample takes fewer tensors: of float32 logits `[1, c]`, equal to the bit."""
+
 LEARNED = "learned"
 """The criterion that looks at an exit's stop head: its probability to stop, sigma(u_i(h_i))."""
 
@@ -55,12 +68,12 @@ LEARNED = "learned"
 class Said(NamedTuple):
     """What an exit says of n samples, as far as decisions look at it.
 
-    `score_n` float32, `class_n` int64; `stop_n` the stop head's probability, `alpha_n` the difficulty of the picture,
+    `score_n` float32; `class_n` int64, `stop_n` the stop head's probability, `alpha_n` the difficulty of the picture,
     where the policy asks for them.
     """
 
     score_n: Tensor
-    class_n: Tensor
+    class_n: Tensor | None = None
     stop_n: Tensor | None = None
     alpha_n: Tensor | None = None
 
@@ -158,6 +171,17 @@ class ExitPolicy:
         """Whether decisions look at stop heads."""
         return self.criterion == LEARNED or bool(self.stop_thresholds)
 
+    @property
+    def needs_classes(self) -> bool:
+        """Whether decisions look at the classes that exits predict."""
+        return bool(self.min_exit_by_class or self.patience > 1 or any(len(row) > 1 for row in self.coefficients))
+
+    @property
+    def by_score(self) -> bool:
+        """Whether at an exit that runs the score and one threshold alone decide."""
+        more = self.stop_thresholds or self.min_exit_by_class or self.coefficients
+        return not (more or self.patience > 1 or self.difficulty is not None)
+
     def runs(self, exit_index: int) -> bool:
         """Whether the branch of this exit runs at all; one where nobody can leave doesn't, and costs nothing."""
         if exit_index >= len(self.thresholds):
@@ -174,13 +198,26 @@ class ExitPolicy:
         """
         stop_n = None if stop_logit_n is None else stop_logit_n.float().sigmoid()
         if self.criterion != LEARNED:
-            scaled_nc = logits_nc.float() / self.temperatures[exit_index] if self.temperatures else logits_nc
-            score_n = CRITERIA[self.criterion](scaled_nc)
+            score_n = CRITERIA[self.criterion](self._scaled(exit_index, logits_nc))
         elif stop_n is not None:
             score_n = stop_n
         else:
             raise ValueError(f"criterion {LEARNED} needs stop heads, but the network has none")
-        return Said(score_n, logits_nc.argmax(-1), stop_n, alpha_n)
+        return Said(score_n, logits_nc.argmax(-1) if self.needs_classes else None, stop_n, alpha_n)
+
+    def stops_one(self, exit_index: int, logits_1c: Tensor, stop_logit_1: Tensor | None = None) -> bool:
+        """What `stops` says of one sample at an exit that runs, where the policy is `by_score`: with less to do, since
+        for one sample deciding must not cost what leaving saves. Raises ValueError as `said`."""
+        threshold = self.thresholds[exit_index]
+        assert threshold is not None, "an exit that is never taken doesn't run"
+        if self.criterion in OF_ONE:
+            score = OF_ONE[self.criterion](self._scaled(exit_index, logits_1c))
+        else:
+            score = self.said(exit_index, logits_1c, stop_logit_1).score_n.item()
+        return score > c_float(threshold).value  # scores are compared as 32-bit floats
+
+    def _scaled(self, exit_index: int, logits_nc: Tensor) -> Tensor:
+        return logits_nc.float() / self.temperatures[exit_index] if self.temperatures else logits_nc
 
     def stops(self, exit_index: int, said: Said, streak: Streak | None = None) -> tuple[Tensor, Streak | None]:
         """Which samples leave at this exit, bool `[n]`, and their streaks behind it.
@@ -189,21 +226,23 @@ class ExitPolicy:
         that the policy looks at wasn't said.
         """
         if exit_index >= len(self.thresholds):
-            return said.class_n >= 0, streak
+            return said.score_n.bool() | True, streak
         if not self.runs(exit_index):
-            return said.class_n < 0, streak
+            return said.score_n.bool() & False, streak
         stop_n = said.score_n > self.threshold(exit_index, said)
         if self.stop_thresholds:
             if said.stop_n is None:
                 raise ValueError("stop_thresholds need stop heads, but the network has none")
             stop_n = stop_n & (said.stop_n > self.stop_thresholds[exit_index])
         if self.min_exit_by_class:
-            stop_n = stop_n & (said.class_n.new_tensor(self.min_exit_by_class)[said.class_n] <= exit_index)
+            class_n = _classes(said)
+            stop_n = stop_n & (class_n.new_tensor(self.min_exit_by_class)[class_n] <= exit_index)
         if self.patience > 1:
-            length_n = said.class_n.new_ones(len(said.class_n))
+            class_n = _classes(said)
+            length_n = class_n.new_ones(len(class_n))
             if streak is not None:
-                length_n = length_n + streak.length_n * (streak.class_n == said.class_n)
-            streak = Streak(said.class_n, length_n)
+                length_n = length_n + streak.length_n * (streak.class_n == class_n)
+            streak = Streak(class_n, length_n)
             stop_n = stop_n & (length_n >= self.patience)
         return stop_n, streak
 
@@ -224,7 +263,7 @@ class ExitPolicy:
                 value_n = score_n.new_tensor(row)[bin_n]
         if self.coefficients:
             factors = self.coefficients[exit_index]
-            value_n = value_n * (score_n.new_tensor(factors)[said.class_n] if len(factors) > 1 else factors[0])
+            value_n = value_n * (score_n.new_tensor(factors)[_classes(said)] if len(factors) > 1 else factors[0])
         if self.beta_diff and alpha_n is not None:
             value_n = value_n + self.beta_diff * alpha_n
         return value_n.clamp(0.0, 1.0)
@@ -245,6 +284,12 @@ class ExitPolicy:
         if "difficulty" in given:
             given["difficulty"] = Difficulty.from_json(value["difficulty"])
         return cls(**given)
+
+
+def _classes(said: Said) -> Tensor:
+    if said.class_n is None:
+        raise ValueError("the policy needs the predicted classes, but got none")
+    return said.class_n
 
 
 def _in_range(threshold: float | None) -> bool:

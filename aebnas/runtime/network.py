@@ -81,14 +81,14 @@ class Network(nn.Module):
             raise ValueError(f"the policy must have {want} thresholds, but got {got}")
         if policy.difficulty is not None and alpha_n is None:
             raise ValueError("the policy needs the pictures' difficulty, but got none")
+        samples, last = len(x_nchw), len(self._segments) - 1
+        if not samples:
+            return Answer(x_nchw.new_empty(0, self.graph.classes).float(), x_nchw.new_empty(0).long())
+        alone = samples == 1 and policy.by_score
         streak: Streak | None = None
-        running = torch.arange(len(x_nchw), device=x_nchw.device)
-        exit_index = torch.full_like(running, len(self._segments) - 1)
-        logits_nc = torch.empty(len(x_nchw), self.graph.classes, device=x_nchw.device)
+        running_n: Tensor | None = None  # the samples still there, as soon as some have left
         values = {INPUT: x_nchw}
         for index, segment in enumerate(self._segments):
-            if not len(running):
-                break
             for node in segment.backbone:
                 values[node.name] = self._run(node, values)
             if not policy.runs(index):
@@ -97,25 +97,38 @@ class Network(nn.Module):
                 values[node.name] = self._run(node, values)
             graph_exit = self.graph.exits[index]
             answer = values[graph_exit.output].float()
-            if index == len(self._segments) - 1:
-                stop = torch.ones_like(running, dtype=torch.bool)
-            else:
-                stop_logit_n = values[graph_exit.stop][:, 0] if graph_exit.stop else None
-                said = policy.said(index, answer, stop_logit_n, None if alpha_n is None else alpha_n[running])
-                stop, streak = policy.stops(index, said, streak)
-            values = {name: value for name, value in values.items() if name in self._needed_after[index]}
-            leaving = int(stop.sum())
-            if leaving == 0:  # nothing is to be written or copied, which for one sample is most of a decision's time
+            if index == last:
+                break
+            stop_logit_n = values[graph_exit.stop][:, 0] if graph_exit.stop else None
+            if alone:
+                if policy.stops_one(index, answer, stop_logit_n):
+                    break
+                values = self._kept(values, index)
                 continue
-            if leaving == len(running) == len(x_nchw):
-                return Answer(answer, exit_index.fill_(index))
-            logits_nc[running[stop]] = answer[stop]
-            exit_index[running[stop]] = index
-            go_on = ~stop
-            running = running[go_on]
+            stop_n, streak = policy.stops(index, policy.said(index, answer, stop_logit_n, alpha_n), streak)
+            go_on = (~stop_n).nonzero()[:, 0]
+            if not len(go_on):
+                break
+            values = self._kept(values, index)
+            if len(go_on) == len(stop_n):
+                continue
+            if running_n is None:
+                running_n = torch.arange(samples, device=x_nchw.device)
+                exit_index, logits_nc = torch.empty_like(running_n), answer.new_empty(samples, answer.shape[1])
+            leaving_n = running_n[stop_n]
+            logits_nc[leaving_n], exit_index[leaving_n] = answer[stop_n], index
+            running_n = running_n[go_on]
+            alpha_n = None if alpha_n is None else alpha_n[go_on]
             streak = None if streak is None else streak.of(go_on)
             values = {name: value[go_on] for name, value in values.items()}
+        if running_n is None:  # nothing is to be put together, which for one sample is half of a decision's time
+            return Answer(answer, torch.full((samples,), index, device=x_nchw.device))
+        logits_nc[running_n], exit_index[running_n] = answer, index
         return Answer(logits_nc, exit_index)
+
+    def _kept(self, values: dict[str, Tensor], exit_index: int) -> dict[str, Tensor]:
+        """What is needed behind an exit."""
+        return {name: value for name, value in values.items() if name in self._needed_after[exit_index]}
 
     def _chosen(self, node: Node, values: dict[str, Tensor]) -> Tensor:
         choice = self.nodes[node.name]

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from aebnas.cost.counts import count_graph
-from aebnas.cost.hard_exit import WallClock, threshold_shares, wall_clock
-from aebnas.cost.stopwatch import Setting
+from aebnas.cost.hard_exit import WallClock, free_speed_up, nodes_to, run_nodes, runs, threshold_shares, wall_clock
+from aebnas.cost.stopwatch import Setting, leave_at
 from aebnas.runtime.decide import ExitPolicy
 from aebnas.space.lower import lower
 
@@ -39,6 +40,26 @@ def test_exits_and_macs_are_those_of_infer(digits, architectures, random_network
     ran = np.array([False] + [True] * (exits - 1))
     assert clock.avg_macs == pytest.approx(macs.to_exit(ran)[taken].mean())
     assert clock.full_macs == macs.taken_only[-1]
+
+
+def test_with_known_exits_as_much_runs_as_with_decisions(digits, architectures, random_network, pictures):
+    architecture = next(a for a in architectures(digits, 30) if len(a.exits) >= 2)
+    network, x_nchw = random_network(architecture), pictures(architecture, 3)
+    exits = len(network.graph.exits)
+    ran = []
+    for name, module in network.nodes.items():
+        module.register_forward_pre_hook(lambda _, inputs, name=name: ran.append(name))
+    for leave in range(exits):
+        policy = leave_at(leave, exits, never=[0] if leave else [])
+        network.infer(x_nchw, policy)
+        decided = ran.copy()
+        ran.clear()
+        with torch.no_grad():
+            run_nodes(network, x_nchw, nodes_to(network.graph, leave, runs(policy, exits)))
+        assert ran == decided
+        ran.clear()
+    shares = np.eye(exits)[0]
+    assert 0 < free_speed_up(network, leave_at(0, exits), x_nchw, Setting(), shares, rounds=1) < float("inf")
 
 
 def test_thresholds_send_out_the_wanted_shares(rng):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aebnas.runtime.decide import CRITERIA, LEARNED, ExitPolicy, Said, confidence, entropy, margin
+from aebnas.runtime.decide import CRITERIA, LEARNED, OF_ONE, ExitPolicy, Said, confidence, entropy, margin
 from aebnas.runtime.difficulty import Difficulty
 
 QUARTERS = torch.tensor([[0.5, 0.25, 0.25]]).log()
@@ -67,6 +67,45 @@ def test_temperatures_scale_logits_before_the_criterion():
     assert stops(ExitPolicy("confidence", (0.8,)), 0, logits_nc).item()
     assert not stops(ExitPolicy("confidence", (0.8,), temperatures=(2.0, 1.0)), 0, logits_nc).item()
     assert stops(ExitPolicy("confidence", (0.7,), temperatures=(2.0, 1.0)), 0, logits_nc).item()
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.floats(-30, 30, width=32), min_size=2, max_size=12),
+    st.sampled_from(sorted(CRITERIA)),
+    st.sampled_from([(), (1.7,)]),
+    st.integers(-2, 2),
+)
+def test_one_sample_by_itself_leaves_as_it_does_in_a_batch(logits, criterion, temperatures, steps):
+    logits_1c = torch.tensor([logits])
+    temperatures = temperatures and (*temperatures, 1.0)
+    score = ExitPolicy(criterion, (0.5,), temperatures=temperatures).said(0, logits_1c).score_n.item()
+    for _ in range(abs(steps)):  # thresholds at the score and next to it, as 64-bit floats
+        score = math.nextafter(score, math.inf if steps > 0 else -math.inf)
+    policy = ExitPolicy(criterion, (min(max(score, 0.0), 1.0),), temperatures=temperatures)
+    assert policy.by_score
+    assert policy.stops_one(0, logits_1c) == stops(policy, 0, logits_1c).item()
+    if criterion in OF_ONE and not temperatures:
+        assert OF_ONE[criterion](logits_1c) == CRITERIA[criterion](logits_1c).item()
+
+
+def test_one_sample_by_its_stop_head_and_one_whose_logits_are_no_numbers():
+    sure, policy = torch.tensor([[3.0, 0.0]]), ExitPolicy(LEARNED, (0.5,))
+    assert [policy.stops_one(0, sure, torch.tensor([value])) for value in (-1.0, 0.0, 1.0)] == [False, False, True]
+    with pytest.raises(ValueError, match="stop heads, but the network has none"):
+        policy.stops_one(0, sure)
+    for criterion in CRITERIA:
+        assert not ExitPolicy(criterion, (0.0,)).stops_one(0, torch.tensor([[math.nan, 0.0, 1.0]]))
+
+
+def test_classes_are_looked_at_by_rules_that_name_them_alone():
+    plain, patient = ExitPolicy("margin", (0.5,)), ExitPolicy("margin", (0.5,), patience=2)
+    assert (plain.needs_classes, patient.needs_classes) == (False, True)
+    assert (plain.by_score, patient.by_score) == (True, False)
+    said = plain.said(0, torch.zeros(2, 3))
+    assert said.class_n is None
+    with pytest.raises(ValueError, match="needs the predicted classes, but got none"):
+        patient.stops(0, said)
 
 
 def test_learned_halting_and_the_dual_rule():
