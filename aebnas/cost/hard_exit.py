@@ -18,6 +18,7 @@ from aebnas.runtime.graph import INPUT, Graph, Node
 from aebnas.runtime.network import Network
 
 ROUNDS = 5
+FULL = -1
 LOOKS = 20
 """So many batches a round tell what a known exit takes, whatever is in the pictures."""
 
@@ -128,26 +129,28 @@ def free_speed_up(
     """How many times as fast exits would make it if to decide took no time: the most that `WallClock.speed_up` can be.
 
     Batches are run to each exit that anybody leaves by as if it were known beforehand, without a look at any score;
-    the times are weighted by `shares_e`. In turn with them the full network is timed. Of a batch all samples leave
-    together, so nothing is copied either.
+    the times are weighted by `shares_e`. In turn with them the full network is timed, in the same way and by `infer`:
+    what that adds is added to the others as well. Of a batch all samples leave together, so nothing is copied either.
     """
     exits = len(network.graph.exits)
-    never, runs_e = ExitPolicy(policy.criterion, (None,) * (exits - 1)), runs(policy, exits)
+    last, never = exits - 1, ExitPolicy(policy.criterion, (None,) * (exits - 1))
     batches = [setting.placed(x) for x in x_nchw.split(setting.batch)][:LOOKS]
-    nodes = {leave: nodes_to(network.graph, leave, runs_e) for leave in np.flatnonzero(shares_e).tolist()}
-    full_ms: list[float] = []
+    nodes = {leave: nodes_to(network.graph, leave, runs(policy, exits)) for leave in np.flatnonzero(shares_e).tolist()}
+    nodes[FULL] = nodes_to(network.graph, last, runs(never, exits))
+    infer_ms: list[float] = []
     known_ms: dict[int, list[float]] = {leave: [] for leave in nodes}
     with setting.applied():
         for x in batches[:WARM_UP_CALLS]:
             network.infer(x, never)
         for _ in range(rounds):
             for x in batches:
-                full_ms += call_times_ms(lambda x=x: network.infer(x, never), setting.device, 1)  # type: ignore[misc]
+                infer_ms += call_times_ms(lambda x=x: network.infer(x, never), setting.device, 1)  # type: ignore[misc]
                 for leave, run in nodes.items():
                     call = lambda x=x, run=run: run_nodes(network, x, run)  # noqa: E731
                     known_ms[leave] += call_times_ms(call, setting.device, 1)
-    mean_ms = sum(float(shares_e[leave] * np.median(times)) for leave, times in known_ms.items())
-    return float(np.median(full_ms)) / mean_ms
+    full_ms, ms = float(np.median(infer_ms)), {leave: float(np.median(times)) for leave, times in known_ms.items()}
+    around_ms = max(0.0, full_ms - ms.pop(FULL))
+    return full_ms / (around_ms + sum(float(shares_e[leave]) * known for leave, known in ms.items()))
 
 
 def nodes_to(graph: Graph, leave: int, runs_e: np.ndarray) -> list[Node]:

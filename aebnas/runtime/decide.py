@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Sequence
 from ctypes import c_float
 from dataclasses import dataclass, fields
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -176,7 +177,7 @@ class ExitPolicy:
         """Whether decisions look at the classes that exits predict."""
         return bool(self.min_exit_by_class or self.patience > 1 or any(len(row) > 1 for row in self.coefficients))
 
-    @property
+    @cached_property
     def by_score(self) -> bool:
         """Whether at an exit that runs the score and one threshold alone decide."""
         more = self.stop_thresholds or self.min_exit_by_class or self.coefficients
@@ -184,10 +185,12 @@ class ExitPolicy:
 
     def runs(self, exit_index: int) -> bool:
         """Whether the branch of this exit runs at all; one where nobody can leave doesn't, and costs nothing."""
-        if exit_index >= len(self.thresholds):
-            return True
+        return exit_index >= len(self.thresholds) or self._early_runs[exit_index]
+
+    @cached_property
+    def _early_runs(self) -> tuple[bool, ...]:
         least = max(self.min_exit, min(self.min_exit_by_class, default=0))
-        return self.thresholds[exit_index] is not None and exit_index >= least
+        return tuple(value is not None and index >= least for index, value in enumerate(self.thresholds))
 
     def said(
         self, exit_index: int, logits_nc: Tensor, stop_logit_n: Tensor | None = None, alpha_n: Tensor | None = None

@@ -81,7 +81,7 @@ class Network(nn.Module):
             raise ValueError(f"the policy must have {want} thresholds, but got {got}")
         if policy.difficulty is not None and alpha_n is None:
             raise ValueError("the policy needs the pictures' difficulty, but got none")
-        samples, last = len(x_nchw), len(self._segments) - 1
+        samples, last = x_nchw.shape[0], len(self._segments) - 1
         if not samples:
             return Answer(x_nchw.new_empty(0, self.graph.classes).float(), x_nchw.new_empty(0).long())
         alone = samples == 1 and policy.by_score
