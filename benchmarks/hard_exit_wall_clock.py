@@ -36,8 +36,7 @@ def picked(run: Path, rule: str, samples: int) -> Subject:
     chosen = load_chosen(workspace, rule)
     search = workspace.splits.search
     pictures = search.subset(torch.arange(min(samples, len(search)))).pictures()
-    alpha_n = chosen.policy.difficulty.alpha(pictures) if chosen.policy.difficulty else None
-    return chosen.id, chosen.network, chosen.policy, workspace.preprocessing.apply(pictures), alpha_n
+    return chosen.id, chosen.network, chosen.policy, workspace.preprocessing.apply(pictures), pictures
 
 
 def random_networks(path: Path, count: int, samples: int) -> list[Subject]:
@@ -79,12 +78,12 @@ def main() -> None:
     print(f"{'network':<26}{'format':<15}" + "".join(f"{name:>11}" for name in head))
     kept: dict[tuple[str, int], list[float]] = {}
     ceilings: dict[tuple[str, int], list[float]] = {}
-    for name, network, policy, x_nchw, alpha_n in subjects:
+    for name, network, policy, x_nchw, pictures in subjects:
         for memory_format in options.memory_formats:
             for batch in options.batches:
                 setting = Setting(threads=options.threads, batch=batch, memory_format=memory_format)
                 ready, rounds = setting.network(network), options.rounds
-                clock = wall_clock(ready, policy, x_nchw, setting, rounds, alpha_n)
+                clock = wall_clock(ready, policy, x_nchw, setting, rounds, pictures)
                 free = free_speed_up(ready, policy, x_nchw, setting, clock.exit_shares, rounds) / clock.macs_ratio
                 kept.setdefault((memory_format, batch), []).append(clock.kept)
                 ceilings.setdefault((memory_format, batch), []).append(free)

@@ -87,6 +87,7 @@ def main() -> None:
     held = held_out(space, options.architectures, {json.dumps(network["graph"]) for network in job["networks"]})
     if options.profile:
         job |= {"layers": [], "left_out": [], "networks": []}
+    job |= {"picture": None}  # no policy is looked at here
     job |= {"networks": job["networks"] + held + held, "id": f"{job['id']}-held-{len(held)}-{bool(options.profile)}"}
     with tempfile.TemporaryDirectory() as folder:
         record = options.record or Path(folder) / "record.jsonl"

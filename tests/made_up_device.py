@@ -6,6 +6,7 @@ from typing import Any
 
 from aebnas.cost.coverage import space_keys
 from aebnas.cost.device import DeviceProfile, Overheads, Timed
+from aebnas.cost.measured_device import DifficultyTime
 from aebnas.cost.population import out_shape
 from aebnas.space.spec import SpaceSpec
 
@@ -20,6 +21,8 @@ def made_up(spec: SpaceSpec, **changes: Any) -> DeviceProfile:
         for key in sorted(space_keys(spec), key=repr)
     }
     about = {"setting": SETTING, "device": {"name": "chip"}, "libraries": {}, "date": "2026-01-01", "rounds": 3}
+    picture = spec.input.channels, spec.input.side, spec.input.side
+    about["difficulty"] = DifficultyTime(picture, 0.25, 0.01)
     return DeviceProfile(**about | {"layers": layers, "overheads": OVERHEADS, "fit": {}} | changes)
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from aebnas.cost.memory import peak_memory
 from aebnas.cost.pairs import Pair, PairsProfile, load_profile
 from aebnas.errors import UserError
 from aebnas.objectives import METRICS
-from aebnas.picks.assess import export
+from aebnas.picks.assess import evaluate, export
+from aebnas.picks.calibrating import calibrate
+from aebnas.policy.goal import Goal
 from aebnas.report.compare import compare_runs
 from aebnas.report.growth import greatest
 from aebnas.searching import run_search
@@ -131,6 +134,31 @@ def test_a_batch_has_no_percentiles(tmp_path):
     write_made_up(SPACE, tmp_path / "chip.json", setting=SETTING | {"batch": 64})
     with pytest.raises(UserError, match=r"constraints.0: must be a mean where the profile's batch is 64"):
         run_search(spec, tmp_path / "run")
+
+
+def test_a_policy_that_looks_at_difficulty_pays_for_it_in_time_and_energy(run, tmp_path):
+    copy = own_copy(run, tmp_path)
+    found = calibrate(copy, "knee", Goal.read(beta=0.5), "dart", per_exit=4)
+    policy, point = found.policy, found.point
+    assert policy.difficulty is not None
+    workspace = Workspace.open(copy)
+    profile, picture = workspace.profile, (1, 8, 8)
+    trial, _ = workspace.pick("knee")
+    graph, shares = lower(trial.architecture), np.array(point.exit_shares)
+    runs = np.array([policy.runs(index) for index in range(len(shares))])
+    estimates = {"latency_ms": 0.25, "energy_mj": profile.energy.difficulty_mj(picture)}
+    for name, costs in (("latency_ms", profile.latency(graph)), ("energy_mj", profile.energy.energy(graph))):
+        to_exit = costs.to_exit(runs) + estimates[name]
+        assert point.metrics[name] == pytest.approx(shares @ to_exit)
+        assert point.metrics[f"{name}@worst"] == pytest.approx(to_exit[shares > 0].max())
+    assert evaluate(copy, "knee").point.policy == policy
+    made_up(workspace.space.spec, difficulty=None).save(copy / "device_profile.json")
+    told = "device_profile.json: must hold the time of estimating the difficulty of a picture of 1 x 8 x 8"
+    for again in (partial(evaluate, copy, "knee"), partial(calibrate, copy, "knee", Goal.read(beta=0.5), "dart")):
+        with pytest.raises(UserError, match=told):
+            again()
+    # without a look at difficulty nothing lacks
+    assert calibrate(copy, "knee", Goal.read(beta=0.5), "greedy", per_exit=4).policy.difficulty is None
 
 
 def test_a_search_for_a_device_known_by_whole_networks_alone(run, tmp_path, architectures):

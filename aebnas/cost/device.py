@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from aebnas.cost.counts import ExitCosts, count_layer
 from aebnas.cost.coverage import space_keys
-from aebnas.cost.measured_device import MeasuredDevice
+from aebnas.cost.measured_device import MeasuredDevice, difficulty_time
 from aebnas.cost.population import LayerKey, Population, as_key, dearest, out_shape
 from aebnas.errors import UserError
 from aebnas.files import write_text
@@ -129,6 +129,7 @@ class DeviceProfile(MeasuredDevice):
             "overheads": self.overheads._asdict(),
             "fit": self.fit,
             "energy_model": {"pj_per_mac": self.pj_per_mac, "pj_per_byte": self.pj_per_byte},
+            **self.difficulty_json(),
             "layers": layers,
         }
 
@@ -149,6 +150,7 @@ class DeviceProfile(MeasuredDevice):
             **{name: value[name] for name in ("setting", "device", "libraries", "date", "rounds", "fit")},
             layers=layers,
             overheads=Overheads(**value["overheads"]),
+            difficulty=difficulty_time(value.get("difficulty")),
             pj_per_mac=value["energy_model"]["pj_per_mac"],
             pj_per_byte=value["energy_model"]["pj_per_byte"],
             source=source,

@@ -1,10 +1,12 @@
 """A folder that measures a job on a device without aebnas: a script, the job, and what it runs.
 
-For PyTorch that is the code of the networks; for ONNX Runtime a model for each layer and each network. A network's
-model is cut off behind the exit where it is left, all branches before it included, so no exit decides in it.
+For PyTorch that is the code of the networks; for ONNX Runtime a model for each layer, each network, and the estimator
+of a picture's difficulty. A network's model is cut off behind the exit where it is left, all branches before it
+included, so no exit decides in it.
 """
 
 import warnings
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +20,7 @@ from aebnas.cost.cutting import cut_off
 from aebnas.errors import UserError
 from aebnas.files import write_json, write_text
 from aebnas.progress import progress_bar
+from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.network import Network
 from aebnas.runtime.ops import OPS
@@ -55,12 +58,15 @@ def emit_onnx(job: dict[str, Any], folder: Path) -> None:
     write_text(folder / "measure.py", _renamed(here.read_text(encoding="utf-8")))
     write_text(folder / "rounds.py", _source(rounds))
     (folder / "models").mkdir(parents=True)
-    subjects = [partial(_layer, layer) for layer in job["layers"]]
-    subjects += [partial(_cut_network, subject) for subject in job["networks"]]
-    _save_onnx(torch.nn.Conv2d(32, 32, 3), [(32, 16, 16)], setting.batch, folder / "models" / "yardstick.onnx")
+    draw = partial(torch.randn, setting.batch)
+    subjects = [partial(_layer, layer, draw) for layer in job["layers"]]
+    subjects += [partial(_cut_network, subject, draw) for subject in job["networks"]]
+    if job["picture"] is not None:
+        subjects.append(partial(_estimator, job["picture"], setting.batch))
+    _save_onnx(torch.nn.Conv2d(32, 32, 3), [draw(32, 16, 16)], folder / "models" / "yardstick.onnx")
     with progress_bar("write models", len(subjects)) as bar:
         for number, make in enumerate(subjects):
-            _save_onnx(*make(), setting.batch, folder / "models" / f"{number:05d}.onnx")
+            _save_onnx(*make(), folder / "models" / f"{number:05d}.onnx")
             bar.advance()
     write_json(folder / "job.json", job)
 
@@ -76,20 +82,33 @@ class _LastExit(torch.nn.Module):
         return tuple(self.network(x_nchw))
 
 
-def _layer(layer: dict[str, Any]) -> tuple[torch.nn.Module, list[Any]]:
-    return OPS[layer["op"]].build(**layer["attrs"]), layer["in_shapes"]
+class _Estimator(torch.nn.Module):
+    """A picture's difficulty; its constants don't matter to its time."""
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return Difficulty(0.1, (1.0, 1.0, 1.0)).alpha(pictures)
 
 
-def _cut_network(subject: dict[str, Any]) -> tuple[torch.nn.Module, list[Any]]:
+Draw = Callable[..., torch.Tensor]
+
+
+def _layer(layer: dict[str, Any], draw: Draw) -> tuple[torch.nn.Module, list[torch.Tensor]]:
+    return OPS[layer["op"]].build(**layer["attrs"]), [draw(*shape) for shape in layer["in_shapes"]]
+
+
+def _cut_network(subject: dict[str, Any], draw: Draw) -> tuple[torch.nn.Module, list[torch.Tensor]]:
     graph = cut_off(Graph.from_json(subject["graph"]), subject["leave"])
-    return _LastExit(Network(graph)), [graph.input_shape]
+    return _LastExit(Network(graph)), [draw(*graph.input_shape)]
 
 
-def _save_onnx(module: torch.nn.Module, shapes: list[Any], batch: int, path: Path) -> None:
-    inputs = tuple(torch.randn(batch, *shape) for shape in shapes)
+def _estimator(picture: list[int], batch: int) -> tuple[torch.nn.Module, list[torch.Tensor]]:
+    return _Estimator(), [torch.randint(0, 256, (batch, *picture), dtype=torch.uint8)]
+
+
+def _save_onnx(module: torch.nn.Module, inputs: list[torch.Tensor], path: Path) -> None:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter that takes a fifth of a second is the older one
-        torch.onnx.export(module.eval(), inputs, str(path), dynamo=False)
+        torch.onnx.export(module.eval(), tuple(inputs), str(path), dynamo=False)
 
 
 def _check_empty(folder: Path) -> None:

@@ -15,7 +15,9 @@ from typing import Literal
 from aebnas.cost.counts import ExitCosts, count_layer
 from aebnas.cost.population import LayerKey, Population, dearest, out_shape
 from aebnas.runtime.counting import BYTES_PER_WEIGHT
+from aebnas.runtime.difficulty import estimator_macs
 from aebnas.runtime.graph import Graph
+from aebnas.runtime.shapes import Shape
 
 Source = Literal["nvml", "rapl", "model"]
 """Where a figure of energy comes from; see `energy`."""
@@ -40,6 +42,11 @@ class EnergyModel:
     def energy(self, graph: Graph) -> ExitCosts:
         """The same for one graph."""
         return self.energies([graph])[0]
+
+    def difficulty_mj(self, picture: Shape) -> float:
+        """What the estimate of a picture's difficulty takes: its bytes are read, a number in fp32 is written."""
+        moved = math.prod(picture) + ITEM_BYTES["fp32"]
+        return (self.pj_per_mac * estimator_macs(picture) + self.pj_per_byte * moved) * MJ_PER_PJ
 
     def cost_mj(self, key: LayerKey) -> float:
         """What a layer takes."""

@@ -1,6 +1,7 @@
 """From what was measured to a device profile: layer times, and overheads fitted to whole networks."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,9 @@ from sklearn.linear_model import LinearRegression
 
 from aebnas.cost.counts import count_layer
 from aebnas.cost.device import DeviceProfile, Overheads, Timed, weight_mb
+from aebnas.cost.measured_device import DifficultyTime
 from aebnas.cost.population import LayerKey, as_key, layer_key
+from aebnas.cost.rounds import subjects
 from aebnas.errors import UserError
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.ops import OPS
@@ -23,17 +26,18 @@ def make_profile(result: dict[str, Any], source: str) -> DeviceProfile:
     """The profile of a finished job (`stopwatch.result`); raises UserError when it isn't one."""
     try:
         job, times = result["job"], result["times_ms"]
-        if len(times) != len(job["layers"]) + len(job["networks"]):
+        if len(times) != subjects(job):
             raise UserError(f"{source}: must hold a time for every layer and network, but got {len(times)}")
         layers = {as_key(layer): _timed(rounds) for layer, rounds in zip(job["layers"], times, strict=False)}
         layers |= estimates([as_key(layer) for layer in job["left_out"]], layers)
         networks = [(Graph.from_json(subject["graph"]), subject["leave"]) for subject in job["networks"]]
-        measured_ms = np.array([_timed(rounds).ms for rounds in times[len(job["layers"]) :]])
+        measured_ms = np.array([_timed(rounds).ms for rounds in network_times(result)])
         about = {name: result[name] for name in ("device", "libraries", "date")}
         sums = DeviceProfile(
             setting=job["setting"],
             **about,
             rounds=job["rounds"],
+            difficulty=measured_difficulty(result),
             layers=layers,
             overheads=Overheads(),
             fit={},
@@ -43,9 +47,22 @@ def make_profile(result: dict[str, Any], source: str) -> DeviceProfile:
         raise UserError(f"{source}: must be what measure.py wrote, but got another file ({error!r})") from None
     rows = np.array([network_row(sums, graph, leave) for graph, leave in networks]).reshape(-1, len(Overheads()))
     overheads, fit = fit_overheads(rows, measured_ms)
-    return DeviceProfile(
-        setting=sums.setting, **about, rounds=sums.rounds, layers=layers, overheads=overheads, fit=fit, source=source
-    )
+    return replace(sums, overheads=overheads, fit=fit)
+
+
+def network_times(result: dict[str, Any]) -> list[list[float]]:
+    """Of a finished job the times of its whole networks, ms by network and round."""
+    layers, networks = len(result["job"]["layers"]), len(result["job"]["networks"])
+    return result["times_ms"][layers : layers + networks]
+
+
+def measured_difficulty(result: dict[str, Any]) -> DifficultyTime | None:
+    """Of a finished job what the estimate of a picture's difficulty takes; None where it wasn't measured."""
+    picture = result["job"].get("picture")
+    if picture is None:
+        return None
+    timed = _timed(result["times_ms"][-1])
+    return DifficultyTime((picture[0], picture[1], picture[2]), timed.ms, timed.spread_ms)
 
 
 def network_row(profile: DeviceProfile, graph: Graph, leave: int) -> list[float]:

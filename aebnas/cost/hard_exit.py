@@ -5,6 +5,7 @@ Legend: n samples, e exits, r rounds.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,8 +15,9 @@ from aebnas.cost.counts import count_graph
 from aebnas.cost.rounds import WARM_UP_CALLS
 from aebnas.cost.stopwatch import Setting, call_times_ms
 from aebnas.runtime.decide import ExitPolicy
+from aebnas.runtime.difficulty import estimator_macs
 from aebnas.runtime.graph import INPUT, Graph, Node
-from aebnas.runtime.network import Network
+from aebnas.runtime.network import Answer, Network
 
 ROUNDS = 5
 FULL = -1
@@ -79,33 +81,38 @@ def wall_clock(
     x_nchw: Tensor,
     setting: Setting,
     rounds: int = ROUNDS,
-    alpha_n: Tensor | None = None,
+    pictures: Tensor | None = None,
     advance: Callable[[], object] = lambda: None,
 ) -> WallClock:
     """Time a network on samples in batches of `setting.batch`, with the policy and with every exit at never.
 
     Each round goes through all batches, both ways one right after the other. The network must be `setting.network`'s.
-    `advance` is called after each round.
+    `pictures` are the same samples as uint8, for a policy that looks at their difficulty, the estimate of which is
+    timed and counted as well. `advance` is called after each round. Raises ValueError where a policy needs them and
+    there are none.
     """
     exits = len(network.graph.exits)
     never = ExitPolicy(policy.criterion, (None,) * (exits - 1))
     places = [slice(start, start + setting.batch) for start in range(0, len(x_nchw), setting.batch)]
     batches = [setting.placed(x_nchw[place]) for place in places]
-    alphas = [None if alpha_n is None else alpha_n[place].to(setting.device) for place in places]
+    given = None if pictures is None or policy.difficulty is None else pictures.to(setting.device)
+    shown = [None if given is None else given[place] for place in places]
+    calls = [partial(infer, network, policy, x, seen) for x, seen in zip(batches, shown, strict=True)]
     early_rb, full_rb = [], []
     with setting.applied():
-        left = [network.infer(x, policy, a).exit_index.cpu() for x, a in zip(batches, alphas, strict=True)]
+        left = [call().exit_index.cpu() for call in calls]
         for _ in range(WARM_UP_CALLS):
             network.infer(batches[0], never)
         for _ in range(rounds):
             early, full = [], []
-            for x, a in zip(batches, alphas, strict=True):
-                early += call_times_ms(lambda x=x, a=a: network.infer(x, policy, a), setting.device, 1)  # type: ignore[misc]
+            for x, call in zip(batches, calls, strict=True):
+                early += call_times_ms(call, setting.device, 1)
                 full += call_times_ms(lambda x=x: network.infer(x, never), setting.device, 1)  # type: ignore[misc]
             early_rb.append(early)
             full_rb.append(full)
             advance()
     macs, exit_n = count_graph(network.graph).macs, torch.cat(left).numpy()
+    estimate = 0 if policy.difficulty is None else estimator_macs(network.graph.input_shape)
     return WallClock(
         samples=len(x_nchw),
         rounds=rounds,
@@ -113,9 +120,16 @@ def wall_clock(
         full_ms=np.median(full_rb, axis=0),
         exit_n=exit_n,
         exits=exits,
-        avg_macs=float(macs.to_exit(runs(policy, exits))[exit_n].mean()),
+        avg_macs=float(macs.to_exit(runs(policy, exits))[exit_n].mean()) + estimate,
         full_macs=float(macs.to_exit(runs(never, exits))[-1]),
     )
+
+
+def infer(network: Network, policy: ExitPolicy, x_nchw: Tensor, pictures: Tensor | None) -> Answer:
+    """`Network.infer`, before it the estimate of the pictures' difficulty (uint8) where the policy looks at that."""
+    estimator = policy.difficulty
+    alpha_n = None if estimator is None or pictures is None else estimator.alpha(pictures)
+    return network.infer(x_nchw, policy, alpha_n)
 
 
 def free_speed_up(

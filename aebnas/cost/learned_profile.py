@@ -18,6 +18,7 @@ from aebnas.cost.learned import LatencyPredictor, Predicted, feature_matrix, gra
 from aebnas.cost.model import LatencyModel
 from aebnas.cost.pairs import PairsProfile, Profile
 from aebnas.runtime.graph import Graph
+from aebnas.runtime.shapes import Shape
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class LearnedLatency:
     def energy(self) -> EnergyModel:
         """Modelled energy in the profile's number format."""
         return self.profile.energy
+
+    def difficulty_ms(self, picture: Shape) -> float:
+        """See `MeasuredDevice.difficulty_ms`."""
+        return self.profile.difficulty_ms(picture)
 
     def whole(self, graphs: Sequence[Graph]) -> Predicted:
         """Latency per call of each network if all of it runs, with the range in which measurements should lie."""

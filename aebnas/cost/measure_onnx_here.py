@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def measure(job: dict[str, Any], record: Path, advance: Any) -> list[list[float]]:
-    """Milliseconds of every subject (layers, then networks), one a round."""
+    """Milliseconds of every subject (see `rounds.subjects`), one a round."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = job["setting"]["threads"]
     options.inter_op_num_threads = 1
@@ -28,15 +28,20 @@ def measure(job: dict[str, Any], record: Path, advance: Any) -> list[list[float]
 
     def call_of(name: str) -> Call:
         session = onnxruntime.InferenceSession(str(HERE / "models" / name), options, ["CPUExecutionProvider"])
-        feeds = {
-            tensor.name: np.random.default_rng(0).standard_normal(tensor.shape, dtype=np.float32)
-            for tensor in session.get_inputs()
-        }
+        feeds = {tensor.name: random_input(tensor) for tensor in session.get_inputs()}
         return lambda: session.run(None, feeds)
 
     return measure_in_rounds(
         job, record, lambda subject: call_of(f"{subject:05d}.onnx"), call_of("yardstick.onnx"), advance
     )
+
+
+def random_input(tensor: Any) -> np.ndarray:
+    """Maps, or pictures where a model takes bytes."""
+    rng = np.random.default_rng(0)
+    if tensor.type == "tensor(uint8)":
+        return rng.integers(0, 256, tensor.shape, dtype=np.uint8)
+    return rng.standard_normal(tensor.shape, dtype=np.float32)
 
 
 def result(job: dict[str, Any], times_ms: list[list[float]]) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from typing import Protocol
 from aebnas.cost.counts import ExitCosts, count_graph
 from aebnas.cost.energy_model import EnergyModel
 from aebnas.objectives import ENERGY, LATENCY, MACS
+from aebnas.runtime.difficulty import estimator_macs
 from aebnas.runtime.graph import Graph
+from aebnas.runtime.shapes import Shape
 
 
 class LatencyModel(Protocol):
@@ -23,6 +25,10 @@ class LatencyModel(Protocol):
 
     def latencies(self, graphs: Sequence[Graph]) -> list[ExitCosts]:
         """Predicted latency in ms per sample to every exit."""
+        ...
+
+    def difficulty_ms(self, picture: Shape) -> float:
+        """Latency in ms per sample of estimating a picture's difficulty; raises UserError where that isn't known."""
         ...
 
 
@@ -43,6 +49,16 @@ class CostModel:
             for costs, latency, energy in zip(found, latencies, energies, strict=True):
                 costs |= {LATENCY: latency, ENERGY: energy}
         return found
+
+    def difficulty_costs(self, picture: Shape) -> dict[str, float]:
+        """What it costs to estimate the difficulty of a picture `(c, h, w)`, under the same names.
+
+        Raises UserError for a profile that doesn't know it.
+        """
+        costs: dict[str, float] = {MACS: estimator_macs(picture)}
+        if self.profile is not None:
+            costs |= {LATENCY: self.profile.difficulty_ms(picture), ENERGY: self.profile.energy.difficulty_mj(picture)}
+        return costs
 
 
 COUNTS = CostModel()

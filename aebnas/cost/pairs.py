@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aebnas.cost.device import FORMAT, DeviceProfile
-from aebnas.cost.measured_device import MeasuredDevice
+from aebnas.cost.measured_device import MeasuredDevice, difficulty_time
 from aebnas.errors import UserError
 from aebnas.files import write_text
 from aebnas.runtime.graph import Graph
@@ -73,6 +73,7 @@ class PairsProfile(MeasuredDevice):
             "kind": LEARNED,
             **{name: getattr(self, name) for name in about},
             "energy_model": {"pj_per_mac": self.pj_per_mac, "pj_per_byte": self.pj_per_byte},
+            **self.difficulty_json(),
             "helpers": [helper.to_json() for helper in self.helpers],
             "pairs": [{"graph": graph.to_json(), "leave": leave, "ms": ms} for graph, leave, ms in self.pairs],
         }
@@ -91,6 +92,7 @@ class PairsProfile(MeasuredDevice):
             **{name: value[name] for name in ("setting", "device", "libraries", "date", "rounds")},
             pairs=tuple(Pair(Graph.from_json(p["graph"]), p["leave"], p["ms"]) for p in value["pairs"]),
             helpers=tuple(profile_from_json(helper, source) for helper in value["helpers"]),
+            difficulty=difficulty_time(value.get("difficulty")),
             pj_per_mac=value["energy_model"]["pj_per_mac"],
             pj_per_byte=value["energy_model"]["pj_per_byte"],
             source=source,

@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 
 from aebnas.cost.coverage import space_keys
+from aebnas.cost.device import DeviceProfile
 from aebnas.cost.emit import emit, emit_onnx
-from aebnas.cost.fitting import make_profile
+from aebnas.cost.fitting import make_profile, measured_difficulty, network_times
 from aebnas.cost.learned_profile import LearnedLatency
 from aebnas.cost.pairs import Pair, PairsProfile, Profile, load_profile, read_pairs, write_architectures
-from aebnas.cost.rounds import recorded
+from aebnas.cost.rounds import recorded, subjects
 from aebnas.cost.stopwatch import Setting, measure, result
 from aebnas.errors import UserError
 from aebnas.progress import progress_bar
+from aebnas.runtime.difficulty import estimable
 from aebnas.runtime.graph import Graph
+from aebnas.runtime.shapes import Shape
 from aebnas.space.architecture import Architecture
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lower import lower
@@ -52,7 +55,8 @@ def make_job(
     seed: int = SEED,
     whole: bool = False,
 ) -> dict[str, Any]:
-    """What is to be measured, as JSON: all distinct layers of the space, and random networks, each left at one exit.
+    """What is to be measured, as JSON: all distinct layers of the space, random networks, each left at one exit, and
+    the estimator of difficulty for the space's `picture` (None where it can't look at such).
 
     Layers beyond `max_layers` are `left_out`; with `whole` no layer is measured at all. The networks take turns in
     leaving at their last exit and at a random one, so that what exits cost is told apart from what nodes cost.
@@ -69,6 +73,7 @@ def make_job(
         "layers": [layer for index, layer in enumerate(layers) if index in chosen],
         "left_out": [layer for index, layer in enumerate(layers) if index not in chosen],
         "networks": [],
+        "picture": picture if estimable(picture := picture_shape(space)) else None,
     }
     for number in range(networks):
         architecture = space.decode(space.sample(rng)).architecture
@@ -78,6 +83,12 @@ def make_job(
         job["networks"].append({"graph": graph.to_json(), "leave": leave, "architecture": architecture.to_json()})
     job = json.loads(json.dumps(job))
     return job | {"id": hashlib.blake2b(json.dumps(job, sort_keys=True).encode(), digest_size=8).hexdigest()}
+
+
+def picture_shape(space: SearchSpace) -> Shape:
+    """The pictures that networks of a space are fed with, `(c, h, w)`."""
+    given = space.spec.input
+    return given.channels, given.side, given.side
 
 
 def profile_space(
@@ -91,7 +102,7 @@ def profile_space(
     tell_left_out(job, note)
     record = record_file(out)
     record.parent.mkdir(parents=True, exist_ok=True)
-    total = (len(job["layers"]) + len(job["networks"])) * job["rounds"]
+    total = subjects(job) * job["rounds"]
     try:
         done = len(recorded(job, record))
         with progress_bar("profile", total, done) as bar:
@@ -121,10 +132,18 @@ def profile_of(found: dict[str, Any], source: str, helpers: Sequence[Profile] = 
         job = found["job"]
         pairs = tuple(
             Pair(Graph.from_json(one["graph"]), one["leave"], float(np.median(rounds)))
-            for one, rounds in zip(job["networks"], found["times_ms"], strict=True)
+            for one, rounds in zip(job["networks"], network_times(found), strict=True)
         )
         about = {name: found[name] for name in ("device", "libraries", "date")}
-        return PairsProfile(setting=job["setting"], **about, rounds=job["rounds"], pairs=pairs, helpers=tuple(helpers))
+        return PairsProfile(
+            setting=job["setting"],
+            **about,
+            rounds=job["rounds"],
+            difficulty=measured_difficulty(found),
+            pairs=pairs,
+            helpers=tuple(helpers),
+            source=source,
+        )
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{source}: must be what measure.py wrote, but got another file ({error!r})") from None
     except ValueError as error:
@@ -210,7 +229,14 @@ def print_profile(profile: Profile) -> None:
     """What was measured, in a few lines."""
     if isinstance(profile, PairsProfile):
         _print_learned(profile)
-        return
+    else:
+        _print_layers(profile)
+    if profile.difficulty is not None:
+        shape, ms, spread_ms = profile.difficulty
+        print(f"  difficulty  {ms:.4f} ms (+-{spread_ms:.4f}) for a batch of pictures of {' x '.join(map(str, shape))}")
+
+
+def _print_layers(profile: DeviceProfile) -> None:
     timed = list(profile.layers.values())
     estimated = sum(layer.estimated for layer in timed)
     spread = float(np.median([layer.spread_ms / layer.ms for layer in timed]))

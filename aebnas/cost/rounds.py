@@ -83,11 +83,15 @@ def undisturbed_ms(call: Call, yardstick: Yardstick, timer: Timer = wall_times_m
     return min(tries)[1]
 
 
+def subjects(job: dict[str, Any]) -> int:
+    """How many things a job measures: layers, then networks, then the estimator of difficulty if it has a `picture`."""
+    return len(job["layers"]) + len(job["networks"]) + (job.get("picture") is not None)
+
+
 def visits(job: dict[str, Any]) -> Iterator[tuple[int, int]]:
     """(round, subject) of everything to be measured: each round goes through all subjects in an order of its own."""
-    subjects = len(job["layers"]) + len(job["networks"])
     for number in range(job["rounds"]):
-        order = list(range(subjects))
+        order = list(range(subjects(job)))
         random.Random(f"{job['seed']}-{number}").shuffle(order)
         for subject in order:
             yield number, subject
@@ -101,7 +105,7 @@ def measure_in_rounds(
     advance: Callable[[], object],
     timer: Timer = wall_times_ms,
 ) -> list[list[float]]:
-    """Measure what `record` doesn't hold yet; milliseconds of every subject (layers, then networks), one a round.
+    """Measure what `record` doesn't hold yet; milliseconds of every subject (see `subjects`), one a round.
 
     `call_of` makes a subject ready, `advance` is called after each measurement. Raises ValueError where `record`
     belongs to another job.
@@ -118,8 +122,7 @@ def measure_in_rounds(
             lines.write(json.dumps([number, subject, ms]) + "\n")
             lines.flush()
             advance()
-    subjects = len(job["layers"]) + len(job["networks"])
-    return [[known[number, subject] for number in range(job["rounds"])] for subject in range(subjects)]
+    return [[known[number, subject] for number in range(job["rounds"])] for subject in range(subjects(job))]
 
 
 def recorded(job: dict[str, Any], record: Path) -> dict[tuple[int, int], float]:
@@ -172,7 +175,7 @@ def measure_folder(
     options = parser.parse_args()
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     record = options.out.with_name(options.out.name + ".partial.jsonl")
-    total = (len(job["layers"]) + len(job["networks"])) * job["rounds"]
+    total = subjects(job) * job["rounds"]
     before = done = len(recorded(job, record))
     started = time.monotonic()
 

@@ -15,6 +15,7 @@ import torch
 
 from aebnas.cost.rounds import Call, finished, measure_in_rounds, processor, wall_times_ms
 from aebnas.runtime.decide import ExitPolicy
+from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.network import Network
 from aebnas.runtime.ops import OPS
@@ -114,11 +115,20 @@ def network_call(subject: dict[str, Any], setting: Setting) -> Call:
     return lambda: network.infer(x_nchw, policy)
 
 
+def difficulty_call(picture: Sequence[int], setting: Setting) -> Call:
+    """The estimate of the difficulty of a batch of pictures `(c, h, w)`, which is never compiled."""
+    pictures = torch.randint(0, 256, (setting.batch, *picture), dtype=torch.uint8, device=setting.device)
+    estimator = Difficulty(0.1, (1.0, 1.0, 1.0))  # its constants don't matter to its time
+    return lambda: estimator.alpha(pictures)
+
+
 def _call(job: dict[str, Any], subject: int, setting: Setting) -> Call:
-    layers = job["layers"]
+    layers, networks = job["layers"], job["networks"]
     if subject < len(layers):
         return layer_call(layers[subject], setting)
-    return network_call(job["networks"][subject - len(layers)], setting)
+    if subject < len(layers) + len(networks):
+        return network_call(networks[subject - len(layers)], setting)
+    return difficulty_call(job["picture"], setting)
 
 
 def call_times_ms(call: Call, device: str, calls: int) -> list[float]:

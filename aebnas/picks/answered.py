@@ -21,6 +21,7 @@ from aebnas.policy.table import ExitTable
 from aebnas.policy.tabulate import answers_of, with_pictures
 from aebnas.progress import progress_bar
 from aebnas.runtime.decide import LEARNED, ExitPolicy
+from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.network import Network
 from aebnas.standing import Standing, graph_of, load_chosen, require_weights, standing
@@ -127,4 +128,9 @@ class Answered:
         table = self.table(split, policy.temperatures, keep_logits, images)
         if policy.difficulty is None:
             return table
-        return with_pictures(table, policy.difficulty, self.images(split) if images is None else images)
+        return self.with_difficulty(table, policy.difficulty, self.images(split) if images is None else images)
+
+    def with_difficulty(self, table: ExitTable, difficulty: Difficulty, images: ImageSet) -> ExitTable:
+        """The table of these pictures with their difficulty; raises UserError where the run's profile doesn't know what
+        it takes to estimate it."""
+        return with_pictures(table, difficulty, images, self.workspace.cost_model)

@@ -27,7 +27,6 @@ from aebnas.policy.difficulty import estimator_latency_ms, fit_difficulty, raw_t
 from aebnas.policy.finding import METHODS, rules_for
 from aebnas.policy.goal import Goal
 from aebnas.policy.table import ExitTable
-from aebnas.policy.tabulate import with_pictures
 from aebnas.policy.tuning import DART, Finder, Rules, Tuned, tune
 from aebnas.report.reliability import plot_reliability
 from aebnas.report.results import rewrite_html
@@ -173,7 +172,7 @@ class Prepared:
         """Another split's table, with what policies of the finder look at."""
         table = answered.table(split, self.temperatures)
         difficulty = self.table.difficulty
-        return table if difficulty is None else with_pictures(table, difficulty, answered.images(split))
+        return table if difficulty is None else answered.with_difficulty(table, difficulty, answered.images(split))
 
 
 def prepare(answered: Answered, method: str | None, per_exit: int, temperatures: bool, cost: str = MACS) -> Prepared:
@@ -203,9 +202,9 @@ def prepare(answered: Answered, method: str | None, per_exit: int, temperatures:
     difficulty = fit_difficulty(images)
     terms_n3 = raw_terms(images, difficulty.tau_edge)
     setting = rules.dart_setting(
-        with_pictures(table, difficulty, images), difficulty, terms_n3, workspace.experiment.seed
+        answered.with_difficulty(table, difficulty, images), difficulty, terms_n3, workspace.experiment.seed
     )
-    table = with_pictures(table, setting.difficulty, images)
+    table = answered.with_difficulty(table, setting.difficulty, images)
     return Prepared(chosen, table, plain, fitted, partial(rules.find_dart, setting))
 
 

@@ -9,7 +9,7 @@ import torch
 
 from aebnas.cost.energy import Energy, find_reader, measure_energy
 from aebnas.cost.energy_model import EnergyModel
-from aebnas.cost.hard_exit import WallClock, runs, wall_clock
+from aebnas.cost.hard_exit import WallClock, infer, runs, wall_clock
 from aebnas.cost.learned_profile import LearnedLatency, latency_model
 from aebnas.cost.live import recorded_peak
 from aebnas.cost.memory import peak_memory
@@ -92,43 +92,48 @@ def measure(
     """Measure a pick of a run on pictures of its search split; noted in `picks/<id>.json` and the report.
 
     The setting is that of the profile (`profile_file`, or the run's own), else `Setting`'s defaults, but for `changes`.
-    Raises UserError where a profile that was named is of another device or setting, or the pick can't be run in this
-    setting.
+    Where the policy looks at a picture's difficulty the estimate of it is timed and predicted as well. Raises UserError
+    where a profile that was named is of another device or setting, or lacks what the policy needs, or the pick can't be
+    run in this setting.
     """
     workspace = Workspace.open(folder)
     profile = workspace.profile if profile_file is None else load_profile(profile_file)
     setting = _setting(profile, changes)
     device, note = _device(setting), ""
+    chosen = load_chosen(workspace, rule)
+    graph, policy = chosen.network.graph, chosen.policy
+    exits, estimate_ms = len(graph.exits), 0.0
     if profile is not None:
         try:
             check_profile(profile, setting, device)
+            if policy.difficulty is not None:
+                estimate_ms = profile.difficulty_ms(graph.input_shape)
         except UserError as error:
             if profile_file is not None:
                 raise
             profile, note = None, f"nothing is predicted: {error}"
-    chosen = load_chosen(workspace, rule)
     search = workspace.splits.search
     pictures = search.subset(torch.arange(min(samples, len(search)))).pictures()
     x_nchw = workspace.preprocessing.apply(pictures)
-    difficulty = chosen.policy.difficulty
-    alpha_n = None if difficulty is None else difficulty.alpha(pictures)
-    graph, policy = chosen.network.graph, chosen.policy
-    exits = len(graph.exits)
     # on the CPU and in fp32, before the network is made ready for the setting; a slice would hold all samples
     recorded = recorded_peak(chosen.network, x_nchw[:1].clone(), leave_at(exits - 1, exits))
     counted = int(peak_memory(graph)[-1])
     network = setting.network(chosen.network)
     with progress_bar("measure", 2 * rounds) as bar:
-        single = wall_clock(network, policy, x_nchw, setting, rounds, alpha_n, bar.advance)
+        single = wall_clock(network, policy, x_nchw, setting, rounds, pictures, bar.advance)
         large = replace(setting, batch=LARGE_BATCH)
-        batched = wall_clock(network, policy, x_nchw, large, rounds, alpha_n, bar.advance)
+        batched = wall_clock(network, policy, x_nchw, large, rounds, pictures, bar.advance)
     predicting = None if profile is None else latency_model(profile)
-    predicted_e = None if predicting is None else predicting.latencies([graph])[0].to_exit(runs(policy, exits))
+    model = EnergyModel(dtype=setting.dtype) if profile is None else profile.energy
+    predicted_e, modelled_e = None, model.energy(graph).to_exit(runs(policy, exits))
+    if predicting is not None:
+        predicted_e = predicting.latencies([graph])[0].to_exit(runs(policy, exits)) + estimate_ms
+    if policy.difficulty is not None:
+        modelled_e = modelled_e + model.difficulty_mj(graph.input_shape)
     if isinstance(predicting, LearnedLatency):
         whole = predicting.whole([graph])
         note = f"learned: if all of it runs 95 % of measurements should lie in {whole.low_ms[0]:.3f} to "
         note += f"{whole.high_ms[0]:.3f} ms"
-    model = EnergyModel(dtype=setting.dtype) if profile is None else profile.energy
     measured = Measured(
         id=chosen.id,
         source=chosen.source,
@@ -141,8 +146,8 @@ def measure(
         predicted_latency_ms=None if predicted_e is None else tail(predicted_e, single.exit_shares),
         by_exit_ms=single.ms_at_exits(),
         predicted_by_exit_ms=None if predicted_e is None else predicted_e.tolist(),
-        energy=_energy(chosen, network, x_nchw, setting, alpha_n),
-        modelled_energy_mj=float(model.energy(graph).to_exit(runs(policy, exits)) @ single.exit_shares),
+        energy=_energy(chosen, network, x_nchw, setting, pictures),
+        modelled_energy_mj=float(modelled_e @ single.exit_shares),
         peak_memory_bytes=recorded,
         predicted_peak_memory_bytes=counted,
         note=note,
@@ -196,18 +201,18 @@ def _energy(
     network: Any,
     x_nchw: torch.Tensor,
     setting: Setting,
-    alpha_n: torch.Tensor | None,
+    pictures: torch.Tensor,
 ) -> Energy | None:
     """Read from a counter, mean over the samples as they leave; None where there is no counter."""
     reader = find_reader(setting.device)
     if reader is None:
         return None
-    alphas = [None] * len(x_nchw) if alpha_n is None else list(alpha_n.to(setting.device).split(1))
     singles = [setting.placed(x) for x in x_nchw.split(1)]
+    shown = pictures.to(setting.device).split(1)
 
     def all_samples() -> None:
-        for x, alpha in zip(singles, alphas, strict=True):
-            network.infer(x, chosen.policy, alpha)
+        for x, picture in zip(singles, shown, strict=True):
+            infer(network, chosen.policy, x, picture)
         if setting.device == "cuda":
             torch.cuda.synchronize()
 

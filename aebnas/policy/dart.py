@@ -38,7 +38,7 @@ class Setting:
 
 
 def dart_scores(
-    scored: ScoreTable, difficulty: Difficulty, alpha_n: np.ndarray, beta_diff: float, estimator_cost: int = 0
+    scored: ScoreTable, difficulty: Difficulty, alpha_n: np.ndarray, beta_diff: float, estimator_cost: float = 0
 ) -> ScoreTable:
     """What a search for DART's base thresholds sees. `estimator_cost` (of one picture) is charged to every sample."""
     shifted_nk = np.maximum(scored.scores_nk - np.float32(beta_diff) * alpha_n.astype(np.float32)[:, None], 0.0)
@@ -50,7 +50,7 @@ def dart_scores(
     )
 
 
-def with_overhead(costs: Costs, overhead: int) -> Costs:
+def with_overhead(costs: Costs, overhead: float) -> Costs:
     """Costs with something that is paid for every sample, wherever it leaves."""
     if isinstance(costs, SampleCosts):
         return SampleCosts(costs.backbone_ne + overhead, costs.branch_ne)
@@ -64,7 +64,7 @@ def tune_dart(
     search: Search,
     beta_opt: float,
     betas: Iterable[float] = BETAS,
-    estimator_cost: int = 0,
+    estimator_cost: float = 0,
     folds: int = 5,
     seed: int = 0,
 ) -> Setting:
@@ -97,7 +97,7 @@ def tune_weights(
     beta_opt: float,
     beta_diff: float = 0.3,
     trials: int = 30,
-    estimator_cost: int = 0,
+    estimator_cost: float = 0,
     folds: int = 5,
     seed: int = 0,
 ) -> Setting:

@@ -13,7 +13,7 @@ from aebnas.policy.sample_costs import table_costs
 from aebnas.policy.table import ExitTable
 from aebnas.progress import MakeBar, no_bar
 from aebnas.runtime.decide import ExitPolicy
-from aebnas.runtime.difficulty import Difficulty, estimator_macs
+from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.network import Network
 
 EVAL_BATCH = 250
@@ -53,16 +53,17 @@ def tabulate(
     """The ExitTable of `network` (in evaluation mode, fp32) on `images`, with all costs that `costs` knows.
 
     Raises ValueError for NaN logits, UserError for a layer whose cost isn't known. With `difficulty` it holds that of
-    every picture, and its MACs.
+    every picture, and what the estimate costs.
     """
     said = answers_of(network, images, preprocessing, progress)
     table = said.table(criteria, table_costs(costs, network.graph, said.chosen), keep_logits, temperatures)
-    return table if difficulty is None else with_pictures(table, difficulty, images)
+    return table if difficulty is None else with_pictures(table, difficulty, images, costs)
 
 
-def with_pictures(table: ExitTable, difficulty: Difficulty, images: ImageSet) -> ExitTable:
-    """The table with the pictures' difficulty and what it takes to estimate one's."""
-    return table.with_difficulty(difficulty, alphas(images, difficulty), {"macs": estimator_macs(images.shape)})
+def with_pictures(table: ExitTable, difficulty: Difficulty, images: ImageSet, costs: CostModel = COUNTS) -> ExitTable:
+    """The table with the pictures' difficulty and what it takes to estimate one's; raises UserError where `costs` don't
+    know that."""
+    return table.with_difficulty(difficulty, alphas(images, difficulty), costs.difficulty_costs(images.shape))
 
 
 def tabulate_for(

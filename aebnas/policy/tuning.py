@@ -53,7 +53,7 @@ class Rules:
         assert table.alpha_n is not None, "a table for DART holds difficulties"
         estimate = table.difficulty_costs.get(self.cost, 0)
         scored = not_before(ScoreTable.of(table, "confidence", self.cost), table, self.least)
-        shifted = dart_scores(scored, setting.difficulty, table.alpha_n, setting.beta_diff, int(estimate))
+        shifted = dart_scores(scored, setting.difficulty, table.alpha_n, setting.beta_diff, estimate)
         return automatic(shifted, self.optimise.per_exit)
 
     def dart_setting(self, table: ExitTable, difficulty: Difficulty, terms_n3: Tensor, seed: int) -> Setting:
@@ -62,7 +62,7 @@ class Rules:
         `terms_n3` are the raw terms of the table's pictures under the difficulty's `tau_edge`.
         """
         scored = not_before(ScoreTable.of(table, "confidence", self.cost), table, self.least)
-        estimate = int(table.difficulty_costs.get(self.cost, 0))
+        estimate = table.difficulty_costs.get(self.cost, 0)
         search = partial(automatic, per_exit=TUNING_PER_EXIT)
         weighed = tune_weights(scored, difficulty, terms_n3, search, 0.5, estimator_cost=estimate, seed=seed)
         chosen = [weighed.difficulty]

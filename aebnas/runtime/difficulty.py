@@ -10,6 +10,7 @@ Legend: n pictures, c channels, h, w sides; 3 terms.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -89,6 +90,11 @@ def gradient_magnitude(pictures: Tensor) -> Tensor:
     return _squared_gradient(_grey(pictures)).double().sqrt().mean((1, 2)) / GREY_UNIT
 
 
+def estimable(shape: Sequence[int]) -> bool:
+    """Whether pictures of `shape` (c, h, w) have a difficulty."""
+    return shape[0] in (1, 3) and min(shape[1:]) >= LEAST_SIDE
+
+
 def estimator_macs(shape: tuple[int, int, int]) -> int:
     """Multiply-adds of the estimator for one picture of `shape` (c, h, w), windows counted as dense convolutions."""
     channels, height, width = shape
@@ -102,7 +108,7 @@ def estimator_macs(shape: tuple[int, int, int]) -> int:
 def _grey(pictures: Tensor) -> Tensor:
     """Grey values in units of 1 / GREY_UNIT, int64 `[n, h, w]`."""
     channels = pictures.shape[1] if pictures.ndim == 4 else 0
-    if str(pictures.dtype) != "torch.uint8" or channels not in (1, 3) or min(pictures.shape[2:]) < LEAST_SIDE:
+    if str(pictures.dtype) != "torch.uint8" or not channels or not estimable(pictures.shape[1:]):
         want = f"uint8 [n, 1 or 3, h, w] of {LEAST_SIDE} or more pixels a side"
         raise ValueError(f"pictures must be {want}, but got {pictures.dtype} {list(pictures.shape)}")
     wide = pictures.long()

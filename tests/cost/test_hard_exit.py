@@ -8,6 +8,7 @@ from aebnas.cost.counts import count_graph
 from aebnas.cost.hard_exit import WallClock, free_speed_up, nodes_to, run_nodes, runs, threshold_shares, wall_clock
 from aebnas.cost.stopwatch import Setting, leave_at
 from aebnas.runtime.decide import ExitPolicy
+from aebnas.runtime.difficulty import Difficulty, estimator_macs
 from aebnas.space.lower import lower
 
 
@@ -40,6 +41,27 @@ def test_exits_and_macs_are_those_of_infer(digits, architectures, random_network
     ran = np.array([False] + [True] * (exits - 1))
     assert clock.avg_macs == pytest.approx(macs.to_exit(ran)[taken].mean())
     assert clock.full_macs == macs.taken_only[-1]
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_an_estimate_of_difficulty_is_timed_and_counted(digits, architectures, random_network, batch, monkeypatch):
+    architecture = next(a for a in architectures(digits, 30) if len(a.exits) == 2)
+    network = random_network(architecture)
+    shape = network.graph.input_shape
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randint(0, 256, (10, *shape), dtype=torch.uint8, generator=generator)
+    difficulty = Difficulty(0.1, (1.0, 1.0, 1.0))
+    policy = ExitPolicy("confidence", (0.2, 0.2), difficulty=difficulty, beta_diff=0.3)
+    x_nchw, seen, real = pictures.float() / 255, [], Difficulty.alpha
+    monkeypatch.setattr(Difficulty, "alpha", lambda self, some: seen.append(some) or real(self, some))
+    clock = wall_clock(network, policy, x_nchw, Setting(batch=batch), rounds=2, pictures=pictures)
+    assert torch.equal(torch.cat(seen), torch.cat([pictures] * 3))  # once to see who leaves where, then every round
+    assert clock.exit_n.tolist() == network.infer(x_nchw, policy, real(difficulty, pictures)).exit_index.tolist()
+    macs = count_graph(network.graph).macs
+    assert clock.avg_macs == pytest.approx(macs.to_exit()[clock.exit_n].mean() + estimator_macs(shape))
+    assert clock.full_macs == macs.taken_only[-1]
+    with pytest.raises(ValueError, match="needs the pictures' difficulty, but got none"):
+        wall_clock(network, policy, x_nchw, Setting(batch=batch), rounds=1)
 
 
 def test_with_known_exits_as_much_runs_as_with_decisions(digits, architectures, random_network, pictures):

@@ -10,12 +10,22 @@ import torch
 from aebnas.cost import rounds
 from aebnas.cost.emit import emit, emit_onnx
 from aebnas.cost.fitting import make_profile
+from aebnas.cost.measured_device import DifficultyTime
 from aebnas.cost.pairs import load_profile
-from aebnas.cost.profiling import import_result, make_job, make_setting, profile_space, record_file
+from aebnas.cost.profiling import (
+    import_result,
+    make_job,
+    make_setting,
+    picture_shape,
+    profile_of,
+    profile_space,
+    record_file,
+)
 from aebnas.cost.rounds import recorded
 from aebnas.cost.stopwatch import Setting, leave_at, measure, result
 from aebnas.errors import UserError
 from aebnas.runtime.network import Network
+from aebnas.space.genome import SearchSpace
 from aebnas.space.layers import space_layers
 from aebnas.space.lower import lower
 
@@ -48,9 +58,9 @@ def test_a_job_holds_every_distinct_layer_once_and_no_architecture_twice_the_wor
 
 def test_each_round_goes_through_everything_in_an_order_of_its_own(job):
     found = list(rounds.visits(job))
-    subjects = len(job["layers"]) + len(job["networks"])
     orders = [[subject for number, subject in found if number == round_] for round_ in range(2)]
-    assert [sorted(order) for order in orders] == [list(range(subjects))] * 2
+    everything = range(len(job["layers"]) + len(job["networks"]) + 1)  # the estimator of difficulty comes last
+    assert [sorted(order) for order in orders] == [list(everything)] * 2
     assert orders[0] != orders[1]
 
 
@@ -87,10 +97,10 @@ def test_a_stopped_profile_goes_on(job, tmp_path, monkeypatch):
     monkeypatch.setattr(rounds, "undisturbed_ms", lambda *arguments: 7.0)
     told = []
     times = measure(job, record, lambda: told.append(1))
-    subjects = len(job["layers"]) + len(job["networks"])
+    subjects = rounds.subjects(job)
     assert len(told) == 2 * subjects - 5
     assert [times[subject][number] for number, subject in kept] == list(kept.values())
-    assert sum(ms == 7.0 for rounds in times for ms in rounds) == 2 * subjects - 5
+    assert sum(ms == 7.0 for each in times for ms in each) == 2 * subjects - 5
     with pytest.raises(ValueError, match="was begun for another space or setting"):
         measure(job | {"id": "another"}, record, lambda: None)
 
@@ -106,7 +116,7 @@ def test_a_part_may_be_measured_and_the_rest_estimated(digits, tmp_path):
 
 
 def test_a_profile_of_another_space_is_refused(job, digits, tmp_path):
-    profile = make_profile(result(job, [[1.0]] * (len(job["layers"]) + 3)), "p.json")
+    profile = make_profile(result(job, [[1.0]] * rounds.subjects(job)), "p.json")
     with pytest.raises(UserError, match=r"p.json: must hold .* was measured for another space"):
         profile.check_covers(digits.spec)
 
@@ -124,6 +134,7 @@ def test_an_emitted_folder_measures_without_aebnas(space, job, tmp_path):
     assert load_profile(out).layers == profile.layers
     assert len(profile.layers) == len(job["layers"])
     assert profile.device["name"] and "host" not in profile.device
+    assert profile.difficulty_ms(picture_shape(space)) > 0
     with pytest.raises(UserError, match="must be new or an empty folder"):
         emit(job, folder)
 
@@ -136,6 +147,35 @@ def test_files_that_are_no_results_are_refused(space, tmp_path):
             import_result(file, space, tmp_path / "p.json")
     with pytest.raises(UserError, match="cannot be read"):
         import_result(tmp_path / "absent.json", space, tmp_path / "p.json")
+
+
+def test_the_estimator_of_difficulty_is_measured_with_the_layers_and_without(space, job, make_small, tmp_path):
+    picture = picture_shape(space)
+    assert job["picture"] == list(picture)
+    whole = make_job(space, Setting(batch=2), rounds=1, networks=10, whole=True)
+    for each in (job, whole):
+        trace = [[float(number)] * each["rounds"] for number in range(1, rounds.subjects(each) + 1)]
+        profile = profile_of(result(each, trace), "p.json")
+        assert profile.difficulty == DifficultyTime(picture, rounds.subjects(each), 0.0)
+        assert profile.difficulty_ms(picture) == rounds.subjects(each) / each["setting"]["batch"]
+        profile.save(tmp_path / f"{len(each['layers'])}.json")
+        assert load_profile(tmp_path / f"{len(each['layers'])}.json").difficulty == profile.difficulty
+        # as it was before there was an estimator in jobs
+        before = {name: value for name, value in each.items() if name != "picture"}
+        old = profile_of(result(before, trace[:-1]), "p.json")
+        assert old.difficulty is None and "difficulty" not in old.to_json()
+        with pytest.raises(UserError, match=r"p.json: must hold the time of estimating .* was made without it"):
+            old.difficulty_ms(picture)
+        assert type(old)(**{**vars(old), "difficulty": profile.difficulty}).digest == profile.digest
+    with pytest.raises(UserError, match="measured for pictures of"):
+        profile.difficulty_ms((3, 7, 7))
+
+
+def test_pictures_without_a_difficulty_are_left_out(space):
+    two_channels = space.spec.input.model_copy(update={"channels": 2})
+    space = SearchSpace(space.spec.model_copy(update={"input": two_channels}))
+    job = make_job(space, Setting(), rounds=1, networks=0)
+    assert job["picture"] is None and rounds.subjects(job) == len(job["layers"])
 
 
 def test_settings():
@@ -197,6 +237,7 @@ def test_an_onnx_folder_measures_without_aebnas_and_torch(space, job, tmp_path):
     profile = import_result(folder / "here.json", space, tmp_path / "profile.json")
     assert len(profile.layers) == len(job["layers"])
     assert profile.device["runtime"].startswith("onnxruntime")
+    assert profile.difficulty_ms(picture_shape(space)) > 0
     with pytest.raises(UserError, match="--onnx: the setting must be cpu, fp32, contiguous and not compiled, but got"):
         emit_onnx(make_job(space, Setting(dtype="bf16"), 1, 1), tmp_path / "other")
 

@@ -4,15 +4,21 @@ import json
 
 import pytest
 import tiny_run
+from made_up_device import made_up
 from typer.testing import CliRunner
 
 from aebnas.cli.main import app
 from aebnas.cost import rounds
+from aebnas.cost.energy_model import EnergyModel
+from aebnas.cost.hard_exit import runs
+from aebnas.cost.stopwatch import describe_device
 from aebnas.errors import UserError
 from aebnas.picks.assess import export
+from aebnas.picks.calibrating import calibrate
 from aebnas.picks.measuring import measure
+from aebnas.policy.goal import Goal
 from aebnas.report.payload import payload
-from aebnas.standing import note_pick
+from aebnas.standing import load_chosen, note_pick
 from aebnas.tail import STATISTICS
 from aebnas.workspace import Workspace
 
@@ -47,6 +53,26 @@ def test_profile_then_measure(tmp_path_factory, tmp_path):
         measure(run, "knee", {"threads": 2}, out, 4, 1)
     with pytest.raises(UserError, match=r"--memory-format must be one of contiguous, channels_last, but got 'odd'"):
         measure(run, "knee", {"memory_format": "odd"}, None, 4, 1)
+
+
+def test_a_policy_that_looks_at_difficulty_is_measured_and_predicted_with_the_estimate(tmp_path_factory, tmp_path):
+    run = tiny_run.own_copy(tiny_run.searched_on_device(tmp_path_factory), tmp_path)
+    policy = calibrate(run, "knee", Goal.read(beta=0.5), "dart", per_exit=4).policy
+    spec, here = Workspace.open(run).space.spec, describe_device("cpu")
+    made_up(spec, device=here).save(tmp_path / "here.json")
+    made_up(spec, device=here, difficulty=None).save(tmp_path / "old.json")
+    measured = measure(run, "knee", {}, tmp_path / "here.json", 6, 1)
+    graph = load_chosen(Workspace.open(run), "knee").network.graph
+    ran, model = runs(policy, len(graph.exits)), EnergyModel()
+    expected_e = made_up(spec).latency(graph).to_exit(ran) + 0.25
+    assert measured.predicted_by_exit_ms == pytest.approx(expected_e.tolist())
+    modelled_e = model.energy(graph).to_exit(ran) + model.difficulty_mj(graph.input_shape)
+    assert measured.modelled_energy_mj == pytest.approx(modelled_e @ measured.single.exit_shares)
+    with pytest.raises(UserError, match=r"old.json: must hold the time of estimating the difficulty"):
+        measure(run, "knee", {}, tmp_path / "old.json", 6, 1)
+    made_up(spec, device=here, difficulty=None).save(run / "device_profile.json")
+    measured = measure(run, "knee", {}, None, 6, 1)
+    assert measured.predicted_latency_ms is None and "must hold the time of estimating" in measured.note
 
 
 def test_the_report_and_the_card_show_what_was_measured(tmp_path_factory, tmp_path):

@@ -1,5 +1,7 @@
 """DART on tables: Eq. 19 as a shifted score, and a difficulty that is told to matter only where it does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,12 +10,14 @@ from hypothesis import strategies as st
 
 from aebnas.cost.counts import ExitCosts
 from aebnas.data.images import ImageSet
-from aebnas.policy.dart import dart_scores, tune_dart, tune_weights
+from aebnas.policy.dart import Setting, dart_scores, tune_dart, tune_weights
 from aebnas.policy.difficulty import alphas, estimator_latency_ms, fit_difficulty, random_weights, raw_terms
 from aebnas.policy.grid import joint_grid
 from aebnas.policy.scored import ScoreTable
 from aebnas.policy.table import ExitTable, score_policy
+from aebnas.policy.tuning import Rules
 from aebnas.runtime.difficulty import Difficulty, estimator_macs
+from aebnas.space.policy_spec import OptimiseSpec, PolicySpec
 
 COSTS = ExitCosts((40, 70, 100), (3, 4, 5))
 DIFFICULTY = Difficulty(0.2, (1.0, 1.0, 1.0))
@@ -43,6 +47,17 @@ def test_what_a_search_on_shifted_scores_promises_the_policies_keep(seed, beta_d
         figures = score_policy(table, point.policy)
         assert figures.accuracy == pytest.approx(point.accuracy, abs=1e-9)
         assert figures.avg_macs == pytest.approx(point.cost)
+
+
+def test_an_estimate_that_takes_a_fraction_is_charged():
+    """Of milliseconds, say, which are no whole numbers as MACs are."""
+    alpha_n = np.random.default_rng(0).random(60)
+    costs = {"macs": COSTS, "latency_ms": ExitCosts((0.4, 0.7, 1.0), (0.03, 0.04, 0.05))}
+    table = replace(table_of(60, 0, alpha_n), costs=costs, difficulty_costs={"macs": 7, "latency_ms": 0.3})
+    rules = Rules(PolicySpec(), OptimiseSpec(per_exit=4), cost="latency_ms")
+    for point in rules.find_dart(Setting(DIFFICULTY, 0.3, 0.0), table).points:
+        assert point.cost == pytest.approx(score_policy(table, point.policy).mean_cost["latency_ms"])
+        assert point.cost >= 0.43 + 0.3
 
 
 def hard_ones_mislead(samples=600, seed=0):
