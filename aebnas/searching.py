@@ -259,7 +259,11 @@ class _Search:
 
 
 def _why_empty(trials: Sequence[Trial], folder: Path) -> str:
-    """One line on a search that found nothing feasible."""
+    """One line on a search that found nothing feasible: what came closest, or else what went wrong most often."""
+    infeasible = [trial for trial in trials if trial.status == "infeasible"]
+    if infeasible:
+        closest = min(infeasible, key=lambda trial: trial.violation)
+        return f"{folder}: no trial of {len(trials)} keeps the constraints; the closest: {closest.reason}"
     reasons = [trial.reason for trial in trials if trial.reason]
     common = max(set(reasons), key=reasons.count) if reasons else "no trial was made"
     return f"{folder}: no trial of {len(trials)} is on the front; the commonest reason: {common}"

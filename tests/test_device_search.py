@@ -26,6 +26,7 @@ from aebnas.searching import run_search
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lower import lower
 from aebnas.space.spec import SpaceSpec
+from aebnas.store import Run
 from aebnas.workspace import Workspace
 
 
@@ -161,17 +162,37 @@ def test_a_policy_that_looks_at_difficulty_pays_for_it_in_time_and_energy(run, t
     assert calibrate(copy, "knee", Goal.read(beta=0.5), "greedy", per_exit=4).policy.difficulty is None
 
 
-def test_a_search_for_a_device_known_by_whole_networks_alone(run, tmp_path, architectures):
-    spec = write_spec(tmp_path / "spec", **ON_DEVICE | {"constraints": [], "device": {"profile": "pairs.json"}})
+def write_pairs_spec(folder, run, architectures, constraints):
+    """A spec for a device known by whole networks, and a folder `run` that has weights already."""
+    spec = write_spec(folder / "spec", **ON_DEVICE | {"constraints": constraints, "device": {"profile": "pairs.json"}})
     space = SearchSpace(SpaceSpec.model_validate(SPACE))
     truth = made_up(space.spec)
     graphs = [lower(architecture) for architecture in architectures(space, 30)]
     pairs = tuple(Pair(graph, len(graph.exits) - 1, float(truth.latency(graph).to_exit()[-1])) for graph in graphs)
     about = {"setting": SETTING, "device": {"name": "phone"}, "libraries": {}, "date": "2026-01-01", "rounds": 1}
-    PairsProfile(**about, pairs=pairs).save(tmp_path / "spec" / "pairs.json")
-    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    PairsProfile(**about, pairs=pairs).save(folder / "spec" / "pairs.json")
+    (folder / "run" / "checkpoints").mkdir(parents=True)
     weights = run / "checkpoints" / "supernet.safetensors"
-    (tmp_path / "run" / "checkpoints" / weights.name).write_bytes(weights.read_bytes())
+    (folder / "run" / "checkpoints" / weights.name).write_bytes(weights.read_bytes())
+    return spec
+
+
+def test_a_budget_that_nothing_keeps_on_such_a_device_ends_with_what_came_closest(run, tmp_path, architectures, scored):
+    """No bounds of the space are known there, so each candidate is told by itself, without being evaluated."""
+    spec = write_pairs_spec(tmp_path, run, architectures, ["latency_ms <= 0.001"])
+    with pytest.raises(UserError) as told:
+        run_search(spec, tmp_path / "run")
+    trials = Run(tmp_path / "run").trials()
+    assert trials and not scored
+    closest = min(trials, key=lambda trial: trial.violation)
+    assert str(told.value).endswith(f"no trial of {len(trials)} keeps the constraints; the closest: {closest.reason}")
+    least = min(float(trial.reason.split("at least ")[1].split(",")[0]) for trial in trials)
+    assert f"latency_ms is at least {least:g}, but must be <= 0.001" in str(told.value)
+    assert not (tmp_path / "run" / "pareto.csv").read_text().splitlines()[1:]
+
+
+def test_a_search_for_a_device_known_by_whole_networks_alone(run, tmp_path, architectures):
+    spec = write_pairs_spec(tmp_path, run, architectures, [])
     workspace = run_search(spec, tmp_path / "run")
     learned = LearnedLatency.fit(load_profile(tmp_path / "run" / "device_profile.json"))
     assert workspace.front()

@@ -194,7 +194,7 @@ def test_points_beyond_a_budget_are_not_on_the_front(run, search_trained):
 
 
 def test_a_search_without_anything_feasible_says_why(search_trained):
-    with pytest.raises(UserError, match=r"no trial of 8 is on the front; the commonest reason: .*accuracy"):
+    with pytest.raises(UserError, match=r"no trial of 8 keeps the constraints; the closest: .*accuracy"):
         search_trained(constraints=["accuracy >= 1"])
 
 
