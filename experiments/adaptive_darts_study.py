@@ -45,7 +45,7 @@ LAMBDA = 0.1
 CONTROLLER = 4  # at 8 it takes a third of the smallest networks' MACs
 RANDOM_ARCHITECTURES = 3
 RELAXED_EPOCHS, TUNE_EPOCHS, BATCH = 12, 12, 64
-FULL_EPOCHS = (8, 8)
+FULL_EPOCHS = (4, 4)
 BUDGETS = (0.15e6, 0.2e6, 0.25e6, 0.3e6, 0.4e6, 0.5e6)
 
 
