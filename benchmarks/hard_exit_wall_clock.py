@@ -20,7 +20,8 @@ import torch
 
 from aebnas.cost.hard_exit import free_speed_up, threshold_shares, wall_clock
 from aebnas.cost.stopwatch import FORMATS, Setting
-from aebnas.runtime.decide import CRITERIA, ExitPolicy
+from aebnas.runtime.criteria import CRITERIA
+from aebnas.runtime.decide import ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lower import lower

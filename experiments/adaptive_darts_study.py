@@ -29,7 +29,8 @@ from aebnas.policy.finding import find
 from aebnas.policy.table import ExitTable, score_policy
 from aebnas.policy.tabulate import tabulate
 from aebnas.prepare import prepare
-from aebnas.runtime.decide import LEARNED, ExitPolicy
+from aebnas.runtime.criteria import LEARNED
+from aebnas.runtime.decide import ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.searching import run_plan
 from aebnas.space.least_exits import LeastExits

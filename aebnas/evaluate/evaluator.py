@@ -19,7 +19,7 @@ from aebnas.nn.supernet import Supernet
 from aebnas.policy.table import ExitTable
 from aebnas.policy.tabulate import tabulate
 from aebnas.progress import MakeBar, no_bar
-from aebnas.runtime.decide import LEARNED
+from aebnas.runtime.criteria import LEARNED
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
 from aebnas.train.config import TrainSpec

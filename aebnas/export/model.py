@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # for type checkers alone: what runs is the copy in `runtime/
     from aebnas.runtime.recorded import CheckResult
 
 RUNTIME = (
-    *("__init__", "adapt", "adaptive", "base", "blocks", "candidates", "choice", "counting", "decide"),
+    *("__init__", "adapt", "adaptive", "base", "blocks", "candidates", "choice", "counting", "criteria", "decide"),
     *("difficulty", "graph", "layers", "monitor", "network", "ops", "recorded", "shapes"),
 )
 BATCH = 256

@@ -28,7 +28,8 @@ from aebnas.policy.table import ExitTable, PolicyScore, score_policy
 from aebnas.policy.tabulate import answers_of, with_pictures
 from aebnas.policy.tuning import Rules, tune
 from aebnas.progress import progress_bar
-from aebnas.runtime.decide import LEARNED, ExitPolicy
+from aebnas.runtime.criteria import LEARNED
+from aebnas.runtime.decide import ExitPolicy
 from aebnas.space.least_exits import LeastExits
 from aebnas.space.policy_spec import DUAL, PATIENCE, OptimiseSpec, PolicySpec
 

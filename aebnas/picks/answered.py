@@ -20,7 +20,8 @@ from aebnas.policy.sample_costs import table_costs
 from aebnas.policy.table import ExitTable
 from aebnas.policy.tabulate import answers_of, with_pictures
 from aebnas.progress import progress_bar
-from aebnas.runtime.decide import LEARNED, ExitPolicy
+from aebnas.runtime.criteria import LEARNED
+from aebnas.runtime.decide import ExitPolicy
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.network import Network

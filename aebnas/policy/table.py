@@ -14,7 +14,8 @@ from torch import Tensor
 
 from aebnas.policy.costs import Costs, exits_of, taken_only, to_exit
 from aebnas.policy.decisions import exits_taken, said_of
-from aebnas.runtime.decide import CRITERIA, LEARNED, ExitPolicy, Said
+from aebnas.runtime.criteria import CRITERIA, LEARNED
+from aebnas.runtime.decide import ExitPolicy, Said
 from aebnas.runtime.difficulty import Difficulty
 
 CHUNK_CELLS = 20_000_000

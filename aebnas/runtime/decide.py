@@ -1,9 +1,8 @@
-"""When to stop: exit criteria and the ExitPolicy that applies them.
+"""When to stop: the ExitPolicy, which applies a criterion.
 
-Every criterion is a score in [0, 1]; a sample leaves at an exit if its score is **greater than** the exit's
-threshold, and whatever else the policy demands holds too. An exit can be switched off (`None`, written `never` in
-YAML): a 32-bit softmax rounds to exactly 1.0, so a threshold of 1.0 alone would be one rounding away from letting
-samples out.
+A sample leaves at an exit if its score is **greater than** the exit's threshold, and whatever else the policy demands
+holds too. An exit can be switched off (`None`, written `never` in YAML): a 32-bit softmax rounds to exactly 1.0, so a
+threshold of 1.0 alone would be one rounding away from letting samples out.
 
 All is said in methods of the tensors, so a policy can be read and written without loading torch.
 Legend: n samples, c classes, e exits, b difficulty bins.
@@ -19,51 +18,11 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .criteria import CRITERIA, LEARNED, OF_ONE
 from .difficulty import Difficulty
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-def confidence(logits_nc: Tensor) -> Tensor:
-    """Largest softmax probability, `[n]`."""
-    return logits_nc.float().softmax(-1).amax(-1)
-
-
-def entropy(logits_nc: Tensor) -> Tensor:
-    """1 - H(p) / ln(c), `[n]`: 1 when certain, 0 when uniform (BranchyNet, scaled to [0, 1])."""
-    log_p = logits_nc.float().log_softmax(-1)
-    normalised = -(log_p.exp() * log_p).sum(-1) / math.log(logits_nc.shape[-1])
-    return (1.0 - normalised).clamp(0.0, 1.0)
-
-
-def margin(logits_nc: Tensor) -> Tensor:
-    """Difference of the two largest softmax probabilities, `[n]` (AEBNAS)."""
-    top = logits_nc.float().softmax(-1).topk(2, -1).values
-    return top[..., 0] - top[..., 1]
-
-
-CRITERIA: dict[str, Callable[[Tensor], Tensor]] = {
-    "confidence": confidence,
-    "entropy": entropy,
-    "margin": margin,
-}
-"""Criteria that look at an exit's logits."""
-
-
-def _margin_of_one(logits_1c: Tensor) -> float:
-    *_, second, first = sorted(logits_1c.softmax(-1).tolist()[0])
-    return c_float(first - second).value  # rounded as 32-bit floats are subtracted
-
-
-OF_ONE: dict[str, Callable[[Tensor], float]] = {
-    "confidence": lambda logits_1c: max(logits_1c.softmax(-1).tolist()[0]),
-    "margin": _margin_of_one,
-}
-"""Criteria whose score of one sample takes fewer tensors: of float32 logits `[1, c]`, equal to the bit."""
-
-LEARNED = "learned"
-"""The criterion that looks at an exit's stop head: its probability to stop, sigma(u_i(h_i))."""
 
 
 class Said(NamedTuple):

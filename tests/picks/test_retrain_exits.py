@@ -7,7 +7,8 @@ from tiny_run import EXPERIMENT, SPACE, write_spec
 from aebnas.picks.retrain import retrain
 from aebnas.policy.table import score_policy
 from aebnas.policy.tabulate import tabulate
-from aebnas.runtime.decide import LEARNED, ExitPolicy
+from aebnas.runtime.criteria import LEARNED
+from aebnas.runtime.decide import ExitPolicy
 from aebnas.searching import run_search
 from aebnas.standing import load_chosen
 from aebnas.workspace import Workspace

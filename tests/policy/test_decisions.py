@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from aebnas.cost.counts import count_graph
 from aebnas.policy.decisions import exits_taken
 from aebnas.policy.table import ExitTable, sample_costs, score_policy
-from aebnas.runtime.decide import CRITERIA, LEARNED, ExitPolicy
+from aebnas.runtime.criteria import CRITERIA, LEARNED
+from aebnas.runtime.decide import ExitPolicy
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.network import Network
 from aebnas.space.lower import lower

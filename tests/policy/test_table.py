@@ -11,7 +11,8 @@ from aebnas.policy import table as table_module
 from aebnas.policy.costs import SampleCosts
 from aebnas.policy.grid import candidate_thresholds
 from aebnas.policy.table import ExitTable, score_policy, thresholds_te
-from aebnas.runtime.decide import CRITERIA, ExitPolicy
+from aebnas.runtime.criteria import CRITERIA
+from aebnas.runtime.decide import ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.space.lower import lower
 
