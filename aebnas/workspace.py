@@ -133,10 +133,11 @@ class Workspace:
         batches = Batches(some, self.preprocessing, self.experiment.data.effective_augment, CALIBRATION_BATCH)
         return [x_nchw for x_nchw, _ in batches.epoch(generator)]
 
-    def training_batches(self, batch_size: int) -> Batches:
-        """Augmented batches of `train`."""
-        data = self.experiment.data
-        return Batches(self.splits.train, self.preprocessing, data.effective_augment, batch_size, data.loaders)
+    def training_batches(self, batch_size: int, settled: bool = False) -> Batches:
+        """Augmented batches of `train`; where the architecture is `settled` also of `arch`, which has done its work."""
+        data, splits = self.experiment.data, self.splits
+        images = splits.train.joined(splits.arch) if settled and self.experiment.trains_relaxed else splits.train
+        return Batches(images, self.preprocessing, data.effective_augment, batch_size, data.loaders)
 
     def repeatable(self) -> AbstractContextManager[None]:
         """What all of a deterministic run's work is done in; leaves other runs as they are."""
@@ -179,7 +180,7 @@ class Workspace:
             if training is None
             else OwnTraining(
                 training,
-                self.training_batches(training.batch_size),
+                self.training_batches(training.batch_size, settled=True),
                 self.experiment.seed,
                 from_scratch=spec.mode == "scratch",
             ),

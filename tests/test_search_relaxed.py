@@ -81,6 +81,13 @@ def test_the_files_of_the_protocol_are_there(searched):
         assert {"stop", "confidence", "accuracy", "exit"} == set(report["forms"][form]["calibration"][0])
 
 
+def test_settled_architectures_train_on_the_pictures_that_chose_them_as_well(searched):
+    workspace = Workspace.open(searched)
+    train, arch = len(workspace.splits.train), len(workspace.splits.arch)
+    evaluator = workspace.evaluator(None)
+    assert len(evaluator.training.batches.images) == train + arch > len(evaluator.relaxed.batches.images) == train
+
+
 def test_soft_and_hard_networks_are_shown(searched):
     rows = relaxed_rows(Run(searched))
     assert [row[:2] for row in rows] == [

@@ -61,6 +61,62 @@ class InMemory:
 
 
 @dataclass(frozen=True, eq=False)
+class Joined:
+    """The pictures of one source, then those of another; ValueError where their shapes differ."""
+
+    first: Source
+    second: Source
+
+    def __post_init__(self) -> None:
+        if self.first.shape != self.second.shape:
+            raise ValueError(f"joined pictures must be of one shape, but got {self.first.shape}, {self.second.shape}")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """See `Source`."""
+        return self.first.shape
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def read(self, indices: Tensor) -> Tensor:
+        """See `Source`."""
+        behind_m = indices >= len(self.first)
+        images = torch.empty(len(indices), *self.shape, dtype=torch.uint8)
+        images[~behind_m] = self.first.read(indices[~behind_m]).cpu()
+        images[behind_m] = self.second.read(indices[behind_m] - len(self.first)).cpu()
+        return images
+
+    def take(self, indices: Tensor) -> "Taken":
+        """See `Source`."""
+        return Taken(self, indices)
+
+
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """The pictures of a source at `indices_n`."""
+
+    source: Source
+    indices_n: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """See `Source`."""
+        return self.source.shape
+
+    def __len__(self) -> int:
+        return len(self.indices_n)
+
+    def read(self, indices: Tensor) -> Tensor:
+        """See `Source`."""
+        return self.source.read(self.indices_n[indices])
+
+    def take(self, indices: Tensor) -> "Taken":
+        """See `Source`."""
+        return Taken(self.source, self.indices_n[indices])
+
+
+@dataclass(frozen=True, eq=False)
 class ImageSet:
     """Pictures with `labels [n]` (int64) in `0..classes-1`; n may be 0.
 
@@ -105,6 +161,12 @@ class ImageSet:
     def subset(self, indices: Tensor) -> "ImageSet":
         """The pictures at `indices`, in that order, unread; the number of classes stays."""
         return ImageSet(self.source.take(indices), self.labels[indices], self.classes)
+
+    def joined(self, other: "ImageSet") -> "ImageSet":
+        """These pictures and then those of another set of the same shape and classes."""
+        if not len(other):
+            return self
+        return ImageSet(Joined(self.source, other.source), torch.cat([self.labels, other.labels]), self.classes)
 
 
 def _told(tensor: Tensor) -> str:

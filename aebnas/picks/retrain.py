@@ -127,7 +127,7 @@ def train_alone(workspace: Workspace, architecture: Architecture, spec: RetrainS
             network,
             architecture,
             spec,
-            workspace.training_batches(spec.batch_size),
+            workspace.training_batches(spec.batch_size, settled=True),
             experiment.seed,
             f"retrain {name}",
             checkpoint,
