@@ -127,4 +127,7 @@ def test_mistakes_are_told_before_anything_is_trained(tmp_path, arguments, says)
 
 
 def test_named_picks_and_rules_are_known():
-    check_seeds([1, 2], ["knee", "best-accuracy", "cheapest", "avg_macs<=5e6", "accuracy >= 0.5"])
+    known = ["knee", "best-accuracy", "cheapest", "avg_macs<=5e6", "accuracy >= 0.5"]
+    assert check_seeds([1, 2], known) is None
+    with pytest.raises(UserError, match="but got 'kneee'"):
+        check_seeds([1, 2], [*known, "kneee"])

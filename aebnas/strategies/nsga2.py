@@ -21,8 +21,6 @@ from pymoo.operators.selection.tournament import TournamentSelection
 
 from aebnas.space.genome import Candidate, SearchSpace
 from aebnas.strategies.base import Job, Key, Strategy
-from aebnas.strategies.config import StrategySpec
-from aebnas.strategies.fitness import Fitness
 from aebnas.strategies.ranking import select
 from aebnas.trial import Trial
 
@@ -30,18 +28,9 @@ from aebnas.trial import Trial
 class Nsga2(Strategy):
     """NSGA-II; `generations` counts the initial population (`first`, then random) as the first."""
 
-    def __init__(
-        self,
-        spec: StrategySpec,
-        space: SearchSpace,
-        fitness: Fitness,
-        rng: np.random.Generator,
-        first: Sequence[tuple[int, ...]] = (),
-    ) -> None:
-        super().__init__(spec, space, fitness, rng, first)
-        self._generation = 0
-        self._offspring = Population.empty()
-        self._algorithm: Any = None
+    _generation = 0
+    _offspring: Sequence[Individual] = ()
+    _algorithm: Any = None
 
     def _propose(self) -> list[Job]:
         if self._generation == self.spec.generations:
