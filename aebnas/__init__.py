@@ -6,7 +6,7 @@ From Python: `run = aebnas.search("my.yaml")` or `aebnas.open("results/my")`; se
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from aebnas.errors import UserError
+from aebnas.core.errors import UserError
 
 if TYPE_CHECKING:
     from aebnas.api import Picked, SearchRun, compare, search, search_seeds

@@ -15,24 +15,26 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from aebnas.errors import UserError
-from aebnas.front import FrontPoint
-from aebnas.picks import assess, calibrating, sweeping
-from aebnas.picks import retrain as retraining
-from aebnas.policy.goal import Goal
-from aebnas.prepare import Plan, prepare
+from aebnas.core.errors import UserError
+from aebnas.policies.threshold_search.goal import Goal
 from aebnas.report.compare import compare_runs
-from aebnas.report.results import front_row, front_table
-from aebnas.report.seeds import OverSeeds
-from aebnas.report.state import searched_on
-from aebnas.runtime.decide import ExitPolicy
+from aebnas.report.front_files import front_row, front_table
+from aebnas.report.run_state import searched_on
+from aebnas.report.seed_summary import OverSeeds
+from aebnas.run.session import Workspace
+from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
-from aebnas.searching import run_plan
-from aebnas.seeds import search_seeds as run_seeds
+from aebnas.search.loop import run_plan
+from aebnas.search.multi_seed import search_seeds as run_seeds
+from aebnas.search.plan import Plan, prepare
+from aebnas.selected import calibrate as calibrating
+from aebnas.selected import evaluate as assess
+from aebnas.selected import retrain as retraining
+from aebnas.selected import sweep as sweeping
+from aebnas.selected.selected_model import load_chosen, standing
 from aebnas.space.architecture import Architecture
-from aebnas.standing import load_chosen, standing
-from aebnas.trial import OperatingPoint
-from aebnas.workspace import Workspace
+from aebnas.strategies.front import FrontPoint
+from aebnas.strategies.trial import OperatingPoint
 
 PathLike = str | Path
 SpecLike = str | Path | Mapping[str, Any]

@@ -22,19 +22,19 @@ import pandas as pd
 import torch
 import yaml
 
-from aebnas.errors import UserError
-from aebnas.files import write_text
-from aebnas.nn.elastic import slice_to
-from aebnas.picks.assess import evaluate
-from aebnas.picks.retrain import retrain
-from aebnas.report.growth import normalised_hypervolume
-from aebnas.searching import run_search
+from aebnas.core.atomic_files import write_text
+from aebnas.core.errors import UserError
+from aebnas.core.spec_base import read_yaml
+from aebnas.report.hypervolume import normalised_hypervolume
+from aebnas.run.run_directory import Run
+from aebnas.run.session import Workspace
+from aebnas.run.weight_files import save_weights
+from aebnas.search.loop import run_search
+from aebnas.selected.evaluate import evaluate
+from aebnas.selected.retrain import retrain
+from aebnas.selected.selected_model import read_pick
 from aebnas.space.ablation import ABLATIONS, ablate
-from aebnas.specfile import read_yaml
-from aebnas.standing import read_pick
-from aebnas.store import Run
-from aebnas.weights import save_weights
-from aebnas.workspace import Workspace
+from aebnas.supernet.elastic import slice_to
 
 FULL = "full"
 

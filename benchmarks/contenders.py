@@ -9,13 +9,13 @@ from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 
 from aebnas.cost.counts import ExitCosts, count_graph
-from aebnas.nn.elastic import initialise
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
 from aebnas.space.genome import SearchSpace
-from aebnas.space.lower import lower
-from aebnas.train.config import ExitWeights
-from aebnas.train.exit_weights import exit_weights
+from aebnas.space.lowering import lower
+from aebnas.supernet.elastic import initialise
+from aebnas.training.exits.exit_weights import exit_weights
+from aebnas.training.training_spec import ExitWeights
 
 HAND_MADE = Path(__file__).with_name("hand_made_resnet.yaml")
 

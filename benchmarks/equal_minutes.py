@@ -33,21 +33,21 @@ from matplotlib import pyplot as plt
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from aebnas.data.augment import Batches, eval_batches
+from aebnas.core.atomic_files import write_atomically, write_json, write_text
+from aebnas.data.batches import Batches, eval_batches
 from aebnas.data.datasets import load_test
-from aebnas.files import write_atomically, write_json, write_text
-from aebnas.policy.finding import find
-from aebnas.policy.table import ExitTable, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
+from aebnas.policies.threshold_search.find import find
+from aebnas.run.session import Workspace
 from aebnas.space.architecture import Architecture
 from aebnas.space.policy_spec import OptimiseSpec, PolicySpec
-from aebnas.train.config import TrainSpec
-from aebnas.train.exit_config import ExitsSpec
-from aebnas.train.exit_weights import only_active
-from aebnas.train.loop import fit
-from aebnas.train.losses import self_taught_loss
-from aebnas.train.precision import computing_dtype
-from aebnas.train.task import Row
-from aebnas.workspace import Workspace
+from aebnas.training.exits.exit_training_spec import ExitsSpec
+from aebnas.training.exits.exit_weights import only_active
+from aebnas.training.loop import fit
+from aebnas.training.losses import self_taught_loss
+from aebnas.training.precision import computing_dtype
+from aebnas.training.task import Row
+from aebnas.training.training_spec import TrainSpec
 
 BUDGETS_MACS = (8e6, 12e6, 16e6, 20e6)
 CRITERIA = ("confidence", "entropy")

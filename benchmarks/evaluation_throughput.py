@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aebnas.evaluate.pool import Failure, open_pool
-from aebnas.workspace import Workspace
+from aebnas.evaluation.worker_pool import Failure, open_pool
+from aebnas.run.session import Workspace
 
 
 def main() -> None:

@@ -18,15 +18,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aebnas.cost.hard_exit import free_speed_up, threshold_shares, wall_clock
-from aebnas.cost.stopwatch import FORMATS, Setting
-from aebnas.runtime.criteria import CRITERIA
-from aebnas.runtime.decide import ExitPolicy
+from aebnas.cost.latency.hard_exit import free_speed_up, threshold_shares, wall_clock
+from aebnas.cost.latency.stopwatch import FORMATS, Setting
+from aebnas.run.session import Workspace
+from aebnas.runtime.exit_criteria import CRITERIA
+from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
+from aebnas.selected.selected_model import load_chosen
 from aebnas.space.genome import SearchSpace
-from aebnas.space.lower import lower
-from aebnas.standing import load_chosen
-from aebnas.workspace import Workspace
+from aebnas.space.lowering import lower
 
 Subject = tuple[str, Network, ExitPolicy, torch.Tensor, torch.Tensor | None]
 

@@ -28,7 +28,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from aebnas.files import write_text
+from aebnas.core.atomic_files import write_text
 
 SPACE: dict[str, Any] = {
     "input": {"channels": 1, "resolution": 8},

@@ -20,15 +20,15 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
+from aebnas.core.progress import progress_bar
 from aebnas.cost.counts import count_graph
-from aebnas.cost.fitting import make_profile
-from aebnas.cost.pairs import load_profile
-from aebnas.cost.profiling import make_job
-from aebnas.cost.stopwatch import Setting, measure, result
-from aebnas.progress import progress_bar
+from aebnas.cost.latency.fitting import make_profile
+from aebnas.cost.latency.network_profile import load_profile
+from aebnas.cost.latency.profiling import make_job
+from aebnas.cost.latency.stopwatch import Setting, measure, result
 from aebnas.runtime.graph import Graph
 from aebnas.space.genome import SearchSpace
-from aebnas.space.lower import lower
+from aebnas.space.lowering import lower
 
 HELD_OUT_SEED = 7
 

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from aebnas.cost.counts import count_graph
-from aebnas.cost.learned import LatencyPredictor, feature_matrix, graph_features
+from aebnas.cost.latency.predictor import LatencyPredictor, feature_matrix, graph_features
 from aebnas.runtime.graph import INPUT, Graph, GraphExit, Node
 
 OFA_WIDTHS, OFA_STRIDES = (24, 40, 80, 112, 160), (2, 2, 2, 1, 2)

@@ -29,16 +29,16 @@ import pandas as pd
 import yaml
 from matplotlib import pyplot as plt
 
-from aebnas.cost.stopwatch import measure
-from aebnas.files import write_text
-from aebnas.front import FrontPoint
-from aebnas.pareto import hypervolume
-from aebnas.progress import progress_bar
-from aebnas.searching import run_search
-from aebnas.space.lower import lower
-from aebnas.specfile import read_yaml
-from aebnas.store import Run
-from aebnas.workspace import Workspace
+from aebnas.core.atomic_files import write_text
+from aebnas.core.pareto import hypervolume
+from aebnas.core.progress import progress_bar
+from aebnas.core.spec_base import read_yaml
+from aebnas.cost.latency.stopwatch import measure
+from aebnas.run.run_directory import Run
+from aebnas.run.session import Workspace
+from aebnas.search.loop import run_search
+from aebnas.space.lowering import lower
+from aebnas.strategies.front import FrontPoint
 
 COSTS = ("latency_ms", "avg_macs")
 COLOURS = {"latency_ms": "#0072B2", "avg_macs": "#D55E00"}

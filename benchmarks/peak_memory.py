@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from aebnas.cost.live import recorded_peak
+from aebnas.cost.latency.stopwatch import leave_at
+from aebnas.cost.live_tensors import recorded_peak
 from aebnas.cost.memory import peak_memory
-from aebnas.cost.stopwatch import leave_at
 from aebnas.runtime.network import Network
 from aebnas.space.genome import SearchSpace
-from aebnas.space.lower import lower
+from aebnas.space.lowering import lower
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ from functools import partial
 import numpy as np
 
 from aebnas.cost.counts import ExitCosts
-from aebnas.policy.scored import ScoreTable
-from aebnas.runtime.decide import ExitPolicy
+from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.runtime.exit_policy import ExitPolicy
 
 REPEATS = 5
 TIGHT_VECTORS = 2000

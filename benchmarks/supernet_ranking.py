@@ -20,18 +20,18 @@ import pandas as pd
 import torch
 from scipy.stats import kendalltau
 
+from aebnas.core.atomic_files import write_text
+from aebnas.core.progress import progress_bar
 from aebnas.cost.counts import count_graph
-from aebnas.evaluate.evaluator import inherit
-from aebnas.files import write_text
-from aebnas.picks.retrain import clear_training, train_alone
-from aebnas.policy.tabulate import tabulate
-from aebnas.progress import progress_bar
+from aebnas.evaluation.evaluator import inherit
+from aebnas.policies.exit_table.tabulate import tabulate
+from aebnas.run.session import Workspace
 from aebnas.runtime.network import Network
+from aebnas.selected.retrain import clear_training, train_alone
 from aebnas.space.architecture import Architecture
-from aebnas.space.lower import lower
-from aebnas.train.config import RetrainSpec
-from aebnas.train.validation import REFERENCE_CRITERION, exit_rows
-from aebnas.workspace import Workspace
+from aebnas.space.lowering import lower
+from aebnas.training.training_spec import RetrainSpec
+from aebnas.training.validation import REFERENCE_CRITERION, exit_rows
 
 RESAMPLES = 10_000
 COLUMNS = {"last": "the last exit", "policy": "the network at confidence > 0.9"}

@@ -22,18 +22,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from aebnas.core.spec_base import read_spec
 from aebnas.cost.counts import count_graph
-from aebnas.data.augment import Batches, Preprocessing
-from aebnas.data.images import ImageSet
-from aebnas.experiment import ExperimentSpec
-from aebnas.nn.elastic import initialise
-from aebnas.nn.supernet import Supernet
+from aebnas.data.batches import Batches, Preprocessing
+from aebnas.data.image_set import ImageSet
+from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
 from aebnas.space.genome import SearchSpace
-from aebnas.space.lower import lower
-from aebnas.specfile import read_spec
-from aebnas.train.sandwich import SandwichTask
+from aebnas.space.lowering import lower
+from aebnas.supernet.elastic import initialise
+from aebnas.supernet.supernet import Supernet
+from aebnas.training.sandwich import SandwichTask
 
 
 def cpu_seconds(rounds: int, works: dict[str, Callable[[], object]]) -> dict[str, float]:

@@ -22,22 +22,22 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
+from aebnas.core.atomic_files import write_json, write_text
 from aebnas.data.datasets import load_test
-from aebnas.evaluate.evaluator import inherit
-from aebnas.files import write_json, write_text
-from aebnas.policy.finding import find
-from aebnas.policy.table import ExitTable, score_policy
-from aebnas.policy.tabulate import tabulate
-from aebnas.prepare import prepare
-from aebnas.runtime.criteria import LEARNED
-from aebnas.runtime.decide import ExitPolicy
+from aebnas.evaluation.evaluator import inherit
+from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
+from aebnas.policies.exit_table.tabulate import tabulate
+from aebnas.policies.threshold_search.find import find
+from aebnas.run.run_directory import Run
+from aebnas.run.session import Workspace
+from aebnas.runtime.exit_criteria import LEARNED
+from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
-from aebnas.searching import run_plan
-from aebnas.space.least_exits import LeastExits
+from aebnas.search.loop import run_plan
+from aebnas.search.plan import prepare
+from aebnas.selected.selected_model import kept_network
+from aebnas.space.min_exits import LeastExits
 from aebnas.space.policy_spec import DUAL
-from aebnas.standing import kept_network
-from aebnas.store import Run
-from aebnas.workspace import Workspace
 
 HERE = Path(__file__).resolve().parent
 SCRATCH, OUT = Path("results/scratch_adaptive_darts"), Path("results/adaptive_darts")

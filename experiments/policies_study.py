@@ -22,34 +22,34 @@ import numpy as np
 import pandas as pd
 import torch
 
-from aebnas.files import write_json, write_text
-from aebnas.interval import wilson
-from aebnas.picks.answered import Answered
-from aebnas.policy.baselines import branchynet, fixed, greedy
-from aebnas.policy.calibrate import exit_reliability, fit_temperatures
-from aebnas.policy.costs import full_cost
-from aebnas.policy.daes import Merit
-from aebnas.policy.dart import Setting, dart_scores
-from aebnas.policy.describe import premature_rate
-from aebnas.policy.difficulty import estimator_latency_ms, fit_difficulty, raw_terms
-from aebnas.policy.finding import Found
-from aebnas.policy.frontier import Frontier, TunedPolicy
-from aebnas.policy.grid import grid_fits, joint_grid
-from aebnas.policy.lagrange import lagrangian
-from aebnas.policy.qlearning import q_frontier
-from aebnas.policy.replay import Replay, replay
-from aebnas.policy.risk import careful_to_cheap, certify, kept
-from aebnas.policy.scored import ScoreTable
-from aebnas.policy.shift import shift_images
-from aebnas.policy.table import ExitTable, score_policy, stacked
-from aebnas.policy.tabulate import with_pictures
-from aebnas.policy.tuning import MAX_CANDIDATES, Rules
-from aebnas.policy.value_iteration import dart_frontier
-from aebnas.report.frontiers import plot_frontiers
-from aebnas.report.trajectories import plot_trajectories
-from aebnas.runtime.adapt import AdaptivePolicy
-from aebnas.runtime.decide import ExitPolicy
+from aebnas.core.atomic_files import write_json, write_text
+from aebnas.core.confidence_intervals import wilson
+from aebnas.data.corruptions import shift_images
+from aebnas.policies.analysis.adaptation_replay import Replay, replay
+from aebnas.policies.analysis.daes import Merit
+from aebnas.policies.analysis.description import premature_rate
+from aebnas.policies.calibration.risk_control import careful_to_cheap, certify, kept
+from aebnas.policies.calibration.temperature import exit_reliability, fit_temperatures
+from aebnas.policies.calibration.tuning import MAX_CANDIDATES, Rules
+from aebnas.policies.exit_table.difficulty_fit import estimator_latency_ms, fit_difficulty, raw_terms
+from aebnas.policies.exit_table.exit_costs import full_cost
+from aebnas.policies.exit_table.exit_table import ExitTable, score_policy, stacked
+from aebnas.policies.exit_table.tabulate import with_pictures
+from aebnas.policies.threshold_search.baselines import branchynet, fixed, greedy
+from aebnas.policies.threshold_search.dart import Setting, dart_scores
+from aebnas.policies.threshold_search.find import Found
+from aebnas.policies.threshold_search.frontier import Frontier, TunedPolicy
+from aebnas.policies.threshold_search.joint_grid import grid_fits, joint_grid
+from aebnas.policies.threshold_search.lagrangian import lagrangian
+from aebnas.policies.threshold_search.q_learning import q_frontier
+from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.value_iteration import dart_frontier
+from aebnas.report.adaptation_plot import plot_trajectories
+from aebnas.report.policy_plot import plot_frontiers
+from aebnas.runtime.adaptation import AdaptivePolicy
 from aebnas.runtime.difficulty import Difficulty
+from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.selected.recorded_outputs import Answered
 from aebnas.space.policy_spec import OptimiseSpec, PolicySpec
 
 PER_EXIT = 40

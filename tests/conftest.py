@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from aebnas.evaluate.evaluator import Evaluator
+from aebnas.evaluation.evaluator import Evaluator
 from aebnas.runtime.network import Network
 from aebnas.space.genome import SearchSpace
-from aebnas.space.lower import lower
+from aebnas.space.lowering import lower
 from aebnas.space.spec import SpaceSpec
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -4,10 +4,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from aebnas.cost.coverage import space_keys
-from aebnas.cost.device import DeviceProfile, Overheads, Timed
-from aebnas.cost.measured_device import DifficultyTime
-from aebnas.cost.population import out_shape
+from aebnas.cost.latency.device_profile import DeviceProfile, Overheads, Timed
+from aebnas.cost.latency.measured_device import DifficultyTime
+from aebnas.cost.latency.space_layers import space_keys
+from aebnas.cost.layer_population import out_shape
 from aebnas.space.spec import SpaceSpec
 
 SETTING = {"device": "cpu", "threads": 1, "batch": 1, "dtype": "fp32", "memory_format": "contiguous", "compiled": False}

@@ -11,9 +11,9 @@ from tiny_run import EXPERIMENT, own_copy, searched, write_spec
 
 import aebnas
 from aebnas import api
-from aebnas.errors import UserError
-from aebnas.store import Run
-from aebnas.workspace import Workspace
+from aebnas.core.errors import UserError
+from aebnas.run.run_directory import Run
+from aebnas.run.session import Workspace
 
 ROOT = Path(__file__).parents[1]
 

@@ -6,16 +6,16 @@ from unittest.mock import patch
 import pytest
 import torch
 
+from aebnas.core.errors import UserError
+from aebnas.core.spec_base import parse_spec
 from aebnas.cost.counts import count_graph
-from aebnas.errors import UserError
-from aebnas.export.bundle import export_model
-from aebnas.nn.supernet import Supernet
+from aebnas.export.folder import export_model
 from aebnas.runtime.network import Network
 from aebnas.runtime.ops import OPS
 from aebnas.space.genome import SearchSpace
-from aebnas.space.lower import lower
+from aebnas.space.lowering import lower
 from aebnas.space.spec import SpaceSpec
-from aebnas.specfile import parse_spec
+from aebnas.supernet.supernet import Supernet
 
 SPACE = {
     "input": {"channels": 1, "resolution": 8},

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from aebnas.experiment import ExperimentSpec
+from aebnas.core.spec_base import parse_spec
+from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.space.genome import SearchSpace
 from aebnas.space.spec import SpaceSpec
-from aebnas.specfile import parse_spec
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from made_up_device import write_made_up
 
-from aebnas.searching import run_search
+from aebnas.search.loop import run_search
 
 SPACE: dict[str, Any] = {
     "input": {"channels": 1, "resolution": 8},

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from aebnas.errors import UserError
+from aebnas.core.errors import UserError
 
 
 def profile(
@@ -36,7 +36,7 @@ def profile(
     from_file: Annotated[Path | None, typer.Option("--import", help="The result of such a folder.")] = None,
 ) -> None:
     """Measure every layer of a space on this device. Given again, a stopped profile goes on."""
-    from aebnas.cost import profiling
+    from aebnas.cost.latency import profiling
     from aebnas.space.genome import SearchSpace
 
     if onnx and emit is None:

@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
-from aebnas.picks.evaluation import Evaluation
-from aebnas.report.table import print_table
+from aebnas.report.tables import print_table
+from aebnas.selected.test_report import Evaluation
 
 CLASSES_SHOWN = 12
 

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from aebnas.cli.devices import profile
-from aebnas.cli.picks import evaluate, export, measure, retrain
 from aebnas.cli.policies import calibrate, sweep
 from aebnas.cli.runs import compare, list_runs, show
 from aebnas.cli.searches import resume, search
+from aebnas.cli.selected import evaluate, export, measure, retrain
 from aebnas.cli.spaces import schema, space
-from aebnas.errors import UserError
+from aebnas.core.errors import UserError
 
 TERMINATED = 128 + signal.SIGTERM
 """Exit code after SIGTERM, as shells give it."""

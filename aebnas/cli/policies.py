@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from aebnas.cli.arguments import Pick, RunFolder
-from aebnas.errors import UserError
+from aebnas.core.errors import UserError
 
 PerExit = Annotated[int, typer.Option(help="Quantiles of each exit's scores that are tried.", min=2, max=1000)]
 Raw = Annotated[bool, typer.Option("--no-temperatures", help="Leave confidences as they are.")]
@@ -25,8 +25,8 @@ def sweep(
 ) -> None:
     """Lay out every useful policy of a pick: its accuracy-cost frontiers, as a table and a picture."""
     from aebnas.cli.policy_tables import print_sweep
-    from aebnas.picks.sweeping import DEFAULT_METHODS
-    from aebnas.picks.sweeping import sweep as sweep_pick
+    from aebnas.selected.sweep import DEFAULT_METHODS
+    from aebnas.selected.sweep import sweep as sweep_pick
 
     swept = sweep_pick(run, pick, tuple(method or DEFAULT_METHODS), per_exit, not no_temperatures, out)
     print_sweep(swept.table, swept.id, swept.samples)
@@ -50,20 +50,20 @@ def calibrate(
     data: Annotated[Path | None, typer.Option(help="An .npz with x and y: re-tune an export on these.")] = None,
 ) -> None:
     """Find temperatures and thresholds for a goal; `evaluate` and `export` then use them."""
-    from aebnas.policy.goal import Goal
+    from aebnas.policies.threshold_search.goal import Goal
 
     goal = Goal.read(accuracy_target, budget, beta, risk)
     if data is not None:
         if pick is not None or method is not None:
             raise UserError("--data must go without --pick and --method: it re-tunes an exported folder")
         from aebnas.cli.policy_tables import print_retuned
-        from aebnas.export.retuning import retune
+        from aebnas.export.recalibrate import retune
 
         print_retuned(retune(folder, data, goal, per_exit, not no_temperatures), folder)
         return
     if pick is None:
         raise UserError("--pick must be given with a run (or --data with an exported folder), but got neither")
     from aebnas.cli.policy_tables import print_calibrated
-    from aebnas.picks.calibrating import calibrate as calibrate_pick
+    from aebnas.selected.calibrate import calibrate as calibrate_pick
 
     print_calibrated(calibrate_pick(folder, pick, goal, method, per_exit, not no_temperatures))

@@ -5,11 +5,11 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
-from aebnas.export.retuning import Retuned
-from aebnas.picks.calibrating import Calibrated
-from aebnas.policy.risk import RiskPromise
-from aebnas.report.table import interval, millions, print_point, print_table
-from aebnas.runtime.decide import ExitPolicy
+from aebnas.export.recalibrate import Retuned
+from aebnas.policies.calibration.risk_control import RiskPromise
+from aebnas.report.tables import interval, millions, print_point, print_table
+from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.selected.calibrate import Calibrated
 
 MOST_ROWS = 12
 """Of a frontier; the rest is in the file."""

@@ -10,10 +10,10 @@ from aebnas.cli.arguments import RunFolder
 
 def show(run: RunFolder) -> None:
     """Print the state and the front of a run with its exit shares, while it runs, too."""
-    from aebnas.report.relaxed import print_relaxed
-    from aebnas.report.state import state_lines
-    from aebnas.report.table import print_facts, print_front
-    from aebnas.workspace import Workspace
+    from aebnas.report.relaxed_table import print_relaxed
+    from aebnas.report.run_state import state_lines
+    from aebnas.report.tables import print_facts, print_front
+    from aebnas.run.session import Workspace
 
     workspace = Workspace.open(run)
     trials, points = workspace.run.trials(), workspace.front()
@@ -32,7 +32,7 @@ def list_runs(
     folder: Annotated[Path, typer.Argument(help="A folder of runs.")] = Path("results"),
 ) -> None:
     """List the runs in a folder: state, best points, and when they last changed."""
-    from aebnas.report import runs
+    from aebnas.report import run_list as runs
 
     runs.print_runs(runs.list_runs(folder))
 

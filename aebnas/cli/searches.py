@@ -7,10 +7,10 @@ import typer
 
 from aebnas.cli.arguments import RunFolder
 from aebnas.cli.runs import show
-from aebnas.errors import UserError
+from aebnas.core.errors import UserError
 
 if TYPE_CHECKING:
-    from aebnas.prepare import Plan
+    from aebnas.search.plan import Plan
 
 
 def search(
@@ -31,7 +31,7 @@ def search(
     test: Annotated[bool, typer.Option("--test", help="With --seeds: measure the picks on the test set.")] = False,
 ) -> None:
     """Train the supernet, search, and write the Pareto front. Given again, a stopped search goes on."""
-    from aebnas.prepare import prepare
+    from aebnas.search.plan import prepare
 
     plan = prepare(spec, out, ablation, deterministic)  # a mistake shows before the heavy imports
     if seeds is not None:
@@ -39,7 +39,7 @@ def search(
         return
     if pick or test:
         raise UserError("--pick and --test must go with --seeds; for a single run: aebnas evaluate RUN --pick PICK")
-    from aebnas.searching import run_plan
+    from aebnas.search.loop import run_plan
 
     workspace = run_plan(plan)
     show(workspace.run.folder)
@@ -53,8 +53,8 @@ def _search_seeds(plan: "Plan", text: str, picks: list[str], test: bool) -> None
         seeds = [int(part) for part in text.split(",")]
     except ValueError:
         raise UserError(f"--seeds must be whole numbers such as 11,22,33, but got '{text}'") from None
-    from aebnas.report.seeds import print_seeds
-    from aebnas.seeds import search_seeds, seeds_folder
+    from aebnas.report.seed_summary import print_seeds
+    from aebnas.search.multi_seed import search_seeds, seeds_folder
 
     print_seeds(search_seeds(plan, seeds, picks, test))
     print(f"{seeds_folder(plan)}/summary.json, seeds.csv and seeds.png are written.")
@@ -62,8 +62,8 @@ def _search_seeds(plan: "Plan", text: str, picks: list[str], test: bool) -> None
 
 def resume(run: RunFolder) -> None:
     """Go on with a stopped run as its config.json says: its search, then retrainings that were stopped."""
-    from aebnas.picks.retrain import finish_retrainings
-    from aebnas.searching import resume_search
+    from aebnas.search.loop import resume_search
+    from aebnas.selected.retrain import finish_retrainings
 
     resume_search(run)
     finished = finish_retrainings(run)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from aebnas.errors import UserError
+from aebnas.core.errors import UserError
 
 
 def space(
@@ -17,10 +17,10 @@ def space(
     """Print a space's exact size, bounds of its costs and a few architectures."""
     import numpy as np
 
-    from aebnas.cost.bounds import space_bounds
+    from aebnas.cost.bounds.space_bounds import space_bounds
     from aebnas.cost.counts import count_graph
     from aebnas.space.genome import SearchSpace
-    from aebnas.space.lower import lower
+    from aebnas.space.lowering import lower
     from aebnas.space.size import count_architectures, count_candidates
 
     loaded = SearchSpace.load(file)
@@ -44,9 +44,9 @@ def schema(
     of: Annotated[str, typer.Argument(help="space or experiment")] = "space",
 ) -> None:
     """Print a JSON Schema, with which editors check and complete specs."""
-    from aebnas.experiment import ExperimentSpec
+    from aebnas.core.spec_base import Spec
+    from aebnas.run.experiment_spec import ExperimentSpec
     from aebnas.space.spec import SpaceSpec
-    from aebnas.specfile import Spec
 
     models: dict[str, type[Spec]] = {"space": SpaceSpec, "experiment": ExperimentSpec}
     if of not in models:

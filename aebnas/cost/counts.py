@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from aebnas.errors import UserError
-from aebnas.runtime.counting import Counts
+from aebnas.core.errors import UserError
+from aebnas.runtime.cost_rules import Counts
 from aebnas.runtime.graph import Graph, Node
 from aebnas.runtime.ops import OPAQUE, OPS
-from aebnas.runtime.shapes import Shape
+from aebnas.runtime.shape_rules import Shape
 
 
 def count_layer(op: str, in_shape: Shape, out_shape: Shape, attrs: dict[str, Any]) -> Counts:

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, Protocol
 
+from aebnas.core.errors import UserError
 from aebnas.cost.energy_model import Source
-from aebnas.errors import UserError
 
 POWERCAP = Path("/sys/class/powercap")
 MIN_SECONDS = 1.0

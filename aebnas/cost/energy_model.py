@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aebnas.cost.counts import ExitCosts, count_layer
-from aebnas.cost.population import LayerKey, Population, dearest, out_shape
-from aebnas.runtime.counting import BYTES_PER_WEIGHT
+from aebnas.cost.layer_population import LayerKey, Population, dearest, out_shape
+from aebnas.runtime.cost_rules import BYTES_PER_WEIGHT
 from aebnas.runtime.difficulty import estimator_macs
 from aebnas.runtime.graph import Graph
-from aebnas.runtime.shapes import Shape
+from aebnas.runtime.shape_rules import Shape
 
 Source = Literal["nvml", "rapl", "model"]
 """Where a figure of energy comes from; see `energy`."""

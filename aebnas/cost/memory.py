@@ -15,12 +15,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from aebnas.cost.live import LiveTensors
-from aebnas.errors import UserError
+from aebnas.core.errors import UserError
+from aebnas.cost.live_tensors import LiveTensors
 from aebnas.runtime.graph import INPUT, Attr, Graph, Node, running
 from aebnas.runtime.network import _needed_after_each_exit
 from aebnas.runtime.ops import OPAQUE, OPS
-from aebnas.runtime.shapes import Shape
+from aebnas.runtime.shape_rules import Shape
 
 
 class OpBytes(NamedTuple):

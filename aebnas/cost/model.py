@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from aebnas.core.metrics import ENERGY, LATENCY, MACS
 from aebnas.cost.counts import ExitCosts, count_graph
 from aebnas.cost.energy_model import EnergyModel
-from aebnas.objectives import ENERGY, LATENCY, MACS
 from aebnas.runtime.difficulty import estimator_macs
 from aebnas.runtime.graph import Graph
-from aebnas.runtime.shapes import Shape
+from aebnas.runtime.shape_rules import Shape
 
 
 class LatencyModel(Protocol):

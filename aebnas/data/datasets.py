@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from aebnas.data.classes import CLASS_NAMES, data_path
-from aebnas.data.config import DataSpec
-from aebnas.data.folder import load_folder
-from aebnas.data.images import ImageSet
-from aebnas.data.official import OFFICIAL, read_official
-from aebnas.errors import UserError
+from aebnas.core.errors import UserError
+from aebnas.data.class_names import CLASS_NAMES, data_path
+from aebnas.data.data_spec import DataSpec
+from aebnas.data.image_folder import load_folder
+from aebnas.data.image_set import ImageSet
+from aebnas.data.torchvision_sets import OFFICIAL, read_official
 
 DIGITS_TEST_SHARE, DIGITS_SEED = 0.2, 2026
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from aebnas.data.config import DataSpec, SplitSpec
+from aebnas.core.errors import SpecError
+from aebnas.data.data_spec import DataSpec, SplitSpec
 from aebnas.data.datasets import load_train
-from aebnas.data.folder import Files, Held
-from aebnas.data.images import ImageSet
-from aebnas.errors import SpecError
+from aebnas.data.image_folder import Files, Held
+from aebnas.data.image_set import ImageSet
 
 CUT = ("arch", "search", "calibrate", "certify")
 MAY_BE_SMALL = ("arch", "certify")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aebnas.data.config import AugmentSpec
+from aebnas.data.data_spec import AugmentSpec
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from aebnas.core.confidence_intervals import wilson
 from aebnas.cost.counts import count_graph
-from aebnas.data.augment import Preprocessing
-from aebnas.interval import wilson
-from aebnas.runtime.decide import ExitPolicy
+from aebnas.data.batches import Preprocessing
 from aebnas.runtime.difficulty import estimator_macs
+from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.monitor import Expected
 

@@ -29,15 +29,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 if TYPE_CHECKING:  # for type checkers alone: what runs is the copy in `runtime/`
-    from aebnas.runtime.adaptive import Adaptive
-    from aebnas.runtime.decide import ExitPolicy
+    from aebnas.runtime.adaptive_model import Adaptive
+    from aebnas.runtime.exit_policy import ExitPolicy
     from aebnas.runtime.monitor import Monitor
     from aebnas.runtime.network import Answer, Network
-    from aebnas.runtime.recorded import CheckResult
+    from aebnas.runtime.self_check import CheckResult
 
 RUNTIME = (
-    *("__init__", "adapt", "adaptive", "base", "blocks", "candidates", "choice", "counting", "criteria", "decide"),
-    *("difficulty", "graph", "layers", "monitor", "network", "ops", "recorded", "shapes"),
+    *("__init__", "adaptation", "adaptive_model", "blocks", "choice", "choice_rules", "conv_norm", "cost_rules"),
+    *("difficulty", "exit_criteria", "exit_policy", "graph", "monitor", "network", "ops", "self_check", "shape_rules"),
+    "simple_layers",
 )
 BATCH = 256
 PROBLEMS_SHOWN = 10
@@ -75,7 +76,7 @@ class Model:
         self._runtime = runtime
         self.adaptive: Adaptive | None = None
         with _reading(folder / "policy.json") as path:
-            self.policy: ExitPolicy = runtime["decide"].ExitPolicy.from_json(_read_json(path))
+            self.policy: ExitPolicy = runtime["exit_policy"].ExitPolicy.from_json(_read_json(path))
         with _reading(folder / "preprocessing.json") as path:
             preprocessing = _read_json(path)
             self.class_names: tuple[str, ...] = tuple(preprocessing["classes"])
@@ -135,10 +136,10 @@ class Model:
         A share of the pictures is run to the last exit as well, which is the label they are judged by. Returns what
         holds the state. `model.adaptive = None` ends it.
         """
-        policy = self._runtime["adapt"].AdaptivePolicy(self.policy, len(self.class_names), **settings)
+        policy = self._runtime["adaptation"].AdaptivePolicy(self.policy, len(self.class_names), **settings)
         shares = [macs / self.full_macs for macs in self.macs_to_exit]
         audit = self._macs_without_exits / self.full_macs
-        self.adaptive = self._runtime["adaptive"].Adaptive(self.network, policy, shares, audit)
+        self.adaptive = self._runtime["adaptive_model"].Adaptive(self.network, policy, shares, audit)
         return self.adaptive
 
     def _infer(self, pictures: Tensor) -> "Answer":
@@ -167,7 +168,7 @@ class Model:
             if want_exit_n.shape != (n,) or want_label_n.shape != (n,) or n == 0:
                 raise ValueError("there must be an exit and a label for each of one or more pictures")
         recorded = self._runtime["network"].Answer(want_logits_nc, want_exit_n)
-        result: CheckResult = self._runtime["recorded"].compare(
+        result: CheckResult = self._runtime["self_check"].compare(
             self._infer(pictures), recorded, want_label_n, self.policy, self._alpha(pictures)
         )
         return result

@@ -11,18 +11,18 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from aebnas.cost.pairs import check_same
-from aebnas.errors import UserError
-from aebnas.files import write_text
-from aebnas.front import FrontPoint, minimised
-from aebnas.interval import accuracy_bounds
-from aebnas.objectives import METRICS, Objective
-from aebnas.pareto import hypervolume, share_dominated
-from aebnas.report.growth import greatest
-from aebnas.report.overlay import draw_fronts
-from aebnas.report.state import searched_on
-from aebnas.report.table import interval, print_table, written
-from aebnas.workspace import Workspace
+from aebnas.core.atomic_files import write_text
+from aebnas.core.confidence_intervals import accuracy_bounds
+from aebnas.core.errors import UserError
+from aebnas.core.metrics import METRICS, Objective
+from aebnas.core.pareto import hypervolume, share_dominated
+from aebnas.cost.latency.network_profile import check_same
+from aebnas.report.front_plot import draw_fronts
+from aebnas.report.hypervolume import greatest
+from aebnas.report.run_state import searched_on
+from aebnas.report.tables import interval, print_table, written
+from aebnas.run.session import Workspace
+from aebnas.strategies.front import FrontPoint, minimised
 
 LONGEST_NAME = 80
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from plotly.offline import get_plotlyjs
 
-from aebnas.files import write_text
-from aebnas.front import FrontPoint
+from aebnas.core.atomic_files import write_text
 from aebnas.report.payload import payload
-from aebnas.trial import Trial
-from aebnas.workspace import Workspace
+from aebnas.run.session import Workspace
+from aebnas.strategies.front import FrontPoint
+from aebnas.strategies.trial import Trial
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("base", "scatter", "network", "detail", "front", "curves", "policies", "facts", "main")

@@ -4,10 +4,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from aebnas.report.growth import Growth
+from aebnas.report.hypervolume import Growth
 from aebnas.report.tensorboard import Scalars
-from aebnas.trial import Trial
-from aebnas.workspace import Workspace
+from aebnas.run.session import Workspace
+from aebnas.strategies.trial import Trial
 
 PAUSE = 20
 """A hypervolume is computed again after this many times the time it took: with many objectives that is long."""

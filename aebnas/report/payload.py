@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aebnas.errors import UserError
-from aebnas.front import FrontPoint, pick
-from aebnas.interval import accuracy_bounds
-from aebnas.objectives import METRICS
+from aebnas.core.confidence_intervals import accuracy_bounds
+from aebnas.core.errors import UserError
+from aebnas.core.metrics import METRICS
 from aebnas.report.drawing import drawing
-from aebnas.report.growth import growth_curve
-from aebnas.report.measured import measured_rows, measured_where
-from aebnas.report.plots import axes
-from aebnas.report.relaxed import CAPTION, HEADS, relaxed_rows
-from aebnas.report.state import searched_on
-from aebnas.space.lower import lower
-from aebnas.standing import known_of_pick, read_pick
-from aebnas.trial import Trial
-from aebnas.workspace import Workspace
+from aebnas.report.hypervolume import growth_curve
+from aebnas.report.measured_table import measured_rows, measured_where
+from aebnas.report.relaxed_table import CAPTION, HEADS, relaxed_rows
+from aebnas.report.run_state import searched_on
+from aebnas.report.search_plot import axes
+from aebnas.run.session import Workspace
+from aebnas.selected.selected_model import known_of_pick, read_pick
+from aebnas.space.lowering import lower
+from aebnas.strategies.front import FrontPoint, pick
+from aebnas.strategies.trial import Trial
 
 OTHERS_SHOWN = 6_000
 """At most so many points beside the front: a page must stay small and quick, however long the search."""

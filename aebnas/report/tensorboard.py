@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from aebnas.train.task import Row
+from aebnas.training.task import Row
 
 OF_THE_STEP = ("lr", "loss", "images_per_second")
 """Columns of a validation row that don't depend on the subnet looked at."""

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .base import ACTIVATIONS, conv_norm
-from .shapes import mid_channels, squeezed_channels
+from .conv_norm import ACTIVATIONS, conv_norm
+from .shape_rules import mid_channels, squeezed_channels
 
 
 class Conv(nn.Module):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .candidates import ZERO
+from .choice_rules import ZERO
 from .ops import OPS
 
 

@@ -8,9 +8,9 @@ Network, counting, drawing and export read nothing else.
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .candidates import FREE
+from .choice_rules import FREE
 from .ops import OPAQUE, OPS
-from .shapes import Shape
+from .shape_rules import Shape
 
 INPUT = "input"
 """Name by which nodes refer to the picture itself."""

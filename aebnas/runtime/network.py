@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .choice import Choice
-from .decide import ExitPolicy, Streak
+from .exit_policy import ExitPolicy, Streak
 from .graph import INPUT, Graph, Node
 from .ops import OPAQUE, OPS
 

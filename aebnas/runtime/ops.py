@@ -1,7 +1,7 @@
 """Every op a Graph node can name, once: the dict `OPS`. A line in it makes an op of a module.
 
 Imports no torch before a module is built, so that specs are checked, counted and drawn without it. Weight sharing
-slices the parameters of any op by shape (`aebnas/nn/elastic.py`), so an op needs nothing more to become elastic.
+slices the parameters of any op by shape (`aebnas/supernet/elastic.py`), so an op needs nothing more to become elastic.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import counting
-from .candidates import choice_counts, choice_shape
-from .counting import CountRule
-from .shapes import ShapeRule, class_scores, equal, resized, window
+from . import cost_rules
+from .choice_rules import choice_counts, choice_shape
+from .cost_rules import CountRule
+from .shape_rules import ShapeRule, class_scores, equal, resized, window
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,17 +62,17 @@ _CONV = ("in_channels", "out_channels", "kernel", "stride")
 _MBCONV = (*_CONV, "expand")
 
 OPS: dict[str, Op] = {
-    "conv": Op("blocks.Conv", window, counting.conv_counts, _CONV, ("act",)),
-    "sepconv": Op("blocks.SepConv", window, counting.sepconv_counts, _CONV, ("act",)),
-    "basic": Op("blocks.Basic", window, counting.basic_counts, _CONV, ("act",)),
-    "mbconv": Op("blocks.MBConv", window, counting.mbconv_counts, _MBCONV, ("se", "act")),
-    "fused_mbconv": Op("blocks.FusedMBConv", window, counting.fused_mbconv_counts, _MBCONV, ("se", "act")),
-    "maxpool": Op("layers.MaxPool", window, counting.free, ("kernel", "stride")),
-    "avgpool": Op("layers.AvgPool", window, counting.free, ("kernel", "stride")),
-    "resize": Op("layers.Resize", resized, counting.free, ("side",)),
-    "add": Op("layers.Add", equal, counting.free, many_inputs=True),
+    "conv": Op("blocks.Conv", window, cost_rules.conv_counts, _CONV, ("act",)),
+    "sepconv": Op("blocks.SepConv", window, cost_rules.sepconv_counts, _CONV, ("act",)),
+    "basic": Op("blocks.Basic", window, cost_rules.basic_counts, _CONV, ("act",)),
+    "mbconv": Op("blocks.MBConv", window, cost_rules.mbconv_counts, _MBCONV, ("se", "act")),
+    "fused_mbconv": Op("blocks.FusedMBConv", window, cost_rules.fused_mbconv_counts, _MBCONV, ("se", "act")),
+    "maxpool": Op("simple_layers.MaxPool", window, cost_rules.free, ("kernel", "stride")),
+    "avgpool": Op("simple_layers.AvgPool", window, cost_rules.free, ("kernel", "stride")),
+    "resize": Op("simple_layers.Resize", resized, cost_rules.free, ("side",)),
+    "add": Op("simple_layers.Add", equal, cost_rules.free, many_inputs=True),
     "choice": Op("choice.Choice", choice_shape, choice_counts, ("ops", "start"), many_inputs=True),
     "classifier": Op(
-        "layers.Classifier", class_scores, counting.classifier_counts, ("in_channels", "classes"), ("pool",)
+        "simple_layers.Classifier", class_scores, cost_rules.classifier_counts, ("in_channels", "classes"), ("pool",)
     ),
 }

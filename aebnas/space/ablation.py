@@ -6,7 +6,7 @@ What is left is a part of the space: the same backbones, and (but for thresholds
 from collections.abc import Callable
 from typing import Any
 
-from aebnas.errors import UserError
+from aebnas.core.errors import UserError
 from aebnas.space.genome import SearchSpace
 from aebnas.space.spec import BranchChoices, SpaceSpec
 

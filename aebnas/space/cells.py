@@ -7,7 +7,7 @@ reached, doesn't count: it is left out, so that equal networks have equal ids.
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from aebnas.runtime.candidates import ZERO
+from aebnas.runtime.choice_rules import ZERO
 from aebnas.space.architecture import Architecture, Cell, Edge, Exit
 from aebnas.space.dag import DagSpec
 

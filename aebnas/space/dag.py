@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from aebnas.errors import SpecError
-from aebnas.runtime.candidates import FREE, ZERO
-from aebnas.runtime.shapes import mid_channels
+from aebnas.core.errors import SpecError
+from aebnas.core.spec_base import Spec
+from aebnas.runtime.choice_rules import FREE, ZERO
+from aebnas.runtime.shape_rules import mid_channels
 from aebnas.space.architecture import Block
 from aebnas.space.fields import (
     Acts,
@@ -29,7 +30,6 @@ from aebnas.space.fields import (
     check_variants,
     taken_by,
 )
-from aebnas.specfile import Spec
 
 MOST_NODES = 8
 """Of a cell: counting its networks walks through all sets of live nodes."""

@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictBool, WithJsonSchema
 
-from aebnas.errors import SpecError
-from aebnas.runtime.candidates import FREE
+from aebnas.core.errors import SpecError
+from aebnas.core.spec_types import Side
+from aebnas.runtime.choice_rules import FREE
 from aebnas.runtime.ops import OPS
-from aebnas.runtime.shapes import ACTIVATIONS, GLOBAL_POOLS
-from aebnas.scalars import Side
+from aebnas.runtime.shape_rules import ACTIVATIONS, GLOBAL_POOLS
 
 Value = TypeVar("Value", bound=Hashable)
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from aebnas.errors import in_file
-from aebnas.runtime.decide import ExitPolicy
+from aebnas.core.errors import in_file
+from aebnas.core.spec_base import read_spec
+from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.space.architecture import Architecture, Block, BranchLayer, Cell, Exit, Site, Stage, Stem
 from aebnas.space.cells import cell_genes, decode_cells, encode_cells, end_of_range, has_node, is_edge_gene
 from aebnas.space.choices import block_genes, layer_genes, make_block, make_branch_layer
 from aebnas.space.fields import SKIP, active
 from aebnas.space.layers import space_layers
 from aebnas.space.spec import SpaceSpec
-from aebnas.specfile import read_spec
 
 Choices = Mapping[str, Any]
 """One value per gene name."""

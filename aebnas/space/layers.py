@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 
-from aebnas.errors import SpecError
+from aebnas.core.errors import SpecError
 from aebnas.runtime.graph import Attr
 from aebnas.runtime.ops import OPS
-from aebnas.runtime.shapes import Shape, Unfit
+from aebnas.runtime.shape_rules import Shape, Unfit
 from aebnas.space.architecture import Block, BranchLayer, Stem
 from aebnas.space.choices import blocks, branch_layers
 from aebnas.space.dag import REDUCTION_KERNEL, DagSpec, is_free

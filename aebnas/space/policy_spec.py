@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from aebnas.errors import SpecError
+from aebnas.core.errors import SpecError
+from aebnas.core.spec_base import Spec
 from aebnas.space.fields import Criteria, Threshold, as_tuple, distinct
-from aebnas.specfile import Spec
 
 PATIENCE, DUAL, LEARNED = "patience", "dual", "learned"
 LAST = "last"

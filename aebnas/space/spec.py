@@ -4,11 +4,13 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from aebnas.errors import SpecError
-from aebnas.runtime.shapes import mid_channels
-from aebnas.scalars import Side
+from aebnas.core.errors import SpecError
+from aebnas.core.spec_base import Spec, did_you_mean
+from aebnas.core.spec_types import Side
+from aebnas.runtime.shape_rules import mid_channels
 from aebnas.space.architecture import Site
 from aebnas.space.dag import DagSpec
+from aebnas.space.exit_sites import Everywhere, Places
 from aebnas.space.fields import (
     SKIP,
     Acts,
@@ -32,9 +34,7 @@ from aebnas.space.fields import (
     filled,
     taken_by,
 )
-from aebnas.space.places import Everywhere, Places
 from aebnas.space.policy_spec import LAST, PolicySpec
-from aebnas.specfile import Spec, did_you_mean
 
 
 class InputSpec(Spec):

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from aebnas.strategies.base import RelaxedJob, Strategy
-from aebnas.trial import Trial
+from aebnas.strategies.strategy import RelaxedJob, Strategy
+from aebnas.strategies.trial import Trial
 
 
 class AdaptiveDarts(Strategy):

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from aebnas.objectives import Constraint, Objective, SoftTarget
+from aebnas.core.metrics import Constraint, Objective, SoftTarget
 from aebnas.space.genome import SearchSpace
 from aebnas.strategies.adaptive_darts import AdaptiveDarts
-from aebnas.strategies.base import Strategy
-from aebnas.strategies.config import StrategySpec
 from aebnas.strategies.fitness import Fitness
 from aebnas.strategies.random_search import RandomSearch
+from aebnas.strategies.strategy import Strategy
+from aebnas.strategies.strategy_spec import StrategySpec
 
 
 def _nsga2() -> type[Strategy]:

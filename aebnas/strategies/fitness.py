@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aebnas.objectives import Constraint, Objective, SoftTarget
-from aebnas.pareto import Floats
-from aebnas.trial import OperatingPoint, Trial
+from aebnas.core.metrics import Constraint, Objective, SoftTarget
+from aebnas.core.pareto import Floats
+from aebnas.strategies.trial import OperatingPoint, Trial
 
 
 @dataclass(frozen=True)

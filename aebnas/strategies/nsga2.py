@@ -20,9 +20,9 @@ from pymoo.operators.crossover.pntx import TwoPointCrossover
 from pymoo.operators.selection.tournament import TournamentSelection
 
 from aebnas.space.genome import Candidate, SearchSpace
-from aebnas.strategies.base import Job, Key, Strategy
 from aebnas.strategies.ranking import select
-from aebnas.trial import Trial
+from aebnas.strategies.strategy import Job, Key, Strategy
+from aebnas.strategies.trial import Trial
 
 
 class Nsga2(Strategy):

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from aebnas.strategies.base import Job, Strategy
-from aebnas.trial import Trial
+from aebnas.strategies.strategy import Job, Strategy
+from aebnas.strategies.trial import Trial
 
 
 class RandomSearch(Strategy):

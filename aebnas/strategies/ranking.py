@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aebnas.pareto import Floats, exclusive_hypervolume, front_ranks, hypervolume
+from aebnas.core.pareto import Floats, exclusive_hypervolume, front_ranks, hypervolume
 
 # Each objective is scaled to [0, 1] on a front; beyond 1, so that the front's extremes count as well.
 REFERENCE = 1.1

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from tiny_run import searched
 
 from aebnas.export.model import main
-from aebnas.picks.assess import export
+from aebnas.selected.evaluate import export
 
 
 class Evil:

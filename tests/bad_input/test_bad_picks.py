@@ -46,7 +46,7 @@ def test_picks_that_fit_nothing(refused, run, pick, says):
 
 
 def test_notes_on_a_pick_that_are_none(refused, run):
-    from aebnas.workspace import Workspace
+    from aebnas.run.session import Workspace
 
     _, point = Workspace.open(run).pick("knee")
     point_id = point.id

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny_run import own_copy, searched
 
-from aebnas.picks.assess import export
+from aebnas.selected.evaluate import export
 
 
 @pytest.fixture(scope="module")

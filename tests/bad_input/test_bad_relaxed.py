@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from test_search_relaxed import DARTS, SPACE
+from tiny_darts import DARTS, SPACE
 from tiny_run import EXPERIMENT
 from tiny_run import SPACE as STAGED
 

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_run import EXPERIMENT, GENES, SPACE
 
-from aebnas.data.config import RECIPES
-from aebnas.errors import UserError
-from aebnas.experiment import ExperimentSpec
-from aebnas.objectives import METRICS
-from aebnas.prepare import prepare
+from aebnas.core.errors import UserError
+from aebnas.core.metrics import METRICS
+from aebnas.core.spec_base import read_spec
+from aebnas.data.data_spec import RECIPES
+from aebnas.run.experiment_spec import ExperimentSpec
+from aebnas.search.plan import prepare
 from aebnas.space.fields import block_ops, branch_ops
 from aebnas.space.genome import SearchSpace
 from aebnas.space.spec import SpaceSpec
-from aebnas.specfile import read_spec
 
 EXAMPLES = int(os.environ.get("AEBNAS_FUZZ", "150"))
 fuzzed = settings(max_examples=EXAMPLES, deadline=None, derandomize="AEBNAS_FUZZ" not in os.environ)

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from aebnas.core.errors import UserError
 from aebnas.cost.counts import ExitCosts, count_graph, count_layer
-from aebnas.errors import UserError
-from aebnas.runtime.counting import Counts
+from aebnas.runtime.cost_rules import Counts
 from aebnas.runtime.graph import INPUT, Graph, GraphExit, Node
 from aebnas.runtime.network import Network
 from aebnas.runtime.ops import OPAQUE, OPS
-from aebnas.space.lower import lower
+from aebnas.space.lowering import lower
 
 
 def truncated(graph, exit_index):

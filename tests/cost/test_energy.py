@@ -4,10 +4,10 @@ from itertools import chain, count, repeat
 
 import pytest
 
+from aebnas.core.errors import UserError
 from aebnas.cost.energy import Energy, Nvml, Rapl, find_reader, measure_energy
 from aebnas.cost.energy_model import EnergyModel, layer_work
-from aebnas.cost.population import layer_key
-from aebnas.errors import UserError
+from aebnas.cost.layer_population import layer_key
 from aebnas.runtime.graph import INPUT, Graph, GraphExit, Node
 
 RANGE_UJ = 262_143_328_850

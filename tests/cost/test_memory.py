@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from aebnas.cost.live import LiveTensors, recorded_peak
+from aebnas.core.errors import UserError
+from aebnas.cost.latency.stopwatch import leave_at
+from aebnas.cost.live_tensors import LiveTensors, recorded_peak
 from aebnas.cost.memory import op_bytes, peak_memory
-from aebnas.cost.stopwatch import leave_at
-from aebnas.errors import UserError
-from aebnas.runtime.decide import ExitPolicy
+from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import INPUT, Graph, GraphExit, Node
 from aebnas.runtime.network import Network
 from aebnas.runtime.ops import OPAQUE
-from aebnas.space.lower import lower
+from aebnas.space.lowering import lower
 
 
 def test_live_tensors_are_counted_until_they_are_freed():

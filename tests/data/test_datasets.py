@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from aebnas.data.classes import class_names
-from aebnas.data.config import DataSpec
+from aebnas.core.errors import UserError
+from aebnas.data.class_names import class_names
+from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test, load_train
-from aebnas.data.images import ImageSet
-from aebnas.errors import UserError
+from aebnas.data.image_set import ImageSet
 
 HERE = Path()
 DIGITS = DataSpec(name="digits")

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aebnas.data.config import DataSpec, SplitSpec
+from aebnas.core.errors import UserError
+from aebnas.data.data_spec import DataSpec, SplitSpec
 from aebnas.data.datasets import load_train
 from aebnas.data.splits import cut_splits, load_splits
-from aebnas.errors import UserError
 
 NAMES = ["train", "arch", "search", "calibrate", "certify"]
 fractions = st.floats(0.01, 0.2)

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aebnas.data.config import AugmentSpec
+from aebnas.data.data_spec import AugmentSpec
 from aebnas.data.transforms import Draws, augment, cut_out, draw, mix_up
 
 EVERYTHING = AugmentSpec(crop=2, flip=True, trivial_augment=True, cutout=2, mixup=0.3)

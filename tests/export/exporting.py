@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from aebnas.data.augment import Preprocessing
-from aebnas.export.bundle import export_model
+from aebnas.data.batches import Preprocessing
 from aebnas.export.card import CardFacts
+from aebnas.export.folder import export_model
 from aebnas.export.model import main
-from aebnas.runtime.decide import ExitPolicy
+from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.space.genome import SearchSpace
-from aebnas.space.lower import lower
+from aebnas.space.lowering import lower
 
 SPACE = Path(__file__).parents[2] / "search_spaces" / "digits_tiny.yaml"
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from exporting import NAMES, facts, midway_policy, pictures, preprocessing, random_network
 
-from aebnas.data.images import ImageSet
-from aebnas.export.bundle import export_model
+from aebnas.data.image_set import ImageSet
+from aebnas.export.folder import export_model
 from aebnas.export.model import Model
-from aebnas.policy.difficulty import fit_difficulty
+from aebnas.policies.exit_table.difficulty_fit import fit_difficulty
 from aebnas.runtime.difficulty import estimator_macs
 
 

@@ -8,7 +8,7 @@ from exporting import export, own_main
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from aebnas.export.bundle import FILES
+from aebnas.export.folder import FILES
 from aebnas.export.model import BadInput, Model, main
 
 

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 
 import aebnas.runtime
 from aebnas.cost.counts import count_graph
-from aebnas.export.bundle import FILES, export_model
+from aebnas.export.folder import FILES, export_model
 from aebnas.export.model import BadInput, Model
-from aebnas.runtime.decide import ExitPolicy
+from aebnas.runtime.exit_policy import ExitPolicy
 
 
 def run_without_aebnas(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -7,9 +7,9 @@ import shutil
 import pytest
 from tiny_run import own_copy, searched
 
-from aebnas.report.results import write_report
-from aebnas.standing import note_pick
-from aebnas.workspace import Workspace
+from aebnas.report.front_files import write_report
+from aebnas.run.session import Workspace
+from aebnas.selected.selected_model import note_pick
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WAIT_S = 120

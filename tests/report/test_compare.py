@@ -9,10 +9,10 @@ from tiny_run import searched
 from typer.testing import CliRunner
 
 from aebnas.cli.main import app
-from aebnas.errors import UserError
+from aebnas.core.errors import UserError
 from aebnas.report.compare import compare_runs
-from aebnas.report.growth import normalised_hypervolume
-from aebnas.workspace import Workspace
+from aebnas.report.hypervolume import normalised_hypervolume
+from aebnas.run.session import Workspace
 
 
 @pytest.fixture

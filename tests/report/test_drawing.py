@@ -3,7 +3,7 @@ import json
 from aebnas.cost.counts import count_graph
 from aebnas.report.drawing import drawing
 from aebnas.runtime.graph import Graph, GraphExit, Node
-from aebnas.space.lower import lower
+from aebnas.space.lowering import lower
 
 
 def test_every_node_and_edge_is_drawn_once_and_no_boxes_overlap(bundled, architectures):

@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 import pytest
 from tiny_run import own_copy, searched
 
-from aebnas.report.results import rewrite_html, write_report
-from aebnas.standing import note_pick
-from aebnas.workspace import Workspace
+from aebnas.report.front_files import rewrite_html, write_report
+from aebnas.run.session import Workspace
+from aebnas.selected.selected_model import note_pick
 
 MIB = 2**20
 

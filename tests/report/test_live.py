@@ -6,8 +6,8 @@ from tiny_run import searched
 import aebnas.report.live
 from aebnas.report.live import LiveSearch
 from aebnas.report.tensorboard import Scalars
-from aebnas.trial import Trial
-from aebnas.workspace import Workspace
+from aebnas.run.session import Workspace
+from aebnas.strategies.trial import Trial
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import pytest
 from tiny_run import own_copy, searched
 
 import aebnas.report.payload
-from aebnas.interval import wilson
+from aebnas.core.confidence_intervals import wilson
 from aebnas.report.payload import payload
-from aebnas.standing import note_pick
-from aebnas.trial import Trial
-from aebnas.workspace import Workspace
+from aebnas.run.session import Workspace
+from aebnas.selected.selected_model import note_pick
+from aebnas.strategies.trial import Trial
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from tiny_run import searched
 
 import aebnas.report.tensorboard
 from aebnas.report.tensorboard import Scalars, TrainingScalars
-from aebnas.train.loop import write_rows
+from aebnas.training.loop import write_rows
 
 ROW = {"phase": "supernet", "lr": 0.1, "loss": 2.0, "train_seconds": 1.0, "images_per_second": 50.0}
 

@@ -10,15 +10,15 @@ from aebnas.cost.counts import count_graph
 from aebnas.cost.energy_model import HOROWITZ
 from aebnas.cost.memory import peak_memory
 from aebnas.cost.model import COUNTS
-from aebnas.policy.costs import SampleCosts, to_exit
-from aebnas.policy.sample_costs import costs_of, table_costs
+from aebnas.policies.exit_table.exit_costs import SampleCosts, to_exit
+from aebnas.policies.exit_table.sample_costs import costs_of, table_costs
 from aebnas.report.drawing import drawing
 from aebnas.runtime.choice import Choice
-from aebnas.runtime.decide import ExitPolicy
+from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import Graph, Node
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture, Block, Cell, Edge, Exit, Stem
-from aebnas.space.lower import lower
+from aebnas.space.lowering import lower
 
 CONV1, CONV3 = (Block(op="conv", kernel=kernel, expand=None) for kernel in (1, 3))
 IDENTITY, ZERO = (Block(op=op, kernel=None, expand=None) for op in ("identity", "zero"))

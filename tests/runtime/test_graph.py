@@ -6,7 +6,7 @@ import pytest
 
 from aebnas.runtime.graph import INPUT, Graph, GraphExit, Node
 from aebnas.runtime.ops import OPAQUE
-from aebnas.space.lower import lower
+from aebnas.space.lowering import lower
 
 SHAPE = (3, 8, 8)
 

@@ -8,8 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from aebnas.runtime.criteria import CRITERIA
-from aebnas.runtime.decide import ExitPolicy
+from aebnas.runtime.exit_criteria import CRITERIA
+from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import INPUT, Graph, GraphExit, Node
 from aebnas.runtime.network import Network
 from aebnas.runtime.ops import OPAQUE

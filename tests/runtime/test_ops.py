@@ -5,12 +5,13 @@ import inspect
 import pytest
 import torch
 
-from aebnas.runtime import base, shapes
-from aebnas.runtime.base import conv_norm
+from aebnas.runtime import conv_norm as base
+from aebnas.runtime import shape_rules as shapes
 from aebnas.runtime.blocks import Basic, FusedMBConv, MBConv, SqueezeExcite
-from aebnas.runtime.layers import GLOBAL_POOLS, Add, AvgPool, Classifier, Resize
+from aebnas.runtime.conv_norm import conv_norm
 from aebnas.runtime.ops import OPS
-from aebnas.runtime.shapes import same_padded
+from aebnas.runtime.shape_rules import same_padded
+from aebnas.runtime.simple_layers import GLOBAL_POOLS, Add, AvgPool, Classifier, Resize
 
 WINDOWED = {
     "conv": {"in_channels": 4, "out_channels": 6},

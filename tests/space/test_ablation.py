@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aebnas.errors import UserError
+from aebnas.core.errors import UserError
 from aebnas.space.ablation import ABLATIONS, ablate
 from aebnas.space.genome import Candidate
 from aebnas.space.size import count_architectures

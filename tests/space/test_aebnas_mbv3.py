@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from aebnas.cost.bounds import space_bounds
+from aebnas.core.errors import UserError
+from aebnas.cost.bounds.space_bounds import space_bounds
 from aebnas.cost.counts import count_graph
-from aebnas.errors import UserError
-from aebnas.nn.supernet import Supernet
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import BranchLayer
 from aebnas.space.genome import SearchSpace
-from aebnas.space.lower import lower
+from aebnas.space.lowering import lower
 from aebnas.space.size import count_architectures, count_candidates
 from aebnas.space.spec import SpaceSpec
+from aebnas.supernet.supernet import Supernet
 
 
 def test_size_by_hand(large):

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aebnas.runtime.decide import ExitPolicy
+from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.space.architecture import Architecture, Block, BranchLayer, Exit
 from aebnas.space.genome import Candidate
-from aebnas.space.lower import lower
+from aebnas.space.lowering import lower
 
 
 def genome_of(space, **choices):

@@ -2,10 +2,10 @@
 
 import pytest
 
-from aebnas.errors import UserError
+from aebnas.core.errors import UserError
 from aebnas.space.genome import SearchSpace
 from aebnas.space.layers import Layer, branch_stride, make_layer, space_layers
-from aebnas.space.lower import lower
+from aebnas.space.lowering import lower
 from aebnas.space.spec import SpaceSpec, branch_channels
 
 

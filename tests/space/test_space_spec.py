@@ -5,7 +5,7 @@ from copy import deepcopy
 import pytest
 import yaml
 
-from aebnas.errors import UserError
+from aebnas.core.errors import UserError
 from aebnas.space.genome import SearchSpace
 from aebnas.space.spec import InputSpec, SpaceSpec
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aebnas.objectives import Constraint, Objective
-from aebnas.runtime.decide import ExitPolicy
-from aebnas.strategies.base import Job, Strategy
-from aebnas.trial import OperatingPoint, Trial
+from aebnas.core.metrics import Constraint, Objective
+from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.strategies.strategy import Job, Strategy
+from aebnas.strategies.trial import OperatingPoint, Trial
 
 OBJECTIVES = [Objective("accuracy"), Objective("avg_macs")]
 

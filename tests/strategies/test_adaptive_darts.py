@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from synthetic import OBJECTIVES, FakeArchitecture, FakeSpace, make_point
 
-from aebnas.strategies.base import RelaxedJob
 from aebnas.strategies.build import make_strategy
-from aebnas.strategies.config import StrategySpec
-from aebnas.trial import Trial
+from aebnas.strategies.strategy import RelaxedJob
+from aebnas.strategies.strategy_spec import StrategySpec
+from aebnas.strategies.trial import Trial
 
 
 def make(**settings):

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 from synthetic import OBJECTIVES, FakeSpace, evaluate, run
 
-from aebnas.objectives import Constraint, SoftTarget
-from aebnas.pareto import hypervolume
-from aebnas.runtime.decide import ExitPolicy
+from aebnas.core.metrics import Constraint, SoftTarget
+from aebnas.core.pareto import hypervolume
+from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.strategies.build import make_strategy
-from aebnas.strategies.config import StrategySpec
+from aebnas.strategies.strategy_spec import StrategySpec
 
 SEEDS = (1, 2, 3, 4, 5)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aebnas.pareto import exclusive_hypervolume, front_ranks
+from aebnas.core.pareto import exclusive_hypervolume, front_ranks
 from aebnas.strategies.ranking import select
 
 NONE = np.zeros((0, 2))

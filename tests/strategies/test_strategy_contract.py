@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from synthetic import OBJECTIVES, FakeSpace, evaluate, run
 
-from aebnas.objectives import Constraint, Objective, SoftTarget
+from aebnas.core.metrics import Constraint, Objective, SoftTarget
 from aebnas.strategies.build import STRATEGIES, make_strategy
-from aebnas.strategies.config import StrategySpec
-from aebnas.trial import Trial
+from aebnas.strategies.strategy_spec import StrategySpec
+from aebnas.strategies.trial import Trial
 
 
 @pytest.fixture(params=sorted(set(STRATEGIES) - {"adaptive_darts"}))

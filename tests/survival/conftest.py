@@ -7,7 +7,7 @@ import pytest
 from faulty import QUICK, aebnas
 from tiny_run import write_spec
 
-from aebnas.workspace import Workspace
+from aebnas.run.session import Workspace
 
 
 @pytest.fixture(scope="session")

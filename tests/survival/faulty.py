@@ -21,8 +21,9 @@ from typing import Any
 from tiny_run import EXPERIMENT
 
 PRELOADED = """
-aebnas.cli.main aebnas.searching aebnas.picks.retrain aebnas.picks.assess aebnas.report.table sklearn.datasets
-torch._dynamo torch.utils.data torch.utils.tensorboard plotly.graph_objects matplotlib.backends.backend_agg
+aebnas.cli.main aebnas.search.loop aebnas.selected.retrain aebnas.selected.evaluate aebnas.report.tables
+sklearn.datasets torch._dynamo torch.utils.data torch.utils.tensorboard
+plotly.graph_objects matplotlib.backends.backend_agg
 """
 # imported once, by the process from which all others are forked: a command begins within a tenth of a second
 _CONTEXT = multiprocessing.get_context("forkserver")

@@ -12,10 +12,10 @@ import torch
 from faulty import QUICK, Fault, aebnas, moving
 from tiny_run import EXPERIMENT, front_of, write_spec
 
-from aebnas.store import Run
+from aebnas.run.run_directory import Run
 
-SCORE, NETWORK = (f"aebnas.evaluate.evaluator:Evaluator.{name}" for name in ("score", "network"))
-TRAIN, REPORT = "aebnas.train.sandwich:SandwichTask.losses", "aebnas.report.results:write_html"
+SCORE, NETWORK = (f"aebnas.evaluation.evaluator:Evaluator.{name}" for name in ("score", "network"))
+TRAIN, REPORT = "aebnas.training.sandwich:SandwichTask.losses", "aebnas.report.front_files:write_html"
 
 
 def search(run, **options):

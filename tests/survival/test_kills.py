@@ -7,9 +7,9 @@ import pytest
 from faulty import Fault, aebnas, moving
 from tiny_run import front_of
 
-from aebnas.standing import load_chosen
-from aebnas.store import Run
-from aebnas.workspace import Workspace
+from aebnas.run.run_directory import Run
+from aebnas.run.session import Workspace
+from aebnas.selected.selected_model import load_chosen
 
 KILLED = -9
 WEIGHTS = "checkpoints/supernet.safetensors"
@@ -40,7 +40,7 @@ def files_of(run):
 
 IN_TRAINING = {
     "before the run is there": moving("config.json"),
-    "in the first epoch": Fault("aebnas.train.sandwich:SandwichTask.losses", nth=3),
+    "in the first epoch": Fault("aebnas.training.sandwich:SandwichTask.losses", nth=3),
     "before the first checkpoint is in place": moving("supernet.pt"),
     "behind the first checkpoint": moving("supernet.pt", after=True),
     "behind the last checkpoint": moving("supernet.pt", nth=2, after=True),
@@ -63,7 +63,7 @@ def test_killed_in_supernet_training(fresh, whole, moment):
 def test_at_most_one_epoch_is_lost(fresh, whole):
     """Behind the checkpoint of the first of two epochs, one is left to train."""
     assert search(fresh, faults=(moving("supernet.pt", after=True),)).code == KILLED
-    batches = Fault("aebnas.train.sandwich:SandwichTask.losses", nth=7)  # of 6 an epoch
+    batches = Fault("aebnas.training.sandwich:SandwichTask.losses", nth=7)  # of 6 an epoch
     ended = search(fresh, faults=(batches,))
     assert ended.code == 0, ended.printed
     assert_equal_to(fresh, whole)
@@ -71,9 +71,9 @@ def test_at_most_one_epoch_is_lost(fresh, whole):
 
 IN_SEARCH = {
     "while it is described": moving("protocol.json"),
-    "at the first candidate": Fault("aebnas.evaluate.evaluator:Evaluator.score"),
-    "in the second generation": Fault("aebnas.evaluate.evaluator:Evaluator.score", nth=6),
-    "in the middle of a trial's line": Fault("aebnas.store:Run.append", act="tear", nth=6),
+    "at the first candidate": Fault("aebnas.evaluation.evaluator:Evaluator.score"),
+    "in the second generation": Fault("aebnas.evaluation.evaluator:Evaluator.score", nth=6),
+    "in the middle of a trial's line": Fault("aebnas.run.run_directory:Run.append", act="tear", nth=6),
     "before the first front is in place": moving("pareto.csv"),
     "between the files of a front": moving("pareto.json", nth=2),
     "before the report": moving("report.html"),
@@ -92,9 +92,9 @@ def test_killed_in_search(trained, whole, moment):
 def test_killed_again_and_again(trained, whole):
     """Each sitting dies at its third new trial, so each brings two."""
     for sitting in (1, 2, 3):
-        assert search(trained, faults=(Fault("aebnas.store:Run.append", nth=3),)).code == KILLED
+        assert search(trained, faults=(Fault("aebnas.run.run_directory:Run.append", nth=3),)).code == KILLED
         assert len(Run.open(trained).trials()) == 2 * sitting
-    assert search(trained, faults=(Fault("aebnas.store:Run.append", nth=3),)).code == 0
+    assert search(trained, faults=(Fault("aebnas.run.run_directory:Run.append", nth=3),)).code == 0
     assert_equal_to(trained, whole)
 
 
@@ -108,9 +108,9 @@ def test_files_that_are_made_from_others_are_made_again(finished, whole):
 
 
 IN_OWN_TRAINING = {
-    "in a candidate's training": Fault("aebnas.train.single:SingleTask.losses", nth=20),
-    "between a candidate's weights and its trial": Fault("aebnas.store:Run.append", nth=6),
-    "before weights that lost their place on the front are deleted": Fault("aebnas.searching:keep_candidates", nth=2),
+    "in a candidate's training": Fault("aebnas.training.single_network:SingleTask.losses", nth=20),
+    "between a candidate's weights and its trial": Fault("aebnas.run.run_directory:Run.append", nth=6),
+    "before weights that lost their place on the front are deleted": Fault("aebnas.search.loop:keep_candidates", nth=2),
 }
 
 
@@ -131,11 +131,11 @@ def test_killed_where_candidates_are_trained_by_themselves(whole_own, tmp_path, 
 
 IN_RETRAINING = {
     "before its settings are there": moving("unfinished.json"),
-    "in the first epoch": Fault("aebnas.train.single:SingleTask.losses", nth=3),
+    "in the first epoch": Fault("aebnas.training.single_network:SingleTask.losses", nth=3),
     "behind the first checkpoint": moving("checkpoint.pt", after=True),
     "before the weights are in place": moving("weights.safetensors"),
     "between the weights and what is noted of them": moving("weights.safetensors", after=True),
-    "before the checkpoint is deleted": Fault("aebnas.picks.retrain:clear_training"),
+    "before the checkpoint is deleted": Fault("aebnas.selected.retrain:clear_training"),
 }
 
 
@@ -169,7 +169,7 @@ def test_a_kill_between_new_weights_and_their_note_does_not_mix_two_retrainings(
 
 IN_EXPORT = {
     "in the middle of it": moving("graph.json"),
-    "before it is put in place": Fault("aebnas.export.bundle:_put_in_place"),
+    "before it is put in place": Fault("aebnas.export.folder:_put_in_place"),
     "between the two renames": Fault("pathlib:Path.rename", after=True),
 }
 

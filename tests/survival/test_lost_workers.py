@@ -13,7 +13,7 @@ import pytest
 from faulty import NICE, QUICK, Fault, aebnas
 from tiny_run import EXPERIMENT, front_of, write_spec
 
-from aebnas.store import Run
+from aebnas.run.run_directory import Run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
 
@@ -38,7 +38,7 @@ def test_a_worker_that_is_killed_is_replaced_and_a_candidate_that_kills_each_is_
 ):
     trials = Run.open(whole).trials()
     once, always = trials[1].architecture.id, trials[2].architecture.id
-    deadly = Fault("aebnas.evaluate.pool:_Worker", f"deadly {once} {always} {tmp_path / 'killed'}")
+    deadly = Fault("aebnas.evaluation.worker_pool:_Worker", f"deadly {once} {always} {tmp_path / 'killed'}")
     ended = aebnas("search", tmp_path / "spec" / "tiny.yaml", "--out", with_workers, faults=(deadly,))
     assert ended.code == 0, ended.printed
     assert (tmp_path / "killed").exists()

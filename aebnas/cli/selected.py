@@ -1,0 +1,86 @@
+"""One point of a front: `retrain`, `evaluate`, `export` and `measure`."""
+
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+import typer
+
+from aebnas.cli.arguments import Pick, RunFolder
+from aebnas.core.errors import UserError
+
+
+def retrain(
+    run: RunFolder,
+    pick: Pick,
+    weights: Annotated[str | None, typer.Option(help="supernet, scratch or kept, instead of the spec's.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Instead of the spec's.", min=1)] = None,
+) -> None:
+    """Train one architecture of the front by itself and find its thresholds anew."""
+    from aebnas.report.tables import print_point
+    from aebnas.run.run_directory import Run
+    from aebnas.selected.retrain import retrain as retrain_pick
+
+    if weights not in (None, "supernet", "scratch", "kept"):
+        raise UserError(f"--weights must be supernet, scratch or kept, but got '{weights}'")
+    point_id, point = retrain_pick(run, pick, cast(Literal["supernet", "scratch", "kept"] | None, weights), epochs)
+    samples = Run.open(run).read_json("protocol.json")["pictures"]["search"]
+    print(f"{point_id}, retrained; on the search split (N = {samples:,}):")
+    print_point(point, samples)
+
+
+def evaluate(
+    run: RunFolder,
+    pick: Pick,
+    full: Annotated[bool, typer.Option("--full", help="Also under shift, on unfamiliar pictures, adapting.")] = False,
+    budgets: Annotated[str | None, typer.Option(help="Average MACs to tell accuracy at, such as 8e6,12e6.")] = None,
+) -> None:
+    """Measure one operating point on the test set, which nothing else reads."""
+    try:
+        numbers = [float(part) for part in budgets.split(",")] if budgets else []
+    except ValueError:
+        raise UserError(f"--budgets must be numbers such as 8e6,12e6, but got '{budgets}'") from None
+    from aebnas.cli.evaluation_tables import print_evaluation
+    from aebnas.report.tables import print_optimism, print_point
+    from aebnas.selected.evaluate import evaluate as evaluate_pick
+
+    picked = evaluate_pick(run, pick, full, numbers)
+    on = f"the test set (N = {picked.samples:,}), read by this command alone"
+    print(f"{picked.id}, weights {picked.source}; on {on}:")
+    print_point(picked.point, picked.samples)
+    print_optimism(picked.optimism)
+    print_evaluation(picked.evaluation)
+
+
+def export(
+    run: RunFolder,
+    pick: Pick,
+    out: Annotated[Path, typer.Option(help="The folder to write; a previous export there is replaced.")],
+) -> None:
+    """Write one operating point as a folder that runs without aebnas."""
+    from aebnas.selected.evaluate import export as export_pick
+
+    point_id = export_pick(run, pick, out)
+    print(f"{point_id} is in {out}; try: python {out}/model.py --check")
+
+
+def measure(
+    run: RunFolder,
+    pick: Pick,
+    profile: Annotated[Path | None, typer.Option(help="A device profile, where the run has none of its own.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; this and the next as in the profile.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1)] = None,
+    dtype: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16")] = None,
+    memory_format: Annotated[str | None, typer.Option(help="contiguous or channels_last")] = None,
+    compiled: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="Each layer by torch.compile.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Pictures of the search split.", min=1)] = 512,
+    rounds: Annotated[int, typer.Option(min=1)] = 5,
+) -> None:
+    """Measure a pick's real latency, memory and energy, beside what is predicted."""
+    from aebnas.selected.measure import measure as measure_pick
+    from aebnas.selected.measure import print_measured
+
+    told = {"device": device, "threads": threads, "dtype": dtype, "memory_format": memory_format, "compiled": compiled}
+    changes = {name: value for name, value in told.items() if value is not None}
+    print_measured(measure_pick(run, pick, changes, profile, samples, rounds))

@@ -1,0 +1,132 @@
+"""Reading a YAML file without running, repeating or exploding anything that stands in it.
+
+YAML 1.1 as PyYAML's safe loader reads it, but for: numbers such as `1e-3` are numbers, dates are text, and keys that
+stand twice, whole numbers of a hundred digits and aliases that unfold to a flood of values are errors.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from aebnas.core.errors import SpecError
+
+MAX_BYTES = 262_144
+MAX_VALUES = 20_000
+"""A spec has some hundred; aliases count as often as they stand for something."""
+MAX_DIGITS = 18
+"""Of a whole number, which so fits 64 bits."""
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader with numbers as people write them."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def read_yaml(path: Path) -> Any:
+    """Parse one YAML document; raises UserError with the file, and line and column where they are known."""
+    text = _read_text(path)
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        _Check(path).node(root)
+        return loader.construct_document(root)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise SpecError("", f"must be valid YAML, but got: {problem}", _at(path, mark)) from None
+    except RecursionError:
+        raise SpecError("", "must not be nested so deeply", path) from None
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, SpecError):
+            raise
+        # PyYAML lets these out for what only looks like a number
+        raise SpecError("", f"must be valid YAML, but got: {error}", path) from None
+
+
+def _read_text(path: Path) -> str:
+    try:
+        if path.is_dir():
+            raise SpecError("", "must be a YAML file, but got a folder", path)
+        if not path.exists():
+            raise SpecError("", "no such file", path)
+        if not path.is_file():
+            raise SpecError("", "must be a YAML file, but got something else", path)
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise SpecError("", f"must be a YAML file of at most {MAX_BYTES:,} bytes, but got {size:,}", path)
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise SpecError("", f"must be UTF-8 text, but got byte 0x{byte:02x} at position {error.start}", path) from None
+    except OSError as error:
+        raise SpecError("", f"cannot be read: {error.strerror}", path) from None
+
+
+class _Check:
+    """Rules that a document must keep before anything is made of it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.sizes: dict[int, int] = {}
+        """Values that a node unfolds to, by identity; -1 while it is being counted."""
+
+    def node(self, node: Node, place: str = "") -> int:
+        """How many values a node unfolds to; raises SpecError for one that breaks a rule."""
+        known = self.sizes.get(id(node))
+        if known == -1:
+            raise self._error(node, place, "an alias must not stand for something that holds itself")
+        if known is None:
+            self.sizes[id(node)] = -1
+            known = 1
+            for key, child in self._children(node, place):
+                known += self.node(child, f"{place}.{key}" if place else key)
+            self.sizes[id(node)] = known
+        if known > MAX_VALUES:
+            raise self._error(node, place, f"must hold at most {MAX_VALUES:,} values, aliases unfolded")
+        return known
+
+    def _children(self, node: Node, place: str) -> list[tuple[str, Node]]:
+        if isinstance(node, SequenceNode):
+            return [(str(number), child) for number, child in enumerate(node.value)]
+        if isinstance(node, MappingNode):
+            seen: set[tuple[str, str]] = set()
+            for key, _ in node.value:
+                if not isinstance(key, ScalarNode):
+                    raise self._error(key, place, "a key must be a word, but got a list or a mapping")
+                self._scalar(key, place)
+                if (key.tag, key.value) in seen:
+                    raise self._error(key, place, f"a key must stand once, but got '{_start(key.value)}' twice")
+                seen.add((key.tag, key.value))
+            return [(_start(key.value), child) for key, child in node.value]
+        self._scalar(node, place)
+        return []
+
+    def _scalar(self, node: Node, place: str) -> None:
+        if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MAX_DIGITS:
+            rule = f"must be a whole number of at most {MAX_DIGITS} digits, but got {_start(node.value)}"
+            raise self._error(node, place, rule)
+        if any(0xD800 <= ord(c) < 0xE000 for c in node.value):
+            raise self._error(node, place, f"must be text, but got half a character in {_start(node.value)!a}")
+
+    def _error(self, node: Node, place: str, rule: str) -> SpecError:
+        return SpecError(place, rule, _at(self.path, node.start_mark))
+
+
+def _at(path: Path, mark: Any) -> str:
+    return f"{path}, line {mark.line + 1}, column {mark.column + 1}" if mark else str(path)
+
+
+def _start(text: str) -> str:
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,1 @@
+"""Bounds of costs over whole spaces, by dynamic programming."""

@@ -1,0 +1,157 @@
+"""Exact bounds of a cost over a space with a DAG backbone; see `bounds`.
+
+Widths are walked through. Given them, cells that choose their edges together are bounded together: the cost of an op
+on an edge is then the sum over these cells, and so is that of a node, where edges are summed.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+
+from aebnas.runtime.shape_rules import Shape
+from aebnas.space.architecture import Block
+from aebnas.space.dag import DagSpec, is_free
+from aebnas.space.layers import (
+    Layer,
+    edge_layer,
+    head_layer,
+    input_layers,
+    reduction_layer,
+    stem_layers,
+)
+from aebnas.space.spec import Site, SpaceSpec
+
+Best = Callable[..., float]
+
+
+@dataclass(frozen=True)
+class DagCosts:
+    """What things cost: a layer, the best of the branches at a site on maps of a shape, the sum of so many maps of a
+    shape, and what comes with every exit.
+    """
+
+    layer: Callable[[Layer], float]
+    branch: Callable[[Site, Shape], float]
+    sums: Callable[[Shape, int], float]
+    each_exit: float = 0
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """Some cells that have their edges together: the best op of each edge, and the sum of so many edges."""
+
+    edges: Mapping[tuple[int, int], float]
+    sums: Callable[[int], float]
+
+
+def dag_walk(spec: SpaceSpec, dag: DagSpec, costs: DagCosts, best: Best) -> tuple[float, float]:
+    """(best cost of a whole network, least cost from the input to the answer of the first exit taken)."""
+    wholes, firsts = [], []
+    for start, reductions, shapes in _walks(spec, dag, costs):
+        groups = [range(len(shapes))] if dag.shared else [range(n, n + 1) for n in range(len(shapes))]
+        cells = [_cells(dag, group, shapes, costs, best) for group in groups]
+        branches = {site: costs.branch(site, shapes[site.stage]) for site in spec.sites()}
+        exits = {s: best(0, c) if spec.branch(s).optional else c for s, c in branches.items()}
+        head = costs.each_exit + costs.layer(head_layer(shapes[-1], spec.classes))
+        ends = sum(value for site, value in exits.items() if site.block is None)
+        inside = [{s.block: v for s, v in exits.items() if s.stage == g[0] and s.block is not None} for g in groups]
+        total = sum(_whole(dag, some, at, best) for some, at in zip(cells, inside, strict=True))
+        wholes.append(start + sum(reductions) + total + ends + head)
+        for site, value in [*branches.items(), (Site(stage=len(shapes) - 1, in_cell=True), head)]:
+            before = start + sum(reductions[: site.stage + 1])
+            firsts.append(before + value + _way_to(spec, dag, site, shapes, cells, costs))
+    return best(wholes), min(firsts)
+
+
+def _walks(spec: SpaceSpec, dag: DagSpec, costs: DagCosts) -> Iterator[tuple[float, list[float], list[Shape]]]:
+    """For all resolutions, stems, widths: the cost up to the stem, of the block before each cell, and cells' maps."""
+    for before, reductions, shapes in dag_layers(spec, dag):
+        yield (
+            sum(map(costs.layer, before)),
+            [0 if layer is None else costs.layer(layer) for layer in reductions],
+            shapes,
+        )
+
+
+def dag_layers(spec: SpaceSpec, dag: DagSpec) -> Iterator[tuple[list[Layer], list[Layer | None], list[Shape]]]:
+    """For all resolutions, stems, widths: the layers up to the stem, that before each cell, and cells' maps."""
+    for resolution, *widths in product(spec.input.resolution, *(stack.width for stack in dag.stacks)):
+        pictures, resizing = input_layers(spec.input, resolution)
+        for stem in stem_layers(spec, pictures):
+            shape, reductions, shapes = stem.out_shape, [], []
+            for number, stack in enumerate(dag.stack_of):
+                layer = reduction_layer(number, shape, widths[stack], dag.stride_of(number))
+                shape = shape if layer is None else layer.out_shape
+                reductions.append(layer)
+                shapes.append(shape)
+            yield [*resizing, stem], reductions, shapes
+
+
+def _cells(dag: DagSpec, numbers: Sequence[int], shapes: Sequence[Shape], costs: DagCosts, best: Best) -> _Cells:
+    """Cells that choose together: the best op's cost of each edge that is there, and of sums, over all of them."""
+
+    def total(pair: tuple[int, int], block: Block) -> float:
+        return 0 if is_free(block) else sum(costs.layer(edge_layer(n, *pair, block, shapes[n])) for n in numbers)
+
+    edges = {pair: best([total(pair, block) for block in dag.present]) for pair in dag.pairs}
+    return _Cells(edges, lambda count: sum(costs.sums(shapes[n], count) for n in numbers))
+
+
+def _whole(dag: DagSpec, cells: _Cells, exits: Mapping[int, float], best: Best) -> float:
+    """Of cells with their exits inside: the best over all sets of live nodes, and of edges into each of them."""
+    found = []
+    for size in range(dag.nodes) if dag.may_be_absent else [dag.nodes - 1]:
+        for live in combinations(range(1, dag.nodes), size):
+            into = [
+                [cells.edges[source, node] for source in dag.sources(node) if source in (0, *live)]
+                for node in (*live, dag.nodes)
+            ]
+            if all(into):
+                nodes = sum(_node(dag, cells, edges, best) for edges in into)
+                found.append(nodes + sum(exits.get(node, 0) for node in live))
+    return best(found)
+
+
+def _node(dag: DagSpec, cells: _Cells, edges: Sequence[float], best: Best) -> float:
+    """Of the edges that may lead into a node the best ones and their sum."""
+    if not dag.may_be_absent:
+        return sum(edges) + cells.sums(len(edges))
+    ordered = sorted(edges, reverse=best is max)
+    return best([sum(ordered[:count]) + cells.sums(count) for count in range(1, len(edges) + 1)])
+
+
+def _way_to(
+    spec: SpaceSpec, dag: DagSpec, site: Site, shapes: Sequence[Shape], cells: Sequence[_Cells], costs: DagCosts
+) -> float:
+    """The least that edges and sums cost up to a site, behind whole cells."""
+    node = dag.nodes if site.block is None else site.block
+    if dag.shared:  # sites are ends of cells
+        return _way(dag, _cells(dag, range(site.stage + 1), shapes, costs, min), node, ())
+    must = [
+        [s.block for s in spec.sites() if s.stage == cell and s.block and not spec.branch(s).optional]
+        for cell in range(len(shapes))
+    ]
+    before = sum(_way(dag, cells[cell], dag.nodes, must[cell]) for cell in range(site.stage))
+    earlier = [block for block in must[site.stage] if block < node]
+    return before + _way(dag, cells[site.stage], node, earlier)
+
+
+def _way(dag: DagSpec, cells: _Cells, node: int, earlier: Sequence[int]) -> float:
+    """From a cell's input to a node: the shortest, or where no edge may be absent all that leads there.
+
+    Exits that must be there and lie `earlier` then run what leads to them, too.
+    """
+    if dag.may_be_absent:
+        least = {0: 0.0}
+        for target in range(1, node + 1):
+            into = [source for source in dag.sources(target) if source in least]
+            if into:
+                way = min(least[source] + cells.edges[source, target] for source in into)
+                least[target] = way + min(cells.sums(count) for count in range(1, len(into) + 1))
+        return least[node]
+    wanted = {node, *earlier}
+    for target in range(node, 0, -1):
+        if target in wanted:
+            wanted.update(dag.sources(target))
+    edges = sum(cells.edges[pair] for pair in dag.pairs if pair[1] in wanted)
+    return edges + sum(cells.sums(len(dag.sources(target))) for target in wanted if target)

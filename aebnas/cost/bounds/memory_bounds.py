@@ -1,0 +1,86 @@
+"""A lower bound of the peak memory of all networks of a space, by dynamic programming over the stages.
+
+The state between stages is the shape of the map, its value the least peak of any way there. What is held for an exit
+or by its branch isn't looked at. Of a DAG all widths are walked through, and of each cell its last node is looked at.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import product
+
+import torch
+
+from aebnas.cost.bounds.dag_bounds import dag_layers
+from aebnas.cost.memory import op_bytes, picture_bytes
+from aebnas.runtime.shape_rules import Shape
+from aebnas.space.dag import DagSpec, is_free
+from aebnas.space.layers import Layer, edge_layer, head_layer, input_layers, stage_layers, stem_layers
+from aebnas.space.size import reachable_depths
+from aebnas.space.spec import SpaceSpec
+
+
+def least_peak_memory(spec: SpaceSpec) -> int:
+    """Bytes that every network of the space needs at least, in fp32 for one sample, the picture included."""
+    channels, side = spec.input.channels, spec.input.side
+    picture = picture_bytes((channels, side, side), torch.float32)
+    return picture + (_of_stages(spec) if spec.dag is None else _of_dag(spec, spec.dag))
+
+
+def _map_bytes(shape: Shape) -> int:
+    return 4 * math.prod(shape)
+
+
+def _peak(layer: Layer, is_first: bool = False) -> int:
+    """While a layer runs, its input held; the caller holds that of the first."""
+    held = 0 if is_first else _map_bytes(layer.in_shape)
+    return held + op_bytes(layer.op, (layer.in_shape,), layer.attrs, torch.float32).peak
+
+
+def _start(layers: Sequence[Layer]) -> int:
+    """Of the layers up to the stem."""
+    return max(_peak(layer, is_first=number == 0) for number, layer in enumerate(layers))
+
+
+def _of_stages(spec: SpaceSpec) -> int:
+    least: dict[Shape, int] = {}
+
+    def keep(table: dict[Shape, int], shape: Shape, value: int) -> None:
+        table[shape] = min(table.get(shape, value), value)
+
+    for resolution in spec.input.resolution:
+        shape, resizing = input_layers(spec.input, resolution)
+        for stem in stem_layers(spec, shape):
+            keep(least, stem.out_shape, _start([*resizing, stem]))
+    for number, stage in enumerate(spec.stages):
+        after: dict[Shape, int] = {}
+        for shape, width, stride in product(least, stage.width, stage.stride):
+            positions = stage_layers(number, stage, shape, width, stride)
+            steps = [min(map(_peak, position)) for position in positions]
+            for blocks in reachable_depths(stage):
+                keep(after, positions[0][0].out_shape, max(least[shape], *steps[:blocks]))
+        least = after
+    return min(max(value, _peak(head_layer(shape, spec.classes))) for shape, value in least.items())
+
+
+def _of_dag(spec: SpaceSpec, dag: DagSpec) -> int:
+    found = []
+    for before, reductions, shapes in dag_layers(spec, dag):
+        cells = [_last_node(dag, number, shape) for number, shape in enumerate(shapes)]
+        blocks = [_peak(layer) for layer in reductions if layer is not None]
+        found.append(max(_start(before), *blocks, *cells, _peak(head_layer(shapes[-1], spec.classes))))
+    return min(found)
+
+
+def _last_node(dag: DagSpec, cell: int, shape: Shape) -> int:
+    """Behind the last exit that may be inside of a cell: its last node, with one edge or, if none may be absent, all.
+
+    The results of all these edges are held until they are summed.
+    """
+    sources = dag.sources(dag.nodes)
+    layers = [
+        None if is_free(block) else edge_layer(cell, sources[0], dag.nodes, block, shape) for block in dag.present
+    ]
+    if dag.may_be_absent:
+        return min(_map_bytes(shape) if layer is None else _peak(layer) for layer in layers)
+    results = 0 if None in layers else _map_bytes(shape) * len(sources)
+    return _map_bytes(shape) + results + op_bytes("add", (shape,) * len(sources), (), torch.float32).peak

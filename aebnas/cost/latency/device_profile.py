@@ -1,0 +1,163 @@
+"""A device profile: what every layer of a space takes on one device in one setting, and what sums of layers miss.
+
+    latency to an exit = sum over what ran of (scale * layer_ms + ms_per_node)
+                         + ms_per_decision * exits that decided + ms_per_weight_mb * weights read + ms_per_run
+
+The coefficients are fitted to whole networks measured in the same rounds as the layers, and none is negative:
+`scale` is what caches and fusion make of a layer among others, the rest what starting things costs. In a setting with
+batches all times are of whole batches, predictions of one sample's share.
+
+Imports no torch.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aebnas.core.atomic_files import write_text
+from aebnas.core.errors import UserError
+from aebnas.cost.counts import ExitCosts, count_layer
+from aebnas.cost.latency.measured_device import MeasuredDevice, difficulty_time
+from aebnas.cost.latency.space_layers import space_keys
+from aebnas.cost.layer_population import LayerKey, Population, as_key, dearest, out_shape
+from aebnas.runtime.graph import Graph
+from aebnas.space.layers import space_layers
+from aebnas.space.spec import SpaceSpec
+
+FORMAT = 1
+MB = 1e6
+
+
+class Timed(NamedTuple):
+    """A layer's time: median over the rounds, half the spread between the quartiles, and whether it was only estimated
+    from other layers."""
+
+    ms: float
+    spread_ms: float
+    estimated: bool = False
+
+
+class Overheads(NamedTuple):
+    """What whole networks take beyond the sum of their layers; see the module's formula."""
+
+    scale: float = 1.0
+    ms_per_node: float = 0.0
+    ms_per_decision: float = 0.0
+    ms_per_weight_mb: float = 0.0
+    ms_per_run: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceProfile(MeasuredDevice):
+    """Layer times and overheads of one device in one setting.
+
+    `fit` says how well the coefficients fit the whole networks. Raises ValueError for figures that can't be.
+    """
+
+    layers: dict[LayerKey, Timed]
+    overheads: Overheads
+    fit: dict[str, float]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        figures = [timed.ms for timed in self.layers.values()] + list(self.overheads)
+        if not all(math.isfinite(figure) and figure >= 0 for figure in figures):
+            raise ValueError("times must be finite and at least 0")
+
+    def layer_ms(self, key: LayerKey) -> float:
+        """What a layer takes by itself; raises UserError for one that wasn't measured, since unknown is not zero."""
+        if key not in self.layers:
+            op, in_shapes, attrs = key
+            raise UserError(
+                f"{self.source}: must hold {op} {dict(attrs)} on {list(in_shapes)}, but was measured for "
+                "another space; profile this one"
+            )
+        return self.layers[key].ms
+
+    def cost_ms(self, key: LayerKey) -> float:
+        """What a layer adds to a network's latency, per sample; raises UserError as `layer_ms`."""
+        extra = self.overheads.ms_per_node + self.overheads.ms_per_weight_mb * weight_mb(key)
+        return (self.overheads.scale * self.layer_ms(key) + extra) / self.setting["batch"]
+
+    def each_run_and_exit_ms(self) -> tuple[float, float]:
+        """What a sample pays whatever runs, and for each exit that decides."""
+        batch = self.setting["batch"]
+        return self.overheads.ms_per_run / batch, self.overheads.ms_per_decision / batch
+
+    def latencies(self, graphs: Sequence[Graph]) -> list[ExitCosts]:
+        """Predicted latency in ms to every exit, of a whole population at once."""
+        population = Population.of(graphs)
+        return population.costs([dearest(key, self.cost_ms) for key in population.layers], *self.each_run_and_exit_ms())
+
+    def latency(self, graph: Graph) -> ExitCosts:
+        """The same for one graph."""
+        return self.latencies([graph])[0]
+
+    def check_covers(self, spec: SpaceSpec) -> None:
+        """Raise UserError where the profile lacks a layer of the space, so that no candidate can fail for it later."""
+        for layer in sorted(space_layers(spec), key=repr):
+            if (layer.op, (layer.in_shape,), layer.attrs) not in self.layers:
+                shape = " x ".join(map(str, layer.in_shape))
+                choices = " ".join(f"{name} {value}" for name, value in layer.attrs if not name.endswith("_channels"))
+                raise UserError(
+                    f"{self.source}: must hold {layer.place} ({choices}) on a map of {shape}, but was measured for "
+                    "another space; profile this one: aebnas profile SPACE"
+                )
+        if missing := sorted(space_keys(spec) - self.layers.keys(), key=repr):
+            op, in_shapes, _ = missing[0]
+            raise UserError(
+                f"{self.source}: must hold {op} of {len(in_shapes)} maps, but was measured for another space; profile "
+                "this one: aebnas profile SPACE"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        layers = [
+            {"op": op, "in_shapes": shapes, "attrs": dict(attrs), **timed._asdict()}
+            for (op, shapes, attrs), timed in self.layers.items()
+        ]
+        return {
+            "format": FORMAT,
+            "setting": self.setting,
+            "device": self.device,
+            "libraries": self.libraries,
+            "date": self.date,
+            "rounds": self.rounds,
+            "overheads": self.overheads._asdict(),
+            "fit": self.fit,
+            "energy_model": {"pj_per_mac": self.pj_per_mac, "pj_per_byte": self.pj_per_byte},
+            **self.difficulty_json(),
+            "layers": layers,
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the profile, a line for every layer."""
+        value = self.to_json()
+        layers = ",\n    ".join(json.dumps(layer, allow_nan=False) for layer in value.pop("layers"))
+        head = json.dumps(value, indent=2, allow_nan=False).removesuffix("\n}")
+        write_text(path, f'{head},\n  "layers": [\n    {layers}\n  ]\n}}\n')
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any], source: str) -> "DeviceProfile":
+        """Read what `to_json` made; raises KeyError, TypeError or ValueError when it isn't that."""
+        layers = {
+            as_key(layer): Timed(layer["ms"], layer["spread_ms"], layer["estimated"]) for layer in value["layers"]
+        }
+        return cls(
+            **{name: value[name] for name in ("setting", "device", "libraries", "date", "rounds", "fit")},
+            layers=layers,
+            overheads=Overheads(**value["overheads"]),
+            difficulty=difficulty_time(value.get("difficulty")),
+            pj_per_mac=value["energy_model"]["pj_per_mac"],
+            pj_per_byte=value["energy_model"]["pj_per_byte"],
+            source=source,
+        )
+
+
+def weight_mb(key: LayerKey) -> float:
+    """Megabytes of a layer's weights in fp32."""
+    op, in_shapes, attrs = key
+    return count_layer(op, in_shapes[0], out_shape(key), dict(attrs)).weight_bytes / MB

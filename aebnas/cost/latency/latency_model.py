@@ -1,0 +1,85 @@
+"""Latency to each exit, learned from whole networks' latencies on a device (`pairs`).
+
+The predictor sees a network cut off behind an exit. What an exit's branch costs is the difference that it makes to the
+exits behind it, so costs add up as those of a measured profile do; none is negative.
+
+Legend: e exits, n networks, d helping devices.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from aebnas.cost.counts import ExitCosts
+from aebnas.cost.energy_model import EnergyModel
+from aebnas.cost.latency.network_profile import PairsProfile, Profile
+from aebnas.cost.latency.predictor import LatencyPredictor, Predicted, feature_matrix, graph_features
+from aebnas.cost.model import LatencyModel
+from aebnas.cost.truncation import cut_off
+from aebnas.runtime.graph import Graph
+from aebnas.runtime.shape_rules import Shape
+
+
+@dataclass(frozen=True)
+class LearnedLatency:
+    """A profile with the predictor fitted to its pairs; see `fit`."""
+
+    profile: PairsProfile
+    names: tuple[str, ...]
+    predictor: LatencyPredictor
+    helpers: tuple[LatencyModel, ...]
+
+    @classmethod
+    def fit(cls, profile: PairsProfile) -> "LearnedLatency":
+        """Fit the predictor, which gives equal figures for equal pairs."""
+        cut = [cut_off(pair.graph, pair.leave) for pair in profile.pairs]
+        rows = [graph_features(graph) for graph in cut]
+        names = tuple(sorted({name for row in rows for name in row}))
+        helpers = tuple(map(latency_model, profile.helpers))
+        others_nd = _helped(helpers, cut)
+        latency_ms = np.array([pair.ms for pair in profile.pairs])
+        return cls(profile, names, LatencyPredictor().fit(feature_matrix(rows, names), latency_ms, others_nd), helpers)
+
+    @property
+    def energy(self) -> EnergyModel:
+        """Modelled energy in the profile's number format."""
+        return self.profile.energy
+
+    def difficulty_ms(self, picture: Shape) -> float:
+        """See `MeasuredDevice.difficulty_ms`."""
+        return self.profile.difficulty_ms(picture)
+
+    def whole(self, graphs: Sequence[Graph]) -> Predicted:
+        """Latency per call of each network if all of it runs, with the range in which measurements should lie."""
+        x_nf = feature_matrix([graph_features(graph) for graph in graphs], self.names)
+        return self.predictor.predict_range(x_nf, _helped(self.helpers, graphs))
+
+    def latencies(self, graphs: Sequence[Graph]) -> list[ExitCosts]:
+        """Predicted latency in ms per sample to every exit, of a whole population at once."""
+        cut = [cut_off(graph, e, alone) for graph in graphs for alone in (True, False) for e in range(len(graph.exits))]
+        ms = self.whole(cut).latency_ms / self.profile.setting["batch"] if cut else np.zeros(0)
+        found, start = [], 0
+        for graph in graphs:
+            exits = len(graph.exits)
+            alone_e, passed_e = ms[start : start + 2 * exits].reshape(2, exits)
+            # branches before exit e cost passed_e - alone_e together; the last one's cost goes with the backbone
+            before_e = np.maximum.accumulate(np.maximum(passed_e - alone_e, 0.0))
+            branch_e = np.append(np.diff(before_e), 0.0)
+            backbone_e = np.maximum.accumulate(np.maximum(alone_e - branch_e, 0.0))
+            found.append(ExitCosts(tuple(backbone_e.tolist()), tuple(branch_e.tolist())))
+            start += 2 * exits
+        return found
+
+
+def latency_model(profile: Profile) -> LatencyModel:
+    """What predicts by a profile, of whichever kind."""
+    return LearnedLatency.fit(profile) if isinstance(profile, PairsProfile) else profile
+
+
+def _helped(helpers: Sequence[LatencyModel], graphs: Sequence[Graph]) -> np.ndarray | None:
+    """What other devices are predicted to take, `[n, d]`."""
+    if not helpers:
+        return None
+    columns = [[costs.to_exit()[-1] for costs in helper.latencies(graphs)] for helper in helpers]
+    return np.array(columns).reshape(len(helpers), len(graphs)).T

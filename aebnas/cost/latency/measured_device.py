@@ -1,0 +1,100 @@
+"""What every device profile says, whatever it holds of the device: which device it is, in which setting.
+
+Imports no torch.
+"""
+
+import hashlib
+import json
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from aebnas.core.errors import UserError
+from aebnas.cost.energy_model import HOROWITZ, ITEM_BYTES, EnergyModel
+from aebnas.runtime.shape_rules import Shape
+
+
+class DifficultyTime(NamedTuple):
+    """What it takes to estimate the difficulty of a batch of pictures `(c, h, w)`: median over the rounds, and half the
+    spread between the quartiles."""
+
+    picture: Shape
+    ms: float
+    spread_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredDevice(ABC):
+    """A device in one setting (`setting` as in `stopwatch.Setting`), and when and how often it was measured.
+
+    `difficulty` is the time of estimating a picture's difficulty; None where that wasn't measured. `pj_per_mac` and
+    `pj_per_byte` are those of the energy model. `source` names the file in errors. Raises ValueError
+    for a setting or energies that can't be.
+    """
+
+    setting: dict[str, Any]
+    device: dict[str, Any]
+    libraries: dict[str, str]
+    date: str
+    rounds: int
+    difficulty: DifficultyTime | None = None
+    pj_per_mac: float = HOROWITZ.pj_per_mac
+    pj_per_byte: float = HOROWITZ.pj_per_byte
+    source: str = "the profile"
+
+    def __post_init__(self) -> None:
+        for name in ("threads", "batch"):
+            if not (isinstance(value := self.setting.get(name), int) and value >= 1):
+                raise ValueError(f"setting.{name} must be a whole number of at least 1, but got {value!r}")
+        if (dtype := self.setting.get("dtype")) not in ITEM_BYTES:
+            raise ValueError(f"setting.dtype must be one of {', '.join(ITEM_BYTES)}, but got {dtype!r}")
+        if not all(math.isfinite(figure) and figure >= 0 for figure in (self.pj_per_mac, self.pj_per_byte)):
+            raise ValueError("energies must be finite and at least 0")
+        if self.difficulty is not None and not (math.isfinite(self.difficulty.ms) and self.difficulty.ms >= 0):
+            raise ValueError("times must be finite and at least 0")
+
+    @property
+    def key(self) -> str:
+        """What must be equal where figures of two profiles are put beside each other: device and setting."""
+        return json.dumps([self.device, self.setting], sort_keys=True)
+
+    @cached_property
+    def digest(self) -> str:
+        """Ten hexadecimal digits of the whole profile."""
+        return hashlib.blake2b(json.dumps(self.to_json(), sort_keys=True).encode(), digest_size=5).hexdigest()
+
+    def difficulty_ms(self, picture: Shape) -> float:
+        """What a sample pays for the estimate of its difficulty; raises UserError where that wasn't measured for such
+        pictures, since unknown is not zero."""
+        if self.difficulty is None or self.difficulty.picture != picture:
+            shape, so = " x ".join(map(str, picture)), "was made without it"
+            if self.difficulty is not None:
+                so = f"was measured for pictures of {' x '.join(map(str, self.difficulty.picture))}"
+            raise UserError(
+                f"{self.source}: must hold the time of estimating the difficulty of a picture of {shape}, which the "
+                f"policy looks at, but {so}; profile the space again: aebnas profile SPACE"
+            )
+        return self.difficulty.ms / self.setting["batch"]
+
+    def difficulty_json(self) -> dict[str, Any]:
+        """What `to_json` adds for it: nothing where it wasn't measured."""
+        return {} if self.difficulty is None else {"difficulty": self.difficulty._asdict()}
+
+    @property
+    def energy(self) -> EnergyModel:
+        """Modelled energy in the setting's number format."""
+        return EnergyModel(self.pj_per_mac, self.pj_per_byte, self.setting["dtype"])
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+
+
+def difficulty_time(value: dict[str, Any] | None) -> DifficultyTime | None:
+    """Read what a profile's JSON holds of it; raises KeyError, TypeError or ValueError when it isn't that."""
+    if value is None:
+        return None
+    channels, height, width = value["picture"]
+    return DifficultyTime((channels, height, width), float(value["ms"]), float(value["spread_ms"]))

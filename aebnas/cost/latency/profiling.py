@@ -1,0 +1,266 @@
+"""`aebnas profile`: every distinct layer of a space on one device, and whole networks to fit what sums miss."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aebnas.core.errors import UserError
+from aebnas.core.progress import progress_bar
+from aebnas.cost.latency.device_profile import DeviceProfile
+from aebnas.cost.latency.emit import emit, emit_onnx
+from aebnas.cost.latency.fitting import make_profile, measured_difficulty, network_times
+from aebnas.cost.latency.latency_model import LearnedLatency
+from aebnas.cost.latency.network_profile import (
+    Pair,
+    PairsProfile,
+    Profile,
+    load_profile,
+    read_pairs,
+    write_architectures,
+)
+from aebnas.cost.latency.rounds import recorded, subjects
+from aebnas.cost.latency.space_layers import space_keys
+from aebnas.cost.latency.stopwatch import Setting, measure, result
+from aebnas.runtime.difficulty import estimable
+from aebnas.runtime.graph import Graph
+from aebnas.runtime.shape_rules import Shape
+from aebnas.space.architecture import Architecture
+from aebnas.space.genome import SearchSpace
+from aebnas.space.lowering import lower
+
+SEED = 2026
+ROUNDS = 9
+NETWORKS = 60
+WHOLE = 200
+"""Networks to learn from where no layer is measured."""
+MAX_LAYERS = 20_000
+"""Beyond this many distinct layers a random part is measured and the rest estimated from it."""
+
+JOB = "aebnas-profile-job-1"
+
+
+def make_setting(device: str, threads: int, batch: int, dtype: str, memory_format: str, compiled: bool) -> Setting:
+    """The setting that options stand for; raises UserError for a choice that isn't there."""
+    try:
+        return Setting(device, threads, batch, dtype, memory_format, compiled)
+    except ValueError as error:
+        raise UserError(f"--{error}".replace("memory_format", "memory-format")) from None
+
+
+def make_job(
+    space: SearchSpace,
+    setting: Setting,
+    rounds: int = ROUNDS,
+    networks: int = NETWORKS,
+    max_layers: int = MAX_LAYERS,
+    seed: int = SEED,
+    whole: bool = False,
+) -> dict[str, Any]:
+    """What is to be measured, as JSON: all distinct layers of the space, random networks, each left at one exit, and
+    the estimator of difficulty for the space's `picture` (None where it can't look at such).
+
+    Layers beyond `max_layers` are `left_out`; with `whole` no layer is measured at all. The networks take turns in
+    leaving at their last exit and at a random one, so that what exits cost is told apart from what nodes cost.
+    """
+    rng = np.random.default_rng(seed)
+    keys = [] if whole else sorted(space_keys(space.spec), key=repr)
+    layers = [{"op": op, "in_shapes": shapes, "attrs": dict(attrs)} for op, shapes, attrs in keys]
+    chosen = set(rng.permutation(len(layers))[:max_layers].tolist())
+    job: dict[str, Any] = {
+        "format": JOB,
+        "setting": asdict(setting),
+        "rounds": rounds,
+        "seed": seed,
+        "layers": [layer for index, layer in enumerate(layers) if index in chosen],
+        "left_out": [layer for index, layer in enumerate(layers) if index not in chosen],
+        "networks": [],
+        "picture": picture if estimable(picture := picture_shape(space)) else None,
+    }
+    for number in range(networks):
+        architecture = space.decode(space.sample(rng)).architecture
+        graph = lower(architecture)
+        last = len(graph.exits) - 1
+        leave = last if number % 2 else int(rng.integers(last + 1))
+        job["networks"].append({"graph": graph.to_json(), "leave": leave, "architecture": architecture.to_json()})
+    job = json.loads(json.dumps(job))
+    return job | {"id": hashlib.blake2b(json.dumps(job, sort_keys=True).encode(), digest_size=8).hexdigest()}
+
+
+def picture_shape(space: SearchSpace) -> Shape:
+    """The pictures that networks of a space are fed with, `(c, h, w)`."""
+    given = space.spec.input
+    return given.channels, given.side, given.side
+
+
+def profile_space(
+    job: dict[str, Any], out: Path, note: Callable[[str], object] = print, helpers: Sequence[Profile] = ()
+) -> Profile:
+    """Measure a job on this machine and write its profile to `out`; a stopped one goes on.
+
+    Raises UserError where `out` is there already, was begun for another job, or the device isn't there.
+    """
+    check_new(out)
+    tell_left_out(job, note)
+    record = record_file(out)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    total = subjects(job) * job["rounds"]
+    try:
+        done = len(recorded(job, record))
+        with progress_bar("profile", total, done) as bar:
+            times_ms = measure(job, record, bar.advance)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    profile = profile_of(result(job, times_ms), str(out), helpers)
+    profile.save(out)
+    record.unlink()
+    return profile
+
+
+def check_new(out: Path) -> None:
+    """Raise UserError where a profile would overwrite something."""
+    if out.exists():
+        raise UserError(f"{out}: must not be there yet, but is; give --out another file, or delete it")
+
+
+def profile_of(found: dict[str, Any], source: str, helpers: Sequence[Profile] = ()) -> Profile:
+    """The profile of a finished job: of its layers, or learned from its networks where it has no layers.
+
+    Raises UserError when it isn't one, or has too few networks to learn from.
+    """
+    try:
+        if found["job"]["layers"]:
+            return make_profile(found, source)
+        job = found["job"]
+        pairs = tuple(
+            Pair(Graph.from_json(one["graph"]), one["leave"], float(np.median(rounds)))
+            for one, rounds in zip(job["networks"], network_times(found), strict=True)
+        )
+        about = {name: found[name] for name in ("device", "libraries", "date")}
+        return PairsProfile(
+            setting=job["setting"],
+            **about,
+            rounds=job["rounds"],
+            difficulty=measured_difficulty(found),
+            pairs=pairs,
+            helpers=tuple(helpers),
+            source=source,
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{source}: must be what measure.py wrote, but got another file ({error!r})") from None
+    except ValueError as error:
+        raise UserError(f"{source}: {error}") from None
+
+
+def profile_of_pairs(
+    file: Path, space: SearchSpace, setting: Setting, device: str, out: Path, helpers: Sequence[Profile] = ()
+) -> Profile:
+    """The profile learned from a file of pairs (see `pairs.read_pairs`), measured elsewhere on a device of that name.
+
+    Raises UserError for a file that isn't such, or that knows nothing of an op of the space.
+    """
+    check_new(out)
+    pairs = read_pairs(file)
+    date = time.strftime("%Y-%m-%d")
+    profile = PairsProfile(
+        setting=asdict(setting),
+        device={"name": device},
+        libraries={},
+        date=date,
+        rounds=1,
+        pairs=pairs,
+        helpers=tuple(helpers),
+        source=str(file),
+    )
+    profile.check_covers(space.spec)
+    profile.save(out)
+    return profile
+
+
+def load_helpers(files: Sequence[Path], space: SearchSpace) -> list[Profile]:
+    """Profiles of other devices; raises UserError where one isn't such, or lacks a layer of the space."""
+    helpers = [load_profile(file) for file in files]
+    for helper in helpers:
+        helper.check_covers(space.spec)
+    return helpers
+
+
+def record_file(out: Path) -> Path:
+    """Where measurements are kept until the profile `out` is whole."""
+    return out.with_name(out.name + ".partial.jsonl")
+
+
+def tell_left_out(job: dict[str, Any], note: Callable[[str], object]) -> None:
+    """Say it where not all layers are measured."""
+    measured, left = len(job["layers"]), len(job["left_out"])
+    if left:
+        note(f"of {measured + left:,} distinct layers {measured:,} are measured, the rest is estimated from them")
+
+
+def emit_job(job: dict[str, Any], folder: Path, note: Callable[[str], object] = print, onnx: bool = False) -> None:
+    """Write a folder that measures the job where there is no aebnas; raises UserError where something is there.
+
+    Of a job without layers the networks lie in `architectures.jsonl`, too, for whoever measures them in another way.
+    """
+    tell_left_out(job, note)
+    (emit_onnx if onnx else emit)(job, folder)
+    if not job["layers"]:
+        networks = [(Architecture.from_json(one["architecture"]), one["leave"]) for one in job["networks"]]
+        write_architectures(folder / "architectures.jsonl", networks)
+
+
+def import_result(file: Path, space: SearchSpace, out: Path, helpers: Sequence[Profile] = ()) -> Profile:
+    """Make a profile of the file that an emitted folder's `measure.py` wrote.
+
+    Raises UserError when it isn't one, or lacks a layer of the space.
+    """
+    check_new(out)
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"{file}: must be JSON, but got another file ({error})") from None
+    profile = profile_of(found, str(file), helpers)
+    profile.check_covers(space.spec)
+    profile.save(out)
+    return profile
+
+
+def print_profile(profile: Profile) -> None:
+    """What was measured, in a few lines."""
+    if isinstance(profile, PairsProfile):
+        _print_learned(profile)
+    else:
+        _print_layers(profile)
+    if profile.difficulty is not None:
+        shape, ms, spread_ms = profile.difficulty
+        print(f"  difficulty  {ms:.4f} ms (+-{spread_ms:.4f}) for a batch of pictures of {' x '.join(map(str, shape))}")
+
+
+def _print_layers(profile: DeviceProfile) -> None:
+    timed = list(profile.layers.values())
+    estimated = sum(layer.estimated for layer in timed)
+    spread = float(np.median([layer.spread_ms / layer.ms for layer in timed]))
+    print(f"{profile.device['name']}: {Setting(**profile.setting).key}; median of {profile.rounds} rounds")
+    print(f"  layers      {len(timed):,} ({estimated:,} estimated), half the quartiles' distance {100 * spread:.1f} %")
+    parts = ", ".join(f"{name} {value:.4g}" for name, value in profile.overheads._asdict().items())
+    print(f"  overheads   {parts}")
+    if "left_out_mape_percent" in profile.fit:
+        off = profile.fit["left_out_mape_percent"]
+        print(f"  networks    {profile.fit['networks']:.0f}; those left out of the fit are met to {off:.1f} %")
+    else:
+        print(f"  networks    {profile.fit['networks']:.0f}, too few to fit overheads: plain sums of layers")
+
+
+def _print_learned(profile: PairsProfile) -> None:
+    low, high = LearnedLatency.fit(profile).predictor.left_out_range
+    print(f"{profile.device['name']}: {Setting(**profile.setting).key}; learned from {len(profile.pairs)} networks")
+    if profile.helpers:
+        print(f"  helped by   {', '.join(helper.device['name'] for helper in profile.helpers)}")
+    print(f"  networks    of those left out 95 % are within {100 * (low - 1):+.1f} to {100 * (high - 1):+.1f} %")

@@ -1,0 +1,90 @@
+"""Layers of a whole population of graphs, so that an additive cost of all is one lookup and one sum.
+
+A cost is known for each distinct layer; what every graph pays up to each of its exits follows by adding.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from aebnas.cost.counts import ExitCosts
+from aebnas.runtime.choice_rules import FREE
+from aebnas.runtime.graph import Attr, Graph, Node
+from aebnas.runtime.ops import OPAQUE, OPS
+from aebnas.runtime.shape_rules import Shape
+
+LayerKey = tuple[str, tuple[Shape, ...], tuple[tuple[str, Attr], ...]]
+"""A layer configuration: op, shapes of its inputs, attributes."""
+
+
+def layer_key(graph: Graph, node: Node) -> LayerKey:
+    """What layer a node is."""
+    return node.op, tuple(graph.shapes[name] for name in node.inputs), node.attrs
+
+
+def out_shape(key: LayerKey) -> Shape:
+    """Shape of what a layer gives."""
+    op, in_shapes, attrs = key
+    known: dict[str, Any] = dict(attrs)
+    if op == OPAQUE:
+        channels, height, width = known["out_shape"]
+        return channels, height, width
+    return OPS[op].out_shape(list(in_shapes), **known)
+
+
+def dearest(key: LayerKey, cost: Callable[[LayerKey], float]) -> float:
+    """The cost of a layer; of a `choice` that of its costliest candidate."""
+    if key[0] != "choice":
+        return cost(key)
+    ops: Sequence[tuple[str, tuple[tuple[str, Attr], ...]]] = dict(key[2])["ops"]  # type: ignore[assignment]
+    return max((cost((op, key[1][:1], attrs)) for op, attrs in ops if op not in FREE), default=0.0)
+
+
+@dataclass(frozen=True)
+class Population:
+    """The distinct layers of some graphs, and where each stands in them.
+
+    Every exit of every graph has two places, its part of the backbone and its branch: exit e (counted through all
+    graphs) has 2e and 2e + 1. `layer_i` and `place_i` are of every node: which of `layers` it is, and its place.
+    """
+
+    layers: tuple[LayerKey, ...]
+    layer_i: np.ndarray
+    place_i: np.ndarray
+    exits: tuple[int, ...]
+
+    @classmethod
+    def of(cls, graphs: Sequence[Graph]) -> "Population":
+        """The population of some graphs."""
+        known: dict[LayerKey, int] = {}
+        layer_i, place_i, place = [], [], 0
+        for graph in graphs:
+            for segment in graph.segments():
+                for nodes in segment:
+                    for node in nodes:
+                        layer_i.append(known.setdefault(layer_key(graph, node), len(known)))
+                        place_i.append(place)
+                    place += 1
+        exits = tuple(len(graph.exits) for graph in graphs)
+        return cls(tuple(known), np.array(layer_i, dtype=int), np.array(place_i, dtype=int), exits)
+
+    def costs(self, layer_costs: Sequence[float], each_run: float = 0.0, each_exit: float = 0.0) -> list[ExitCosts]:
+        """Costs of every graph: its layers', `each_run` once whatever happens, `each_exit` for each exit that runs."""
+        costs_i = np.asarray(layer_costs, dtype=float)[self.layer_i]
+        added = np.bincount(self.place_i, costs_i, minlength=2 * sum(self.exits)).reshape(-1, 2)
+        found, start = [], 0
+        for exits in self.exits:
+            backbone, branch = added[start : start + exits].T
+            found.append(
+                ExitCosts(tuple((each_run + np.cumsum(backbone)).tolist()), tuple((each_exit + branch).tolist()))
+            )
+            start += exits
+        return found
+
+
+def as_key(layer: dict[str, Any]) -> LayerKey:
+    """The key of a layer as JSON holds it."""
+    attrs = {name: tuple(value) if isinstance(value, list) else value for name, value in layer["attrs"].items()}
+    return layer["op"], tuple(tuple(shape) for shape in layer["in_shapes"]), tuple(sorted(attrs.items()))

@@ -1,0 +1,69 @@
+"""Names of the classes of an image set, in the order of their labels. Imports no torch and reads no pictures."""
+
+from pathlib import Path
+
+from aebnas.core.errors import UserError
+from aebnas.data.data_spec import DataSpec
+
+DIGITS = tuple("0123456789")
+
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+_CIFAR100 = """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
+    caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant
+    flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man
+    maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree
+    plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper
+    snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train
+    trout tulip turtle wardrobe whale willow_tree wolf woman worm
+"""
+CIFAR100 = tuple(_CIFAR100.split())
+
+FASHION_MNIST = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+
+CLASS_NAMES = {
+    "digits": DIGITS,
+    "cifar10": CIFAR10,
+    "cifar100": CIFAR100,
+    "svhn": DIGITS,
+    "mnist": DIGITS,
+    "fashion_mnist": FASHION_MNIST,
+}
+
+
+def class_names(spec: DataSpec, base: Path) -> tuple[str, ...] | None:
+    """Names of the classes: those given, else the set's own, else None. `base` is where relative paths start."""
+    if spec.class_names is not None:
+        return spec.class_names
+    if spec.name == "folder":
+        return tuple(class_folders(data_path(spec, base), "train"))
+    return CLASS_NAMES.get(spec.name)
+
+
+def data_path(spec: DataSpec, base: Path) -> Path:
+    """The file of `npz`, the folder of `folder`."""
+    assert spec.path is not None  # the spec checks it
+    return (base / spec.path.expanduser()).absolute()
+
+
+def class_folders(path: Path, part: str) -> list[str]:
+    """Sorted names of the class folders of a part; raises UserError where there are none."""
+    folder = path / part
+    if not folder.is_dir():
+        raise UserError(f"{folder}: must be a folder with one folder of pictures a class, but got no such folder")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    if not names:
+        raise UserError(f"{folder}: must hold one folder of pictures a class, but got none")
+    return names

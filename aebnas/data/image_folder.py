@@ -1,0 +1,153 @@
+"""Pictures in a folder: `train/<class>/*` and `test/<class>/*`, read when they are needed.
+
+Legend: m pictures asked for, c channels, h height, w width.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aebnas.core.errors import UserError
+from aebnas.core.progress import progress_bar
+from aebnas.data.class_names import class_folders
+from aebnas.data.image_set import ImageSet, InMemory, Source
+from aebnas.data.loader_workers import Workers
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+READ_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Files:
+    """A source over picture files, brought to `resolution` pixels a side and to `channels` (1 or 3).
+
+    The middle square of a picture is resized, bilinear and antialiased.
+    """
+
+    paths: tuple[str, ...]
+    resolution: int
+    channels: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """See `Source`."""
+        return self.channels, self.resolution, self.resolution
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, indices: Tensor) -> Tensor:
+        """See `Source`."""
+        pictures_mchw = torch.empty(len(indices), *self.shape, dtype=torch.uint8)
+        for place, index in enumerate(indices.tolist()):
+            pictures_mchw[place] = self._read_one(self.paths[index])
+        return pictures_mchw
+
+    def take(self, indices: Tensor) -> "Files":
+        """See `Source`."""
+        return Files(tuple(self.paths[index] for index in indices.tolist()), self.resolution, self.channels)
+
+    def _read_one(self, path: str) -> Tensor:
+        from PIL import Image, ImageOps
+
+        side = self.resolution
+        try:
+            with Image.open(path) as image:
+                if image.mode.startswith(("I", "F")):
+                    raise UserError(f"{path}: must have 8 bits a channel, but got mode {image.mode}")
+                image.draft(None, (2 * side, 2 * side))  # JPEG decodes at a fraction of its size, never below this
+                square = ImageOps.fit(
+                    image.convert("L" if self.channels == 1 else "RGB"), (side, side), Image.Resampling.BILINEAR
+                )
+        except UserError:
+            raise
+        except Exception as error:  # decoders raise all sorts on damaged files
+            reason = (str(error).splitlines() or [""])[0]
+            raise UserError(f"{path}: must be a readable picture, but got {type(error).__name__}: {reason}") from None
+        pixels_hwc = np.array(square, dtype=np.uint8).reshape(side, side, self.channels)
+        return torch.from_numpy(pixels_hwc).permute(2, 0, 1)
+
+
+class Held:
+    """A source that reads all pictures of another into memory, with `loaders` processes, when first asked for any.
+
+    Until then `take` gives pictures of the other, so that a small part is not paid for with the whole.
+    """
+
+    def __init__(self, source: Source, loaders: int) -> None:
+        self._source, self._loaders = source, loaders
+        self.shape = source.shape
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def read(self, indices: Tensor) -> Tensor:
+        """See `Source`."""
+        return self._in_memory().read(indices)
+
+    def take(self, indices: Tensor) -> Source:
+        """See `Source`."""
+        return self._source.take(indices)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _same, (self._in_memory(),)  # worker processes get the pixels, not the work of reading them
+
+    def _in_memory(self) -> InMemory:
+        if not isinstance(self._source, InMemory):
+            images = torch.empty(len(self), *self.shape, dtype=torch.uint8)
+            parts = torch.arange(len(self)).split(READ_AT_ONCE)
+            with progress_bar("reading pictures", len(self)) as bar:
+                read = Workers(self._source.read, self._loaders).map(parts)
+                for part, pictures in zip(parts, read, strict=True):
+                    images[part] = pictures
+                    bar.advance(len(part))
+            self._source = InMemory(images)
+        return self._source
+
+
+def _same(source: Source) -> Source:
+    return source
+
+
+def load_folder(path: Path, resolution: int, channels: int, train: bool) -> ImageSet:
+    """One part of a folder of pictures; classes are the folders of `train`, sorted by name.
+
+    Pictures lie at any depth below their class. The training part is looked at with its test part's folders and names
+    of files, so that a lack shows before a long search. Raises UserError for a class without pictures, or one of
+    `test` that `train` hasn't.
+    """
+    parts = {part: class_folders(path, part) for part in ("train", "test")}
+    classes, tested = parts["train"], parts["test"]
+    if len(classes) < 2:
+        raise UserError(f"{path / 'train'}: must hold at least 2 classes, but got only '{classes[0]}'")
+    unknown = [name for name in tested if name not in classes]
+    if unknown:
+        raise UserError(f"{path / 'test' / unknown[0]}: must be a class of {path / 'train'}, but got no such one there")
+    found = {
+        part: {name: _pictures_below(path / part / name) for name in names}
+        for part, names in parts.items()
+        if train or part == "test"
+    }
+    paths: list[str] = []
+    labels: list[int] = []
+    for name, files in found["train" if train else "test"].items():
+        paths += files
+        labels += [classes.index(name)] * len(files)
+    return ImageSet(Files(tuple(paths), resolution, channels), torch.tensor(labels), len(classes))
+
+
+def _pictures_below(folder: Path) -> list[str]:
+    found = sorted(
+        os.path.join(parent, name)  # noqa: PTH118 (a Path for each of a million files takes its time)
+        for parent, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if name.lower().endswith(EXTENSIONS)
+    )
+    if not found:
+        raise UserError(f"{folder}: must hold pictures ({', '.join(EXTENSIONS)}), but got none")
+    return found

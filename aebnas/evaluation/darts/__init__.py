@@ -1,0 +1,1 @@
+"""Relaxed trainings as jobs of an evaluator."""

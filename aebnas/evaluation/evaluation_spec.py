@@ -1,0 +1,66 @@
+"""What the `evaluate:` part of an experiment may say. Imports no torch."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, WithJsonSchema
+
+from aebnas.core.spec_base import Spec
+from aebnas.core.spec_types import Processes, Threads
+from aebnas.training.training_spec import LoopSpec, TrainSpec
+
+_MODE = re.compile(r"supernet|(finetune|scratch)\(([1-9][0-9]{0,5})\)")
+
+
+def _known_mode(text: str) -> str:
+    if not _MODE.fullmatch(text):
+        raise ValueError("must be supernet, finetune(EPOCHS) or scratch(EPOCHS) with a whole number of at least 1")
+    return text
+
+
+Mode = Annotated[
+    str, AfterValidator(_known_mode), WithJsonSchema({"type": "string", "pattern": f"^({_MODE.pattern})$"})
+]
+
+
+class EvaluateSpec(Spec):
+    """How candidates are scored.
+
+    `weights: supernet` inherits them, norms recalibrated on `calibration_images` training pictures;
+    `finetune(EPOCHS)` then trains each candidate by itself; `scratch(EPOCHS)` trains it from fresh weights and
+    needs no supernet. `training` says how (left out: as `retrain`). `workers: 0` works in this process; more
+    are Ray actors, each with `threads` threads, so that results are the same wherever a candidate is scored.
+    `gpus_per_worker` above 0 (a fraction lets several share one) scores on a GPU, where results are equal to
+    rounding only.
+    """
+
+    weights: Mode = "supernet"
+    training: LoopSpec | None = None
+    workers: Processes = 0
+    threads: Threads = 1
+    gpus_per_worker: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
+    calibration_images: Annotated[int, Field(strict=True, ge=2)] = 512
+
+    @property
+    def mode(self) -> Literal["supernet", "finetune", "scratch"]:
+        """What `weights` names, without the number of epochs."""
+        name = self.weights.partition("(")[0]
+        return "scratch" if name == "scratch" else "finetune" if name == "finetune" else "supernet"
+
+    @property
+    def source(self) -> str:
+        """Where a candidate's weights come from, for people."""
+        epochs = self.weights.partition("(")[2].rstrip(")")
+        return {
+            "supernet": "inherited from the supernet",
+            "finetune": f"fine-tuned for {epochs} epochs from the supernet's",
+            "scratch": f"trained for {epochs} epochs from scratch",
+        }[self.mode]
+
+    def own_training(self, default: TrainSpec) -> TrainSpec | None:
+        """How a candidate is trained by itself; None where it isn't. `default` is used where nothing is said."""
+        if self.mode == "supernet":
+            return None
+        epochs = int(self.weights.partition("(")[2].rstrip(")"))
+        settings = (self.training or default).model_dump(include=set(LoopSpec.model_fields))
+        return TrainSpec(epochs=epochs, **settings)

@@ -1,0 +1,206 @@
+"""Scoring one architecture, with inherited weights or trained by itself: its ExitTables on the splits that decide."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aebnas.core.determinism import pinned
+from aebnas.core.progress import MakeBar, no_bar
+from aebnas.cost.model import COUNTS, CostModel
+from aebnas.data.batches import Batches, Preprocessing
+from aebnas.data.image_set import ImageSet
+from aebnas.evaluation.darts.relaxed_training import Relaxation, RelaxedTraining, calibration_summary, hard_figures
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.tabulate import tabulate
+from aebnas.runtime.exit_criteria import LEARNED
+from aebnas.runtime.network import Network
+from aebnas.space.architecture import Architecture
+from aebnas.supernet.darts.discretization import (
+    Form,
+    adaptive_architecture,
+    choice_shares,
+    extract,
+    static_architecture,
+)
+from aebnas.supernet.darts.relaxed_network import RelaxedNetwork
+from aebnas.supernet.supernet import Supernet
+from aebnas.training.exits.exit_training_spec import ExitsSpec
+from aebnas.training.exits.stop_heads import prepared
+from aebnas.training.single_network import fresh_network, with_norm_stats
+from aebnas.training.stages import fit_network
+from aebnas.training.training_spec import TrainSpec
+
+Tables = dict[str, ExitTable]
+"""Split name -> table."""
+SCORED = "search"
+"""The split whose figures count."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What became of an architecture: its tables, and the network (on the CPU) where it was trained by itself."""
+
+    tables: Tables
+    network: Network | None
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """What became of a relaxed training: the network itself, each form's architecture and how it scored, and figures.
+
+    `report` is ready for JSON.
+    """
+
+    network: RelaxedNetwork
+    forms: dict[Form, tuple[Architecture, Scored]]
+    report: dict[str, Any]
+
+
+Work = Architecture | Relaxation
+"""What an evaluator can be given."""
+
+
+@dataclass(frozen=True)
+class OwnTraining:
+    """How a candidate is trained by itself: `spec` on `batches`, seeded by `seed` and the architecture."""
+
+    spec: TrainSpec
+    batches: Batches
+    seed: int
+    from_scratch: bool = False
+
+    def seed_of(self, architecture: Architecture) -> int:
+        """The same wherever and whenever the architecture is trained."""
+        return int(np.random.SeedSequence([self.seed, int(architecture.id, 16)]).generate_state(1)[0])
+
+    def fresh(self, architecture: Architecture) -> Network:
+        """The architecture with newly drawn weights."""
+        return fresh_network(architecture, self.seed_of(architecture))
+
+    def halting(self, weight: float) -> "OwnTraining":
+        """The same for networks whose stop heads weigh the expected cost with lambda `weight`."""
+        return replace(
+            self, spec=self.spec.model_copy(update={"exits": ExitsSpec(stop_heads=True, policy_loss=weight)})
+        )
+
+    def train(
+        self, network: Network, architecture: Architecture, calibration: Sequence[Tensor], progress: MakeBar
+    ) -> Network:
+        """The trained network in evaluation mode; raises UserError where the loss stops being finite."""
+        network = prepared(network, self.spec.exits)
+        seed, label = self.seed_of(architecture), f"candidate {architecture.id}"
+        return fit_network(
+            network,
+            architecture,
+            self.spec,
+            self.batches,
+            seed,
+            label,
+            checkpoint=None,
+            validation=None,
+            calibration=calibration,
+            norm_calibration=calibration,
+            progress=progress,
+        )
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """All that scoring needs; picklable, so that a worker is given it once.
+
+    Without `supernet` candidates start from fresh weights, without `training` they are scored as they are;
+    ValueError for neither. `calibration` are batches `x_nchw` for norm statistics; `images` the splits to
+    tabulate; `costs` the costs that tables hold. With `gpu` all runs on the GPU that is visible. `deterministic` as in
+    `determinism.pinned`. `progress` makes the bar of a candidate's own training. `relaxed` is there where relaxed
+    networks are to be trained.
+    """
+
+    supernet: Supernet | None
+    training: OwnTraining | None
+    calibration: Sequence[Tensor]
+    images: Mapping[str, ImageSet]
+    preprocessing: Preprocessing
+    criteria: tuple[str, ...]
+    threads: int
+    costs: CostModel = COUNTS
+    gpu: bool = False
+    deterministic: bool = False
+    progress: MakeBar = no_bar
+    relaxed: RelaxedTraining | None = None
+
+    def __post_init__(self) -> None:
+        if self.supernet is None and self.training is None:
+            raise ValueError("an evaluator must have a supernet or a training, but got neither")
+
+    def network(self, architecture: Architecture) -> Network:
+        """The architecture in evaluation mode, with the weights under which it is scored."""
+        device = torch.device("cuda" if self.gpu else "cpu")
+        calibration = [x_nchw.to(device) for x_nchw in self.calibration]
+        if self.supernet is not None:
+            network = inherit(self.supernet.to(device), architecture, calibration)
+        else:
+            assert self.training is not None
+            network = self.training.fresh(architecture).to(device)
+        if self.training is None:
+            return network
+        return self.training.train(network, architecture, calibration, self.progress)
+
+    def score(self, architecture: Architecture) -> Scored:
+        """Tables in fp32, with the pinned number of threads; ValueError for NaN logits, UserError for a NaN loss."""
+        with pinned(self.threads, self.deterministic):
+            network = self.network(architecture)
+            return Scored(self._tables(network), network.cpu() if self.training else None)
+
+    def relax(self, work: Relaxation) -> Relaxed:
+        """A relaxed training and its hard networks, fine-tuned (or trained from scratch) and tabulated."""
+        assert self.relaxed is not None and self.training is not None, "prepared experiments say how"
+        with pinned(self.threads, self.deterministic):
+            device = torch.device("cuda" if self.gpu else "cpu")
+            calibration = [x_nchw.to(device) for x_nchw in self.calibration]
+            relaxed, soft = self.relaxed.train(work, calibration, device, self.progress)
+            report: dict[str, Any] = {"lambda": work.weight, "soft": soft, "forms": {}}
+            forms: dict[Form, tuple[Architecture, Scored]] = {}
+            for form in self.relaxed.forms:
+                architecture = self._discretised(relaxed, form)
+                hard = with_norm_stats(extract(relaxed, architecture), calibration)
+                before = self._tables(hard, keep_logits=True)[SCORED]
+                if self.training.from_scratch:
+                    hard = self.training.fresh(architecture).to(device)
+                training = self.training.halting(work.weight) if architecture.stop_heads else self.training
+                trained = training.train(hard, architecture, calibration, self.progress)
+                tables = self._tables(trained, keep_logits=True)
+                forms[form] = architecture, Scored(tables, trained.cpu())
+                report["forms"][form] = {
+                    "architecture": architecture.id,
+                    "text": str(architecture),
+                    "hard": hard_figures(before),
+                    "trained": hard_figures(tables[SCORED]),
+                    "calibration": calibration_summary(tables.get("calibrate", tables[SCORED])),
+                }
+            return Relaxed(relaxed.cpu(), forms, report)
+
+    def _discretised(self, relaxed: RelaxedNetwork, form: Form) -> Architecture:
+        assert self.relaxed is not None
+        spec = self.relaxed.spec
+        if form == "static":
+            return static_architecture(relaxed, spec.inputs)
+        shares = choice_shares(relaxed, self.relaxed.pictures(self.preprocessing))
+        return adaptive_architecture(relaxed, shares, spec.min_share)
+
+    def _tables(self, network: Network, keep_logits: bool = False) -> Tables:
+        """Of a network with stop heads with the criterion `learned` besides."""
+        heads = any(graph_exit.stop for graph_exit in network.graph.exits)
+        criteria = (*self.criteria, LEARNED) if heads and LEARNED not in self.criteria else self.criteria
+        return {
+            name: tabulate(network, images, self.preprocessing, criteria, keep_logits=keep_logits, costs=self.costs)
+            for name, images in self.images.items()
+        }
+
+
+def inherit(supernet: Supernet, architecture: Architecture, calibration: Sequence[Tensor]) -> Network:
+    """The architecture with the supernet's weights and recalibrated norms."""
+    return supernet.extract(architecture, supernet.recalibrate(architecture, calibration))

@@ -1,0 +1,201 @@
+"""From exit tables to operating points and trials; and what can be said before anything is evaluated."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from aebnas.core.metrics import MACS, METRICS, Constraint, SoftTarget
+from aebnas.core.percentiles import TailMetric, tail, tail_of_samples
+from aebnas.cost.counts import ExitCosts, count_graph
+from aebnas.cost.memory import peak_memory
+from aebnas.cost.model import CostModel
+from aebnas.evaluation.evaluator import Tables
+from aebnas.evaluation.worker_pool import Failure
+from aebnas.policies.exit_table.exit_costs import SampleCosts
+from aebnas.policies.exit_table.exit_table import ExitTable, difficulty_cost, sample_costs, score_policy
+from aebnas.policies.threshold_search.find import find
+from aebnas.policies.threshold_search.soft_target import tune_to_target
+from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.space.architecture import Architecture
+from aebnas.space.lowering import lower
+from aebnas.space.min_exits import least_exits
+from aebnas.space.policy_spec import DUAL, LEARNED, PolicySpec
+from aebnas.space.spec import SpaceSpec
+from aebnas.strategies.strategy import Job
+from aebnas.strategies.trial import OperatingPoint, Trial
+
+ROUNDING = 1e-9
+
+CALIBRATE, SEARCH = "calibrate", "search"
+
+
+def splits_needed(policy: PolicySpec, target: SoftTarget | None) -> tuple[str, ...]:
+    """Splits to tabulate: thresholds are found on `calibrate`; figures are those of `search`."""
+    found = policy.thresholds.optimise is not None or (target is not None and target.tunes_thresholds)
+    return (CALIBRATE, SEARCH) if found else (SEARCH,)
+
+
+def operating_point(architecture: Architecture, policy: ExitPolicy, table: ExitTable) -> OperatingPoint:
+    """An architecture under a policy with all its metrics, measured on `table`."""
+    scored = score_policy(table, policy)
+    metrics = {
+        "accuracy": scored.accuracy,
+        "avg_macs": scored.avg_macs,
+        "avg_macs_taken_only": scored.avg_macs_taken_only,
+    }
+    metrics |= static_metrics(architecture) | _device_metrics(table, policy, scored.exit_shares)
+    return OperatingPoint(architecture.id, policy, metrics, scored.exit_shares, scored.exit_accuracy)
+
+
+def static_metrics(architecture: Architecture) -> dict[str, float]:
+    """The metrics that the graph alone gives."""
+    graph = lower(architecture)
+    counts = count_graph(graph)
+    return {
+        "params": float(counts.params.total),
+        "weight_bytes": float(counts.weight_bytes.total),
+        "macs": float(counts.macs.total),
+        "peak_memory_bytes": float(peak_memory(graph)[-1]),
+    }
+
+
+def _device_metrics(table: ExitTable, policy: ExitPolicy, shares_e: Sequence[float]) -> dict[str, float]:
+    """Mean, percentiles and worst of each cost that comes from a device profile, where the table holds any."""
+    metrics: dict[str, float] = {}
+    for cost, costs in table.costs.items():
+        if cost not in METRICS or not METRICS[cost].by_device:
+            continue
+        if isinstance(costs, SampleCosts):
+            statistics = tail_of_samples(sample_costs(table, policy, cost))
+        else:
+            runs_e = np.array([policy.runs(index) for index in range(table.exits)])
+            to_exit_e = costs.to_exit(runs_e) + difficulty_cost(table, policy, cost)
+            statistics = tail(to_exit_e, np.asarray(shares_e))
+        metrics |= {str(TailMetric(cost, name)): value for name, value in statistics.items()}
+    return metrics
+
+
+def hopeless(
+    jobs: Sequence[Job], constraints: Sequence[Constraint], costs: CostModel
+) -> list[tuple[str, float] | None]:
+    """For each job why it can't meet the constraints whatever its accuracy, and by how much; None if it can.
+
+    Static metrics are exact; an average cost is at least that of the cheapest exit, and so is each percentile. All jobs
+    are predicted at once.
+    """
+    if not (jobs and constraints):
+        return [None] * len(jobs)
+    exit_costs = costs.exit_costs([lower(job.architecture) for job in jobs])
+    return [_hopeless(job, constraints, known) for job, known in zip(jobs, exit_costs, strict=True)]
+
+
+def _hopeless(
+    job: Job, constraints: Sequence[Constraint], exit_costs: Mapping[str, ExitCosts]
+) -> tuple[str, float] | None:
+    best = static_metrics(job.architecture) | _least_means(exit_costs, job.policy)
+    broken = [c for c in constraints if c.metric in best and not c.satisfied(best) and _decides(c)]
+    if not broken:
+        return None
+    first = broken[0]
+    least = "" if METRICS[first.metric].static else " at least"
+    reason = f"{first.metric} is{least} {best[first.metric]:g}, but must be {first.sense} {first.bound:g}"
+    return reason, sum(constraint.violation(best) for constraint in broken)
+
+
+def _decides(constraint: Constraint) -> bool:
+    """Whether a lower bound (or an exact value) of the metric can decide the constraint."""
+    return METRICS[constraint.metric].static or constraint.sense == "<="
+
+
+def _least_means(exit_costs: Mapping[str, ExitCosts], policy: ExitPolicy | None) -> dict[str, float]:
+    """The least that any sample pays, of every metric that is a statistic over samples."""
+    least = {}
+    for name, metric in METRICS.items():
+        if metric.cost in exit_costs:
+            costs = exit_costs[metric.cost]
+            runs_e = np.array([policy is None or policy.runs(index) for index in range(len(costs.branch_e))])
+            # without a given policy every other exit may be `never`, so only the branch taken has to run
+            alone = policy is None or name == "avg_macs_taken_only"
+            to_exit_e = costs.taken_only if alone else costs.to_exit(runs_e)
+            # shares are sums of floats, so a mean of equal costs may lie a rounding below them
+            rounding = 1.0 if metric.cost == MACS else 1.0 - ROUNDING
+            least[name] = float(to_exit_e[runs_e].min()) * rounding
+    return least
+
+
+def make_trial(
+    number: int,
+    job: Job,
+    outcome: Tables | Failure,
+    space: SpaceSpec,
+    constraints: Sequence[Constraint],
+    target: SoftTarget | None,
+    seconds: float,
+    cost: str = MACS,
+) -> Trial:
+    """The Trial of a job whose architecture was scored (or failed to be); thresholds are found for `cost`."""
+    if isinstance(outcome, Failure):
+        return failed_trial(number, job, outcome.reason, seconds)
+    points = _points(job, outcome, space, target, cost)
+    violations = [sum(c.violation(point.metrics) for c in constraints) for point in points]
+    if min(violations) > 0:
+        closest = points[int(np.argmin(violations))]
+        broken = next(c for c in constraints if not c.satisfied(closest.metrics))
+        value = f"{closest.metrics[broken.metric]:g}"
+        reason = f"closest {broken.metric} is {value}, but must be {broken.sense} {broken.bound:g}"
+        return Trial(
+            number,
+            job.architecture,
+            job.policy,
+            "infeasible",
+            points,
+            reason,
+            job.origin,
+            seconds,
+            min(violations),
+        )
+    return Trial(number, job.architecture, job.policy, "ok", points, "", job.origin, seconds)
+
+
+def failed_trial(number: int, job: Job, reason: str, seconds: float) -> Trial:
+    """A Trial that could not be evaluated."""
+    return Trial(number, job.architecture, job.policy, "failed", (), reason, job.origin, seconds)
+
+
+def hopeless_trial(number: int, job: Job, reason: str, violation: float) -> Trial:
+    """A Trial that was not worth evaluating."""
+    reason = f"not evaluated: {reason}"
+    return Trial(number, job.architecture, job.policy, "infeasible", (), reason, job.origin, 0.0, violation)
+
+
+def found_policies(
+    table: ExitTable, architecture: Architecture, space: SpaceSpec, target: SoftTarget | None, cost: str = MACS
+) -> list[ExitPolicy]:
+    """The policies of a space whose thresholds are found on a table: the frontier of accuracy and a cost, or the soft
+    target's best."""
+    policy_spec = space.policy
+    thresholds = policy_spec.thresholds
+    if thresholds.optimise is not None:
+        tuned = find(
+            table, _rules(policy_spec, architecture), thresholds.optimise, least_exits(space, architecture), cost
+        )
+        return [point.policy for point in tuned.thinned(thresholds.optimise.max_points).points]
+    assert thresholds.genes and target, "a job without a policy comes from a space or a target that finds thresholds"
+    choices = [None if gene == "never" else float(gene) for gene in thresholds.genes]
+    return [tune_to_target(table, policy_spec.criterion, choices, target)]
+
+
+def _rules(policy_spec: PolicySpec, architecture: Architecture) -> PolicySpec:
+    """The space's rules, and for an architecture that has stop heads of its own those that look at them."""
+    if not architecture.stop_heads:
+        return policy_spec
+    criterion = tuple(dict.fromkeys([*policy_spec.criterion, LEARNED, DUAL]))
+    return policy_spec.model_copy(update={"criterion": criterion})
+
+
+def _points(
+    job: Job, tables: Tables, space: SpaceSpec, target: SoftTarget | None, cost: str
+) -> tuple[OperatingPoint, ...]:
+    given = [] if job.policy is None else [job.policy]
+    policies = given or found_policies(tables[CALIBRATE], job.architecture, space, target, cost)
+    return tuple(operating_point(job.architecture, policy, tables[SEARCH]) for policy in policies)

@@ -1,0 +1,140 @@
+"""Where architectures are scored: in this process, or by Ray actors in parallel. Results are the same."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+
+from aebnas.core.errors import UserError
+from aebnas.core.progress import progress_bar
+from aebnas.core.ray_cluster import LOCAL, node_resources, ray_cluster, require_room
+from aebnas.evaluation.darts.relaxed_training import Relaxation
+from aebnas.evaluation.evaluator import Evaluator, Relaxed, Scored, Work
+
+RETRIES = 1
+"""How often an architecture is tried again when its worker dies."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an architecture could not be scored."""
+
+    reason: str
+
+
+Outcome = Scored | Relaxed | Failure
+
+
+class Pool(Protocol):
+    """Scores architectures, trains relaxed networks, and gives `(index, outcome)` as they are done, in any order."""
+
+    def score(self, work: Sequence[Work]) -> Iterator[tuple[int, Outcome]]:
+        """Score all; every index comes exactly once."""
+        ...
+
+
+@contextmanager
+def open_pool(
+    evaluator: Evaluator, workers: int, ray_address: str = LOCAL, gpus_per_worker: float = 0.0
+) -> Iterator[Pool]:
+    """This process (`workers` 0) or that many Ray actors; Ray is started and stopped around the pool.
+
+    `ray_address` as in `cluster.ray_cluster`, whose UserErrors it raises; also where its GPUs have too little room.
+    """
+    if workers == 0:
+        yield InProcess(evaluator)
+        return
+    with ray_cluster(ray_address, cpus=workers * evaluator.threads) as ray:
+        require_room(ray, workers, evaluator.threads)
+        gpus = node_resources(ray, "GPU")
+        if gpus_per_worker and sum(int(count / gpus_per_worker) for count in gpus) < workers:
+            raise UserError(
+                f"evaluate.gpus_per_worker: must leave {workers} workers room on the GPUs there are ({sum(gpus)}), "
+                f"but got {gpus_per_worker:g}"
+            )
+        yield RayActors(ray, evaluator, workers, gpus_per_worker)
+
+
+def score_one(evaluator: Evaluator, work: Work) -> Outcome:
+    """What the evaluator gives, or the reason why it gives nothing; a bad candidate must not end a search."""
+    try:
+        return evaluator.relax(work) if isinstance(work, Relaxation) else evaluator.score(work)
+    except UserError as error:
+        return Failure(str(error))
+    except Exception as error:  # whatever it is, its reason is recorded with the trial
+        text = " ".join(str(error).split())[:300]
+        memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text
+        kind = "out of memory" if memory else type(error).__name__
+        return Failure(f"{kind}: {text}" if text else kind)
+
+
+class InProcess:
+    """Scores one architecture after the other, and shows how far the training of each has come."""
+
+    def __init__(self, evaluator: Evaluator) -> None:
+        self.evaluator = replace(evaluator, progress=progress_bar)
+
+    def score(self, work: Sequence[Work]) -> Iterator[tuple[int, Outcome]]:
+        """Outcomes in the order given."""
+        for index, one in enumerate(work):
+            yield index, score_one(self.evaluator, one)
+
+
+class RayActors:
+    """A fixed number of actors; supernet weights and pictures go into the object store once."""
+
+    def __init__(self, ray: Any, evaluator: Evaluator, workers: int, gpus_per_worker: float = 0.0) -> None:
+        self.ray = ray
+        needs = {"num_cpus": evaluator.threads, "num_gpus": gpus_per_worker}
+        actor = ray.remote(**needs, max_restarts=-1, max_task_retries=RETRIES)(_Worker)
+        self.shared = ray.put(evaluator)
+        self.actors = [actor.remote() for _ in range(workers)]
+
+    def score(self, work: Sequence[Work]) -> Iterator[tuple[int, Outcome]]:
+        """Outcomes as they come; an actor gets its next architecture when it is done with the last."""
+        todo = iter(enumerate(work))
+        running: dict[Any, tuple[int, Any]] = {}
+
+        def hand_out(actor: Any) -> None:
+            item = next(todo, None)
+            if item is not None:
+                running[actor.score.remote([self.shared], item[1])] = (item[0], actor)
+
+        for actor in self.actors:
+            hand_out(actor)
+        while running:
+            done, _ = self.ray.wait(list(running), num_returns=1)
+            index, actor = running.pop(done[0])
+            try:
+                outcome: Outcome = self.ray.get(done[0])
+            except self.ray.exceptions.RayError as error:
+                outcome = Failure(_why_lost(error))
+            hand_out(actor)
+            yield index, outcome
+
+
+def _why_lost(error: Exception) -> str:
+    """What Ray says of a worker that was lost with every try, in one line."""
+    lines = str(error).strip().splitlines()
+    if type(error).__name__ == "OutOfMemoryError":
+        return f"out of memory, so Ray ended its worker {RETRIES + 1} times: {lines[0][:200]}"
+    # names and numbers of the actor are indented; behind them stands what is known of its end
+    said = [line for line in lines if not line.startswith("\t")]
+    return f"its worker was lost {RETRIES + 1} times: {' '.join(said)[:300]}"
+
+
+class _Worker:
+    """Fetches the evaluator with its first architecture, so that a restarted actor needs nothing to begin with."""
+
+    def __init__(self) -> None:
+        self.evaluator: Evaluator | None = None
+
+    def score(self, shared: list[Any], work: Work) -> Outcome:
+        # in a list Ray hands on the reference itself instead of unpacking the evaluator with every call
+        if self.evaluator is None:
+            import ray
+
+            self.evaluator = ray.get(shared[0])
+        return score_one(self.evaluator, work)

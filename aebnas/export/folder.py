@@ -1,0 +1,186 @@
+"""Writing a network as a folder that needs torch, numpy, pillow and safetensors, and no aebnas.
+
+The folder is made in full beside its place, checked with its own code, and only then moved there.
+"""
+
+import copy
+import dataclasses
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+import aebnas.runtime
+from aebnas.core.atomic_files import write_atomically, write_json, write_text
+from aebnas.core.errors import UserError
+from aebnas.data.batches import Preprocessing
+from aebnas.export import model as model_source
+from aebnas.export.card import CardFacts, ExportCosts, model_card
+from aebnas.export.model import RUNTIME, Model
+from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.monitor import Expected
+from aebnas.runtime.network import Network
+from aebnas.runtime.ops import OPAQUE, OPS
+
+FILES = frozenset(
+    {"README.md", "card.json", "check.npz", "costs.json", "graph.json", "model.py", "monitor.json", "policy.json"}
+    | {"preprocessing.json", "weights.safetensors"}
+    | {f"runtime/{name}.py" for name in RUNTIME}
+)
+RUNTIME_FILE = re.compile(r"runtime/\w+\.py")
+"""The runtime's modules have had other names in exports of earlier versions."""
+ALWAYS = frozenset({"model.py", "graph.json", "policy.json", "weights.safetensors"})
+"""What every export holds, also one made before another file came to be."""
+
+PREVIOUS = "previous"
+"""Where the export that is replaced lies for a moment, in the folder in which the new one was made."""
+
+
+def export_model(
+    directory: Path,
+    network: Network,
+    policy: ExitPolicy,
+    preprocessing: Preprocessing,
+    class_names: Sequence[str],
+    samples: Tensor,
+    facts: CardFacts,
+) -> None:
+    """Write the folder `directory`, whole or not at all; a previous export there is replaced.
+
+    `samples`, uint8 `[n, c, h, w]`, are recorded with the answers to them. Raises UserError for a directory
+    that holds something else or cannot be written, for imported (opaque) modules, for ops defined outside
+    `aebnas/runtime` and for weights that are not finite; ValueError when the parts are not of one model.
+    """
+    opaque = [node.name for node in network.graph.nodes if node.op == OPAQUE]
+    if opaque:
+        raise UserError(f"node '{opaque[0]}': imported modules cannot be exported yet, but got one")
+    for op in {node.op for node in network.graph.nodes}:
+        if not (where := OPS[op].kind.__module__).startswith(f"{aebnas.runtime.__name__}."):
+            raise UserError(f"op '{op}' must be defined in aebnas/runtime to be exported, but got {where}")
+    if preprocessing.shape != network.graph.input_shape or len(class_names) != network.graph.classes:
+        want = f"{network.graph.input_shape} pictures and {network.graph.classes} class names"
+        raise ValueError(f"the network needs {want}, but got {preprocessing.shape} and {len(class_names)}")
+    if not len(samples):
+        raise ValueError("samples must hold at least one picture to record, but got none")
+    if preprocessing.shape[0] not in (1, 3):
+        raise UserError(f"input.channels must be 1 or 3 for export, but got {preprocessing.shape[0]}")
+    network = copy.deepcopy(network).to("cpu", torch.float32).eval()
+    directory = directory.resolve()
+    try:
+        _refuse_foreign(directory)
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        hidden = f".{directory.name}.partial-"
+        _clear_left_over(directory, hidden)
+        with tempfile.TemporaryDirectory(prefix=hidden, dir=directory.parent) as staging:
+            made = Path(staging) / "export"
+            _write_code(made)
+            _write_model(made, network, policy, preprocessing, class_names)
+            _write_record(made / "check.npz", network, policy, preprocessing, samples.cpu())
+            card = model_card(facts, network.graph, policy, preprocessing, class_names)
+            write_text(made / "README.md", card)
+            write_json(made / "card.json", facts.to_json())
+            write_json(made / "monitor.json", Expected(facts.exit_shares, facts.samples).to_json())
+            _prove(made)
+            _put_in_place(made, directory, aside=Path(staging) / PREVIOUS)
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be written: {error}") from None
+
+
+def _clear_left_over(directory: Path, hidden: str) -> None:
+    """Undo what a kill left half done: a previous export that was set aside comes back, the rest is deleted."""
+    for left in [path for path in directory.parent.iterdir() if path.name.startswith(hidden)]:
+        if (left / PREVIOUS).exists() and not directory.exists():
+            (left / PREVIOUS).rename(directory)
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def _refuse_foreign(directory: Path) -> None:
+    """Only an empty directory or an export with nothing added may be replaced: no one's files get lost."""
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise UserError(f"{directory}: must be a directory, but got a file")
+    found = {
+        path.relative_to(directory).as_posix()
+        for path in directory.rglob("*")
+        if not path.is_dir() and path.parent.name != "__pycache__"
+    }
+    foreign = {name for name in found - FILES if not RUNTIME_FILE.fullmatch(name)}
+    if found and not (found >= ALWAYS and not foreign):
+        odd = min(foreign, default=f"no {min(ALWAYS - found, default='')}")
+        raise UserError(f"{directory}: must be new, empty or a previous export, but got a folder with {odd}")
+
+
+def _write_code(folder: Path) -> None:
+    assert model_source.__file__ and aebnas.runtime.__file__
+    sources = {"model.py": Path(model_source.__file__)}
+    runtime = Path(aebnas.runtime.__file__).parent
+    sources |= {f"runtime/{name}.py": runtime / f"{name}.py" for name in RUNTIME}
+    for name, source in sources.items():
+        write_atomically(folder / name, partial(shutil.copyfile, source))
+
+
+def _write_model(
+    folder: Path,
+    network: Network,
+    policy: ExitPolicy,
+    preprocessing: Preprocessing,
+    class_names: Sequence[str],
+) -> None:
+    weights = {}
+    for name, tensor in network.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        if not torch.isfinite(tensor).all():
+            raise UserError(f"weights '{name}' must be finite to be exported, but got NaN or infinity")
+        # safetensors takes neither strided nor shared storage, and slices of a supernet are both
+        weights[name] = tensor.contiguous().clone()
+    # not `save_file`, which leaves a file that only its owner can read
+    content = save(weights, metadata={"format": "pt"})
+    write_atomically(folder / "weights.safetensors", lambda path: path.write_bytes(content))
+    write_json(folder / "graph.json", network.graph.to_json())
+    write_json(folder / "policy.json", policy.to_json())
+    write_json(folder / "preprocessing.json", preprocessing.to_json() | {"classes": list(class_names)})
+    write_json(folder / "costs.json", dataclasses.asdict(ExportCosts.of(network.graph, policy)))
+
+
+def _write_record(
+    path: Path, network: Network, policy: ExitPolicy, preprocessing: Preprocessing, samples: Tensor
+) -> None:
+    alpha_n = None if policy.difficulty is None else policy.difficulty.alpha(samples)
+    answer = network.infer(preprocessing.apply(samples), policy, alpha_n)
+    record = partial(
+        np.savez_compressed,
+        images=samples.numpy(),
+        logits=answer.logits.numpy(),
+        exit_index=answer.exit_index.numpy(),
+        labels=answer.logits.argmax(-1).numpy(),
+    )
+    write_atomically(path, record)
+
+
+def _prove(folder: Path) -> None:
+    """Run the folder's own check; the code it ran leaves no bytecode of this machine behind."""
+    problems = Model.load(folder).check().problems
+    shutil.rmtree(folder / "runtime" / "__pycache__", ignore_errors=True)
+    if problems:
+        raise RuntimeError(f"the exported network does not answer like the one given: {problems[0]}")
+
+
+def _put_in_place(made: Path, directory: Path, aside: Path) -> None:
+    """Swap by two renames; when the second fails, the first is taken back."""
+    if directory.exists():
+        directory.rename(aside)
+    try:
+        made.rename(directory)
+    except OSError:
+        if aside.exists():
+            aside.rename(directory)
+        raise

@@ -1,1 +1,0 @@
-"""What can be done with a pick of a run, a file each."""

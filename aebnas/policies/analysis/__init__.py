@@ -1,0 +1,1 @@
+"""What an early-exit network does under one policy, as the field reports it."""

@@ -1,0 +1,114 @@
+"""Signs that an early-exit network fails at its purpose, found on its ExitTable and said in plain words."""
+
+import numpy as np
+
+from aebnas.core.confidence_intervals import difference
+from aebnas.policies.analysis.description import premature_rate
+from aebnas.policies.calibration.temperature import exit_reliability
+from aebnas.policies.exit_table.exit_costs import parts
+from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
+from aebnas.runtime.exit_policy import ExitPolicy
+
+PREMATURE = 0.02
+"""Share of samples lost by leaving early from which on it is said."""
+CROWDED = 0.95
+"""Share of samples at one exit from which on the others hardly matter."""
+OVERCONFIDENT = 0.05
+"""Confidence above accuracy, and ECE, from which on an exit is called overconfident."""
+FEWEST = 50
+"""An exit that fewer samples leave by is not judged by their confidence."""
+
+
+def failure_signs(
+    table: ExitTable,
+    policy: ExitPolicy,
+    cost: str = "macs",
+    calibrate: ExitTable | None = None,
+    without_exits: tuple[float, int] | None = None,
+) -> list[str]:
+    """One sentence for each sign; none is good news.
+
+    `table` is of unseen samples, `calibrate` of those the thresholds were found on; `without_exits` is the accuracy
+    of the same backbone trained without exits and the number of samples it was measured on. What isn't given isn't
+    judged.
+    """
+    signs = [_premature(table, policy), _no_saving(table, policy, cost), *_exits_taken(table, policy)]
+    signs += _overconfident(table, policy)
+    if without_exits is not None:
+        signs.append(_last_exit(table, *without_exits))
+    if calibrate is not None:
+        signs.append(_moved(table, calibrate, policy))
+    return [sign for sign in signs if sign]
+
+
+def _premature(table: ExitTable, policy: ExitPolicy) -> str:
+    share = premature_rate(table, policy)
+    if share < PREMATURE:
+        return ""
+    return f"{_percent(share)} of samples leave too early: they are wrong at their exit and right at the last one."
+
+
+def _no_saving(table: ExitTable, policy: ExitPolicy, cost: str) -> str:
+    if table.exits == 1:
+        return ""
+    backbone_ne, branch_ne = parts(table.costs[cost])
+    alone = float((backbone_ne[:, -1] + branch_ne[:, -1]).mean())
+    mean = score_policy(table, policy).mean_cost[cost]
+    if mean < alone:
+        return ""
+    return (
+        f"Exits save nothing: a sample takes {mean:.4g} {cost} on average, the backbone without branches {alone:.4g}."
+    )
+
+
+def _exits_taken(table: ExitTable, policy: ExitPolicy) -> list[str]:
+    shares = score_policy(table, policy).exit_shares
+    unused = [exit_ for exit_, share in enumerate(shares[:-1]) if share == 0 and policy.runs(exit_)]
+    signs = []
+    if unused:
+        which = ", ".join(str(exit_ + 1) for exit_ in unused)
+        noun, verb = ("Exit", "is") if len(unused) == 1 else ("Exits", "are")
+        signs.append(f"{noun} {which} {verb} run for every sample that gets there and taken by none; never is cheaper.")
+    most = int(np.argmax(shares))
+    if len(shares) > 1 and shares[most] > CROWDED:
+        signs.append(f"{_percent(shares[most])} of samples leave by exit {most + 1}; the other exits hardly matter.")
+    return signs
+
+
+def _overconfident(table: ExitTable, policy: ExitPolicy) -> list[str]:
+    if "confidence" not in table.scores or table.samples < FEWEST:
+        return []
+    signs = []
+    for exit_, found in enumerate(exit_reliability(table)[:-1]):
+        if policy.runs(exit_) and min(found.overconfidence, found.ece) > OVERCONFIDENT:
+            signs.append(
+                f"Exit {exit_ + 1} is overconfident: its confidence is {100 * found.overconfidence:.1f} points above "
+                f"its accuracy (ECE {found.ece:.3f}); a temperature may mend it."
+            )
+    return signs
+
+
+def _last_exit(table: ExitTable, accuracy: float, samples: int) -> str:
+    own = float(table.correct_ne[:, -1].mean())
+    _, high = difference(own, table.samples, accuracy, samples)
+    if high >= 0:
+        return ""
+    return (
+        f"The exits cost the last one accuracy: {_percent(own)} with them, {_percent(accuracy)} without, which is more "
+        "than sampling error."
+    )
+
+
+def _moved(table: ExitTable, calibrate: ExitTable, policy: ExitPolicy) -> str:
+    seen, unseen = (score_policy(each, policy).accuracy for each in (calibrate, table))
+    low, high = difference(seen, calibrate.samples, unseen, table.samples)
+    if low <= 0 <= high:
+        return ""
+    return (
+        f"Thresholds don't carry over: {_percent(seen)} right on the samples they were found on, {_percent(unseen)} on "
+        "unseen ones, which is more than sampling error."
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

@@ -1,0 +1,1 @@
+"""Temperatures, and policies with a goal or a promise about risk."""

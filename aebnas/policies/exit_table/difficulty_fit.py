@@ -1,0 +1,63 @@
+"""Fixing the constants of the difficulty estimator on pictures, and finding its weights.
+
+Legend: n pictures; 3 terms.
+"""
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aebnas.cost.latency.stopwatch import call_times_ms
+from aebnas.data.image_set import ImageSet
+from aebnas.runtime.difficulty import WEIGHTS, Difficulty, gradient_magnitude, terms
+
+AT_ONCE = 500
+PERCENTILE = 99
+
+
+def fit_difficulty(
+    images: ImageSet, tau_edge: float | None = None, weights: tuple[float, float, float] = WEIGHTS
+) -> Difficulty:
+    """The estimator whose terms reach 1 at their 99th percentile over `images` (those of `calibrate`).
+
+    `tau_edge` is the mean gradient magnitude over them unless given. Raises ValueError for no pictures.
+    """
+    if not len(images):
+        raise ValueError("there must be at least one picture to fix the difficulty's constants on, but got none")
+    if tau_edge is None:
+        tau_edge = float(torch.cat([gradient_magnitude(part) for part in _parts(images)]).mean())
+    terms_n3 = raw_terms(images, tau_edge)
+    scales = np.percentile(terms_n3.numpy(), PERCENTILE, axis=0)
+    edge, variance, fine = (float(scale) if scale > 0 else 1.0 for scale in scales)  # a term that is always 0 stays so
+    return Difficulty(tau_edge, (edge, variance, fine), weights)
+
+
+def raw_terms(images: ImageSet, tau_edge: float) -> Tensor:
+    """The three terms of all pictures before scaling, float64 `[n, 3]`."""
+    return torch.cat([terms(part, tau_edge).cpu() for part in _parts(images)])
+
+
+def alphas(images: ImageSet, difficulty: Difficulty) -> np.ndarray:
+    """Difficulty of all pictures, float32 `[n]`."""
+    return difficulty.mix(raw_terms(images, difficulty.tau_edge)).numpy()
+
+
+def random_weights(difficulty: Difficulty, trials: int, seed: int) -> Iterator[Difficulty]:
+    """The estimator itself, then `trials` with weights drawn evenly from all that sum to 1."""
+    yield difficulty
+    for edge, variance, fine in np.random.default_rng(seed).dirichlet(np.ones(3), trials).tolist():
+        yield replace(difficulty, weights=(edge, variance, fine))
+
+
+def estimator_latency_ms(difficulty: Difficulty, shape: tuple[int, int, int], batch: int = 1, calls: int = 50) -> float:
+    """Median time in ms of estimating a batch of pictures of `shape` (c, h, w) on this CPU, over `calls` calls."""
+    pictures = torch.zeros(batch, *shape, dtype=torch.uint8)
+    return statistics.median(call_times_ms(lambda: difficulty.alpha(pictures), "cpu", calls))
+
+
+def _parts(images: ImageSet) -> Iterator[Tensor]:
+    return (images.pictures(slice(start, start + AT_ONCE)) for start in range(0, len(images), AT_ONCE))

@@ -1,0 +1,258 @@
+"""The ExitTable: what one network said about a set of samples at each of its exits.
+
+It is computed once per architecture; every policy, threshold search and metric is a vectorised function of it.
+
+Legend: n samples, e exits, c classes, t threshold vectors.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aebnas.policies.exit_table.decisions import exits_taken, said_of
+from aebnas.policies.exit_table.exit_costs import Costs, exits_of, taken_only, to_exit
+from aebnas.runtime.difficulty import Difficulty
+from aebnas.runtime.exit_criteria import CRITERIA, LEARNED
+from aebnas.runtime.exit_policy import ExitPolicy, Said
+
+CHUNK_CELLS = 20_000_000
+"""At most this many (threshold vector, sample, exit) cells are held at once."""
+
+
+@dataclass(frozen=True)
+class ExitTable:
+    """Scores, answers, correctness and costs of n samples at e exits.
+
+    `scores` maps a criterion to float32 `[n, e]`; `correct_ne` is bool; `costs` maps a cost metric (`macs`) to the
+    cost to each exit. `labels_n` and `predicted_ne` are classes, `logits_nec` float16: where they were kept.
+    `stop_nk` are the stop heads' probabilities (k = e - 1), `alpha_n` the pictures' difficulty as `difficulty` has it,
+    both float32, where there are any; `difficulty_costs` is what that takes of each cost metric (0 if not named).
+    `temperatures` are those under which scores were computed. Raises ValueError when shapes disagree or a score is not
+    finite.
+    """
+
+    scores: Mapping[str, np.ndarray]
+    correct_ne: np.ndarray
+    costs: Mapping[str, Costs]
+    labels_n: np.ndarray | None = None
+    predicted_ne: np.ndarray | None = None
+    logits_nec: np.ndarray | None = None
+    stop_nk: np.ndarray | None = None
+    alpha_n: np.ndarray | None = None
+    difficulty: Difficulty | None = None
+    difficulty_costs: Mapping[str, float] = field(default_factory=dict)
+    temperatures: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for criterion, scores_ne in self.scores.items():
+            if scores_ne.shape != self.correct_ne.shape:
+                raise ValueError(f"{criterion}: scores must be {self.correct_ne.shape}, but got {scores_ne.shape}")
+            if not np.isfinite(scores_ne).all():
+                raise ValueError(f"{criterion}: scores must be finite")
+        for metric, costs in self.costs.items():
+            exits, samples = exits_of(costs)
+            if exits != self.exits:
+                raise ValueError(f"{metric}: costs must be of {self.exits} exits, but got {exits}")
+            if samples not in (None, self.samples):
+                raise ValueError(f"{metric}: costs must be of {self.samples} samples, but got {samples}")
+
+    @classmethod
+    def from_logits(
+        cls,
+        logits_nec: Tensor,
+        labels_n: Tensor,
+        criteria: Sequence[str],
+        costs: Mapping[str, Costs],
+        keep_logits: bool = False,
+        stop_logits_nk: Tensor | None = None,
+        temperatures: tuple[float, ...] = (),
+    ) -> "ExitTable":
+        """Build from the logits of every exit; raises ValueError where they are not finite.
+
+        The criterion `learned` needs the outputs of the stop heads, `stop_logits_nk`.
+        """
+        if not torch.isfinite(logits_nec).all():
+            raise ValueError("logits must be finite, but got NaN or infinity")
+        predicted_ne = logits_nec.argmax(-1)
+        stop_nk = None if stop_logits_nk is None else stop_logits_nk.float().sigmoid()
+        if temperatures:
+            scaled = [logits_nec[:, index].float() / value for index, value in enumerate(temperatures)]
+            scaled_nec = torch.stack(scaled, 1)
+        else:
+            scaled_nec = logits_nec
+        scores = {name: CRITERIA[name](scaled_nec).cpu().numpy() for name in criteria if name != LEARNED}
+        if LEARNED in criteria:
+            if stop_nk is None:
+                raise ValueError(f"criterion {LEARNED} needs stop heads, but the network has none")
+            scores[LEARNED] = torch.cat([stop_nk, stop_nk.new_ones(len(stop_nk), 1)], 1).cpu().numpy()
+        return cls(
+            scores,
+            (predicted_ne == labels_n[:, None]).cpu().numpy(),
+            costs,
+            labels_n.cpu().numpy().astype(np.int32),
+            predicted_ne.cpu().numpy().astype(np.int32),
+            logits_nec.half().cpu().numpy() if keep_logits else None,
+            None if stop_nk is None else stop_nk.cpu().numpy(),
+            temperatures=temperatures,
+        )
+
+    def with_difficulty(
+        self, difficulty: Difficulty, alpha_n: np.ndarray, costs: Mapping[str, float] | None = None
+    ) -> "ExitTable":
+        """The same with the pictures' difficulty (float32 `[n]`), and what it takes to estimate one of each cost."""
+        return replace(self, difficulty=difficulty, alpha_n=alpha_n, difficulty_costs=costs or {})
+
+    @property
+    def samples(self) -> int:
+        """Number of samples n."""
+        return self.correct_ne.shape[0]
+
+    @property
+    def exits(self) -> int:
+        """Number of exits e, the last one included."""
+        return self.correct_ne.shape[1]
+
+    def exit_taken(self, policy: ExitPolicy) -> np.ndarray:
+        """Exit at which each sample leaves under a policy, int `[n]`, as `Network.infer` decides it.
+
+        Raises ValueError where the table doesn't hold what the policy looks at.
+        """
+        if policy.plain and not self.temperatures:
+            return self.exits_taken(policy.criterion, thresholds_te([policy]))[0]
+        return exits_taken(policy, self.said(policy), self.samples).numpy()
+
+    def said(self, policy: ExitPolicy, rows_n: np.ndarray | slice = slice(None)) -> list[Said]:
+        """What every early exit says of the samples `rows_n`, as far as the policy looks at it; raises ValueError."""
+        if len(policy.thresholds) != self.exits - 1:
+            raise ValueError(f"thresholds must be for {self.exits - 1} exits, but got {len(policy.thresholds)}")
+        if policy.temperatures != self.temperatures:
+            got = f"{self.temperatures} and {policy.temperatures}"
+            raise ValueError(f"table and policy must be of the same temperatures, but got {got}")
+        if policy.difficulty not in (None, self.difficulty):
+            raise ValueError("the table must hold the difficulty that the policy looks at, but doesn't")
+        predicted_ne = self.correct_ne if self.predicted_ne is None else self.predicted_ne
+        if policy.needs_classes and self.predicted_ne is None:
+            raise ValueError("the policy needs the classes predicted at each exit, but the table has none")
+        stop_nk = None if self.stop_nk is None else self.stop_nk[rows_n]
+        alpha_n = None if self.alpha_n is None else self.alpha_n[rows_n]
+        return said_of(self.scores[policy.criterion][rows_n], predicted_ne[rows_n], stop_nk, alpha_n)
+
+    def exits_taken(self, criterion: str, thresholds_te: np.ndarray) -> np.ndarray:
+        """The same for t threshold vectors (`[t, e - 1]`, float32, infinity for never), int `[t, n]`."""
+        if thresholds_te.shape[1] != self.exits - 1:
+            raise ValueError(f"thresholds must be for {self.exits - 1} exits, but got {thresholds_te.shape[1]}")
+        scores_ne = self.scores[criterion][:, : self.exits - 1]
+        taken_tn = np.empty((len(thresholds_te), self.samples), dtype=np.int64)
+        rows = max(1, CHUNK_CELLS // max(1, scores_ne.size))
+        for start in range(0, len(thresholds_te), rows):
+            part = thresholds_te[start : start + rows]
+            stops_tne = np.ones((len(part), self.samples, self.exits), dtype=bool)  # the last always answers
+            stops_tne[:, :, :-1] = scores_ne > part[:, None, :]
+            taken_tn[start : start + rows] = stops_tne.argmax(-1)
+        return taken_tn
+
+
+def stacked(first: ExitTable, second: ExitTable) -> ExitTable:
+    """The samples of two tables of one network, one after the other, with what both hold; costs must be per exit.
+
+    Raises ValueError for tables of other networks, temperatures or difficulties.
+    """
+    if (first.exits, first.temperatures, first.difficulty) != (second.exits, second.temperatures, second.difficulty):
+        raise ValueError("tables must be of one network, with equal temperatures and difficulty, but aren't")
+
+    def both(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
+        return None if one is None or other is None else np.concatenate([one, other])
+
+    shared = [name for name in first.scores if name in second.scores]
+    return ExitTable(
+        {name: np.concatenate([first.scores[name], second.scores[name]]) for name in shared},
+        np.concatenate([first.correct_ne, second.correct_ne]),
+        first.costs,
+        both(first.labels_n, second.labels_n),
+        both(first.predicted_ne, second.predicted_ne),
+        both(first.logits_nec, second.logits_nec),
+        both(first.stop_nk, second.stop_nk),
+        both(first.alpha_n, second.alpha_n),
+        first.difficulty,
+        first.difficulty_costs,
+        first.temperatures,
+    )
+
+
+def thresholds_te(policies: Sequence[ExitPolicy]) -> np.ndarray:
+    """Thresholds of policies as float32 `[t, e - 1]`, infinity for never: the numbers `Network.infer` compares with."""
+    rows = [[np.inf if value is None else value for value in policy.thresholds] for policy in policies]
+    return np.array(rows, dtype=np.float32).reshape(len(policies), -1)
+
+
+@dataclass(frozen=True)
+class PolicyScore:
+    """How one policy does on one table.
+
+    `accuracy` is a fraction. `mean_cost` maps each cost metric to its mean over samples, charged with everything
+    that ran for a sample, branches it passed included; `mean_cost_taken_only` with the backbone and the branch
+    taken. `exit_accuracy` is None where nobody leaves.
+    """
+
+    accuracy: float
+    mean_cost: Mapping[str, float]
+    mean_cost_taken_only: Mapping[str, float]
+    exit_shares: tuple[float, ...]
+    exit_accuracy: tuple[float | None, ...]
+
+    @property
+    def avg_macs(self) -> float:
+        """Average MACs, every branch passed charged."""
+        return self.mean_cost["macs"]
+
+    @property
+    def avg_macs_taken_only(self) -> float:
+        """Average MACs, only the branch taken charged."""
+        return self.mean_cost_taken_only["macs"]
+
+
+def score_policy(table: ExitTable, policy: ExitPolicy) -> PolicyScore:
+    """Accuracy, mean costs in both conventions, exit shares and per-exit accuracy of a policy."""
+    taken_n = table.exit_taken(policy)
+    correct_n = table.correct_ne[np.arange(table.samples), taken_n]
+    counts_e = np.bincount(taken_n, minlength=table.exits)
+    right_e = np.bincount(taken_n, weights=correct_n, minlength=table.exits)
+    runs_e = np.array([policy.runs(index) for index in range(table.exits)])
+    more = {name: difficulty_cost(table, policy, name) for name in table.costs}
+    return PolicyScore(
+        accuracy=float(correct_n.mean()),
+        mean_cost={name: _mean(to_exit(costs, runs_e), taken_n) + more[name] for name, costs in table.costs.items()},
+        mean_cost_taken_only={
+            name: _mean(taken_only(costs), taken_n) + more[name] for name, costs in table.costs.items()
+        },
+        exit_shares=tuple(float(count) / table.samples for count in counts_e),
+        exit_accuracy=tuple(
+            float(right / count) if count else None for right, count in zip(right_e, counts_e, strict=True)
+        ),
+    )
+
+
+def sample_costs(table: ExitTable, policy: ExitPolicy, cost: str = "macs") -> np.ndarray:
+    """What each sample costs under a policy, branches it passed included, `[n]`."""
+    runs_e = np.array([policy.runs(index) for index in range(table.exits)])
+    return _at(to_exit(table.costs[cost], runs_e), table.exit_taken(policy)) + difficulty_cost(table, policy, cost)
+
+
+def difficulty_cost(table: ExitTable, policy: ExitPolicy, cost: str) -> float:
+    """What every sample pays for the estimate of its difficulty, where the policy looks at it."""
+    return 0.0 if policy.difficulty is None else table.difficulty_costs.get(cost, 0.0)
+
+
+def _at(cost_ne: np.ndarray, taken_n: np.ndarray) -> np.ndarray:
+    rows_n = np.arange(len(taken_n)) if len(cost_ne) == len(taken_n) else np.zeros(len(taken_n), dtype=int)
+    return cost_ne[rows_n, taken_n]
+
+
+def _mean(cost_ne: np.ndarray, taken_n: np.ndarray) -> float:
+    if len(cost_ne) == 1:  # whole numbers of samples times a cost: exact where costs are whole numbers
+        counts_e = np.bincount(taken_n, minlength=cost_ne.shape[1])
+        return float(counts_e @ cost_ne[0] / len(taken_n))
+    return float(_at(cost_ne, taken_n).mean())

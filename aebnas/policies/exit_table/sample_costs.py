@@ -1,0 +1,70 @@
+"""What each sample costs at each exit where the op of an edge depends on the picture.
+
+Legend: n samples, e exits, k candidates.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from torch import Tensor
+
+from aebnas.core.metrics import ENERGY, LATENCY, MACS
+from aebnas.cost.counts import count_layer
+from aebnas.cost.latency.device_profile import DeviceProfile
+from aebnas.cost.layer_population import LayerKey, layer_key, out_shape
+from aebnas.cost.model import CostModel
+from aebnas.policies.exit_table.exit_costs import Costs, SampleCosts
+from aebnas.runtime.graph import Graph, Node, candidates
+
+LayerCost = Callable[[LayerKey], float]
+"""An additive cost of one layer."""
+
+
+def layer_macs(key: LayerKey) -> float:
+    """MACs of one layer."""
+    op, in_shapes, attrs = key
+    return float(count_layer(op, in_shapes[0], out_shape(key), dict(attrs)).macs)
+
+
+def table_costs(model: CostModel, graph: Graph, chosen: Mapping[str, np.ndarray | Tensor]) -> dict[str, Costs]:
+    """All costs that the model knows, by name, of samples of which each was given a candidate of every `choice`.
+
+    `chosen` maps the node to the candidates, int `[n]`; without any, costs are the same for all samples. So is a
+    latency that isn't made of layers' (a learned one), as if everything chose what costs most.
+    """
+    costs: dict[str, Costs] = dict(model.exit_costs([graph])[0])
+    if not chosen:
+        return costs
+    costs[MACS] = costs_of(graph, chosen, layer_macs)
+    if isinstance(model.profile, DeviceProfile):
+        costs[LATENCY] = costs_of(graph, chosen, model.profile.cost_ms, *model.profile.each_run_and_exit_ms())
+    if model.profile is not None:
+        costs[ENERGY] = costs_of(graph, chosen, model.profile.energy.cost_mj)
+    return costs
+
+
+def costs_of(
+    graph: Graph,
+    chosen: Mapping[str, np.ndarray | Tensor],
+    cost: LayerCost,
+    each_run: float = 0.0,
+    each_exit: float = 0.0,
+) -> SampleCosts:
+    """One cost: its layers', `each_run` once whatever happens, `each_exit` for each exit that runs."""
+    samples = len(next(iter(chosen.values())))
+    backbone, branch, so_far = [], [], np.full(samples, each_run)
+    for segment in graph.segments():
+        for node in segment.backbone:
+            so_far = so_far + _node_n(graph, node, chosen, cost)
+        backbone.append(so_far)
+        start = np.full(samples, each_exit)
+        branch.append(sum((_node_n(graph, node, chosen, cost) for node in segment.branch), start=start))
+    return SampleCosts(np.stack(backbone, 1), np.stack(branch, 1))
+
+
+def _node_n(graph: Graph, node: Node, chosen: Mapping[str, np.ndarray | Tensor], cost: LayerCost) -> np.ndarray:
+    """What the node takes for each sample, or for all."""
+    if node.op != "choice":
+        return np.array(cost(layer_key(graph, node)))
+    costs_k = np.array([0.0 if one is None else cost(layer_key(graph, one)) for one in candidates(node)])
+    return costs_k[np.asarray(chosen[node.name])]

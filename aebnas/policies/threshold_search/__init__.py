@@ -1,0 +1,1 @@
+"""Finding exit thresholds on an ExitTable."""

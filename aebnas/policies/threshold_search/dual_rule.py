@@ -1,0 +1,45 @@
+"""The dual rule on a table: a sample stops if its stop probability exceeds tau_s and its score exceeds tau_c.
+
+Where the stop probability doesn't exceed tau_s no threshold may let the sample out, that is, its score is 0. So any
+search finds tau_c of each exit for a given tau_s.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.threshold_search.frontier import Frontier, merged
+from aebnas.policies.threshold_search.joint_grid import grid_fits, joint_grid
+from aebnas.policies.threshold_search.lagrangian import lagrangian
+from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.space.policy_spec import STOP_THRESHOLDS
+
+
+def dual_scores(table: ExitTable, tau_s: float, criterion: str = "confidence", cost: str = "macs") -> ScoreTable:
+    """What a search for tau_c sees under one tau_s for all exits; raises ValueError for a table without stop heads."""
+    if table.stop_nk is None:
+        raise ValueError("the dual rule needs stop heads, but the network has none")
+    scored = ScoreTable.of(table, criterion, cost)
+    make = partial(ExitPolicy, criterion, temperatures=table.temperatures, stop_thresholds=(tau_s,) * (table.exits - 1))
+    masked_nk = np.where(table.stop_nk > np.float32(tau_s), scored.scores_nk, np.float32(0.0))
+    return replace(scored, scores_nk=masked_nk, make=make)
+
+
+def dual_frontier(
+    tables: Sequence[ExitTable],
+    per_exit: int,
+    stop_thresholds: Sequence[float] = STOP_THRESHOLDS,
+    criterion: str = "confidence",
+    cost: str = "macs",
+) -> Frontier[ExitPolicy]:
+    """The frontier over tau_s, tau_c of each exit, and the temperatures under which the tables were made."""
+    found = []
+    for table in tables:
+        for tau_s in stop_thresholds:
+            scored = dual_scores(table, tau_s, criterion, cost)
+            found.append((joint_grid if grid_fits(scored, per_exit) else lagrangian)(scored, per_exit))
+    return merged(found)

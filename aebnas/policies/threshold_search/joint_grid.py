@@ -1,0 +1,71 @@
+"""The exact joint search over a grid of candidate thresholds.
+
+Legend: n samples, k early exits, t combinations of thresholds.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from aebnas.core.metrics import MAX_COMBINATIONS
+from aebnas.policies.threshold_search.frontier import Frontier, frontier_of
+from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.runtime.exit_policy import ExitPolicy
+
+
+def candidate_thresholds(scores_n: np.ndarray, per_exit: int, lowest: float = 0.0) -> np.ndarray:
+    """`lowest`, midpoints between neighbouring observed scores at `per_exit` quantiles, and infinity (never); float32.
+
+    All who score above `lowest` leave at it; quantiles are of those who do, since nothing lets out the others. Where
+    nobody does, never is all there is.
+    """
+    able_n = scores_n[scores_n > lowest]
+    if len(scores_n) and not len(able_n):
+        return np.array([np.inf], dtype=np.float32)
+    middles = midpoints(able_n, (np.arange(per_exit) + 0.5) / per_exit)
+    return np.concatenate([[lowest], middles[middles > lowest], [np.inf]]).astype(np.float32)
+
+
+def midpoints(values_n: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+    """Midpoints between neighbouring observed values at quantiles of the samples (all where they are fewer), float32.
+
+    No value lies on one, so rounding can't flip a comparison between the table and a running network.
+    """
+    observed = np.unique(values_n)
+    middles = ((observed[1:].astype(np.float64) + observed[:-1]) / 2).astype(np.float32)
+    # neighbouring floats have nothing between them
+    between = (observed[:-1] < middles) & (middles < observed[1:])
+    if len(middles) > len(quantiles):
+        # quantiles of the samples, not of the distinct scores, which pile up near 1
+        wanted = np.quantile(values_n, quantiles)
+        picked = np.unique(np.clip(np.searchsorted(observed, wanted) - 1, 0, len(middles) - 1))
+        middles, between = middles[picked], between[picked]
+    return middles[between]
+
+
+def candidates(scored: ScoreTable, per_exit: int) -> list[np.ndarray]:
+    """The candidate thresholds of every early exit, ascending."""
+    return [candidate_thresholds(scored.scores_nk[:, exit_], per_exit, scored.lowest) for exit_ in range(scored.early)]
+
+
+def combinations(grid: Sequence[np.ndarray]) -> np.ndarray:
+    """Every combination of one candidate per exit `[t, k]`, float32; the last exit's candidates run fastest."""
+    if not grid:
+        return np.zeros((1, 0), dtype=np.float32)
+    axes = np.meshgrid(*grid, indexing="ij")
+    return np.stack([axis.reshape(-1) for axis in axes], axis=1).astype(np.float32, copy=False)
+
+
+def joint_grid(scored: ScoreTable, per_exit: int) -> Frontier[ExitPolicy]:
+    """The frontier over all combinations of `per_exit` quantiles at every exit, 0 and never.
+
+    Where they are more than MAX_COMBINATIONS, each exit gets fewer.
+    """
+    if scored.early:
+        per_exit = min(per_exit, max(1, int(MAX_COMBINATIONS ** (1 / scored.early)) - 2))
+    return frontier_of(scored, combinations(candidates(scored, per_exit)))
+
+
+def grid_fits(scored: ScoreTable, per_exit: int) -> bool:
+    """Whether the joint grid of `per_exit` quantiles can be searched as it is."""
+    return (per_exit + 2) ** scored.early <= MAX_COMBINATIONS

@@ -1,0 +1,48 @@
+"""The rule of patience on a table: so many exits in a row agree on the class. What is found is which exits run.
+
+An exit that doesn't run costs nothing and breaks no streak, so fewer exits can be cheaper or dearer, surer or less
+sure; each set of exits is tried, and all its figures are those of the policy itself.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+
+from aebnas.policies.exit_table.exit_costs import full_cost
+from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
+from aebnas.policies.threshold_search.frontier import Frontier, TunedPolicy
+from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.space.min_exits import LeastExits
+
+ALL_SETS_UP_TO = 12
+"""Early exits; with more, only sets that begin at some exit and take every second, third, ... are tried."""
+
+
+def patience_frontier(
+    table: ExitTable, patience: Sequence[int], cost: str = "macs", least: LeastExits | None = None
+) -> Frontier[ExitPolicy]:
+    """The frontier over the sets of exits that run and the numbers of exits that have to agree."""
+    least = least or LeastExits()
+    found = []
+    for agree in patience:
+        for running in _sets(table.exits - 1):
+            policy = ExitPolicy(
+                "confidence",
+                tuple(0.0 if runs else None for runs in running),
+                patience=agree,
+                min_exit=least.all,
+                min_exit_by_class=least.by_class,
+                temperatures=table.temperatures,
+            )
+            figures = score_policy(table, policy)
+            found.append(TunedPolicy(policy, figures.accuracy, figures.mean_cost[cost]))
+    return Frontier.of(found, full_cost(table.costs[cost]))
+
+
+def _sets(early: int) -> Iterator[tuple[bool, ...]]:
+    if early <= ALL_SETS_UP_TO:
+        yield from product((True, False), repeat=early)
+        return
+    yield (False,) * early
+    for first in range(early):
+        for step in range(1, early - first + 1):
+            yield tuple(index >= first and (index - first) % step == 0 for index in range(early))

@@ -1,0 +1,37 @@
+"""The thresholds of a grid that are best for a soft target, on an ExitTable.
+
+Legend: e exits; `tk`: t threshold vectors of k early exits.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from aebnas.core.metrics import SoftTarget
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.threshold_search.joint_grid import combinations
+from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.runtime.exit_policy import ExitPolicy
+
+
+def tune_to_target(
+    table: ExitTable, criteria: Sequence[str], choices: Sequence[float | None], target: SoftTarget
+) -> ExitPolicy:
+    """The best policy of the grid `choices` ^ (e - 1) in the soft target's first objective (AEBNAS's threshold grid).
+
+    `None` is never. Of equals the first in the order of `criteria` and of the grid.
+    """
+    grid = np.array([np.inf if choice is None else choice for choice in choices], dtype=np.float32)
+    early = table.exits - 1
+    thresholds_tk = combinations([grid] * early)
+    best: tuple[float, ExitPolicy] | None = None
+    for criterion in criteria if early else criteria[:1]:
+        figures = ScoreTable.of(table, criterion).evaluate(thresholds_tk)
+        means = zip(figures.accuracy_t, figures.cost_t, strict=True)
+        values = [target.minimised({"accuracy": accuracy, "avg_macs": macs})[0] for accuracy, macs in means]
+        flat = int(np.argmin(values))
+        if best is None or values[flat] < best[0]:
+            picked = np.unravel_index(flat, (len(choices),) * early) if early else ()
+            best = values[flat], ExitPolicy(criterion, tuple(choices[int(index)] for index in picked))
+    assert best is not None, "a space has at least one criterion"
+    return best[1]

@@ -1,0 +1,156 @@
+"""DART's thresholds by value iteration, on transitions and rewards estimated from the table.
+
+States are (exit, difficulty bin, score bin). To leave at exit i earns R = P(right | state) - beta * C_i, with C_i the
+cost to exit i, all branches on the way charged, divided by the full cost; to go on earns what the next exit's state
+is worth, which the samples of the state say. V is the larger of the two; gamma is 1, since a discount would not
+maximise J = sum_i pi_i (A_i - beta C_i). The last exit always answers, so as many sweeps as there are exits suffice.
+
+It is an approximation: a state doesn't remember the scores of earlier exits, so a transition is that of all samples
+in a bin, not only of those that would get there. What the decisions are worth is therefore measured on the table.
+
+Legend: n samples, e exits, k early exits (e - 1), a difficulty bins, b score bins.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from aebnas.policies.exit_table.exit_costs import to_exit
+from aebnas.policies.threshold_search.frontier import Frontier, TunedPolicy, frontier_of
+from aebnas.policies.threshold_search.joint_grid import candidate_thresholds, candidates, midpoints
+from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.runtime.difficulty import Difficulty
+from aebnas.runtime.exit_policy import ExitPolicy
+
+DEFAULT_BETAS = tuple(np.linspace(0.0, 1.0, 41).tolist())
+
+
+NOBODY = np.float32(np.finfo(np.float32).max)
+"""A threshold that no score exceeds, of an exit whose branch runs all the same."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A Markov chain over exits: `reward_eab`, and per early exit the chance `next_kabb` of each bin of the next.
+
+    `count_kab` are the samples behind it; where there are none the state is never entered.
+    """
+
+    count_kab: np.ndarray
+    reward_eab: np.ndarray
+    next_kabb: np.ndarray
+
+
+def estimate(bin_ne: np.ndarray, bins: int, difficulty_bin_n: np.ndarray, earned_ne: np.ndarray) -> Model:
+    """The chain of samples whose score bins are `bin_ne` and that earn `earned_ne` where they leave."""
+    exits = bin_ne.shape[1]
+    groups = int(difficulty_bin_n.max()) + 1
+    count = np.zeros((exits, groups, bins))
+    reward = np.zeros((exits, groups, bins))
+    onward = np.zeros((exits - 1, groups, bins, bins))
+    for exit_ in range(exits):
+        here = difficulty_bin_n, bin_ne[:, exit_]
+        np.add.at(count[exit_], here, 1)
+        np.add.at(reward[exit_], here, earned_ne[:, exit_])
+        if exit_ + 1 < exits:
+            np.add.at(onward[exit_], (*here, bin_ne[:, exit_ + 1]), 1)
+    known = np.maximum(count, 1)
+    return Model(count[:-1], reward / known, onward / known[:-1, ..., None])
+
+
+def solve(model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """Value of every state `[e, a, b]`, and what leaving earns above going on, `[k, a, b]`."""
+    value_eab = model.reward_eab.copy()
+    advantage_kab = np.zeros_like(model.count_kab)
+    for exit_ in reversed(range(len(advantage_kab))):
+        onward_ab = np.einsum("abc,ac->ab", model.next_kabb[exit_], value_eab[exit_ + 1])
+        advantage_kab[exit_] = model.reward_eab[exit_] - onward_ab
+        value_eab[exit_] = np.maximum(model.reward_eab[exit_], onward_ab)
+    return value_eab, advantage_kab
+
+
+def cut(advantage_b: np.ndarray, count_b: np.ndarray) -> int:
+    """How many of the lowest bins stay, so that those above, weighed by their samples, gain most by leaving.
+
+    Decisions of neighbouring bins may disagree; this is the one threshold that loses least. Of equals the highest.
+    """
+    gain_c = np.append(np.cumsum((advantage_b * count_b)[::-1])[::-1], 0.0)
+    return len(gain_c) - 1 - int(np.argmax(gain_c[::-1]))
+
+
+def value_iteration(
+    scored: ScoreTable,
+    last_scores_n: np.ndarray,
+    beta: float,
+    bins: int = 20,
+    difficulty_bin_n: np.ndarray | None = None,
+) -> np.ndarray:
+    """Thresholds of each difficulty bin for a trade-off, float32 `[a, k]`, infinity for never.
+
+    `last_scores_n` are the scores of the last exit: with them its chance to be right is told apart.
+    """
+    difficulty_bin_n = np.zeros(scored.samples, dtype=int) if difficulty_bin_n is None else difficulty_bin_n
+    grid = candidates(scored, bins - 1)
+    last = candidate_thresholds(last_scores_n, bins - 1, scored.lowest)
+    columns = [*scored.scores_nk.T, last_scores_n]
+    bin_ne = np.stack([np.searchsorted(g, s, side="left") for g, s in zip([*grid, last], columns, strict=True)], 1)
+    earned_ne = scored.correct_ne - beta * to_exit(scored.costs) / scored.full_cost
+    model = estimate(bin_ne, int(bin_ne.max()) + 1, difficulty_bin_n, earned_ne)
+    _, advantage_kab = solve(model)
+    thresholds_ak = np.empty((advantage_kab.shape[1], scored.early), dtype=np.float32)
+    for exit_, thresholds in enumerate(grid):
+        for group in range(len(thresholds_ak)):
+            stays = cut(advantage_kab[exit_, group], model.count_kab[exit_, group])
+            # scores in bin 0 are not above the lowest candidate: none lets them out
+            thresholds_ak[group, exit_] = thresholds[min(max(stays - 1, 0), len(thresholds) - 1)]
+    return thresholds_ak
+
+
+def dart_frontier(
+    scored: ScoreTable, last_scores_n: np.ndarray, betas: Sequence[float] = DEFAULT_BETAS, bins: int = 20
+) -> Frontier[ExitPolicy]:
+    """The frontier of value iteration over trade-offs, the same thresholds for all difficulties."""
+    found = [value_iteration(scored, last_scores_n, beta, bins) for beta in betas]
+    return frontier_of(scored, np.concatenate(found))
+
+
+def dart_binned_frontier(
+    scored: ScoreTable,
+    last_scores_n: np.ndarray,
+    difficulty: Difficulty,
+    alpha_n: np.ndarray,
+    difficulty_bins: int = 4,
+    betas: Sequence[float] = DEFAULT_BETAS,
+    bins: int = 20,
+) -> Frontier[ExitPolicy]:
+    """The same with thresholds of each bin of the difficulty `alpha_n`; bins hold equally many samples."""
+    edges = midpoints(alpha_n, np.arange(1, difficulty_bins) / difficulty_bins)
+    group_n = np.searchsorted(edges, alpha_n, side="left")
+    points = []
+    for beta in betas:
+        thresholds_ak = value_iteration(scored, last_scores_n, beta, bins, group_n)
+        points.append(_binned(scored, group_n, edges, thresholds_ak, difficulty))
+    return Frontier.of(points, scored.full_cost)
+
+
+def _binned(
+    scored: ScoreTable, group_n: np.ndarray, edges: np.ndarray, thresholds_ak: np.ndarray, difficulty: Difficulty
+) -> TunedPolicy[ExitPolicy]:
+    # a branch runs for all samples if any bin may leave by it
+    runs_k = np.isfinite(thresholds_ak).any(axis=0)
+    in_force_ak = np.where(runs_k & np.isinf(thresholds_ak), NOBODY, thresholds_ak)
+    right, cost = 0, 0.0
+    for group, thresholds_k in enumerate(in_force_ak):
+        part = scored.rows(group_n == group)
+        figures = part.evaluate(thresholds_k[None])
+        right += int(figures.right_t[0])
+        cost += float(figures.cost_t[0]) * part.samples
+    columns = [[None if np.isinf(value) else float(value) for value in column_a] for column_a in thresholds_ak.T]
+    policy = replace(
+        scored.policy(thresholds_ak.min(axis=0)),
+        difficulty=difficulty,
+        difficulty_edges=tuple(edges.tolist()),
+        binned_thresholds=tuple(map(tuple, columns)),
+    )
+    return TunedPolicy(policy, right / scored.samples, cost / scored.samples)

@@ -1,0 +1,35 @@
+"""What is said of the device for which latencies and energies were predicted."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aebnas.cost.latency.network_profile import Profile
+from aebnas.cost.latency.stopwatch import Setting
+from aebnas.report.measured_table import measured_rows, measured_where
+
+
+def about_device(profile: Profile) -> dict[str, Any]:
+    """For which device figures are predicted, and from what."""
+    return {
+        "name": profile.device["name"],
+        "setting": Setting(**profile.setting).key,
+        "profile": profile.digest,
+        "measured_on": profile.date,
+        "latency_ms": "predicted from the profile, per sample",
+        "energy_mj": f"model: {profile.pj_per_mac:g} pJ per MAC, {profile.pj_per_byte:g} pJ per byte",
+    }
+
+
+def device_words(profile: Profile | None, measured: Mapping[str, Any] | None) -> str:
+    """The same for a model card, and what was measured; "" where there is neither."""
+    words = []
+    if profile is not None:
+        words.append(
+            f"Latency is predicted for {profile.device['name']} ({Setting(**profile.setting).key}) from a profile "
+            f"measured on {profile.date}; energy is modelled at {profile.pj_per_mac:g} pJ per multiply-add and "
+            f"{profile.pj_per_byte:g} pJ per byte."
+        )
+    if measured is not None:
+        rows = "\n".join(f"| {what} | {real} | {guess} |" for what, real, guess in measured_rows(measured))
+        words.append(f"{measured_where(measured)}:\n\n| | measured | predicted |\n|---|---|---|\n{rows}")
+    return "\n\n".join(words)

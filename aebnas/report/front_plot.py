@@ -1,0 +1,67 @@
+"""Fronts of several runs over each other, told apart by colour and by marker."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # before pyplot: there may be no screen
+
+from matplotlib import pyplot as plt
+
+from aebnas.core.atomic_files import write_atomically
+from aebnas.core.metrics import METRICS, Objective
+from aebnas.strategies.front import FrontPoint
+
+# Okabe and Ito's palette, which all eyes can tell apart, but its yellow, which is too faint on white
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "os^Dv*PX<>"
+LINES = ("-", "--", ":", "-.")
+
+
+def draw_fronts(
+    fronts: Mapping[str, Sequence[FrontPoint]], objectives: Sequence[Objective], title: str, path: Path
+) -> None:
+    """Write a picture of named fronts: accuracy (or the first objective) over the first of the other objectives.
+
+    With two objectives each front is the edge of a staircase; with more its points alone are drawn.
+    """
+    names = [objective.metric for objective in objectives]
+    y = "accuracy" if "accuracy" in names else names[0]
+    x = next(name for name in names if name != y)
+    scale_x, label_x = axis_scale(x)
+    scale_y, label_y = axis_scale(y)
+    figure, panel = plt.subplots(figsize=(8, 5), layout="constrained")
+    for index, (name, points) in enumerate(fronts.items()):
+        ordered = sorted((point.metrics for _, point in points), key=lambda metrics: metrics[x])
+        panel.plot(
+            [metrics[x] * scale_x for metrics in ordered],
+            [metrics[y] * scale_y for metrics in ordered],
+            color=COLOURS[index % len(COLOURS)],
+            marker=MARKERS[index % len(MARKERS)],
+            markersize=4.5,
+            linewidth=1.2,
+            linestyle=LINES[index // len(COLOURS) % len(LINES)] if len(names) == 2 else "none",
+            drawstyle="steps-post",
+            alpha=0.85,
+            label=f"{name}, {len(points)} points",
+        )
+    panel.set_xscale("log")
+    for axis in ("major", "minor"):
+        getattr(panel.xaxis, f"set_{axis}_formatter")(lambda value, _: f"{value:g}")
+    panel.tick_params(axis="x", which="minor", labelsize=7)
+    panel.set_xlabel(label_x)
+    panel.set_ylabel(label_y)
+    panel.set_title(title)
+    panel.grid(alpha=0.3)
+    panel.legend()
+    write_atomically(path, lambda partial: figure.savefig(partial, dpi=130, metadata={"Software": None}))
+    plt.close(figure)
+
+
+def axis_scale(metric: str) -> tuple[float, str]:
+    """What a metric is multiplied by on an axis, and the axis' label."""
+    unit = METRICS[metric].unit
+    if unit == "fraction":
+        return 100.0, f"{metric} (%)"
+    return (1.0, f"{metric} ({unit})") if unit in ("ms", "mJ") else (1e-6, f"{metric} (million {unit})")

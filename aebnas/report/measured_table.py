@@ -1,0 +1,38 @@
+"""What `aebnas measure` found of a pick, as rows for people: in the terminal, on the report's page, in a model card."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from aebnas.cost.latency.stopwatch import Setting
+from aebnas.report.tables import written
+
+NOTHING = "-"
+
+
+def measured_where(record: Mapping[str, Any]) -> str:
+    """On what, how and how often it was measured."""
+    setting = Setting(**record["setting"]).key
+    return f"{record['device']['name']}: {setting}; {record['samples']:,} samples, median of {record['rounds']} rounds"
+
+
+def measured_rows(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(what, measured, predicted) of a record as `measuring.Measured.to_json` makes it."""
+    predicted = record["predicted_latency_ms"] or {}
+    rows = [(f"latency, {name}", _ms(ms), _ms(predicted.get(name))) for name, ms in record["latency_ms"].items()]
+    expected = record["predicted_by_exit_ms"] or [None] * len(record["by_exit_ms"])
+    for index, (share, real_ms, guess_ms) in enumerate(
+        zip(record["exit_shares"], record["by_exit_ms"], expected, strict=True)
+    ):
+        rows.append((f"latency to exit {index + 1} ({share:.0%} leave)", _ms(real_ms), _ms(guess_ms)))
+    real, counted = (written("peak_memory_bytes", record[f"{kind}peak_memory_bytes"]) for kind in ("", "predicted_"))
+    rows.append(("peak activation memory", real, counted))
+    energy = NOTHING if record["energy_mj"] is None else f"{record['energy_mj']:.4g} mJ ({record['energy_source']})"
+    rows.append(("energy a sample", energy, f"{record['modelled_energy_mj']:.4g} mJ (model)"))
+    for name, clock in record["wall_clock"].items():
+        what = f"times as fast as without exits, {name.replace('_', ' ')}"
+        rows.append((what, f"{clock['speed_up']:.2f}", f"{clock['macs_ratio']:.2f} times fewer MACs"))
+    return rows
+
+
+def _ms(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3f} ms"

@@ -1,0 +1,73 @@
+"""The picture of accuracy-cost frontiers of one network, one line a method."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")  # before pyplot: it runs where there is no screen
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+
+from aebnas.core.atomic_files import write_atomically
+from aebnas.report.adaptation_plot import COLOURS
+
+MARKERS = "o^svDP*X<>"
+DASHES = ("-", "--", ":")
+
+Curve = tuple[Sequence[float] | Any, Sequence[float] | Any]
+"""Costs and accuracies of points, in any order."""
+
+
+def plot_frontiers(
+    curves: Mapping[str, Curve],
+    marks: Mapping[str, tuple[float, float]],
+    title: str,
+    path: Path,
+    unit: str = "average MACs of a sample, in millions",
+    scale: float = 1e6,
+    closer: float | None = None,
+) -> None:
+    """Write a picture of accuracy over cost (divided by `scale`); `marks` are single points with names.
+
+    With `closer` a second panel shows what lies within so much accuracy of the best.
+    """
+    panels = 1 if closer is None else 2
+    figure, axes = plt.subplots(1, panels, figsize=(8.5 * panels**0.6, 5.5), layout="constrained", squeeze=False)
+    for panel in axes[0]:
+        _draw(panel, curves, marks, scale)
+        panel.set_xlabel(unit)
+        panel.grid(alpha=0.3)
+    axes[0, 0].set_ylabel("accuracy, %")
+    axes[0, 0].legend(loc="lower right", fontsize="small")
+    figure.suptitle(title)
+    if closer is not None:
+        _come_closer(axes[0, 1], curves, closer, scale)
+
+    def save(partial: Path) -> None:
+        figure.savefig(partial, dpi=130, metadata={"Software": None})
+
+    write_atomically(path, save)
+    plt.close(figure)
+
+
+def _come_closer(panel: Axes, curves: Mapping[str, Curve], closer: float, scale: float) -> None:
+    costs = np.concatenate([np.asarray(curve[0], float) for curve in curves.values()]) / scale
+    accuracies = np.concatenate([np.asarray(curve[1], float) for curve in curves.values()])
+    near = accuracies > accuracies.max() - closer
+    panel.set_xlim(0.98 * costs[near].min(), 1.02 * costs[near].max())
+    panel.set_ylim(100 * (accuracies.max() - closer), 100 * accuracies.max() + 5 * closer)
+
+
+def _draw(panel: Axes, curves: Mapping[str, Curve], marks: Mapping[str, tuple[float, float]], scale: float) -> None:
+    for number, (name, (costs, accuracies)) in enumerate(curves.items()):
+        order = np.argsort(np.asarray(costs, float), kind="stable")
+        x, y = np.asarray(costs, float)[order] / scale, 100 * np.asarray(accuracies, float)[order]
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        dashes = DASHES[number // len(COLOURS) % len(DASHES)]
+        panel.plot(x, y, dashes, linewidth=1.3, markersize=3, label=name, color=colour, marker=marker)
+    for number, (name, (cost, accuracy)) in enumerate(marks.items()):
+        panel.scatter(cost / scale, 100 * accuracy, s=90, marker="*X"[number % 2], color="black", label=name, zorder=5)

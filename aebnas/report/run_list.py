@@ -1,0 +1,163 @@
+"""`aebnas list`: the runs in a folder at a glance, from small files alone. Imports no torch and reads no trial."""
+
+import csv
+import fcntl
+import json
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from aebnas.core.errors import UserError
+from aebnas.core.metrics import METRICS, Objective
+from aebnas.core.pareto import knee
+from aebnas.report.tables import print_table, written
+from aebnas.strategies.strategy_spec import StrategySpec
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A run in a list: its state, counts and best points, each a row of `pareto.csv` as numbers by metric.
+
+    `cost` is the objective that accuracy is told against. `trials_asked` is how many the search makes at most.
+    `changed` is when it last wrote something (seconds since the epoch). Of a damaged run only `state` and `changed` are
+    known.
+    """
+
+    folder: Path
+    state: str
+    changed: float
+    trials: int = 0
+    trials_asked: int = 0
+    front_points: int = 0
+    hypervolume: float | None = None
+    best: Mapping[str, Mapping[str, float]] | None = None
+    cost: str = "avg_macs"
+
+
+def list_runs(folder: Path) -> list[Listed]:
+    """The runs in `folder`, the one that changed last first; other folders are passed over, damaged runs told as such.
+
+    Raises UserError when the folder isn't there.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: must be a folder of runs, but there is none")
+    runs = [listed(config.parent) for config in folder.glob("*/config.json")]
+    return sorted(runs, key=lambda run: (-run.changed, run.folder))
+
+
+def listed(folder: Path) -> Listed:
+    """What small files tell of the run in a folder."""
+    changed = _changed(folder)
+    try:
+        experiment = json.loads((folder / "config.json").read_text(encoding="utf-8"))["experiment"]
+        objectives = [Objective.parse(name) for name in experiment["objectives"]]
+        summary = _json(folder / "summary.json")
+        trials = _lines(folder / "trials.jsonl")
+        strategy = StrategySpec.model_validate(experiment["strategy"])
+        front = _front(folder / "pareto.csv")
+        return Listed(
+            folder,
+            _state(folder, experiment, summary, trials),
+            changed,
+            trials,
+            strategy.evaluations,
+            len(front),
+            summary.get("hypervolume"),
+            best_points(front, objectives) if front else None,
+            next((o.metric for o in objectives if METRICS[o.metric].direction == "min"), "avg_macs"),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        return Listed(folder, f"damaged ({why})", changed)
+
+
+def _changed(folder: Path) -> float:
+    times = [0.0]
+    for path in folder.iterdir():
+        if not path.name.endswith(".lock"):
+            with suppress(FileNotFoundError):  # a run at work moves its unfinished files away
+                times.append(path.stat().st_mtime)
+    return max(times)
+
+
+def best_points(
+    front: Sequence[Mapping[str, float]], objectives: Sequence[Objective]
+) -> dict[str, Mapping[str, float]]:
+    """The rows that `--pick` takes for best-accuracy, knee and, where a cost is an objective, cheapest."""
+    values_pm = [[objective.minimised(row) for objective in objectives] for row in front]
+    best = {"best-accuracy": max(front, key=lambda row: row["accuracy"]), "knee": front[knee(values_pm)]}
+    cost = next((objective for objective in objectives if objective.metric != "accuracy"), None)
+    if cost is not None:
+        best["cheapest"] = min(front, key=cost.minimised)
+    return best
+
+
+def _state(folder: Path, experiment: Mapping[str, Any], summary: Mapping[str, Any], trials: int) -> str:
+    # runs of earlier versions don't say that they are finished, but their picture is drawn last
+    if summary.get("finished", (folder / "pareto.png").exists()):
+        retrained = any(map(is_locked, folder.glob("models/*/retrain.lock")))
+        return "retraining" if retrained else "finished"
+    trained = (folder / "checkpoints" / "supernet.safetensors").exists()
+    searching = trials or trained or str(experiment["evaluate"]["weights"]).startswith("scratch")
+    running = is_locked(folder / "run.lock")
+    return f"{'running' if running else 'stopped'} in {'search' if searching else 'supernet'}"
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds a lock alone (see `store.Run.locked`), asked without getting into its way for long."""
+    try:
+        with path.open(encoding="utf-8") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # let go when the file is closed, at once
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def _lines(path: Path) -> int:
+    """Finished lines; trials are counted, not read."""
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def _front(path: Path) -> list[dict[str, float]]:
+    """The metrics of a front's rows."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as handle:
+        return [{name: float(row[name]) for name in METRICS if name in row} for row in csv.DictReader(handle)]
+
+
+def age(seconds: float) -> str:
+    """A span of time for people, in its largest unit."""
+    for unit, length_s in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length_s:
+            return f"{int(seconds // length_s)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
+def print_runs(runs: Sequence[Listed], now: float | None = None) -> None:
+    """The table of `aebnas list`."""
+    table = Table(title=f"{len(runs)} run{'' if len(runs) == 1 else 's'}")
+    for name in ("run", "state", "trials", "front", "hypervolume", "best accuracy", "knee", "cheapest", "changed"):
+        table.add_column(name, justify="left" if name in ("run", "state") else "right", no_wrap=name == "run")
+    for run in runs:
+        points = [
+            f"{100 * row['accuracy']:.1f}% at {written(run.cost, row[run.cost])}" if row else "-"
+            for row in ((run.best or {}).get(name) for name in ("best-accuracy", "knee", "cheapest"))
+        ]
+        damaged = run.state.startswith("damaged")
+        counts = ["-", "-"] if damaged else [f"{run.trials} of {run.trials_asked}", str(run.front_points)]
+        volume = "-" if run.hypervolume is None else f"{run.hypervolume:.4f}"
+        ago = age((time.time() if now is None else now) - run.changed)
+        table.add_row(run.folder.name, run.state, *counts, volume, *points, ago)
+    print_table(table)

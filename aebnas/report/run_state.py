@@ -1,0 +1,57 @@
+"""What can be told of a run, also while it runs: its state, how far it is, and how long it will take."""
+
+import csv
+from collections.abc import Sequence
+
+from aebnas.report.hypervolume import normalised_hypervolume
+from aebnas.report.run_list import listed
+from aebnas.run.run_directory import Run
+from aebnas.run.session import Workspace
+from aebnas.strategies.trial import Trial
+
+
+def state_lines(workspace: Workspace, trials: Sequence[Trial]) -> list[str]:
+    """Lines for people: the state with trials and hypervolume, and of a supernet in training how far it is."""
+    run, spec = workspace.run, workspace.experiment.supernet
+    known = listed(run.folder)
+    facts = [known.state]
+    if trials:
+        volume = normalised_hypervolume(workspace, workspace.front())
+        facts += [f"{len(trials)} of {known.trials_asked} trials", f"hypervolume {volume:.4f}"]
+    if trials and known.state == "running in search":
+        # a trial's seconds are those since the trial before, so that their mean is the pace, with workers, too
+        each_s = sum(trial.seconds for trial in trials) / len(trials)
+        facts.append(f"ETA {duration(each_s * (known.trials_asked - len(trials)))}")
+    lines = [f"{run.folder}: {', '.join(facts)}"]
+    if spec is not None and known.state.endswith("in supernet"):
+        lines.append(_training_line(run, spec.epochs))
+    return lines
+
+
+def _training_line(run: Run, epochs: int) -> str:
+    """Epoch, loss and time left of a supernet in training, as of the last validation."""
+    path = run.folder / "train_epoch_metrics.csv"
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
+    if not rows or "epoch" not in rows[-1]:
+        return f"supernet: no validation yet ({epochs} epochs)"
+    last = int(rows[-1]["epoch"])
+    here = [row for row in rows if int(row["epoch"]) == last]
+    left_s = (epochs - last) * float(here[0]["train_seconds"])
+    accuracies = ", ".join(f"{row['subnet']} {100 * float(row['accuracy_at_0.9']):.1f} %" for row in here)
+    return (
+        f"supernet: epoch {last} of {epochs}, loss {float(here[0]['loss']):.4g}, ETA {duration(left_s)} from there; "
+        f"accuracy {accuracies}"
+    )
+
+
+def searched_on(run: Run) -> int:
+    """Pictures of the search split, behind every accuracy of a front."""
+    return int(run.read_json("protocol.json")["pictures"]["search"])
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `42 s`, `12 min`, `3 h 05 min`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"

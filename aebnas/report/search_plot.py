@@ -1,0 +1,75 @@
+"""The picture of a search: every operating point grey, the front coloured."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")  # before pyplot: a search runs where there is no screen
+
+from matplotlib import pyplot as plt
+
+from aebnas.core.atomic_files import write_atomically
+from aebnas.report.front_plot import axis_scale
+from aebnas.report.run_state import searched_on
+from aebnas.run.session import Workspace
+from aebnas.strategies.front import FrontPoint
+from aebnas.strategies.trial import Trial
+
+FRONT_COLOUR = "#0072B2"  # blue of the Okabe-Ito palette, told apart by all eyes
+GREY = "#B0B0B0"
+
+
+def plot_front(workspace: Workspace, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> None:
+    """Write `pareto.png`: accuracy (or the first objective) over the first cost objective."""
+    y, x = axes(workspace)
+    everything = [point.metrics for trial in trials for point in trial.points]
+    figure, panel = plt.subplots(figsize=(8, 5), layout="constrained")
+    scale_x, label_x = axis_scale(x)
+    scale_y, label_y = axis_scale(y)
+    panel.scatter(
+        [m[x] * scale_x for m in everything],
+        [m[y] * scale_y for m in everything],
+        s=8,
+        color=GREY,
+        linewidths=0,
+        label=f"all {len(everything):,} operating points of {len(trials):,} trials",
+    )
+    ordered = sorted((point.metrics for _, point in points), key=lambda metrics: metrics[x])
+    panel.plot(
+        [m[x] * scale_x for m in ordered],
+        [m[y] * scale_y for m in ordered],
+        marker="o",
+        markersize=4,
+        linewidth=1.2,
+        drawstyle="steps-post",
+        color=FRONT_COLOUR,
+        label=f"front, {len(points)} points",
+    )
+    if len(everything) and y == "accuracy" and ordered:
+        # the few hopeless points must not squeeze the front into a line
+        low = min(m[y] for m in ordered) * scale_y
+        panel.set_ylim(bottom=max(0.0, low - 15))
+    panel.set_xscale("log")
+    panel.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    panel.xaxis.set_minor_formatter(lambda value, _: f"{value:g}")
+    panel.tick_params(axis="x", which="minor", labelsize=7)
+    panel.set_xlabel(label_x)
+    panel.set_ylabel(label_y)
+    panel.set_title(f"{workspace.run.name}: figures of the search split (N = {searched_on(workspace.run):,})")
+    panel.grid(alpha=0.3)
+    panel.legend(loc="lower right")
+    path = workspace.run.folder / "pareto.png"
+
+    def save(partial: Path) -> None:
+        figure.savefig(partial, dpi=130, metadata={"Software": None})
+
+    write_atomically(path, save)
+    plt.close(figure)
+
+
+def axes(workspace: Workspace) -> tuple[str, str]:
+    """Metrics on the vertical and the horizontal axis."""
+    names = list(workspace.experiment.objectives)
+    vertical = "accuracy" if "accuracy" in names else names[0]
+    return vertical, next(name for name in names if name != vertical)

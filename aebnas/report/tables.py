@@ -1,0 +1,109 @@
+"""Tables in the terminal. Imports no torch, so that `aebnas list` answers at once."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from aebnas.core.confidence_intervals import wilson
+from aebnas.core.metrics import ENERGY, LATENCY, METRICS
+from aebnas.strategies.front import FrontPoint
+from aebnas.strategies.trial import OperatingPoint, Trial
+
+SHOWN = ("accuracy", "avg_macs", "avg_macs_taken_only", "params")
+"""Metrics that every front is shown with."""
+
+
+def print_front(points: Sequence[FrontPoint], samples: int, asked: Sequence[str] = ()) -> None:
+    """The front with exit shares and per-exit accuracy; `samples` is what the accuracy was measured on.
+
+    Beside each accuracy stands its 95 % interval, in percent. `asked` are the metrics that the search is about.
+    """
+    table = Table(title=f"{len(points)} operating points on the front (search split, N = {samples:,})")
+    more = [metric for metric in dict.fromkeys(asked) if metric not in SHOWN]
+    for name in ("id", "accuracy (95 %)", "avg MACs", "taken only", "params"):
+        table.add_column(name, justify="left" if name == "id" else "right", no_wrap=True)
+    for name in more:
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("policy", "leave at exits", "accuracy there"):
+        table.add_column(name, overflow="fold")
+    for _, point in points:
+        metrics = point.metrics
+        thresholds = " ".join("never" if t is None else f"{t:.3f}" for t in point.policy.thresholds)
+        table.add_row(
+            point.id,
+            f"{100 * metrics['accuracy']:.2f}% {interval(metrics['accuracy'], samples)}",
+            millions(metrics["avg_macs"]),
+            millions(metrics["avg_macs_taken_only"]),
+            f"{metrics['params']:,.0f}",
+            *(written(metric, metrics[metric]) for metric in more),
+            f"{point.policy.rule} {thresholds}",
+            " ".join(f"{100 * share:.0f}%" for share in point.exit_shares),
+            " ".join("-" if a is None else f"{100 * a:.0f}%" for a in point.exit_accuracy),
+        )
+    print_table(table)
+
+
+def print_table(table: Table) -> None:
+    """Print a table as wide as the terminal; in a pipe there is no width to fit into, and a cut id is of no use."""
+    console = Console()
+    (console if console.is_terminal else Console(width=160)).print(table)
+
+
+def print_point(point: OperatingPoint, samples: int) -> None:
+    """One point in full, measured on `samples` pictures."""
+    metrics = point.metrics
+    low, high = wilson(metrics["accuracy"], samples)
+    print(f"  accuracy             {100 * metrics['accuracy']:.2f} % (95 %: {100 * low:.2f} to {100 * high:.2f})")
+    print(f"  avg_macs             {metrics['avg_macs']:,.0f} ({metrics['macs']:,.0f} to run everything)")
+    print(f"  avg_macs_taken_only  {metrics['avg_macs_taken_only']:,.0f}")
+    print(f"  params               {metrics['params']:,.0f}")
+    for name in ("peak_memory_bytes", LATENCY, f"{LATENCY}@p99", ENERGY):
+        if name in metrics:
+            print(f"  {name:<20} {written(name, metrics[name])}{' (predicted)' if METRICS[name].by_device else ''}")
+    for number, (share, accuracy) in enumerate(zip(point.exit_shares, point.exit_accuracy, strict=True), start=1):
+        right = "" if accuracy is None else f", {100 * accuracy:.2f} % of them right"
+        print(f"  exit {number}               {100 * share:.1f} % leave{right}")
+
+
+def print_optimism(optimism: Mapping[str, float]) -> None:
+    """By how much the search split flatters a pick; see `assess.Assessment.optimism`."""
+    low, high = 100 * optimism["difference_low"], 100 * optimism["difference_high"]
+    print(
+        f"  search split         {100 * optimism['search_accuracy']:.2f} % (N = {optimism['search_samples']:,}), "
+        f"{100 * optimism['difference']:+.2f} points against the test set (95 %: {low:+.2f} to {high:+.2f})"
+    )
+
+
+def print_facts(trials: Sequence[Trial], seconds: Mapping[str, float]) -> None:
+    """What the front doesn't show: failed trials with the first one's reason, and the time each phase took."""
+    failed = [trial for trial in trials if trial.status == "failed"]
+    if failed:
+        print(
+            f"{len(failed)} of {len(trials)} trials failed; the first (number {failed[0].number}): {failed[0].reason}"
+        )
+    if seconds:
+        print("seconds: " + ", ".join(f"{phase} {spent:.0f}" for phase, spent in seconds.items()))
+
+
+def millions(value: float) -> str:
+    """A count in millions."""
+    return f"{value / 1e6:.3g}M"
+
+
+def written(metric: str, value: float) -> str:
+    """A metric's value with its unit, where its name doesn't say it."""
+    unit = METRICS[metric].unit
+    if unit == "fraction":
+        return f"{100 * value:.2f}%"
+    if unit == "bytes":
+        return f"{value / 1e3:.1f} kB" if value < 1e6 else f"{value / 1e6:.2f} MB"
+    if unit in ("ms", "mJ"):
+        return f"{value:.4g} {unit}"
+    return millions(value)
+
+
+def interval(accuracy: float, samples: int) -> str:
+    """The 95 % interval of an accuracy, in percent."""
+    low, high = wilson(accuracy, samples)
+    return f"({100 * low:.1f}-{100 * high:.1f})"

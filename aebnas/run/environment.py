@@ -1,0 +1,112 @@
+"""The files that say how and where a run was made. No user names, hosts or paths."""
+
+import os
+import platform
+import re
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from aebnas import __version__
+from aebnas.core.atomic_files import write_json, write_text
+from aebnas.core.ray_cluster import cores
+from aebnas.evaluation.operating_points import splits_needed
+from aebnas.report.device_words import about_device
+from aebnas.run.session import Workspace
+
+LIBRARIES = ("torch", "torchvision", "pymoo", "moocore", "ray", "numpy", "pandas", "fvcore", "optuna")
+
+
+def write_environment(workspace: Workspace) -> None:
+    """Write `protocol.json`, `env_info.json` and `pip_freeze.txt`."""
+    folder = workspace.run.folder
+    write_json(folder / "protocol.json", _protocol(workspace))
+    write_json(folder / "env_info.json", _environment())
+    write_text(folder / "pip_freeze.txt", "\n".join(_installed()) + "\n")
+
+
+def _protocol(workspace: Workspace) -> dict[str, object]:
+    experiment, splits = workspace.experiment, workspace.splits
+    names = ("train", "arch", "search", "calibrate", "certify")
+    learns_on_arch = experiment.relaxed is not None and experiment.relaxed.bilevel != "joint"
+    read = ["train", *(["arch"] if learns_on_arch else [])]
+    read += splits_needed(workspace.space.spec.policy, experiment.parsed_target())
+    return {
+        "data": experiment.data.name,
+        "split_seed": experiment.data.splits.seed,
+        "pictures": {name: len(getattr(splits, name)) for name in names},
+        "seed": experiment.seed,
+        "objectives": list(experiment.objectives),
+        "constraints": list(experiment.constraints),
+        "splits_read_by_search": read,
+        "front_figures_from": "search",
+        "test_set": "read only by `aebnas evaluate`",
+        "macs": "one multiply-add is one MAC; convolutions and linear layers only",
+        "avg_macs": "backbone to the exit and every branch passed, averaged over samples",
+        "avg_macs_taken_only": "backbone to the exit and the branch taken, averaged over samples",
+        "device": None if workspace.profile is None else about_device(workspace.profile),
+        "weights": experiment.source,
+        "deterministic": experiment.deterministic,
+        "training_threads": experiment.training_threads if experiment.deterministic else None,
+        "scoring": f"fp32, {experiment.evaluate.threads} thread(s), norms from "
+        f"{experiment.evaluate.calibration_images} training pictures",
+    }
+
+
+def _environment() -> dict[str, object]:
+    return {
+        "aebnas": __version__,
+        "python": platform.python_version(),
+        "system": _system(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cores": os.cpu_count(),
+        "cores_usable": cores(),
+        "memory_gib": _memory_gib(),
+        "accelerators": [_accelerator(index) for index in range(torch.cuda.device_count())],
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "cudnn": torch.backends.cudnn.version() if torch.cuda.is_available() else None,
+        "libraries": {name: metadata.version(name) for name in LIBRARIES},
+    }
+
+
+def _installed() -> list[str]:
+    """Names and versions alone; `pip freeze` would tell where packages came from, paths and servers included."""
+    known = {f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions() if d.metadata["Name"]}
+    return sorted(known, key=str.lower)
+
+
+def _system() -> str:
+    """The operating system and its version; of the kernel's release the numbers alone, since builders sign the rest."""
+    release = re.match(r"[0-9.]*[0-9]|", platform.release())
+    assert release is not None
+    kernel = f"{platform.system()} {release.group()}".strip()
+    try:
+        about = platform.freedesktop_os_release()
+    except OSError:
+        return kernel
+    return f"{about['NAME']} {about.get('VERSION_ID', '')}".strip() + f", {kernel}"
+
+
+def _memory_gib() -> float | None:
+    """Main memory."""
+    if not hasattr(os, "sysconf"):
+        return None
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+
+
+def _accelerator(index: int) -> str:
+    about = torch.cuda.get_device_properties(index)
+    return f"{about.name}, {about.total_memory / 2**30:.0f} GiB"
+
+
+def _processor() -> str:
+    """The processor's name as the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()

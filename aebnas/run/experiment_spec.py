@@ -1,0 +1,192 @@
+"""An experiment: what `experiments/*.yaml` say to run."""
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from aebnas.core.errors import SpecError
+from aebnas.core.metrics import Constraint, Objective, SoftTarget, check_constraints
+from aebnas.core.spec_base import Spec
+from aebnas.core.spec_types import Seed, UserPath
+from aebnas.cost.device_spec import DeviceSpec
+from aebnas.data.data_spec import DataSpec
+from aebnas.evaluation.evaluation_spec import EvaluateSpec
+from aebnas.strategies.strategy_spec import StrategySpec
+from aebnas.training.darts.relaxed_spec import RelaxedSpec
+from aebnas.training.training_spec import RetrainSpec, SupernetSpec, TrainSpec
+
+_RAY = re.compile(r"local|auto|(ray://)?[\w.\-\[\]:]+:[0-9]{1,5}")
+
+
+def _metric(name: str) -> str:
+    Objective.parse(name)
+    return name
+
+
+def _constraint(text: str) -> str:
+    Constraint.parse(text)
+    return text
+
+
+def _ray(address: str) -> str:
+    if not _RAY.fullmatch(address):
+        raise ValueError("must be 'local', 'auto' or a cluster's address, HOST:PORT")
+    return address
+
+
+class TargetSpec(Spec):
+    """AEBNAS's soft goal: come near `value` of a cost metric; `weight` of its percentage error in the objective.
+
+    `tune_thresholds`: of all combinations of the space's threshold genes each architecture takes the one that is
+    best in that objective on `calibrate`, and it is written back to the genome.
+    """
+
+    metric: Annotated[str, AfterValidator(_metric)] = "avg_macs"
+    value: Annotated[float, Field(strict=True, gt=0)]
+    weight: Annotated[float, Field(strict=True, ge=0)] = 0.1
+    tune_thresholds: bool = False
+
+    @model_validator(mode="after")
+    def _reachable(self) -> "TargetSpec":
+        self.parsed()
+        return self
+
+    def parsed(self) -> SoftTarget:
+        """The target as what strategies aim at."""
+        return SoftTarget(self.metric, self.value, self.weight, self.tune_thresholds)
+
+
+class ExperimentSpec(Spec):
+    """A whole experiment. Paths are relative to the YAML file.
+
+    `device` names a device profile, which metrics of latency and energy need.
+    `ray` is where workers run: `local` (a Ray of our own), `auto` (a running cluster) or a cluster's address.
+    `deterministic` gives the same bits again, on CPUs of one kind with however many cores: torch's deterministic
+    algorithms alone, `supernet.threads` (1 unless given) CPU threads for all training, fp32 on CPUs where `precision`
+    is auto.
+    """
+
+    space: UserPath
+    data: DataSpec
+    objectives: tuple[Annotated[str, AfterValidator(_metric)], ...] = ("accuracy", "avg_macs")
+    constraints: tuple[Annotated[str, AfterValidator(_constraint)], ...] = ()
+    target: TargetSpec | None = None
+    device: DeviceSpec | None = None
+    supernet: SupernetSpec | None = None
+    relaxed: RelaxedSpec | None = None
+    evaluate: EvaluateSpec = EvaluateSpec()
+    strategy: StrategySpec = StrategySpec()
+    retrain: RetrainSpec
+    ray: Annotated[str, AfterValidator(_ray)] = "local"
+    deterministic: bool = False
+    seed: Seed = 11
+
+    @field_validator("objectives")
+    @classmethod
+    def _known_objectives(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        parsed = [Objective.parse(name) for name in names]
+        if len(parsed) < 2 or len(set(parsed)) != len(parsed):
+            raise ValueError("must name two or more different metrics")
+        return names
+
+    @field_validator("constraints")
+    @classmethod
+    def _possible_constraints(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        check_constraints([Constraint.parse(text) for text in texts])
+        return texts
+
+    @model_validator(mode="after")
+    def _supernet_where_needed(self) -> "ExperimentSpec":
+        mode = self.evaluate.weights
+        if self.trains_supernet and self.supernet is None:
+            raise SpecError("supernet", f"must be there where evaluate.weights is {mode}, but got nothing")
+        if not self.trains_supernet and self.retrain.weights == "supernet":
+            rule = f"must be scratch or kept where evaluate.weights is {mode}"
+            if self.trains_relaxed:
+                rule = "must be scratch or kept where strategy is adaptive_darts"
+            raise SpecError("retrain.weights", f"{rule}, but got supernet")
+        if self.retrain.weights == "kept" and self.evaluate.mode == "supernet" and not self.trains_relaxed:
+            raise SpecError(
+                "retrain.weights", "must be supernet or scratch where evaluate.weights is supernet, but got kept"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _relaxed_where_needed(self) -> "ExperimentSpec":
+        if not self.trains_relaxed:
+            return self
+        if self.relaxed is None:
+            raise SpecError("relaxed", "must be there where strategy is adaptive_darts, but got nothing")
+        if self.evaluate.mode == "supernet":
+            rule = "must be finetune(EPOCHS) or scratch(EPOCHS) where strategy is adaptive_darts"
+            raise SpecError("evaluate.weights", f"{rule}, but got supernet")
+        forms = self.strategy.forms
+        if self.evaluate.mode == "scratch" and "adaptive" in forms:
+            rule = "must be static where evaluate.weights is scratch, since choices are learned with the weights"
+            raise SpecError("strategy.forms", f"{rule}, but got {list(forms)}")
+        if self.relaxed.controller == 0 and "adaptive" in forms:
+            raise SpecError("strategy.forms", f"must be static where relaxed.controller is 0, but got {list(forms)}")
+        if self.relaxed.bilevel != "joint" and not self.data.splits.arch:
+            raise SpecError("data.splits.arch", "must be above 0 where strategy is adaptive_darts, but got 0")
+        if self.target is not None:
+            raise SpecError("target", "must be absent where strategy is adaptive_darts")
+        if self.device is None and self.relaxed.cost == "latency_ms":
+            raise SpecError("relaxed.cost", "must not be latency_ms where no device is named")
+        if self.device is not None and (self.relaxed.controller or self.relaxed.stop_heads):
+            rule = "must be absent where relaxed networks have a controller or stop heads, which no profile holds"
+            raise SpecError("device", rule)
+        return self
+
+    @property
+    def trains_supernet(self) -> bool:
+        """Whether candidates start from a supernet's weights."""
+        return self.evaluate.mode != "scratch" and not self.trains_relaxed
+
+    @property
+    def trains_relaxed(self) -> bool:
+        """Whether candidates come of relaxed networks."""
+        return self.strategy.name == "adaptive_darts"
+
+    @property
+    def relaxed_stop_heads(self) -> bool:
+        """Whether relaxed networks give theirs to the candidates that come of them."""
+        return self.relaxed is not None and self.relaxed.stop_heads
+
+    @property
+    def source(self) -> str:
+        """Where a candidate's weights come from, for people."""
+        text = self.evaluate.source
+        return text.replace("from the supernet's", "from its relaxed network's") if self.trains_relaxed else text
+
+    @property
+    def own_training(self) -> TrainSpec | None:
+        """How each candidate is trained by itself, if it is."""
+        return self.evaluate.own_training(self.retrain)
+
+    @property
+    def training_threads(self) -> int:
+        """CPU threads of a training in a deterministic run."""
+        return (self.supernet.threads if self.supernet else None) or 1
+
+    def parsed_objectives(self) -> list[Objective]:
+        """The objectives."""
+        return [Objective.parse(name) for name in self.objectives]
+
+    def parsed_constraints(self) -> list[Constraint]:
+        """The constraints."""
+        return [Constraint.parse(text) for text in self.constraints]
+
+    def parsed_target(self) -> SoftTarget | None:
+        """The soft target, if there is one."""
+        return None if self.target is None else self.target.parsed()
+
+    def metrics_asked(self) -> dict[str, str]:
+        """Metrics that the search is about, by their place in the spec."""
+        asked = {f"objectives.{number}": o.metric for number, o in enumerate(self.parsed_objectives())}
+        asked |= {f"constraints.{number}": c.metric for number, c in enumerate(self.parsed_constraints())}
+        return asked | ({} if self.target is None else {"target.metric": self.target.metric})
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready dictionary."""
+        return self.model_dump(mode="json")

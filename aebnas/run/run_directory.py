@@ -1,0 +1,248 @@
+"""The run directory: an append-only record of trials beside the files that describe the run.
+
+A kill at any moment loses at most the trials in flight. Trials are lines of JSON, each flushed to disk before
+the next; a torn last line is dropped when the run is gone on with.
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from aebnas.core.atomic_files import cannot_write, remove_partials, sync_folder, write_json
+from aebnas.core.errors import UserError
+from aebnas.strategies.trial import Trial
+
+WITHOUT_EFFECT = frozenset({"experiment.evaluate.workers", "experiment.ray"})
+"""Keys of a configuration that may change between sittings: results are the same wherever they are made."""
+
+Config = dict[str, Any]
+"""What `config.json` holds."""
+
+SHOWN = 40
+"""Characters shown of a value that differs."""
+
+
+class Run:
+    """One directory under `results/`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.name = folder.resolve().name
+        self.trials_file = folder / "trials.jsonl"
+        self.checkpoints = folder / "checkpoints"
+        self.profile_file = folder / "device_profile.json"
+        self.relaxed = folder / "relaxed"
+        self.supernet_weights = self.checkpoints / "supernet.safetensors"
+
+    @classmethod
+    def start(cls, folder: Path, config: Config, in_full: Callable[[Config], Config] = lambda known: known) -> "Run":
+        """Create the run, or go on with one of the same configuration.
+
+        `in_full` adds to what an older version wrote the defaults of the keys that it didn't know. Raises UserError
+        naming the keys that differ from what the run was started with, and where the folder can't be written.
+        """
+        run = cls(folder)
+        if not run._config_file.exists():
+            with run.locked():  # of two that start at once one only may say what the run is
+                if not run._config_file.exists():
+                    write_json(run._config_file, config)
+        differing = sorted(d for d in _differing(in_full(run.config()), config) if d[0] not in WITHOUT_EFFECT)
+        if differing:
+            told = ", ".join(f"{key} (was {_short(old)}, now {_short(new)})" for key, old, new in differing)
+            raise UserError(
+                f"{folder}: was started with another spec; these keys differ: {told}; "
+                "give --out another folder, or delete this one"
+            )
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> "Run":
+        """A run that is there; raises UserError if the folder isn't one."""
+        run = cls(folder)
+        if not run._config_file.exists():
+            raise UserError(f"{folder}: is no run (it has no config.json)")
+        return run
+
+    @property
+    def _config_file(self) -> Path:
+        return self.folder / "config.json"
+
+    def model_folder(self, point_id: str) -> Path:
+        """Where the retraining of a pick is done and its weights lie."""
+        return self.folder / "models" / point_id
+
+    def config(self) -> Config:
+        """What the run was started with."""
+        return self.read_json("config.json")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """A JSON file of the run; raises UserError when it can't be read."""
+        path = self.folder / name
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise UserError(f"{path}: cannot be read: {error}") from None
+        if not isinstance(value, dict):
+            raise UserError(f"{path}: must hold a JSON object, but got {type(value).__name__}")
+        return value
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Have the run alone, as a search must; raises UserError if another process works on it."""
+        refusal = f"{self.folder}: another process is working on this run; wait for it, or stop it"
+        with _lock(self.folder / "run.lock", fcntl.LOCK_EX, refusal):
+            yield
+
+    @contextmanager
+    def retraining(self, point_id: str) -> Iterator[None]:
+        """Have one pick alone, while others may be retrained; raises UserError if a search or another has it."""
+        refusal = f"{self.folder}: a search is working on this run; wait for it, or stop it"
+        another = f"{self.model_folder(point_id)}: another process is retraining this pick; wait for it, or stop it"
+        with (
+            _lock(self.folder / "run.lock", fcntl.LOCK_SH, refusal),
+            _lock(self.model_folder(point_id) / "retrain.lock", fcntl.LOCK_EX, another),
+        ):
+            yield
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Wait for a moment alone, to read a small shared file and write it back."""
+        with _lock(self.folder / "notes.lock", fcntl.LOCK_EX):
+            yield
+
+    def settled(self, what: str, decide: Callable[[], str]) -> str:
+        """What `decide` said in the first sitting of the run, kept in `settled.json`."""
+        with self.noting():
+            known = self.read_json("settled.json") if (self.folder / "settled.json").exists() else {}
+            if what not in known:
+                known[what] = decide()
+                write_json(self.folder / "settled.json", known)
+            return known[what]
+
+    def recover(self) -> None:
+        """Remove what a kill left half done: a torn last trial, unfinished files. The run must be locked."""
+        self.drop_torn_line()
+        with self.noting():
+            remove_partials(self.folder)
+
+    def append(self, trial: Trial) -> None:
+        """Add a trial; it is on disk when this returns. Where it can't be, UserError is raised and no half is left."""
+        line = json.dumps(trial.to_json(), allow_nan=False).encode() + b"\n"
+        try:
+            # unbuffered, so that nothing is left to be written later when this fails
+            with self.trials_file.open("ab", buffering=0) as handle:
+                before = handle.seek(0, os.SEEK_END)
+                try:
+                    rest = memoryview(line)
+                    while rest:
+                        rest = rest[handle.write(rest) :]
+                    os.fsync(handle.fileno())
+                except BaseException:
+                    handle.truncate(before)
+                    raise
+            if before == 0:
+                sync_folder(self.folder)
+        except OSError as error:
+            raise cannot_write(self.trials_file, error) from error
+
+    def trials(self) -> list[Trial]:
+        """All trials in the order of their numbers; a torn last line doesn't count.
+
+        Raises UserError, with the line's number, if another line can't be read.
+        """
+        trials = []
+        for number, line in enumerate(self._lines(), start=1):
+            try:
+                trials.append(Trial.from_json(json.loads(line)))
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+                why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                raise UserError(f"{self.trials_file}, line {number}: is no trial: {why}") from None
+        return sorted(trials, key=lambda trial: trial.number)
+
+    def drop_torn_line(self) -> None:
+        """Cut off what a kill left of an unfinished last line, so that the next trial starts a line of its own."""
+        if self.trials_file.exists():
+            content = self.trials_file.read_bytes()
+            whole = content.rfind(b"\n") + 1
+            if whole < len(content):
+                os.truncate(self.trials_file, whole)
+
+    def _lines(self) -> list[str]:
+        """The finished lines."""
+        if not self.trials_file.exists():
+            return []
+        return self.trials_file.read_bytes().decode("utf-8", errors="replace").split("\n")[:-1]
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Add the time spent inside to the phase's, over all sittings, those that ended with an error too."""
+        started = time.monotonic()
+        try:
+            yield
+        except BaseException:
+            with suppress(UserError):  # what ended the phase is what must be told
+                self._add_seconds(phase, time.monotonic() - started)
+            raise
+        self._add_seconds(phase, time.monotonic() - started)
+
+    def _add_seconds(self, phase: str, seconds: float) -> None:
+        with self.noting():
+            spent = self.seconds()
+            spent[phase] = round(spent.get(phase, 0.0) + seconds, 1)
+            write_json(self.folder / "seconds.json", spent)
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds spent in each phase so far."""
+        return self.read_json("seconds.json") if (self.folder / "seconds.json").exists() else {}
+
+
+_held: set[IO[str]] = set()
+"""Locks of this process. Its forks (which read pictures) must not keep them when it is killed."""
+
+
+def _let_go() -> None:
+    for handle in _held:
+        handle.close()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
+
+
+@contextmanager
+def _lock(path: Path, kind: int, refusal: str | None = None) -> Iterator[None]:
+    """Hold an advisory lock; where another process holds it, raise UserError(`refusal`) or, without one, wait."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise cannot_write(path.parent, error) from error
+    with handle:
+        try:
+            fcntl.flock(handle, kind if refusal is None else kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(refusal) from None
+        _held.add(handle)
+        try:
+            yield
+        finally:
+            _held.discard(handle)
+
+
+def _differing(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Dotted paths at which two JSON values differ, with both values; None for a key that isn't there."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in old.keys() | new.keys():
+            yield from _differing(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+    elif old != new:
+        yield path, old, new
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -1,0 +1,64 @@
+"""A running network whose thresholds follow what it sees: `adapt` with its state kept.
+
+Legend: n samples, e exits, c classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .adaptation import UNKNOWN, AdaptivePolicy, Observation, adapt, initial_state, policy_now, until_update
+from .exit_policy import ExitPolicy
+from .network import Answer, Network
+
+
+class Adaptive:
+    """Inference under an AdaptivePolicy. `state` is all that is remembered; keep or replace it as you like.
+
+    `cost_to_exit [e]` is what a sample costs that leaves at each exit, `audit_cost` what an audit adds, both as shares
+    of the full network's cost.
+    """
+
+    def __init__(
+        self, network: Network, policy: AdaptivePolicy, cost_to_exit: Sequence[float], audit_cost: float
+    ) -> None:
+        self.network, self.policy = network, policy
+        self.cost_to_exit, self.audit_cost = tuple(cost_to_exit), audit_cost
+        self.state = initial_state(policy)
+        self._to_the_end = ExitPolicy("confidence", (None,) * (policy.exits - 1))
+
+    def infer(self, x_nchw: Tensor, alpha_n: Tensor | None = None, label_n: Tensor | None = None) -> Answer:
+        """As `Network.infer`, under the policy in force, which is updated on the way; audited samples run twice.
+
+        `label_n` are right answers where they are known already (-1 elsewhere), in place of audits.
+        """
+        logits: list[Tensor] = []
+        exits: list[Tensor] = []
+        start = 0
+        while start < len(x_nchw) or not logits:
+            part = slice(start, start + until_update(self.policy, self.state))
+            known_n = None if label_n is None else label_n[part]
+            answer = self._infer(x_nchw[part], None if alpha_n is None else alpha_n[part], known_n)
+            logits.append(answer.logits)
+            exits.append(answer.exit_index)
+            start = part.stop
+        return Answer(torch.cat(logits), torch.cat(exits))
+
+    def _infer(self, x_nchw: Tensor, alpha_n: Tensor | None, label_n: Tensor | None) -> Answer:
+        answer = self.network.infer(x_nchw, policy_now(self.policy, self.state), alpha_n)
+        exit_n, count = answer.exit_index.cpu(), len(x_nchw)
+        confidence_n, class_n = answer.logits.softmax(-1).max(-1)
+        cost_n = torch.tensor(self.cost_to_exit)[exit_n]
+        if label_n is None:
+            label_n = torch.full((count,), UNKNOWN, dtype=torch.int64)
+            audited_n = self.policy.audited(self.state.seen, count)
+            if audited_n.any():
+                last = self.network.infer(x_nchw[audited_n.to(x_nchw.device)], self._to_the_end)
+                label_n[audited_n] = last.logits.argmax(-1).cpu()
+                cost_n = cost_n + audited_n * self.audit_cost
+        seen = Observation(exit_n, class_n.cpu(), confidence_n.cpu(), cost_n, label_n.cpu())
+        self.state = adapt(self.policy, self.state, seen)
+        return answer

@@ -1,0 +1,73 @@
+"""What a search does with relaxed trainings: their jobs become those of architectures, their files are kept."""
+
+from contextlib import suppress
+
+import pandas as pd
+
+from aebnas.core.atomic_files import write_json, write_text
+from aebnas.core.errors import SpecError, UserError
+from aebnas.evaluation.evaluator import Relaxed, Scored
+from aebnas.evaluation.worker_pool import Failure, Outcome
+from aebnas.run.run_directory import Run
+from aebnas.run.session import Workspace
+from aebnas.run.weight_files import save_weights
+from aebnas.space.architecture import Architecture
+from aebnas.space.genome import Candidate, SearchSpace
+from aebnas.strategies.strategy import AnyJob, Job
+
+
+def settled(job: AnyJob, outcome: Outcome, space: SearchSpace) -> tuple[Job, Scored | Failure]:
+    """The job of the architecture that came of it, and how that scored.
+
+    Of a relaxed training that failed, the space's largest architecture stands for the one that isn't known.
+    """
+    if isinstance(job, Job):
+        assert not isinstance(outcome, Relaxed)
+        return job, outcome
+    if isinstance(outcome, Failure):
+        return Job(space.extreme(largest=True), None, job.origin), outcome
+    assert isinstance(outcome, Relaxed)
+    architecture, scored = outcome.forms[job.form]
+    return Job(architecture, None, job.origin), scored
+
+
+def keep_relaxed(run: Run, name: str, outcome: Relaxed) -> None:
+    """Write a relaxed network and its figures to `relaxed/`, and all validation rows to `train_epoch_metrics.csv`."""
+    save_weights(outcome.network, run.relaxed / f"{name}.safetensors")
+    write_json(run.relaxed / f"{name}.json", outcome.report)
+    (run.relaxed / f"{name}.pt").unlink(missing_ok=True)
+    files = [path for path in sorted(run.relaxed.glob("*.csv")) if path.stat().st_size > 1]
+    if files:
+        rows = pd.concat([pd.read_csv(path) for path in files])
+        write_text(run.folder / "train_epoch_metrics.csv", rows.to_csv(index=False, float_format="%.6g"))
+
+
+def first_genomes(workspace: Workspace) -> list[tuple[int, ...]]:
+    """Genomes of the run that `strategy.init` names: of those architectures on its front that are of this space.
+
+    Raises UserError where the run isn't there, or none of its architectures is.
+    """
+    folder = workspace.experiment.strategy.init_run
+    if folder is None:
+        return []
+    path = workspace.base / folder.expanduser()
+    try:
+        other = Workspace.open(path)
+    except UserError as error:
+        raise SpecError("strategy.init", f"must name a run, but {error}", workspace.source) from None
+    genomes = []
+    for trial, point in other.front():
+        plain = _without_stop_heads(trial.architecture)
+        for policy in (None, point.policy):
+            with suppress(ValueError):
+                genomes.append(workspace.space.encode(Candidate(plain, policy)))
+    if not genomes:
+        rule = f"must name a run with an architecture of this space on its front, but {path} has none"
+        raise SpecError("strategy.init", rule, workspace.source)
+    return list(dict.fromkeys(genomes))
+
+
+def _without_stop_heads(architecture: Architecture) -> Architecture:
+    value = architecture.to_json()
+    value.pop("stop_heads", None)
+    return Architecture.from_json(value)

@@ -1,0 +1,269 @@
+"""The main verb: train the supernet, then ask, evaluate, tell and record until the strategy is done."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from aebnas.core.errors import SpecError, UserError
+from aebnas.core.metrics import Constraint, tuned_cost
+from aebnas.core.progress import Bar, progress_bar
+from aebnas.core.ray_cluster import LOCAL
+from aebnas.cost.bounds.memory_bounds import least_peak_memory
+from aebnas.data.splits import read_held
+from aebnas.evaluation.darts.relaxed_training import Relaxation
+from aebnas.evaluation.evaluator import Relaxed, Scored, Tables, Work
+from aebnas.evaluation.operating_points import failed_trial, hopeless, hopeless_trial, make_trial
+from aebnas.evaluation.worker_pool import Failure, Pool, open_pool
+from aebnas.report.front_files import write_front, write_report
+from aebnas.report.live import LiveSearch, live_search
+from aebnas.report.tensorboard import TrainingScalars
+from aebnas.run.environment import write_environment
+from aebnas.run.run_directory import Run
+from aebnas.run.session import Workspace
+from aebnas.run.weight_files import candidate_weights, keep_candidates, load_weights, save_weights
+from aebnas.search.darts.relaxed_trials import first_genomes, keep_relaxed, settled
+from aebnas.search.plan import Plan, prepare
+from aebnas.space.spec import SpaceSpec
+from aebnas.strategies.build import make_strategy
+from aebnas.strategies.front import front
+from aebnas.strategies.strategy import AnyJob, Job, RelaxedJob
+from aebnas.strategies.trial import Trial
+from aebnas.supernet.supernet import Supernet
+from aebnas.training.distributed import fit_on_workers
+from aebnas.training.loop import fit, write_rows
+from aebnas.training.sandwich import SandwichTask
+from aebnas.training.training_spec import SupernetSpec
+
+TABLES_KEPT = 1000
+"""Exit tables kept for candidates that differ in policy only."""
+
+
+def run_search(spec_file: Path, out: Path | None = None, ablation: str | None = None) -> Workspace:
+    """Run (or go on with) the search that a YAML file describes; see `prepare` for the arguments, and `run_plan`."""
+    return run_plan(prepare(spec_file, out, ablation))
+
+
+def run_plan(plan: Plan) -> Workspace:
+    """Run (or go on with) a prepared search.
+
+    Raises UserError for what the user can mend: data that don't fit, a run that was started with another spec.
+    """
+    spec_file, experiment, space, folder, base = plan.spec_file, plan.experiment, plan.space, plan.folder, plan.base
+    workspace = Workspace(Run(folder), experiment, space, base, spec_file)
+    # what doesn't fit must not leave a run behind, nor show hours later
+    where = experiment.evaluate
+    here = where.workers == 0 or experiment.ray == LOCAL
+    if where.gpus_per_worker and here and not torch.cuda.is_available():
+        rule = f"must be 0, since no GPU is there, but got {where.gpus_per_worker:g}"
+        raise SpecError("evaluate.gpus_per_worker", rule, spec_file)
+    check_memory(space.spec, experiment.parsed_constraints(), spec_file)
+    read_held(workspace.splits)
+    config = Workspace.config(experiment, space, base, folder, plan.profile)
+    run = Run.start(folder, config, Workspace.config_in_full)
+    if plan.profile is not None and not run.profile_file.exists():
+        plan.profile.save(run.profile_file)
+    _go_on(workspace)
+    return workspace
+
+
+def check_memory(spec: SpaceSpec, constraints: Sequence[Constraint], source: Path) -> None:
+    """Raise SpecError where no architecture of the space can keep a bound on memory."""
+    for number, constraint in enumerate(constraints):
+        if (constraint.metric, constraint.sense) == ("peak_memory_bytes", "<="):
+            least = least_peak_memory(spec)
+            if constraint.bound < least:
+                rule = f"must leave a network possible (all of this space need at least {least:,} bytes)"
+                raise SpecError(f"constraints.{number}", f"{rule}, but got '{constraint}'", source)
+
+
+def resume_search(folder: Path) -> Workspace:
+    """Go on with the search of a run as its `config.json` says; raises UserError if it isn't a run."""
+    workspace = Workspace.open(folder)
+    _go_on(workspace)
+    return workspace
+
+
+def _go_on(workspace: Workspace) -> None:
+    """From where a run stands to its report."""
+    run, experiment = workspace.run, workspace.experiment
+    where = experiment.evaluate
+    with run.locked(), workspace.repeatable():
+        run.recover()
+        write_environment(workspace)
+        supernet = None
+        if experiment.supernet is not None and experiment.trains_supernet:
+            with run.timed("supernet"):
+                supernet = _supernet(workspace, experiment.supernet)
+        evaluator = workspace.evaluator(supernet)
+        with (
+            run.timed("search"),
+            open_pool(evaluator, where.workers, experiment.ray, where.gpus_per_worker) as pool,
+        ):
+            _Search(workspace, pool).loop()
+        write_report(workspace)
+
+
+def _supernet(workspace: Workspace, spec: SupernetSpec) -> Supernet:
+    """The trained supernet: loaded when it is there, else trained from where its checkpoint stands."""
+    run, experiment = workspace.run, workspace.experiment
+    supernet, checkpoint = workspace.new_supernet(), run.checkpoints / "supernet.pt"
+    if run.supernet_weights.exists():
+        load_weights(supernet, run.supernet_weights)
+        checkpoint.unlink(missing_ok=True)  # a kill may have left it beside the weights
+        return supernet
+    calibration = workspace.calibration(experiment.evaluate.calibration_images)
+    task = SandwichTask(supernet, workspace.space, spec, workspace.splits.search, workspace.preprocessing, calibration)
+    batches = workspace.training_batches(spec.batch_size)
+    seed, ray = experiment.seed, experiment.ray
+    write = partial(write_rows, (run.folder / "train_epoch_metrics.csv").resolve())
+    with TrainingScalars(run.folder / "tensorboard" / "supernet", write) as on_rows:
+        if spec.workers > 1:
+            trained = fit_on_workers(task, batches, spec, seed, "supernet", checkpoint, on_rows, ray)
+        else:
+            task.module.to(workspace.device)
+            spec = workspace.settled(spec, workspace.device)
+            trained = fit(task, batches, spec, seed, "supernet", checkpoint, on_rows)
+    save_weights(trained, run.supernet_weights)
+    supernet = workspace.new_supernet()  # scoring is done on the CPU, from the weights that lie on disk
+    load_weights(supernet, run.supernet_weights)
+    checkpoint.unlink()
+    return supernet
+
+
+class _Search:
+    """The loop. Trials recorded in an earlier sitting are told again instead of being evaluated again."""
+
+    def __init__(self, workspace: Workspace, pool: Pool) -> None:
+        self.workspace, self.pool, self.run = workspace, pool, workspace.run
+        experiment = workspace.experiment
+        self.constraints = experiment.parsed_constraints()
+        self.objectives, self.target = experiment.parsed_objectives(), experiment.parsed_target()
+        self.costs = workspace.cost_model
+        self.strategy = make_strategy(
+            experiment.strategy,
+            workspace.space,
+            self.objectives,
+            self.constraints,
+            self.target,
+            np.random.default_rng(experiment.seed),
+            first_genomes(workspace),
+        )
+        self.recorded = {trial.number: trial for trial in self.run.trials()}
+        self.trials: list[Trial] = []
+        self.tables: dict[str, Tables | Failure] = {}
+
+    def loop(self) -> None:
+        """Until the strategy asks for nothing more."""
+        total = self.workspace.experiment.strategy.evaluations
+        with live_search(self.workspace) as live, progress_bar("search", total) as bar:
+            while jobs := self.strategy.ask():
+                first = len(self.trials)
+                self.trials += self._generation(dict(enumerate(jobs, start=first)), bar, live)
+                self.strategy.tell(self.trials[first:])
+                write_front(self.workspace, self._known())
+                self._drop_weights()
+        if not front(self.trials, self.objectives, self.constraints):
+            raise UserError(_why_empty(self.trials, self.run.folder))
+
+    def _generation(self, jobs: dict[int, AnyJob], bar: Bar, live: LiveSearch) -> list[Trial]:
+        """Trials of a generation's jobs (by trial number) in the order asked, each recorded when it is known."""
+        done: dict[int, Trial] = {}
+        waiting: dict[str, list[int]] = {}  # id of the work -> numbers: what differs in policy or form is done once
+        work: dict[str, Work] = {}
+
+        def finish(trial: Trial, is_new: bool = True) -> None:
+            done[trial.number] = trial
+            if is_new:
+                self.run.append(trial)
+            bar.advance(note=live.add(trial, is_new), earlier=not is_new)
+
+        new = {n: job for n, job in jobs.items() if isinstance(job, Job) and n not in self.recorded}
+        reasons = dict(zip(new, hopeless(list(new.values()), self.constraints, self.costs), strict=True))
+        for number, job in jobs.items():
+            if number in self.recorded:
+                finish(self._recorded(number, job), is_new=False)
+            elif isinstance(job, RelaxedJob):
+                relaxation = Relaxation(job.weight)
+                work[relaxation.id] = relaxation
+                waiting.setdefault(relaxation.id, []).append(number)
+            elif why := reasons.get(number):
+                finish(hopeless_trial(number, job, *why))
+            else:
+                work[job.architecture.id] = job.architecture
+                waiting.setdefault(job.architecture.id, []).append(number)
+        for known in [architecture_id for architecture_id in waiting if architecture_id in self.tables]:
+            for number in waiting.pop(known):
+                job = jobs[number]
+                assert isinstance(job, Job), "tables are kept of architectures"
+                finish(self._trial(number, job, self.tables[known], 0.0))
+        started = time.monotonic()
+        groups = list(waiting.items())
+        for place, outcome in self.pool.score([work[name] for name, _ in groups]):
+            seconds, started = time.monotonic() - started, time.monotonic()
+            name, numbers = groups[place]
+            if isinstance(outcome, Relaxed):
+                keep_relaxed(self.run, name, outcome)
+            for number in numbers:
+                job, scored = settled(jobs[number], outcome, self.workspace.space)
+                if isinstance(scored, Scored) and scored.network is not None:  # on disk before a trial that needs it
+                    save_weights(scored.network, candidate_weights(self.run, job.architecture.id))
+                tables = scored.tables if isinstance(scored, Scored) else scored
+                self._keep(job, tables)
+                finish(self._trial(number, job, tables, seconds))
+        return [done[number] for number in jobs]
+
+    def _recorded(self, number: int, job: AnyJob) -> Trial:
+        trial = self.recorded[number]
+        if not job.answered_by(trial):
+            raise UserError(
+                f"{self.run.trials_file}: trial {number} is not the one this search asks for; "
+                "it was made by another version; give --out another folder"
+            )
+        return trial
+
+    def _trial(self, number: int, job: Job, outcome: Tables | Failure, seconds: float) -> Trial:
+        space = self.workspace.space.spec
+        try:
+            cost = tuned_cost(self.objectives)
+            return make_trial(number, job, outcome, space, self.constraints, self.target, seconds, cost)
+        except ValueError as error:
+            return failed_trial(number, job, f"{type(error).__name__}: {error}", seconds)
+
+    def _drop_weights(self) -> None:
+        """Leave candidates that were trained by themselves their weights while they are on the front.
+
+        With its weights a candidate's tables go, so that under another policy it is trained anew, with equal results.
+        """
+        experiment = self.workspace.experiment
+        if experiment.own_training is None or experiment.trains_relaxed:  # of those there are few
+            return
+        members = front(self._known(), self.objectives, self.constraints)
+        for dropped in keep_candidates(self.run, {trial.architecture.id for trial, _ in members}):
+            self.tables.pop(dropped, None)
+
+    def _known(self) -> list[Trial]:
+        """All trials so far by number; those recorded in an earlier sitting count before they are told again."""
+        known = {trial.number: trial for trial in (*self.recorded.values(), *self.trials)}
+        return [known[number] for number in sorted(known)]
+
+    def _keep(self, job: Job, outcome: Tables | Failure) -> None:
+        """Keep tables for later candidates that differ in policy only."""
+        if job.policy is not None:
+            self.tables[job.architecture.id] = outcome
+            while len(self.tables) > TABLES_KEPT:
+                self.tables.pop(next(iter(self.tables)))
+
+
+def _why_empty(trials: Sequence[Trial], folder: Path) -> str:
+    """One line on a search that found nothing feasible: what came closest, or else what went wrong most often."""
+    infeasible = [trial for trial in trials if trial.status == "infeasible"]
+    if infeasible:
+        closest = min(infeasible, key=lambda trial: trial.violation)
+        return f"{folder}: no trial of {len(trials)} keeps the constraints; the closest: {closest.reason}"
+    reasons = [trial.reason for trial in trials if trial.reason]
+    common = max(set(reasons), key=reasons.count) if reasons else "no trial was made"
+    return f"{folder}: no trial of {len(trials)} is on the front; the commonest reason: {common}"

@@ -1,0 +1,231 @@
+"""What can be known of a search before anything heavy is imported: its specs, and whether they fit each other.
+
+Imports no torch, so that a mistake is shown at once; what the pictures must tell is checked later, by `search`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aebnas.core.errors import SpecError, in_file
+from aebnas.core.metrics import ENERGY, LATENCY, MACS, MAX_COMBINATIONS, METRICS, Constraint, SoftTarget
+from aebnas.core.spec_base import did_you_mean, parse_spec, read_spec
+from aebnas.cost.bounds.space_bounds import Bounds, Measure, energy_bounds, latency_bounds, space_bounds
+from aebnas.cost.latency.device_profile import DeviceProfile
+from aebnas.cost.latency.network_profile import Profile, load_profile
+from aebnas.data.class_names import class_names
+from aebnas.run.experiment_spec import ExperimentSpec
+from aebnas.space.ablation import ablate
+from aebnas.space.genome import SearchSpace
+from aebnas.space.policy_spec import DUAL, LEARNED
+from aebnas.space.size import count_branches
+from aebnas.space.spec import SpaceSpec
+from aebnas.training.exits.exit_weights import LAST, exit_weights
+
+MOST_BRANCHES = 16
+"""Candidates of one exit of a relaxed network; more would cost more than the backbone."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked search: the spec's file, what it and the space say, the folder of the run, the device profile."""
+
+    spec_file: Path
+    experiment: ExperimentSpec
+    space: SearchSpace
+    folder: Path
+    profile: Profile | None = None
+
+    @property
+    def base(self) -> Path:
+        """Where the spec's relative paths start."""
+        return self.spec_file.parent
+
+
+def prepare(
+    spec_file: Path,
+    out: Path | None = None,
+    ablation: str | None = None,
+    deterministic: bool = False,
+    value: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Read a spec and its space and check one against the other; `out` is the run's folder.
+
+    With `ablation` (see `space.ablation`) that part of the space; `deterministic` switches that key on. `value` stands
+    for what the file holds, which then need not be there: it gives errors and the run their name, and relative paths
+    their start. The folder is `results/<name of the spec>` unless given, and `results/<name of the spec>-<ablation>`.
+    Raises UserError for bad specs, budgets below the space's minimum and whatever else needs no pictures to be known.
+    """
+    if value is None:
+        experiment = read_spec(ExperimentSpec, spec_file)
+    else:
+        experiment = parse_spec(ExperimentSpec, dict(value), spec_file)
+    if deterministic:
+        experiment = experiment.model_copy(update={"deterministic": True})
+    space_file = spec_file.parent / experiment.space.expanduser()
+    if not space_file.exists():
+        raise SpecError("space", f"must be a search space's file, but '{space_file}' is no such file", spec_file)
+    space = SearchSpace.load(space_file)
+    with in_file(spec_file):
+        check_exit_weights(experiment, space)
+        if ablation is not None:
+            space = ablate(space, ablation)
+        profile = read_device(experiment, spec_file.parent)
+        if profile is not None:
+            profile.check_covers(space.spec)
+        check_budgets(space.spec, experiment.parsed_constraints(), profile)
+        check_tuning(space.spec, experiment.parsed_target())
+        check_stop_heads(space.spec, experiment)
+        if experiment.trains_relaxed:
+            check_relaxable(space.spec, space_file)
+            check_relaxed_cost(experiment, profile)
+        check_classes(experiment, space, spec_file.parent, space_file)
+    folder = out or Path("results") / "-".join(filter(None, (spec_file.stem, ablation)))
+    return Plan(spec_file, experiment, space, folder, profile)
+
+
+MEASURES: dict[str, Measure] = {
+    MACS: lambda counts: counts.macs,
+    "params": lambda counts: counts.params,
+    "weight_bytes": lambda counts: counts.weight_bytes,
+}
+
+
+def read_device(experiment: ExperimentSpec, base: Path) -> Profile | None:
+    """The device profile of a spec; None where it names none.
+
+    Raises SpecError where one is needed but not named, isn't there, or was measured in another setting than the spec
+    says.
+    """
+    device = experiment.device
+    if device is None:
+        for place, metric in experiment.metrics_asked().items():
+            if METRICS[metric].by_device:
+                rule = "must be a metric without a device, or device.profile must name a profile (see aebnas profile)"
+                raise SpecError(place, f"{rule}, but got '{metric}'")
+        return None
+    file = base / device.profile.expanduser()
+    if not file.exists():
+        raise SpecError("device.profile", f"must be a device profile, but '{file}' is no such file")
+    profile = load_profile(file)
+    with in_file(None, "device"):
+        device.check(profile.setting)
+    for place, metric in experiment.metrics_asked().items():
+        if profile.setting["batch"] > 1 and METRICS[metric].by_device and "@" in metric:
+            rule = f"must be a mean where the profile's batch is {profile.setting['batch']}, as samples of a batch"
+            raise SpecError(place, f"{rule} wait for each other, but got '{metric}'")
+    return profile
+
+
+def check_exit_weights(experiment: ExperimentSpec, space: SearchSpace) -> None:
+    """Raise SpecError where weights of exits' losses leave out a place of the space, or name one that it hasn't."""
+    places = [*(site.name for site in space.spec.sites()), LAST]
+    trainings = {"supernet": experiment.supernet, "evaluate.training": experiment.evaluate.training}
+    for path, training in (trainings | {"retrain": experiment.retrain}).items():
+        if training is None:
+            continue
+        with in_file(None, path):
+            named = training.exit_weights if isinstance(training.exit_weights, dict) else {}
+            for place in named:
+                if place not in places:
+                    rule = f"must be of {', '.join(places)}, but got '{place}'{did_you_mean(place, places)}"
+                    raise SpecError("exit_weights", rule)
+            exit_weights(training.exit_weights, space.extreme(largest=True))
+
+
+def check_classes(experiment: ExperimentSpec, space: SearchSpace, base: Path, space_file: Path) -> None:
+    """Raise SpecError where the names of the classes tell that the data have more or fewer than the space."""
+    names, classes = class_names(experiment.data, base), space.spec.classes
+    if names is None or len(names) == classes:
+        return
+    if experiment.data.class_names is not None:
+        raise SpecError("data.class_names", f"must be {classes} names, as the space says, but got {len(names)}")
+    raise SpecError("classes", f"must be {len(names)}, as in the data, but got {classes}", space_file)
+
+
+def check_budgets(spec: SpaceSpec, constraints: Sequence[Constraint], profile: Profile | None = None) -> None:
+    """Raise SpecError where no architecture of the space can meet a constraint, from the space's exact bounds."""
+    for number, constraint in enumerate(constraints):
+        metric = constraint.metric
+        bounds = metric_bounds(spec, metric, profile)
+        if bounds is None:
+            continue
+        least = bounds.first_exit if METRICS[metric].cost else bounds.lower
+        if constraint.sense == "<=" and constraint.bound < least:
+            rule = f"must leave a network possible (the least {metric} in this space is {_figure(least)})"
+            raise SpecError(f"constraints.{number}", f"{rule}, but got '{constraint}'")
+        if constraint.sense == ">=" and constraint.bound > bounds.upper:
+            rule = f"must leave a network possible (the greatest {metric} in this space is {_figure(bounds.upper)})"
+            raise SpecError(f"constraints.{number}", f"{rule}, but got '{constraint}'")
+
+
+def metric_bounds(spec: SpaceSpec, metric: str, profile: Profile | None) -> Bounds | None:
+    """Bounds of what a metric is made of; None where a space doesn't tell them."""
+    name = METRICS[metric].cost or metric
+    if name in MEASURES:
+        return space_bounds(spec, MEASURES[name])
+    if profile is None:
+        return None
+    if name == LATENCY:
+        return latency_bounds(spec, profile) if isinstance(profile, DeviceProfile) else None
+    return energy_bounds(spec, profile.energy) if name == ENERGY else None
+
+
+def _figure(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def check_relaxable(spec: SpaceSpec, space_file: Path) -> None:
+    """Raise SpecError where a space can't be relaxed: one network has to hold all of its candidates."""
+    because = "where strategy is adaptive_darts"
+    if spec.dag is None:
+        raise SpecError("backbone", f"must be dag {because}, but got staged", space_file)
+    single = {"input.resolution": spec.input.resolution, "stem.width": spec.stem.width, "stem.act": spec.stem.act}
+    single |= {f"dag.stacks.{n}.width": stack.width for n, stack in enumerate(spec.dag.stacks)}
+    for place, values in single.items():
+        if len(values) > 1:
+            raise SpecError(place, f"must be one value {because}, but got {list(values)}", space_file)
+    if spec.policy.thresholds.optimise is None:
+        raise SpecError("policy.thresholds", f"must be optimise {because}, but got genes", space_file)
+    for site in spec.sites():
+        place = f"exits.places.{site.name}" if site.name in spec.exits.places else "exits"
+        if (count := count_branches(spec, site)) > MOST_BRANCHES:
+            rule = f"must offer at most {MOST_BRANCHES} branches {because}, but got {count}"
+            raise SpecError(place, rule, space_file)
+
+
+def check_relaxed_cost(experiment: ExperimentSpec, profile: Profile | None) -> None:
+    """Raise SpecError where relaxed networks are to pay for time, and the profile doesn't know that of layers."""
+    relaxed = experiment.relaxed
+    if relaxed is not None and relaxed.cost == "latency_ms" and not isinstance(profile, DeviceProfile):
+        raise SpecError("relaxed.cost", "must not be latency_ms under a profile that knows whole networks only")
+
+
+def check_tuning(spec: SpaceSpec, target: SoftTarget | None) -> None:
+    """Raise SpecError where a target shall tune threshold genes that aren't there, or too many of them."""
+    if target is None or not target.tunes_thresholds:
+        return
+    genes = spec.policy.thresholds.genes
+    if genes is None:
+        rule = "must be false, since the space has no threshold genes, but got true"
+        raise SpecError("target.tune_thresholds", rule)
+    if (combinations := len(genes) ** len(spec.sites())) > MAX_COMBINATIONS:
+        rule = f"must be a grid of at most {MAX_COMBINATIONS:,} combinations, but got {combinations:,}"
+        raise SpecError("target.tune_thresholds", rule)
+
+
+def check_stop_heads(spec: SpaceSpec, experiment: ExperimentSpec) -> None:
+    """Raise SpecError where a rule looks at stop heads and some training gives a network none."""
+    if not spec.policy.needs_stop_heads or (experiment.trains_relaxed and experiment.relaxed_stop_heads):
+        return
+    rules = " and ".join(rule for rule in (LEARNED, DUAL) if rule in spec.policy.criterion)
+    training = experiment.own_training
+    if training is None:
+        rule = f"must be finetune(EPOCHS) or scratch(EPOCHS), since policy.criterion {rules} looks at stop heads"
+        raise SpecError("evaluate.weights", f"{rule} and inherited weights have none, but got supernet")
+    own = "evaluate.training" if experiment.evaluate.training is not None else "retrain"
+    for path, exits in {own: training.exits, "retrain": experiment.retrain.exits}.items():
+        if not exits.stop_heads:
+            rule = f"must be true, since policy.criterion {rules} looks at stop heads, but got false"
+            raise SpecError(f"{path}.exits.stop_heads", rule)

@@ -1,0 +1,1 @@
+"""What is done with a selected model, a file each."""

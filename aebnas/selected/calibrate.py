@@ -1,0 +1,262 @@
+"""`aebnas calibrate RUN`: temperatures and thresholds of a pick for a goal, from answers that are kept in the run.
+
+Legend: e exits, b bins.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aebnas.core.confidence_intervals import accuracy_bounds
+from aebnas.core.errors import UserError
+from aebnas.core.metrics import MACS
+from aebnas.evaluation.operating_points import CALIBRATE, SEARCH, operating_point
+from aebnas.policies.calibration.temperature import (
+    ExitSummary,
+    Reliability,
+    exit_reliability,
+    fit_temperatures,
+    policy_reliability,
+    summarise_exits,
+)
+from aebnas.policies.calibration.tuning import DART, Finder, Rules, Tuned, tune
+from aebnas.policies.exit_table.difficulty_fit import estimator_latency_ms, fit_difficulty, raw_terms
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.threshold_search.find import METHODS, rules_for
+from aebnas.policies.threshold_search.goal import Goal
+from aebnas.report.front_files import rewrite_html
+from aebnas.report.reliability_plot import plot_reliability
+from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.selected.recorded_outputs import Answered
+from aebnas.selected.selected_model import note_pick, read_pick
+from aebnas.space.min_exits import least_exits
+from aebnas.space.policy_spec import OptimiseSpec
+from aebnas.strategies.trial import OperatingPoint
+
+CERTIFY = "certify"
+PER_EXIT = 50
+"""Quantiles of an exit: one network can be searched more finely than each of a search's many."""
+
+CALIBRATE_METHODS = (*METHODS, DART)
+
+
+@dataclass(frozen=True)
+class ExitCalibration:
+    """An exit over all samples of `calibrate`: its temperature, calibration error under and without it, its summary."""
+
+    temperature: float
+    reliability: Reliability
+    before: Reliability
+    summary: ExitSummary
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A pick under the policy found for a goal; `point` are its figures on `samples` pictures of the search split.
+
+    `overall` is the reliability of the answers given under the policy (on `calibrate`), `before` that without
+    temperatures; `difficulty_ms` the latency of estimating a picture's difficulty, where the policy looks at it;
+    `certify_uses` how often this pick's policies have been tested on `certify`.
+    """
+
+    id: str
+    goal: Goal
+    method: str
+    tuned: Tuned
+    point: OperatingPoint
+    samples: int
+    found_on: int
+    exits: tuple[ExitCalibration, ...]
+    overall: Reliability
+    before: Reliability
+    difficulty_ms: float | None
+    certify_uses: int
+    notes: tuple[str, ...]
+
+    @property
+    def policy(self) -> ExitPolicy:
+        """The policy in force from now on."""
+        return self.tuned.policy
+
+    def to_json(self) -> dict[str, Any]:
+        """What `picks/<id>.json` keeps under `calibrated`, but for the digest of the weights."""
+        promise = None
+        if self.tuned.promise is not None:
+            promise = self.tuned.promise.to_json() | {"certify_uses": self.certify_uses}
+        return self.point.to_json() | {
+            "how": f"thresholds for {self.goal} ({self.method})",
+            "goal": str(self.goal),
+            "method": self.method,
+            "samples": self.samples,
+            **accuracy_bounds(self.point.metrics, self.samples),
+            "found_on": self.found_on,
+            "exits": [_exit_json(each) for each in self.exits],
+            "reliability": reliability_json(self.overall),
+            "ece_before": self.before.ece,
+            "difficulty_ms": self.difficulty_ms,
+            "certify_uses": self.certify_uses,
+            "promise": promise,
+            "notes": list(self.notes),
+        }
+
+
+def calibrate(
+    folder: Path,
+    rule: str,
+    goal: Goal,
+    method: str | None = None,
+    per_exit: int = PER_EXIT,
+    temperatures: bool = True,
+) -> Calibrated:
+    """Find the pick's policy for a goal and put it in force: `evaluate` and `export` use it from now on.
+
+    Temperatures and thresholds come from `calibrate`, a promise about risk from `certify`. `method` is one of
+    CALIBRATE_METHODS (left out: the space's, or auto). Noted in `picks/<id>.json`. Raises UserError.
+    """
+    answered = Answered.open(folder, rule)
+    if goal.risk is not None:
+        answered.images(CERTIFY)  # without any there is nothing to begin with
+    cost = goal.cost if goal.budget is not None else answered.tuned_cost
+    prepared = prepare(answered, method, per_exit, temperatures, cost)
+    certify_table = None
+    if goal.risk is not None:
+        certify_table = prepared.with_difficulty(answered, CERTIFY)
+    tuned = tune(goal, prepared.finder, prepared.table, certify_table)
+    policy = tuned.policy
+    search = answered.table_for(policy, SEARCH)
+    point = operating_point(answered.picked[0].architecture, policy, search)
+    uses = int((read_pick(answered.workspace.run, answered.id).get("calibrated") or {}).get("certify_uses", 0))
+    calibrated = Calibrated(
+        id=answered.id,
+        goal=goal,
+        method=prepared.method,
+        tuned=tuned,
+        point=point,
+        samples=search.samples,
+        found_on=prepared.table.samples,
+        exits=exit_calibrations(prepared.table, prepared.plain, prepared.temperatures),
+        overall=policy_reliability(prepared.table, policy),
+        before=_reliability_without(prepared, policy),
+        difficulty_ms=None
+        if policy.difficulty is None
+        else estimator_latency_ms(policy.difficulty, answered.graph.input_shape),
+        certify_uses=uses + (goal.risk is not None),
+        notes=tuple(filter(None, (goal.missed(tuned.found), _uses_note(uses + 1) if goal.risk else ""))),
+    )
+    run = answered.workspace.run
+    note_pick(run, answered.id, "calibrated", calibrated.to_json() | {"weights": answered.digest})
+    plot_reliability(
+        [(each.before, each.reliability) for each in calibrated.exits],
+        (calibrated.before, calibrated.overall),
+        run.folder / "picks" / f"{answered.id}-reliability.png",
+    )
+    rewrite_html(answered.workspace)
+    return calibrated
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that finding policies of a pick needs: its `calibrate` table under the temperatures fitted there, the `plain`
+    one without, and a finder by the method."""
+
+    method: str
+    table: ExitTable
+    plain: ExitTable
+    temperatures: tuple[float, ...]
+    finder: Finder
+
+    def with_difficulty(self, answered: Answered, split: str) -> ExitTable:
+        """Another split's table, with what policies of the finder look at."""
+        table = answered.table(split, self.temperatures)
+        difficulty = self.table.difficulty
+        return table if difficulty is None else answered.with_difficulty(table, difficulty, answered.images(split))
+
+
+def prepare(answered: Answered, method: str | None, per_exit: int, temperatures: bool, cost: str = MACS) -> Prepared:
+    """Fit temperatures on `calibrate` and make the finder of a method; raises UserError for one that isn't."""
+    workspace = answered.workspace
+    space = workspace.space.spec
+    optimise = space.policy.thresholds.optimise or OptimiseSpec()
+    chosen = method or optimise.method
+    if chosen not in CALIBRATE_METHODS:
+        raise UserError(f"--method must be one of {', '.join(CALIBRATE_METHODS)}, but got '{chosen}'")
+    plain = answered.table(CALIBRATE)
+    if cost not in plain.costs:
+        raise UserError(f"--budget must bound the mean of {', '.join(plain.costs)}, but got '{cost}'")
+    found = answered.answers(CALIBRATE)
+    fitted = fit_temperatures(found.logits_nec.numpy(), found.labels_n.numpy()) if temperatures else ()
+    table = answered.table(CALIBRATE, fitted)
+    update: dict[str, Any] = {"per_exit": per_exit} | ({} if chosen == DART else {"method": chosen})
+    rules = Rules(
+        rules_for(space.policy, answered.graph),
+        optimise.model_copy(update=update),
+        least_exits(space, answered.picked[0].architecture),
+        cost,
+    )
+    if chosen != DART:
+        return Prepared(chosen, table, plain, fitted, rules.find)
+    images = answered.images(CALIBRATE)
+    difficulty = fit_difficulty(images)
+    terms_n3 = raw_terms(images, difficulty.tau_edge)
+    setting = rules.dart_setting(
+        answered.with_difficulty(table, difficulty, images), difficulty, terms_n3, workspace.experiment.seed
+    )
+    table = answered.with_difficulty(table, setting.difficulty, images)
+    return Prepared(chosen, table, plain, fitted, partial(rules.find_dart, setting))
+
+
+def exit_calibrations(table: ExitTable, plain: ExitTable, temperatures: Sequence[float]) -> tuple[ExitCalibration, ...]:
+    """Every exit by itself, from its table under the temperatures and without."""
+    values = tuple(temperatures) or (1.0,) * table.exits
+    columns = zip(values, exit_reliability(table), exit_reliability(plain), summarise_exits(table), strict=True)
+    return tuple(ExitCalibration(*each) for each in columns)
+
+
+def reliability_json(found: Reliability) -> dict[str, Any]:
+    """A reliability curve as JSON, which has no NaN."""
+    return {
+        "ece": found.ece,
+        "overconfidence": found.overconfidence,
+        "count": found.count_b.tolist(),
+        "confidence": [None if math.isnan(value) else value for value in found.confidence_b.tolist()],
+        "accuracy": [None if math.isnan(value) else value for value in found.accuracy_b.tolist()],
+    }
+
+
+def _exit_json(each: ExitCalibration) -> dict[str, Any]:
+    summary = asdict(each.summary)
+    summary["candidates"] = {
+        name: [None if math.isinf(value) else value for value in values]
+        for name, values in summary["candidates"].items()
+    }
+    return {
+        "temperature": each.temperature,
+        "ece_before": each.before.ece,
+        "reliability": reliability_json(each.reliability),
+    } | summary
+
+
+def _reliability_without(prepared: Prepared, policy: ExitPolicy) -> Reliability:
+    """Of the same answers, each at the exit it is given by now, with confidences as they were before."""
+    taken_n = prepared.table.exit_taken(policy)
+    always = ExitPolicy("confidence", (None,) * (prepared.table.exits - 1))
+    rows = (range(len(taken_n)), taken_n)
+    plain = prepared.plain
+    answered = replace(
+        plain,
+        scores={"confidence": plain.scores["confidence"][rows][:, None].repeat(plain.exits, 1)},
+        correct_ne=plain.correct_ne[rows][:, None].repeat(plain.exits, 1),
+    )
+    return policy_reliability(answered, always)
+
+
+def _uses_note(uses: int) -> str:
+    if uses < 2:
+        return ""
+    return (
+        f"This pick's policies have been tested on certify {uses} times: the promise holds for each of them by itself, "
+        "not for the best of several."
+    )

@@ -1,0 +1,125 @@
+"""`aebnas evaluate` and `aebnas export`: what a pick is worth on the test set, and the pick as a folder to ship."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aebnas import __version__
+from aebnas.core.confidence_intervals import accuracy_bounds, difference
+from aebnas.evaluation.operating_points import operating_point
+from aebnas.export.card import CardFacts
+from aebnas.export.folder import export_model
+from aebnas.report.device_words import device_words
+from aebnas.report.front_files import note_optimism, rewrite_html
+from aebnas.run.session import Workspace
+from aebnas.selected.recorded_outputs import Answered
+from aebnas.selected.selected_model import known_of_pick, load_chosen, note_pick, standing
+from aebnas.selected.test_report import Evaluation, evaluated
+from aebnas.strategies.front import FrontPoint
+from aebnas.strategies.trial import OperatingPoint
+
+RECORDED = 32
+"""Pictures of the search split whose answers an export records for its self-check."""
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A pick on the test set and on the search split, under the same weights and the same policy.
+
+    `id` is that by which it was picked, `source` says where the weights come from; `point` was measured on `samples`
+    pictures of the test set, `search_point` on `search_samples` of the search split.
+    """
+
+    id: str
+    source: str
+    point: OperatingPoint
+    samples: int
+    search_point: OperatingPoint
+    search_samples: int
+    evaluation: Evaluation
+
+    @property
+    def optimism(self) -> dict[str, float]:
+        """By how much the search split flatters: its accuracy minus the test set's, with a 95 % interval."""
+        search, test = self.search_point.metrics["accuracy"], self.point.metrics["accuracy"]
+        low, high = difference(search, self.search_samples, test, self.samples)
+        return {
+            "search_accuracy": search,
+            "search_samples": self.search_samples,
+            "test_accuracy": test,
+            "test_samples": self.samples,
+            "difference": search - test,
+            "difference_low": low,
+            "difference_high": high,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """What `picks/<id>.json` keeps under `test`."""
+        bounds = accuracy_bounds(self.point.metrics, self.samples)
+        about = {"source": self.source, "samples": self.samples}
+        more = {"optimism": self.optimism, "evaluation": self.evaluation.to_json()}
+        return self.point.to_json() | about | bounds | more
+
+
+def evaluate(folder: Path, rule: str, full: bool = False, budgets: Sequence[float] = ()) -> Assessment:
+    """Measure the pick on the test set, which nothing else reads; noted in `picks/<id>.json` and `summary.json`.
+
+    `full` also looks at shifted and at unfamiliar pictures, and at online adaptation; `budgets` are average MACs.
+    """
+    answered = Answered.open(folder, rule)
+    workspace, now = answered.workspace, answered.now
+    found, table = evaluated(answered, now.point.policy, full, budgets)
+    measured = operating_point(answered.picked[0].architecture, now.point.policy, table)
+    search_samples = len(workspace.splits.search)
+    assessment = Assessment(answered.id, now.source, measured, table.samples, now.point, search_samples, found)
+    note_pick(workspace.run, answered.id, "test", assessment.to_json())
+    note_optimism(workspace.run)
+    rewrite_html(workspace)
+    return assessment
+
+
+def known_test(workspace: Workspace, picked: FrontPoint) -> dict[str, Any] | None:
+    """What `evaluate` noted of a point as it stands now (see `Assessment.to_json`); None if it didn't."""
+    return known_of_pick(workspace, picked, "test")
+
+
+def export(folder: Path, rule: str, out: Path) -> str:
+    """Write the pick as a standalone folder; returns its id.
+
+    The card states the test figures where `evaluate` has measured these weights, else those of the search split.
+    """
+    workspace = Workspace.open(folder)
+    chosen = load_chosen(workspace, rule)
+    search, now = workspace.splits.search, standing(workspace, chosen.trial_point)
+    point, split, samples = chosen.point, "search", len(search)
+    if test := known_test(workspace, chosen.trial_point):
+        point, split, samples = OperatingPoint.from_json(test), "test", test["samples"]
+    facts = CardFacts(
+        name=f"{workspace.run.name} {chosen.id}",
+        dataset=workspace.experiment.data.name,
+        split=split,
+        samples=samples,
+        metrics=point.metrics,
+        exit_shares=point.exit_shares,
+        exit_accuracy=point.exit_accuracy,
+        training=f"Weights {now.origin}; {len(workspace.splits.train):,} training pictures.",
+        thresholds=f"Found on {len(workspace.splits.calibrate):,} others: {now.how}." if now.how else None,
+        aebnas_version=__version__,
+        device=device_words(workspace.profile, known_of_pick(workspace, chosen.trial_point, "measured")),
+        date=date.today().isoformat(),
+        promise=now.promise,
+    )
+    export_model(
+        out,
+        chosen.network,
+        chosen.policy,
+        workspace.preprocessing,
+        workspace.class_names(),
+        search.subset(torch.arange(len(search))[:RECORDED]).pictures(),
+        facts,
+    )
+    return chosen.id

@@ -1,0 +1,220 @@
+"""`aebnas measure`: a pick as it really runs, beside what is predicted and counted."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aebnas.core.errors import UserError
+from aebnas.core.percentiles import tail, tail_of_samples
+from aebnas.core.progress import progress_bar
+from aebnas.cost.energy import Energy, find_reader, measure_energy
+from aebnas.cost.energy_model import EnergyModel
+from aebnas.cost.latency.hard_exit import WallClock, infer, runs, wall_clock
+from aebnas.cost.latency.latency_model import LearnedLatency, latency_model
+from aebnas.cost.latency.network_profile import Profile, load_profile, name_first
+from aebnas.cost.latency.stopwatch import Setting, describe_device, leave_at
+from aebnas.cost.live_tensors import recorded_peak
+from aebnas.cost.memory import peak_memory
+from aebnas.report.front_files import rewrite_html
+from aebnas.report.measured_table import measured_rows, measured_where
+from aebnas.run.session import Workspace
+from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.selected.selected_model import Chosen, load_chosen, note_pick
+
+LARGE_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A pick in one setting: real figures, and the predicted ones (None without a profile).
+
+    `source` says where the weights come from. `latency_ms` and `predicted_latency_ms` map mean, p50, ... to ms at batch
+    1; `by_exit_ms` are means of the samples that left at each exit; bytes are peaks of a sample that runs to the last
+    exit. `energy` is None where no counter can be read; `modelled_energy_mj` is what the energy model says. `note` says
+    why nothing is predicted, where the run's profile is of another device or setting.
+    """
+
+    id: str
+    source: str
+    policy: ExitPolicy
+    setting: Setting
+    device: dict[str, Any]
+    single: WallClock
+    batched: WallClock
+    latency_ms: dict[str, float]
+    predicted_latency_ms: dict[str, float] | None
+    by_exit_ms: list[float | None]
+    predicted_by_exit_ms: list[float] | None
+    energy: Energy | None
+    modelled_energy_mj: float
+    peak_memory_bytes: int
+    predicted_peak_memory_bytes: int
+    note: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """What `picks/<id>.json` keeps under `measured`."""
+        clocks = {
+            f"batch_{batch}": {
+                "ms_per_sample": clock.ms,
+                "speed_up": clock.speed_up,
+                "macs_ratio": clock.macs_ratio,
+                "kept": clock.kept,
+            }
+            for batch, clock in ((1, self.single), (LARGE_BATCH, self.batched))
+        }
+        return {
+            "source": self.source,
+            "policy": self.policy.to_json(),
+            "setting": asdict(self.setting),
+            "device": self.device,
+            "samples": self.single.samples,
+            "rounds": self.single.rounds,
+            "latency_ms": self.latency_ms,
+            "predicted_latency_ms": self.predicted_latency_ms,
+            "by_exit_ms": self.by_exit_ms,
+            "predicted_by_exit_ms": self.predicted_by_exit_ms,
+            "exit_shares": self.single.exit_shares.tolist(),
+            "energy_mj": None if self.energy is None else self.energy.mj,
+            "energy_source": None if self.energy is None else self.energy.source,
+            "modelled_energy_mj": self.modelled_energy_mj,
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "predicted_peak_memory_bytes": self.predicted_peak_memory_bytes,
+            "wall_clock": clocks,
+        }
+
+
+def measure(
+    folder: Path, rule: str, changes: Mapping[str, Any], profile_file: Path | None, samples: int, rounds: int
+) -> Measured:
+    """Measure a pick of a run on pictures of its search split; noted in `picks/<id>.json` and the report.
+
+    The setting is that of the profile (`profile_file`, or the run's own), else `Setting`'s defaults, but for `changes`.
+    Where the policy looks at a picture's difficulty the estimate of it is timed and predicted as well. Raises UserError
+    where a profile that was named is of another device or setting, or lacks what the policy needs, or the pick can't be
+    run in this setting.
+    """
+    workspace = Workspace.open(folder)
+    profile = workspace.profile if profile_file is None else load_profile(profile_file)
+    setting = _setting(profile, changes)
+    device, note = _device(setting), ""
+    chosen = load_chosen(workspace, rule)
+    graph, policy = chosen.network.graph, chosen.policy
+    exits, estimate_ms = len(graph.exits), 0.0
+    if profile is not None:
+        try:
+            check_profile(profile, setting, device)
+            if policy.difficulty is not None:
+                estimate_ms = profile.difficulty_ms(graph.input_shape)
+        except UserError as error:
+            if profile_file is not None:
+                raise
+            profile, note = None, f"nothing is predicted: {error}"
+    search = workspace.splits.search
+    pictures = search.subset(torch.arange(min(samples, len(search)))).pictures()
+    x_nchw = workspace.preprocessing.apply(pictures)
+    # on the CPU and in fp32, before the network is made ready for the setting; a slice would hold all samples
+    recorded = recorded_peak(chosen.network, x_nchw[:1].clone(), leave_at(exits - 1, exits))
+    counted = int(peak_memory(graph)[-1])
+    network = setting.network(chosen.network)
+    with progress_bar("measure", 2 * rounds) as bar:
+        single = wall_clock(network, policy, x_nchw, setting, rounds, pictures, bar.advance)
+        large = replace(setting, batch=LARGE_BATCH)
+        batched = wall_clock(network, policy, x_nchw, large, rounds, pictures, bar.advance)
+    predicting = None if profile is None else latency_model(profile)
+    model = EnergyModel(dtype=setting.dtype) if profile is None else profile.energy
+    predicted_e, modelled_e = None, model.energy(graph).to_exit(runs(policy, exits))
+    if predicting is not None:
+        predicted_e = predicting.latencies([graph])[0].to_exit(runs(policy, exits)) + estimate_ms
+    if policy.difficulty is not None:
+        modelled_e = modelled_e + model.difficulty_mj(graph.input_shape)
+    if isinstance(predicting, LearnedLatency):
+        whole = predicting.whole([graph])
+        note = f"learned: if all of it runs 95 % of measurements should lie in {whole.low_ms[0]:.3f} to "
+        note += f"{whole.high_ms[0]:.3f} ms"
+    measured = Measured(
+        id=chosen.id,
+        source=chosen.source,
+        policy=policy,
+        setting=setting,
+        device=device,
+        single=single,
+        batched=batched,
+        latency_ms=tail_of_samples(single.batch_ms),
+        predicted_latency_ms=None if predicted_e is None else tail(predicted_e, single.exit_shares),
+        by_exit_ms=single.ms_at_exits(),
+        predicted_by_exit_ms=None if predicted_e is None else predicted_e.tolist(),
+        energy=_energy(chosen, network, x_nchw, setting, pictures),
+        modelled_energy_mj=float(modelled_e @ single.exit_shares),
+        peak_memory_bytes=recorded,
+        predicted_peak_memory_bytes=counted,
+        note=note,
+    )
+    note_pick(workspace.run, chosen.id, "measured", measured.to_json())
+    rewrite_html(workspace)
+    return measured
+
+
+def check_profile(profile: Profile, setting: Setting, device: dict[str, Any]) -> None:
+    """Raise UserError where a profile's figures can't stand beside those measured in a setting on a device."""
+    for what, here, there in (("setting", asdict(setting), profile.setting), ("device", device, profile.device)):
+        odd = sorted((name for name in here.keys() | there.keys() if here.get(name) != there.get(name)), key=name_first)
+        if odd:
+            raise UserError(
+                f"{profile.source}: {what}.{odd[0]} must be {here.get(odd[0])!r} as it is measured here, "
+                f"but got {there.get(odd[0])!r}"
+            )
+
+
+def print_measured(measured: Measured) -> None:
+    """The figures in the terminal, real beside predicted."""
+    record = measured.to_json()
+    print(f"{measured.id}, weights {measured.source}; {measured_where(record)}")
+    print(f"  {'':<40}{'measured':>16}  predicted")
+    for what, real, predicted in measured_rows(record):
+        print(f"  {what:<40}{real:>16}  {predicted}")
+    if measured.note:
+        print(f"  {measured.note}")
+
+
+def _setting(profile: Profile | None, changes: Mapping[str, Any]) -> Setting:
+    """What is measured: one sample at a time."""
+    known = Setting() if profile is None else Setting(**profile.setting | {"batch": 1})
+    try:
+        return replace(known, **changes)
+    except ValueError as error:
+        raise UserError(f"--{error}".replace("memory_format", "memory-format")) from None
+
+
+def _device(setting: Setting) -> dict[str, Any]:
+    try:
+        with setting.applied():
+            return describe_device(setting.device)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _energy(
+    chosen: Chosen,
+    network: Any,
+    x_nchw: torch.Tensor,
+    setting: Setting,
+    pictures: torch.Tensor,
+) -> Energy | None:
+    """Read from a counter, mean over the samples as they leave; None where there is no counter."""
+    reader = find_reader(setting.device)
+    if reader is None:
+        return None
+    singles = [setting.placed(x) for x in x_nchw.split(1)]
+    shown = pictures.to(setting.device).split(1)
+
+    def all_samples() -> None:
+        for x, picture in zip(singles, shown, strict=True):
+            infer(network, chosen.policy, x, picture)
+        if setting.device == "cuda":
+            torch.cuda.synchronize()
+
+    with setting.applied():
+        return measure_energy(all_samples, reader, len(singles))

@@ -1,0 +1,137 @@
+"""What a pick's network says of a split's pictures: run once, kept in the run, and read from there ever after.
+
+The answers lie under `answers/`, by architecture and weights, so a retrained pick has others.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from aebnas.core.errors import UserError
+from aebnas.core.metrics import tuned_cost
+from aebnas.core.progress import progress_bar
+from aebnas.cost.counts import count_graph
+from aebnas.data.datasets import load_test
+from aebnas.data.image_set import ImageSet
+from aebnas.policies.exit_table.exit_costs import Costs
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.recorded_logits import Answers
+from aebnas.policies.exit_table.sample_costs import table_costs
+from aebnas.policies.exit_table.tabulate import answers_of, with_pictures
+from aebnas.run.session import Workspace
+from aebnas.run.weight_files import weights_digest
+from aebnas.runtime.difficulty import Difficulty
+from aebnas.runtime.exit_criteria import LEARNED
+from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.graph import Graph
+from aebnas.runtime.network import Network
+from aebnas.selected.selected_model import Standing, graph_of, load_chosen, require_weights, standing
+from aebnas.strategies.front import FrontPoint
+
+TEST = "test"
+LOGIT_SCORES = ("confidence", "entropy", "margin")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A pick of a run, and what it says of pictures. The network is loaded only where an answer isn't kept yet."""
+
+    workspace: Workspace
+    picked: FrontPoint
+
+    @classmethod
+    def open(cls, folder: Path, rule: str) -> "Answered":
+        """A run's pick by rule; raises UserError."""
+        workspace = Workspace.open(folder)
+        return cls(workspace, workspace.pick(rule))
+
+    @property
+    def id(self) -> str:
+        """The id by which the point was picked."""
+        return self.picked[1].id
+
+    @cached_property
+    def now(self) -> Standing:
+        """Its weights and the policy in force."""
+        return standing(self.workspace, self.picked)
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells its weights from others; raises UserError where they are lost."""
+        require_weights(self.workspace, self.picked, self.now)
+        return weights_digest(self.now.weights)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The graph of its network."""
+        return graph_of(self.workspace, self.picked)
+
+    @cached_property
+    def network(self) -> Network:
+        """Its network in evaluation mode, on the CPU."""
+        return load_chosen(self.workspace, self.id).network
+
+    @cached_property
+    def costs(self) -> Mapping[str, Costs]:
+        """Its costs to each exit."""
+        return self.workspace.cost_model.exit_costs([self.graph])[0]
+
+    @property
+    def tuned_cost(self) -> str:
+        """The cost that its search weighed accuracy against."""
+        return tuned_cost(self.workspace.experiment.parsed_objectives())
+
+    @property
+    def macs_without_exits(self) -> int:
+        """MACs of the same backbone without early exits."""
+        return int(count_graph(self.graph).macs.taken_only[-1])
+
+    def images(self, split: str) -> ImageSet:
+        """The pictures of a split, or those of the test set; raises UserError for an empty split."""
+        if split == TEST:
+            return load_test(self.workspace.experiment.data, self.workspace.base)
+        images: ImageSet = getattr(self.workspace.splits, split)
+        if not len(images):
+            raise UserError(f"data.splits.{split}: must hold pictures for this, but is empty in this run")
+        return images
+
+    def answers(self, split: str, images: ImageSet | None = None) -> Answers:
+        """Of a split, the test set, or of `images` under the name `split`."""
+        path = (
+            self.workspace.run.folder / "answers" / f"{self.picked[0].architecture.id}-{self.digest}" / f"{split}.npz"
+        )
+        if path.exists():
+            return Answers.load(path)
+        images = self.images(split) if images is None else images
+        with self.workspace.repeatable():
+            found = answers_of(self.network, images, self.workspace.preprocessing, progress_bar)
+        found.save(path)
+        return found
+
+    def table(
+        self,
+        split: str,
+        temperatures: tuple[float, ...] = (),
+        keep_logits: bool = False,
+        images: ImageSet | None = None,
+    ) -> ExitTable:
+        """The ExitTable of a split with every score that the network gives."""
+        found = self.answers(split, images)
+        scores = LOGIT_SCORES if found.stop_logits_nk is None else (*LOGIT_SCORES, LEARNED)
+        costs = table_costs(self.workspace.cost_model, self.graph, found.chosen)
+        return found.table(scores, costs, keep_logits, temperatures)
+
+    def table_for(
+        self, policy: ExitPolicy, split: str, keep_logits: bool = False, images: ImageSet | None = None
+    ) -> ExitTable:
+        """The same with all that a policy looks at: its temperatures and its difficulty."""
+        table = self.table(split, policy.temperatures, keep_logits, images)
+        if policy.difficulty is None:
+            return table
+        return self.with_difficulty(table, policy.difficulty, self.images(split) if images is None else images)
+
+    def with_difficulty(self, table: ExitTable, difficulty: Difficulty, images: ImageSet) -> ExitTable:
+        """The table of these pictures with their difficulty; raises UserError where the run's profile doesn't know what
+        it takes to estimate it."""
+        return with_pictures(table, difficulty, images, self.workspace.cost_model)

@@ -1,0 +1,269 @@
+"""A pick on the test set as the field asks for it: at budgets, over samples, under shift, on unfamiliar pictures, in
+traffic; and what is wrong with it in plain words.
+
+Everything is a function of answers that are kept in the run; only pictures that weren't answered yet run the network.
+Legend: n samples, e exits.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from aebnas.core.metrics import mean_of
+from aebnas.data.corruptions import SEVERITIES, SHIFTS, shift_images
+from aebnas.data.ood_images import jumbled, noise_like
+from aebnas.evaluation.operating_points import CALIBRATE
+from aebnas.policies.analysis.adaptation_replay import replay
+from aebnas.policies.analysis.description import Description, describe
+from aebnas.policies.analysis.diagnostics import failure_signs
+from aebnas.policies.analysis.traffic import skewed_classes, traffic_figures
+from aebnas.policies.exit_table.exit_costs import taken_only
+from aebnas.policies.exit_table.exit_table import ExitTable, sample_costs, score_policy, stacked
+from aebnas.policies.threshold_search.find import Found
+from aebnas.report.adaptation_plot import plot_trajectories
+from aebnas.runtime.adaptation import AdaptivePolicy
+from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.selected.calibrate import prepare
+from aebnas.selected.recorded_outputs import TEST, Answered
+
+TOPS = (1, 5)
+BUDGET_SHARES = (0.4, 0.6, 0.8, 1.0)
+"""Budgets, where none are named: shares of what the same backbone takes without branches."""
+FRONTIER_PER_EXIT, FRONTIER_POINTS = 20, 40
+LOADS = (0.5, 0.8, 0.95)
+"""Arrival rates, as shares of the rate that the same backbone without branches could just serve."""
+REQUESTS = 10_000
+ZIPF, SKEWS = 1.0, 5
+UNFAMILIAR = 2000
+STREAM = 10_000
+DROP = 0.05
+"""Accuracy lost under a shift from which on it is said."""
+SHIFT_LOSS, SHIFT_ECE = 0.01, 0.1
+"""What the last exit would have more, and the calibration error, from which on it is said."""
+SURE, UNFAMILIAR_SURE = 0.9, 0.1
+"""A confidence, and the share of unfamiliar pictures above it from which on it is said."""
+SURER = f"surer_than_{SURE}"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All figures, JSON-ready but for `description`. Costs are by name; `saving` is the share of each that a sample
+    saves on average against the same backbone without branches. What wasn't asked for is empty."""
+
+    description: Description
+    saving: dict[str, float]
+    budgets: list[dict[str, Any]]
+    frontier: list[dict[str, float]]
+    traffic: dict[str, Any]
+    warnings: list[str]
+    shifts: list[dict[str, Any]] = field(default_factory=list)
+    unfamiliar: list[dict[str, Any]] = field(default_factory=list)
+    adaptation: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `picks/<id>.json` keeps."""
+        value = asdict(self)
+        depth = value["description"]["class_depth"]
+        # a class without samples has no depth, and JSON no NaN
+        value["description"]["class_depth"] = depth and [None if each != each else each for each in depth]
+        return value
+
+
+def evaluated(
+    answered: Answered, policy: ExitPolicy, full: bool = False, budgets: Sequence[float] = ()
+) -> tuple[Evaluation, ExitTable]:
+    """Evaluate a pick's policy on the test set; `full` adds shifts, unfamiliar pictures and online adaptation.
+
+    Also gives the test table. `budgets` are for the mean cost; the best policies within them are found on `calibrate`.
+    """
+    table = answered.table_for(policy, TEST, keep_logits=True)
+    prepared = prepare(answered, None, FRONTIER_PER_EXIT, bool(policy.temperatures))
+    others = prepared.finder(prepared.table)
+    others_table = answered.table(TEST, prepared.temperatures, keep_logits=True)
+    budgets = budgets or [share * answered.macs_without_exits for share in BUDGET_SHARES]
+    shifts = _under_shift(answered, policy) if full else []
+    unfamiliar = _unfamiliar(answered, policy, table) if full else []
+    found = Evaluation(
+        description=describe(table, policy, TOPS),
+        saving=_saving(table, policy),
+        budgets=_at_budgets(others, others_table, budgets),
+        frontier=_frontier(others, others_table),
+        traffic=_in_traffic(table, policy),
+        warnings=[
+            *failure_signs(table, policy, calibrate=answered.table_for(policy, CALIBRATE)),
+            *_shift_warnings(table, policy, shifts, unfamiliar),
+        ],
+        shifts=shifts,
+        unfamiliar=unfamiliar,
+        adaptation=_adapted(answered, policy) if full else {},
+    )
+    return found, table
+
+
+def _saving(table: ExitTable, policy: ExitPolicy) -> dict[str, float]:
+    means = score_policy(table, policy).mean_cost
+    alone = {name: float(taken_only(costs)[:, -1].mean()) for name, costs in table.costs.items()}
+    return {name: 1 - means[name] / alone[name] for name in table.costs}
+
+
+def _at_budgets(found: Found, table: ExitTable, budgets: Sequence[float]) -> list[dict[str, Any]]:
+    """The most accurate policy that `calibrate` holds for within each budget of average MACs, on the test set."""
+    rows = []
+    for budget in budgets:
+        chosen = found.within(budget)
+        told = describe(table, chosen.policy, TOPS)
+        row = {"budget_avg_macs": budget, "kept_on_calibrate": chosen.cost <= budget, "accuracy": told.accuracy}
+        row |= {f"top_{k}": share for k, share in (told.top_accuracy or {}).items()}
+        rows.append(row | {"avg_macs": told.costs["macs"].mean, "exit_shares": list(told.exit_shares)})
+    return rows
+
+
+def _frontier(found: Found, table: ExitTable) -> list[dict[str, float]]:
+    """Policies found on `calibrate`, as accuracy and mean costs on the test set."""
+    rows = []
+    for point in found.thinned(FRONTIER_POINTS).points:
+        figures = score_policy(table, point.policy)
+        means = {mean_of(name): value for name, value in figures.mean_cost.items()}
+        rows.append({"accuracy": figures.accuracy} | means)
+    return rows
+
+
+def _under_shift(answered: Answered, policy: ExitPolicy) -> list[dict[str, Any]]:
+    images = answered.images(TEST)
+    rows = []
+    for kind in SHIFTS:
+        for severity in SEVERITIES:
+            table = answered.table_for(policy, f"{TEST}-{kind}-{severity}", images=shift_images(images, kind, severity))
+            told = describe(table, policy)
+            rows.append(
+                {"shift": kind, "severity": severity, "accuracy": told.accuracy, "exit_shares": list(told.exit_shares)}
+                | {mean_of(name): spread.mean for name, spread in told.costs.items()}
+                | {"ece": told.ece, "premature_rate": told.premature_rate}
+                | {"last_exit_accuracy": float(table.correct_ne[:, -1].mean())}
+            )
+    return rows
+
+
+def _unfamiliar(answered: Answered, policy: ExitPolicy, test: ExitTable) -> list[dict[str, Any]]:
+    """Exits, costs and confidence on pictures that are none of the classes, and how well confidence tells them."""
+    images = answered.images(TEST)
+    known_n = _confidence(test, policy)
+    rows = []
+    for kind, made in (("noise", noise_like), ("jumbled", jumbled)):
+        table = answered.table_for(policy, f"{TEST}-{kind}", images=made(images, UNFAMILIAR))
+        figures, confidence_n = score_policy(table, policy), _confidence(table, policy)
+        rows.append(
+            {"pictures": kind, "samples": table.samples, "exit_shares": list(figures.exit_shares)}
+            | {mean_of(name): value for name, value in figures.mean_cost.items()}
+            | {"mean_confidence": float(confidence_n.mean()), SURER: float((confidence_n > SURE).mean())}
+            | {"auroc": _auroc(known_n, confidence_n)}
+        )
+    return rows
+
+
+def _confidence(table: ExitTable, policy: ExitPolicy) -> np.ndarray:
+    return table.scores["confidence"][np.arange(table.samples), table.exit_taken(policy)]
+
+
+def _auroc(positive_n: np.ndarray, negative_n: np.ndarray) -> float:
+    """Chance that a known picture is answered with more confidence than an unfamiliar one; ties count half."""
+    ascending = np.sort(negative_n)
+    below = np.searchsorted(ascending, positive_n, "left") + np.searchsorted(ascending, positive_n, "right")
+    return float(below.mean() / (2 * len(ascending)))
+
+
+def _in_traffic(table: ExitTable, policy: ExitPolicy) -> dict[str, Any]:
+    """Open-loop arrivals to one server, with even and with skewed classes, beside the backbone without branches.
+
+    Times are those of the first cost in ms; without one a MAC takes a fixed time, and times are in units of what the
+    backbone without branches takes for a sample.
+    """
+    name = next((cost for cost in table.costs if cost.endswith("_ms")), "macs")
+    alone = float(taken_only(table.costs[name])[:, -1].mean())
+    unit = 1.0 if name.endswith("_ms") else alone
+    service_n, alone_ms = sample_costs(table, policy, name) / unit, alone / unit
+    rows = []
+    for load in LOADS:
+        rate_per_s = 1e3 * load / alone_ms
+        for who, times_n in (("early exits", service_n), ("without branches", np.array([alone_ms]))):
+            figures = traffic_figures(times_n, rate_per_s, REQUESTS, seed=0)
+            rows.append({"network": who, "load_without_branches": load, "load": figures.load, **figures.latency_ms})
+    result: dict[str, Any] = {
+        "unit": "ms" if name.endswith("_ms") else "times the backbone without branches",
+        "requests": REQUESTS,
+        "queue": rows,
+    }
+    return result if table.labels_n is None else result | {"skewed": _skewed(table, policy, table.labels_n)}
+
+
+def _skewed(table: ExitTable, policy: ExitPolicy, labels_n: np.ndarray) -> dict[str, float]:
+    """Accuracy and mean costs where classes follow Zipf's law, over several orders of the classes."""
+    taken_n, classes = table.exit_taken(policy), int(labels_n.max()) + 1
+    right_n = table.correct_ne[np.arange(table.samples), taken_n]
+    costs = {mean_of(name): sample_costs(table, policy, name) for name in table.costs}
+    draws = [skewed_classes(labels_n, classes, ZIPF, REQUESTS, seed) for seed in range(SKEWS)]
+    told: dict[str, float] = {}
+    for name, values_n in {"accuracy": right_n, **costs}.items():
+        means = [float(values_n[drawn].mean()) for drawn in draws]
+        told |= {name: float(np.mean(means)), f"{name}_least": min(means), f"{name}_most": max(means)}
+    return told
+
+
+def _adapted(answered: Answered, policy: ExitPolicy) -> dict[str, float]:
+    """Online adaptation on a stream that turns blurred half-way, beside fixed thresholds; trajectories are plotted.
+
+    UCB1 chooses among coefficients a tenth lower, as they are, and a tenth higher.
+    """
+    if len(answered.graph.exits) == 1 or policy.binned_thresholds:
+        return {}
+    kind, severity = "blur", SEVERITIES[1]
+    clean = answered.table_for(policy, TEST)
+    images = shift_images(answered.images(TEST), kind, severity)
+    both = stacked(clean, answered.table_for(policy, f"{TEST}-{kind}-{severity}", images=images))
+    rng = np.random.default_rng(0)
+    order = np.concatenate([rng.integers(0, clean.samples, STREAM) + first for first in (0, clean.samples)])
+    classes, early = answered.graph.classes, clean.exits - 1
+    target = score_policy(answered.table_for(policy, CALIBRATE), policy).accuracy
+    arms = tuple(((factor,),) * early for factor in (1.0, 0.9, 1.1))
+    settings = {
+        "fixed": AdaptivePolicy(policy, classes, target=target, eta=0.0, decay=1.0, audit_share=0.0),
+        "adapted": AdaptivePolicy(policy, classes, target=target, audit_share=0.02),
+        "adapted, UCB1": AdaptivePolicy(policy, classes, target=target, audit_share=0.02, arms=arms),
+    }
+    told: dict[str, float] = {}
+    for name, adaptive in settings.items():
+        stream = replay(both, adaptive, order)
+        for when, part in (("clean", slice(0, STREAM)), ("blurred", slice(STREAM, None))):
+            told[f"{name}, {when}, accuracy"] = float(stream.right_n[part].mean())
+            told[f"{name}, {when}, avg_macs"] = float(stream.cost_n[part].mean())
+        if name == "adapted":
+            picture = answered.workspace.run.folder / "picks" / f"{answered.id}-adaptation.png"
+            plot_trajectories(stream, picture)
+    return told
+
+
+def _shift_warnings(
+    table: ExitTable, policy: ExitPolicy, shifts: Sequence[dict[str, Any]], unfamiliar: Sequence[dict[str, Any]]
+) -> Iterator[str]:
+    """Signs of trouble on other pictures, one of each kind at the least severity that shows it."""
+    clean, told = score_policy(table, policy), set()
+    for row in shifts:
+        kind = row["shift"].replace("_", " ")
+        name = f"{kind} {row['severity']}"
+        lost, could = clean.accuracy - row["accuracy"], row["last_exit_accuracy"] - row["accuracy"]
+        cheaper = 1 - row["avg_macs"] / clean.avg_macs
+        if lost > DROP and cheaper > 0 and could > SHIFT_LOSS and ("early", kind) not in told:
+            told.add(("early", kind))
+            yield (
+                f"Under {name} samples leave earlier (mean MACs {100 * cheaper:.0f} % lower), {100 * lost:.1f} points "
+                f"of accuracy go and the last exit alone would have {100 * could:.1f} more."
+            )
+        if row["ece"] is not None and row["ece"] > SHIFT_ECE and ("sure", kind) not in told:
+            told.add(("sure", kind))
+            yield f"Under {name} confidence can't be trusted: it is off by {100 * row['ece']:.0f} points on average."
+    for row in unfamiliar:
+        if row[SURER] > UNFAMILIAR_SURE:
+            what = {"noise": "pure noise", "jumbled": "jumbled pictures"}[row["pictures"]]
+            yield f"{100 * row[SURER]:.0f} % of {what} get an answer with a confidence above {SURE}."

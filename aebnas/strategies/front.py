@@ -1,0 +1,103 @@
+"""The Pareto front of a search, and picking one operating point from it."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from aebnas.core.errors import UserError
+from aebnas.core.metrics import METRICS, Constraint, Objective
+from aebnas.core.pareto import knee, nondominated
+from aebnas.strategies.trial import OperatingPoint, Trial
+
+FrontPoint = tuple[Trial, OperatingPoint]
+
+
+def front(
+    trials: Sequence[Trial], objectives: Sequence[Objective], constraints: Sequence[Constraint]
+) -> list[FrontPoint]:
+    """Non-dominated operating points of ok trials that keep every constraint, best first objective first.
+
+    Of points with equal objectives the first found stands for all.
+    """
+    feasible = [
+        (trial, point)
+        for trial in trials
+        if trial.status == "ok"
+        for point in trial.points
+        if all(constraint.satisfied(point.metrics) for constraint in constraints)
+    ]
+    if not feasible:
+        return []
+    values_pm = minimised(feasible, objectives)
+    chosen = np.flatnonzero(nondominated(values_pm))
+    return [feasible[i] for i in sorted(chosen, key=lambda i: tuple(values_pm[i]))]
+
+
+def pick(front_points: Sequence[FrontPoint], objectives: Sequence[Objective], rule: str) -> FrontPoint:
+    """One point of a front (in the order of `front`), by `rule`.
+
+    `rule` is a point's id or a prefix that only it has, `knee`, `best-accuracy`, `cheapest`, or a constraint
+    such as `avg_macs<=5e6`: the best first objective among points that keep it. Raises UserError where
+    nothing matches.
+    """
+    rule = rule.strip()
+    if not front_points:
+        raise UserError(f"pick '{rule}': the front must hold a point, but it is empty")
+    if rule in RULES:
+        return RULES[rule](front_points, objectives)
+    if "<" in rule or ">" in rule:
+        try:
+            constraint = Constraint.parse(rule)
+        except UserError as error:
+            raise UserError(f"pick '{rule}': {error}") from None
+        return _pick_within(front_points, constraint)
+    exact = [pair for pair in front_points if pair[1].id == rule]
+    if exact:
+        return exact[0]
+    matches = [pair for pair in front_points if rule and pair[1].id.startswith(rule)]
+    if len(matches) > 1:
+        ids = ", ".join(point.id for _, point in matches[:4]) + (", ..." if len(matches) > 4 else "")
+        raise UserError(f"pick '{rule}': must be the beginning of one id only, but fits {ids}")
+    if not matches:
+        allowed = f"the id of a point on the front, {', '.join(RULES)} or a rule such as 'avg_macs<=5e6'"
+        raise UserError(f"pick: must be {allowed}, but got '{rule}'")
+    return matches[0]
+
+
+def minimised(points: Sequence[FrontPoint], objectives: Sequence[Objective]) -> np.ndarray:
+    """Minimised objectives, `[p, m]`."""
+    return np.array([[objective.minimised(point.metrics) for objective in objectives] for _, point in points])
+
+
+def _knee(points: Sequence[FrontPoint], objectives: Sequence[Objective]) -> FrontPoint:
+    return points[knee(minimised(points, objectives))]
+
+
+def _best_accuracy(points: Sequence[FrontPoint], objectives: Sequence[Objective]) -> FrontPoint:
+    return max(points, key=lambda pair: pair[1].metrics["accuracy"])
+
+
+def _cheapest(points: Sequence[FrontPoint], objectives: Sequence[Objective]) -> FrontPoint:
+    """Best in the first objective that isn't accuracy."""
+    costs = [objective for objective in objectives if objective.metric != "accuracy"]
+    if not costs:
+        raise UserError("pick 'cheapest': an objective other than accuracy must be searched, but there is none")
+    return min(points, key=lambda pair: costs[0].minimised(pair[1].metrics))
+
+
+def _pick_within(points: Sequence[FrontPoint], constraint: Constraint) -> FrontPoint:
+    kept = [pair for pair in points if constraint.satisfied(pair[1].metrics)]
+    if kept:
+        return kept[0]
+    values = [point.metrics[constraint.metric] for _, point in points]
+    closest = min(values) if constraint.sense == "<=" else max(values)
+    unit = METRICS[constraint.metric].unit
+    raise UserError(f"pick '{constraint}': a point of the front must keep it, but the closest has {closest:g} {unit}")
+
+
+RULES: dict[str, Callable[[Sequence[FrontPoint], Sequence[Objective]], FrontPoint]] = {
+    "knee": _knee,
+    "best-accuracy": _best_accuracy,
+    "cheapest": _cheapest,
+}
+"""What `--pick` knows by name."""

@@ -1,0 +1,63 @@
+"""What a user may say about the strategy; light to import, since every command reads specs."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from aebnas.core.errors import SpecError
+from aebnas.core.spec_base import Spec
+
+_FROM = re.compile(r"from\s+(\S.*)")
+
+
+def _init(text: str) -> str:
+    if not _FROM.fullmatch(text):
+        raise ValueError("must read 'from RUN', where RUN is the folder of a run")
+    return text
+
+
+class StrategySpec(Spec):
+    """How candidates are proposed; the defaults are AEBNAS's NSGA-II settings.
+
+    `mutation_prob` is for one gene; None means 1 / (number of genes). The two probabilities are NSGA-II's alone, as is
+    `init: from RUN`: its first generation, the initial population, then begins with the front of that run (a folder,
+    relative to the spec's), as far as its architectures are of the space. `adaptive_darts` trains one relaxed network
+    for each of `lambdas`, the weights of the expected cost, and takes hard networks of these `forms` from it.
+    """
+
+    name: Literal["random", "nsga2", "adaptive_darts"] = "nsga2"
+    population: int = Field(40, strict=True, ge=4, le=100_000)
+    generations: int = Field(20, strict=True, ge=1, le=1_000_000)
+    crossover_prob: float = Field(0.9, strict=True, ge=0.0, le=1.0)
+    mutation_prob: float | None = Field(None, strict=True, gt=0.0, le=1.0)
+    init: Annotated[str, AfterValidator(_init)] | None = None
+    lambdas: tuple[Annotated[float, Field(strict=True, ge=0, le=1000)], ...] = ()
+    forms: tuple[Literal["static", "adaptive"], ...] = ("static", "adaptive")
+
+    @model_validator(mode="after")
+    def _of_its_strategy(self) -> "StrategySpec":
+        if bool(self.lambdas) != (self.name == "adaptive_darts"):
+            got = list(self.lambdas) or "nothing"
+            raise SpecError("lambdas", f"must be given for adaptive_darts and for it alone, but got {got}")
+        for name in ("lambdas", "forms"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values) or (name == "forms" and not values):
+                raise SpecError(name, f"must be one or more distinct values, but got {list(values)}")
+        if self.init is not None and self.name != "nsga2":
+            raise SpecError("init", f"must be absent for {self.name} (it is for nsga2), but got '{self.init}'")
+        return self
+
+    @property
+    def init_run(self) -> Path | None:
+        """The run to begin with."""
+        match = _FROM.fullmatch(self.init or "")
+        return None if match is None else Path(match.group(1))
+
+    @property
+    def evaluations(self) -> int:
+        """Number of jobs in a whole search, unless the space is exhausted before."""
+        if self.name == "adaptive_darts":
+            return len(self.lambdas) * len(self.forms)
+        return self.population * self.generations

@@ -1,0 +1,1 @@
+"""Relaxed networks of input-adaptive DARTS, their costs, and their discretization."""

@@ -1,0 +1,211 @@
+"""Training a relaxed network: weights on `train`, and in each step alpha, controller and stop heads on `arch`."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
+
+from aebnas.data.batches import Batches, Preprocessing, eval_batches
+from aebnas.data.image_set import ImageSet
+from aebnas.policies.exit_table.tabulate import EVAL_BATCH
+from aebnas.supernet.darts.relaxed_costs import RelaxedCosts
+from aebnas.supernet.darts.relaxed_network import RelaxedNetwork
+from aebnas.training.darts.relaxed_loss import relaxed_loss, soft_exits
+from aebnas.training.darts.relaxed_spec import RelaxedSpec
+from aebnas.training.task import Row
+
+FINITE_DIFFERENCE = 0.01
+"""Length of the step in the weights by which the second order's Hessian product is estimated (Liu et al. 2019)."""
+
+
+class RelaxedTask:
+    """The loop trains the weights; this the rest, before each of the loop's steps, with an optimiser of its own.
+
+    `weight` is the lambda that the cost's weight rises to; `costs` None charges exit i of E with i / E (the published
+    code). `calibration` as in `SandwichTask`.
+    """
+
+    def __init__(
+        self,
+        network: RelaxedNetwork,
+        spec: RelaxedSpec,
+        weight: float,
+        costs: RelaxedCosts | None,
+        arch: Batches | None,
+        validation: ImageSet,
+        preprocessing: Preprocessing,
+        calibration: Sequence[Tensor],
+        seed: int,
+    ) -> None:
+        self.module: nn.Module = network
+        self.spec, self.weight, self.costs, self.arch, self.seed = spec, weight, costs, arch, seed
+        self.validation, self.preprocessing, self.calibration = validation, preprocessing, calibration
+        if spec.validate_images is not None:
+            self.validation = validation.subset(torch.arange(min(spec.validate_images, len(validation))))
+        self.optimiser = torch.optim.Adam(
+            network.architecture_parameters(),
+            lr=spec.arch_lr,
+            betas=(0.5, 0.999),
+            weight_decay=spec.arch_weight_decay,
+        )
+        self.stateful: Mapping[str, Any] = {"arch_optimiser": self.optimiser}
+        self._learn(network, weights=True)
+        self._arch: Iterator[tuple[Tensor, Tensor]] = iter(())
+        self.noise = torch.Generator()
+        self.epoch, self.lambda_now = 0, 0.0
+
+    def begin_epoch(self, epoch: int) -> None:
+        """lambda, temperature and the order of `arch` are those of the epoch, so a resumed training goes on equally."""
+        network = self._network(self.module)
+        self.epoch, self.lambda_now = epoch, self.spec.lambda_at(epoch, self.weight)
+        network.temperature, network.hard = self.spec.temperature_at(epoch), self.spec.mixing == "straight_through"
+        seeds = np.random.SeedSequence([self.seed, epoch]).generate_state(2)
+        self.noise.manual_seed(int(seeds[0]))
+        self._arch = self._endless(torch.Generator().manual_seed(int(seeds[1])))
+
+    def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
+        """A step of the architecture on `arch`, then the loss of the weights on the batch given."""
+        network = self._network(self.module)
+        if self.spec.bilevel == "joint":
+            self._learn(network, weights=True, architecture=True)
+            yield self.loss(network, x_nchw, labels_n)
+            self._step(network)  # by the gradients of the loss just given; the loop then steps the weights
+            self._learn(network, weights=True)
+            return
+        arch_x, arch_labels = (part.to(x_nchw.device) for part in next(self._arch))
+        if self.spec.bilevel == "second_order":
+            self._second_order(network, (x_nchw, labels_n), (arch_x, arch_labels), rng)
+        else:
+            self._learn(network, architecture=True)
+            # small gradients vanish in fp16, where the loop scales those of the weights
+            half = torch.get_autocast_dtype(x_nchw.device.type) == torch.float16
+            enabled = torch.is_autocast_enabled(x_nchw.device.type) and not half
+            with torch.autocast(x_nchw.device.type, enabled=enabled):
+                loss = self.loss(network, arch_x, arch_labels)
+            with torch.autocast(x_nchw.device.type, enabled=False):
+                loss.backward()
+        self._step(network)
+        self._learn(network, weights=True)
+        yield self.loss(network, x_nchw, labels_n)
+
+    def loss(self, network: RelaxedNetwork, x_nchw: Tensor, labels_n: Tensor) -> Tensor:
+        """The objective on a batch, as it stands in this epoch."""
+        outputs, spec = network(x_nchw, self.noise), self.spec
+        cost_ne = self.cost(network, outputs.mix_ngk, len(outputs.logits))
+        return relaxed_loss(outputs, labels_n, cost_ne, self.lambda_now, spec.aux, spec.mu, spec.label_smoothing)
+
+    def cost(self, network: RelaxedNetwork, mix_ngk: Tensor, exits: int) -> Tensor:
+        """C_i(x), `[n or 1, e]`."""
+        if self.costs is None:
+            return torch.linspace(1 / exits, 1.0, exits, device=mix_ngk.device)[None]
+        return self.costs.expected(mix_ngk, list(network.beta))
+
+    def validate(self, module: nn.Module) -> list[Row]:
+        """Accuracy of the expected answer and of each exit, expected cost, stop probabilities."""
+        network = self.finished(module, self.calibration)
+        found = soft_figures(network, self, self.validation, self.preprocessing)
+        about = {"subnet": "soft", "images": len(self.validation)}
+        return [about | found | {"lambda": self.lambda_now, "temperature": network.temperature}]
+
+    def finished(self, module: nn.Module, calibration: Sequence[Tensor]) -> RelaxedNetwork:
+        """A copy in evaluation mode whose norm statistics fit its weights; it mixes by softmax."""
+        network = copy.deepcopy(self._network(module))
+        network.hard = False
+        network.temperature = self.spec.temperature_at(self.epoch)
+        update_bn(calibration, network)
+        return network.eval()
+
+    def _second_order(
+        self,
+        network: RelaxedNetwork,
+        train: tuple[Tensor, Tensor],
+        arch: tuple[Tensor, Tensor],
+        rng: np.random.Generator,
+    ) -> None:
+        """Gradient of the architecture at w' = w - xi * dL_train/dw, less xi times a Hessian product (eqs. 7, 8)."""
+        weights, architecture = network.weights(), network.architecture_parameters()
+        xi = self.spec.lr
+        self._learn(network, weights=True, architecture=True)
+        first = torch.autograd.grad(self.loss(network, *train), weights, allow_unused=True)
+        kept = [weight.detach().clone() for weight in weights]
+        _move(weights, first, -xi)
+        ahead = self.loss(network, *arch)
+        grads = torch.autograd.grad(ahead, [*architecture, *weights], allow_unused=True)
+        own, towards = grads[: len(architecture)], grads[len(architecture) :]
+        length = torch.sqrt(sum((g.square().sum() for g in towards if g is not None), start=ahead.new_zeros(())))
+        step = FINITE_DIFFERENCE / float(length.clamp_min(1e-12))
+        sides = []
+        for sign in (step, -step):
+            _restore(weights, kept)
+            _move(weights, towards, sign)
+            sides.append(torch.autograd.grad(self.loss(network, *train), architecture, allow_unused=True))
+        _restore(weights, kept)
+        for parameter, grad, plus, minus in zip(architecture, own, *sides, strict=True):
+            grad = torch.zeros_like(parameter) if grad is None else grad
+            if plus is not None and minus is not None:
+                grad = grad - xi * (plus - minus) / (2 * step)
+            parameter.grad = grad
+
+    def _step(self, network: RelaxedNetwork) -> None:
+        """One step of Adam; gradients are gone afterwards, so the loop's optimiser leaves these parameters alone."""
+        nn.utils.clip_grad_norm_(network.architecture_parameters(), self.spec.clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+
+    @staticmethod
+    def _learn(network: RelaxedNetwork, weights: bool = False, architecture: bool = False) -> None:
+        """What gets gradients from now on."""
+        for parameter in network.weights():
+            parameter.requires_grad_(weights)
+        for parameter in network.architecture_parameters():
+            parameter.requires_grad_(architecture)
+
+    @staticmethod
+    def _network(module: nn.Module) -> RelaxedNetwork:
+        assert isinstance(module, RelaxedNetwork)
+        return module
+
+    def _endless(self, order: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        while self.arch is not None:
+            yield from self.arch.epoch(order)
+
+
+def _move(parameters: Sequence[Tensor], directions: Sequence[Tensor | None], length: float) -> None:
+    with torch.no_grad():
+        for parameter, direction in zip(parameters, directions, strict=True):
+            if direction is not None:
+                parameter.add_(direction, alpha=length)
+
+
+def _restore(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    with torch.no_grad():
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.copy_(value)
+
+
+@torch.no_grad()
+def soft_figures(
+    network: RelaxedNetwork, task: RelaxedTask, images: ImageSet, preprocessing: Preprocessing
+) -> dict[str, float]:
+    """The soft network on pictures: accuracies (top 1 and 5), expected cost as a share, stop probabilities."""
+    right = torch.zeros(2 + len(network.sites) + 1)
+    cost, stops = 0.0, torch.zeros(len(network.sites))
+    device = network.alpha_gk.device
+    for x_nchw, labels_n in eval_batches(images, preprocessing, EVAL_BATCH):
+        outputs = network(x_nchw.to(device))
+        labels_n = labels_n.to(device)
+        soft = soft_exits(outputs, task.cost(network, outputs.mix_ngk, len(outputs.logits)))
+        best_nk = soft.logits_nc.topk(min(5, soft.logits_nc.shape[1])).indices
+        hits = [best_nk[:, 0] == labels_n, (best_nk == labels_n[:, None]).any(1)]
+        hits += [exit_nc.argmax(-1) == labels_n for exit_nc in outputs.logits]
+        right += torch.stack([hit.sum() for hit in hits]).cpu()
+        cost += float(soft.cost_n.expand(len(labels_n)).sum())
+        stops += outputs.stop_logits_nk.sigmoid().sum(0).cpu()
+    shares = (right / len(images)).tolist()
+    figures = {"accuracy": shares[0], "top5_accuracy": shares[1], "expected_cost": cost / len(images)}
+    figures |= {f"exit{number}_accuracy": share for number, share in enumerate(shares[2:], start=1)}
+    return figures | {f"stop{number}": float(s) / len(images) for number, s in enumerate(stops, start=1)}

@@ -1,0 +1,184 @@
+"""Data-parallel training on Ray: Ray Train starts and places the workers, each runs the one training loop.
+
+All ranks draw the same subnets and average their gradients once per step (`train.ranks`); a DDP wrapper doesn't
+fit, since a step runs several subnets that leave many parameters without a gradient.
+"""
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from aebnas.core.determinism import pinned
+from aebnas.core.errors import UserError
+from aebnas.core.progress import Counter, no_bar, progress_bar
+from aebnas.core.ray_cluster import (
+    apply_settings,
+    cores,
+    node_resources,
+    on_this_machine,
+    open_board,
+    ray_cluster,
+    require_room,
+    threads_each,
+)
+from aebnas.data.batches import Batches
+from aebnas.training.loop import fit
+from aebnas.training.ranks import Ranks
+from aebnas.training.task import Row, Task
+from aebnas.training.training_spec import SupernetSpec
+
+RETRIES = 1
+"""How often training goes on from its checkpoint after a worker has died."""
+
+TOLD_EVERY_S = 0.5
+"""How often rank 0 tells how far it is, and the bar is moved."""
+
+
+def fit_on_workers(
+    task: Task,
+    batches: Batches,
+    spec: SupernetSpec,
+    seed: int,
+    label: str,
+    checkpoint: Path,
+    on_rows: Callable[[list[Row]], None],
+    address: str,
+) -> nn.Module:
+    """`loop.fit` by `spec.workers` Ray workers; the module returned is on the CPU.
+
+    `checkpoint` must lie where all machines see it; rank 0 writes it and calls `on_rows`. `task` and `batches` are
+    sent to the workers. Raises UserError as `fit` does, for a cluster that can't be reached or is too small, and
+    when workers die more than once.
+    """
+    checkpoint = checkpoint.resolve()  # workers elsewhere have another working directory
+    _check_shares(batches, spec.workers)
+    cpus = max(cores(), spec.workers * (spec.threads or 1))
+    scratch = checkpoint.parent / "ray_train"
+    try:
+        with ray_cluster(address, cpus) as ray:
+            deterministic = torch.are_deterministic_algorithms_enabled()
+            threads = spec.threads or (1 if deterministic else threads_each(ray, spec.workers))
+            require_room(ray, spec.workers, threads)
+            use_gpu = _use_gpu(ray, spec.workers)
+            each = "a GPU" if use_gpu else f"{threads} CPU thread{'s' if threads > 1 else ''}"
+            print(f"{label}: starting {spec.workers} workers with {each} each", file=sys.stderr, flush=True)
+            config = {
+                # through the object store once, whatever the number of workers
+                "work": ray.put((task, batches, spec, seed, label, checkpoint, on_rows)),
+                "board": open_board(ray),
+                "threads": threads,
+                "deterministic": deterministic,
+            }
+            # in a process of its own: here Ray Train would take Ctrl-C for itself and not give it back
+            train = ray.remote(num_cpus=0, scheduling_strategy=on_this_machine(ray))(_train)
+            training = train.remote(config, spec.workers, threads, use_gpu, scratch)
+            _follow(ray, config["board"], training, label)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    if not checkpoint.exists():
+        raise UserError(f"{checkpoint}: must lie on a file system that all machines of the cluster share")
+    return fit(task, batches, spec, seed, label, checkpoint, on_rows)  # what the workers left, with nothing to do
+
+
+def _check_shares(batches: Batches, workers: int) -> None:
+    if (size := min(batches.batch_size, len(batches.images))) % workers:
+        raise UserError(f"supernet.workers: must divide a batch of {size} pictures, but got {workers}")
+
+
+def _use_gpu(ray: Any, workers: int) -> bool:
+    gpus = sum(node_resources(ray, "GPU"))
+    if 0 < gpus < workers:
+        raise UserError(f"supernet.workers: must be at most the {gpus} GPUs of the cluster, but got {workers}")
+    return gpus > 0
+
+
+def _train(config: dict[str, Any], workers: int, threads: int, use_gpu: bool, scratch: Path) -> None:
+    """Run Ray Train to its end; `scratch` is for its own files."""
+    apply_settings()
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+
+    resources = {"CPU": threads} | ({"GPU": 1} if use_gpu else {})
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config=config,
+        scaling_config=ScalingConfig(num_workers=workers, use_gpu=use_gpu, resources_per_worker=resources),
+        run_config=RunConfig(
+            name="supernet", storage_path=str(scratch), failure_config=FailureConfig(max_failures=RETRIES)
+        ),
+    )
+    trainer.fit()
+
+
+def _work(config: dict[str, Any]) -> None:
+    """What each worker does."""
+    import ray
+    from ray.train import get_context
+    from ray.train.torch import get_device
+
+    task, batches, spec, seed, label, checkpoint, on_rows = ray.get(config["work"])
+    task.module.to(get_device())
+    ranks = Ranks(get_context().get_world_rank(), get_context().get_world_size())
+    board = config["board"]
+    progress = partial(_told, board) if ranks.rank == 0 else no_bar
+    try:
+        with pinned(config["threads"], config["deterministic"]):
+            fit(task, batches, spec, seed, label, checkpoint, on_rows, progress, ranks)
+    except (UserError, OSError) as error:  # trying again would end the same
+        ray.get(board.fail.remote(error))
+
+
+class _Teller:
+    """A bar whose steps are written on the board, now and then."""
+
+    def __init__(self, board: Any, total: int, done: int) -> None:
+        self.board, self.total, self.done = board, total, done
+        self.told = 0.0
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self.done += steps
+        now = time.monotonic()
+        if now - self.told >= TOLD_EVERY_S or self.done >= self.total:
+            self.board.tell.remote(self.done, self.total)
+            self.told = now
+
+
+@contextmanager
+def _told(board: Any, label: str, total: int, done: int) -> Iterator[Counter]:
+    teller = _Teller(board, total, done)
+    teller.advance(0)
+    yield teller
+
+
+def _follow(ray: Any, board: Any, training: Any, label: str) -> None:
+    """Show the workers' progress until they are done; raises what stopped them."""
+    with ExitStack() as stack:
+        bar: Counter | None = None
+        shown = 0
+        running = True
+        while running:
+            _, running = ray.wait([training], timeout=TOLD_EVERY_S)
+            steps, error = ray.get(board.read.remote())
+            if error is not None:
+                raise error
+            if steps is None:
+                continue
+            done, total = steps
+            if bar is None:
+                bar, shown = stack.enter_context(progress_bar(label, total, done)), done
+            if done != shown:  # less, where training went on from its checkpoint
+                bar.advance(done - shown)
+                shown = done
+    try:
+        ray.get(training)
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise UserError(f"supernet.workers: the workers must live, but failed twice: {reason}") from error

@@ -1,0 +1,1 @@
+"""How early exits join a training."""

@@ -1,0 +1,24 @@
+"""Networks with the stop heads that their training asks for."""
+
+import torch
+
+from aebnas.runtime.network import Network
+from aebnas.space.stop_heads import SUFFIX, with_stop_heads
+from aebnas.supernet.elastic import initialise
+from aebnas.training.exits.exit_training_spec import ExitsSpec
+
+
+def prepared(network: Network, exits: ExitsSpec, seed: int = 0) -> Network:
+    """The network with the stop heads that its training asks for, newly drawn from the seed; else as it is."""
+    graph = with_stop_heads(network.graph)
+    if not exits.stop_heads or graph == network.graph:
+        return network
+    headed = Network(graph)
+    initialise(headed, torch.Generator().manual_seed(seed))
+    headed.load_state_dict(network.state_dict(), strict=False)
+    return headed.train(network.training).to(next(network.parameters()).device)
+
+
+def is_head(weight: str) -> bool:
+    """Whether a weight of a network is that of a stop head."""
+    return weight.removeprefix("nodes.").partition(".")[0].endswith(SUFFIX)

@@ -1,0 +1,103 @@
+"""Supernet training by the sandwich rule with in-place distillation (Yu & Huang 2019; BigNAS, Yu et al. 2020)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aebnas.data.batches import Preprocessing
+from aebnas.data.image_set import ImageSet
+from aebnas.policies.exit_table.tabulate import tabulate
+from aebnas.space.architecture import Architecture
+from aebnas.space.genome import SearchSpace
+from aebnas.supernet.supernet import Supernet
+from aebnas.training.exits.exit_weights import exit_weights, only_active
+from aebnas.training.losses import multi_exit_loss, probabilities, self_taught_loss
+from aebnas.training.task import Row
+from aebnas.training.training_spec import SupernetSpec
+from aebnas.training.validation import REFERENCE_CRITERION, exit_rows
+
+
+class SandwichTask:
+    """Each step: the largest backbone, the smallest, and random ones, each with several sets of branches.
+
+    The largest backbone's last exit teaches all other exits of the step. `calibration` are the batches
+    (`x_nchw`) from which norm statistics are taken at validation.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        space: SearchSpace,
+        spec: SupernetSpec,
+        validation: ImageSet,
+        preprocessing: Preprocessing,
+        calibration: Sequence[Tensor],
+    ) -> None:
+        self.stateful: Mapping[str, Any] = {}
+        self.module: nn.Module = supernet
+        self.space, self.spec = space, spec
+        self.validation, self.preprocessing, self.calibration = validation, preprocessing, calibration
+        self.synced = spec.workers > 1 and spec.sync_norms
+        self.largest, self.smallest = space.extreme(largest=True), space.extreme(largest=False)
+        self.epoch = 0
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Exits are switched on and off by the epoch."""
+        self.epoch = epoch
+
+    def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
+        """One loss per backbone path: the mean over its branch sets."""
+        paths = self._paths(rng)
+        teacher_nc: Tensor | None = None
+        for architectures in paths:
+            outputs = self.module.forward_many(  # type: ignore[operator]
+                x_nchw, architectures, synced=self.synced
+            )
+            yield self._path_loss(architectures, outputs, labels_n, teacher_nc) / len(paths)
+            if teacher_nc is None:
+                teacher_nc = probabilities(outputs[0][-1])
+
+    def _path_loss(
+        self,
+        architectures: list[Architecture],
+        outputs: list[list[Tensor]],
+        labels_n: Tensor,
+        teacher_nc: Tensor | None,
+    ) -> Tensor:
+        """The largest backbone's own last exit is the teacher of its path, which has no other yet."""
+        total = torch.zeros((), device=labels_n.device)
+        for architecture, logits in zip(architectures, outputs, strict=True):
+            weights = exit_weights(self.spec.exit_weights, architecture)
+            weights = only_active(weights, self.spec.exits.active(self.epoch, len(weights)))
+            smoothing, share = self.spec.label_smoothing, self.spec.distillation
+            if teacher_nc is None:
+                loss = self_taught_loss(logits, labels_n, weights, smoothing, share)
+            else:
+                loss = multi_exit_loss(logits, labels_n, weights, smoothing, teacher_nc, share)
+            total = total + loss / len(architectures)
+        return total
+
+    def _paths(self, rng: np.random.Generator) -> list[list[Architecture]]:
+        """Backbone paths of one step, the teacher's first, each as architectures that differ in branches only."""
+        randoms = [self.space.decode(self.space.sample(rng)).architecture for _ in range(self.spec.random_subnets)]
+        paths = [
+            [self.space.sample_branches(backbone, rng) for _ in range(self.spec.branches)]
+            for backbone in (self.largest, self.smallest, *randoms)
+        ]
+        paths[0][0] = self.largest
+        return paths
+
+    def validate(self, module: nn.Module) -> list[Row]:
+        """Rows of the largest subnet, and of the smallest backbone under one fixed set of branches."""
+        assert isinstance(module, Supernet)
+        rng = np.random.default_rng(0)
+        looked_at = {"largest": self.largest, "smallest": self.space.sample_branches(self.smallest, rng)}
+        rows = []
+        for name, architecture in looked_at.items():
+            network = module.extract(architecture, module.recalibrate(architecture, self.calibration))
+            table = tabulate(network, self.validation, self.preprocessing, [REFERENCE_CRITERION])
+            rows.append({"subnet": name} | exit_rows(table))
+        return rows

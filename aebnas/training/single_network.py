@@ -1,0 +1,119 @@
+"""Training of one architecture as a plain Network."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.swa_utils import update_bn
+
+from aebnas.cost.counts import count_graph
+from aebnas.data.batches import Preprocessing
+from aebnas.data.image_set import ImageSet
+from aebnas.policies.exit_table.tabulate import tabulate
+from aebnas.runtime.network import Network
+from aebnas.space.architecture import Architecture
+from aebnas.space.lowering import lower
+from aebnas.supernet.elastic import initialise
+from aebnas.training.exits.exit_losses import Blended, expected_cost, halting_loss, soft_stops
+from aebnas.training.exits.exit_weights import exit_weights, only_active
+from aebnas.training.exits.frozen_backbone import backbone_to_eval, branch_nodes, freeze_backbone, refit_norms
+from aebnas.training.losses import self_taught_loss
+from aebnas.training.task import Row
+from aebnas.training.training_spec import TrainSpec
+from aebnas.training.validation import REFERENCE_CRITERION, exit_rows
+
+
+class SingleTask:
+    """All exits, as `spec.exits` says; the last exit teaches the earlier ones. `calibration` as in `SandwichTask`.
+
+    With `frozen` only the branches of early exits train. Without `validation` nothing is looked at in between.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        architecture: Architecture,
+        spec: TrainSpec,
+        validation: ImageSet | None,
+        preprocessing: Preprocessing,
+        calibration: Sequence[Tensor],
+        frozen: bool = False,
+    ) -> None:
+        self.stateful: Mapping[str, Any] = {}
+        self.module: nn.Module = Blended(network) if spec.exits.blended else network
+        self.spec, self.frozen = spec, frozen
+        self.weights = self.all_weights = exit_weights(spec.exit_weights, architecture)
+        self.validation, self.preprocessing, self.calibration = validation, preprocessing, calibration
+        costs_e = count_graph(network.graph).macs.to_exit()
+        self.cost_share_e = torch.tensor(costs_e / costs_e[-1], dtype=torch.float32)
+        if frozen:
+            freeze_backbone(network)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Switch exits on and off; keep a frozen backbone's norms from moving."""
+        self.weights = only_active(self.all_weights, self.spec.exits.active(epoch, len(self.all_weights)))
+        if self.frozen:
+            backbone_to_eval(self._network(self.module))
+
+    def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
+        """A single loss over all exits."""
+        spec, exits = self.spec, self.spec.exits
+        if isinstance(self.module, Blended):
+            blended_nc = self.module.blend(self.module(x_nchw))
+            yield F.cross_entropy(blended_nc, labels_n, label_smoothing=spec.label_smoothing)
+            return
+        outputs = self._network(self.module).outputs(x_nchw)
+        loss = self_taught_loss(outputs.logits, labels_n, self.weights, spec.label_smoothing, spec.distillation)
+        cost_share_e = self.cost_share_e.to(loss.device)
+        if exits.stop_heads and outputs.stop_logits:
+            stop_ne = torch.stack([logit_n.float() for logit_n in outputs.stop_logits], 1).sigmoid()
+            loss = loss + halting_loss(outputs.logits, stop_ne, labels_n)
+            loss = loss + exits.policy_loss * expected_cost(stop_ne, cost_share_e)
+        elif exits.policy_loss:
+            stop_ne = soft_stops(outputs.logits, exits.policy_threshold, exits.policy_temperature)
+            loss = loss + exits.policy_loss * expected_cost(stop_ne, cost_share_e)
+        yield loss
+
+    def validate(self, module: nn.Module) -> list[Row]:
+        """One row of the network."""
+        if self.validation is None:
+            return []
+        network = self.finished(module, self.calibration)
+        table = tabulate(network, self.validation, self.preprocessing, [REFERENCE_CRITERION])
+        return [{"subnet": "chosen"} | exit_rows(table)]
+
+    def finished(self, module: nn.Module, calibration: Sequence[Tensor]) -> Network:
+        """The network of a (trained) module: a copy in evaluation mode whose norm statistics fit its weights.
+
+        Those of a frozen backbone are as they were.
+        """
+        if not self.frozen:
+            return with_norm_stats(self._network(module), calibration)
+        network = copy.deepcopy(self._network(module))
+        refit_norms(network, branch_nodes(network), calibration)
+        return network
+
+    @staticmethod
+    def _network(module: nn.Module) -> Network:
+        network = module.network if isinstance(module, Blended) else module
+        assert isinstance(network, Network)
+        return network
+
+
+def fresh_network(architecture: Architecture, seed: int) -> Network:
+    """The architecture with newly drawn weights."""
+    network = Network(lower(architecture))
+    initialise(network, torch.Generator().manual_seed(seed))
+    return network
+
+
+def with_norm_stats(module: nn.Module, calibration: Sequence[Tensor]) -> Network:
+    """A copy in evaluation mode whose norm statistics fit its (averaged) weights."""
+    network = copy.deepcopy(module)
+    assert isinstance(network, Network)
+    update_bn(calibration, network)
+    return network.eval()

@@ -1,0 +1,63 @@
+"""Training one network from beginning to end: in one go, or the backbone first and then the branches on it."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from torch import Tensor
+
+from aebnas.core.progress import Counter, progress_bar
+from aebnas.data.batches import Batches
+from aebnas.data.image_set import ImageSet
+from aebnas.runtime.network import Network
+from aebnas.space.architecture import Architecture
+from aebnas.training.exits.exit_training_spec import ExitsSpec
+from aebnas.training.loop import fit
+from aebnas.training.single_network import SingleTask
+from aebnas.training.task import Row
+from aebnas.training.training_spec import TrainSpec
+
+BACKBONE_CHECKPOINT = "backbone.pt"
+"""Name of the first stage's checkpoint, beside that of the second."""
+
+
+def fit_network(
+    network: Network,
+    architecture: Architecture,
+    spec: TrainSpec,
+    batches: Batches,
+    seed: int,
+    label: str,
+    checkpoint: Path | None,
+    validation: ImageSet | None,
+    calibration: Sequence[Tensor],
+    norm_calibration: Sequence[Tensor],
+    on_rows: Callable[[list[Row]], None] = lambda rows: None,
+    progress: Callable[[str, int, int], AbstractContextManager[Counter]] = progress_bar,
+) -> Network:
+    """The trained network in evaluation mode, on the device of `network`; `loop.fit` explains most arguments.
+
+    Norm statistics are taken from `norm_calibration` in the end, from `calibration` at validations.
+    """
+    backbone_epochs = spec.exits.backbone_epochs if len(network.graph.exits) > 1 else 0
+    earlier: list[Row] = []
+
+    def stage(network: Network, spec: TrainSpec, label: str, checkpoint: Path | None, frozen: bool) -> Network:
+        task = SingleTask(network, architecture, spec, validation, batches.preprocessing, calibration, frozen)
+        rows: list[Row] = []
+
+        def tell(so_far: list[Row]) -> None:
+            rows[:] = so_far
+            on_rows(earlier + so_far)
+
+        trained = fit(task, batches, spec, seed, label, checkpoint, tell, progress)
+        earlier.extend(rows)
+        return task.finished(trained, norm_calibration)
+
+    if backbone_epochs:
+        alone = ExitsSpec(warmup_epochs=backbone_epochs)
+        first = spec.model_copy(update={"epochs": backbone_epochs, "exits": alone})
+        at = checkpoint and checkpoint.with_name(BACKBONE_CHECKPOINT)
+        network = stage(network, first, f"{label}, backbone", at, frozen=False)
+        spec = spec.model_copy(update={"epochs": spec.epochs - backbone_epochs})
+    return stage(network, spec, label, checkpoint, frozen=backbone_epochs > 0)

@@ -1,0 +1,208 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny_run import own_copy, searched, write_spec
+from typer.testing import CliRunner
+
+import aebnas.search.plan
+from aebnas.cli.main import app, main
+from aebnas.core.confidence_intervals import wilson
+from aebnas.core.errors import UserError
+from aebnas.cost.bounds.space_bounds import space_bounds
+from aebnas.run.session import Workspace
+from aebnas.selected.evaluate import evaluate
+from aebnas.space.genome import SearchSpace
+from aebnas.space.size import count_architectures
+
+ROOT = Path(__file__).parents[2]
+DIGITS = ROOT / "search_spaces" / "digits_tiny.yaml"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run that the commands may add picks to."""
+    return own_copy(searched(tmp_path_factory), tmp_path_factory.mktemp("cli"))
+
+
+def invoke(*arguments) -> str:
+    """What a command prints."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """The function that runs `main` and gives (exit code, standard output, standard error)."""
+
+    def run_main(*arguments):
+        monkeypatch.setattr(sys, "argv", ["aebnas", *map(str, arguments)])
+        with pytest.raises(SystemExit) as leaving:
+            main()
+        return leaving.value.code, *capsys.readouterr()
+
+    return run_main
+
+
+@pytest.mark.parametrize(
+    "arguments, says",
+    [
+        (["search", "none.yaml"], "none.yaml: no such file"),
+        (["space", "none.yaml"], "none.yaml: no such file"),
+        (["schema", "spaces"], "schema must be one of space, experiment, but got 'spaces'"),
+        (["show", "."], "is no run"),
+        (["retrain", ".", "--pick", "knee"], "is no run"),
+        (["retrain", ".", "--pick", "knee", "--weights", "none"], "--weights must be supernet, scratch or kept"),
+        (["evaluate", "none", "--pick", "knee"], "none: is no run"),
+        (["export", ".", "--pick", "knee", "--out", "out"], "is no run"),
+        (["list"], "results: must be a folder of runs, but there is none"),
+        (["compare", "none"], "must be given two or more runs, but got 1"),
+        (["compare", "none", "neither"], "none: is no run"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(call, tmp_path, monkeypatch, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ") and says in err and err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_spec_names_file_place_and_value(call, tmp_path):
+    spec = write_spec(tmp_path, supernet={"epochs": 0})
+    code, _, err = call("search", spec, "--out", tmp_path / "run")
+    assert code == 2
+    assert err == f"error: {spec}: supernet.epochs: must be greater than or equal to 1, but got 0\n"
+
+
+def test_debug_shows_the_traceback(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["aebnas", "--debug", "show", "none"])
+    with pytest.raises(UserError, match="none: is no run"):
+        main()
+
+
+def test_a_usage_error_exits_with_2(call):
+    code, _, err = call("retrain", "run")
+    assert code == 2 and "--pick" in err
+
+
+def test_stopping_by_hand_says_how_to_go_on(call, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(aebnas.search.plan, "prepare", interrupted)
+    code, _, err = call("search", "x.yaml")
+    assert code == 130
+    assert "give the same command again to go on" in err and "Traceback" not in err
+
+
+def test_the_command_itself(tmp_path):
+    """Through a new process: the exit code and the stream that a shell sees."""
+    code = "import sys; from aebnas.cli.main import main; sys.argv = ['aebnas', 'schema', 'nothing']; main()"
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "error: schema must be one of space, experiment, but got 'nothing'\n"
+
+
+COMMANDS = ("search", "resume", "show", "list", "compare", "space", "schema", "retrain", "evaluate", "export")
+
+
+def test_help_lists_the_commands():
+    listed = invoke("--help")
+    assert all(name in listed for name in COMMANDS)
+
+
+def test_a_space_is_printed_with_its_size_and_bounds():
+    space = SearchSpace.load(DIGITS)
+    printed = invoke("space", DIGITS, "--samples", 2)
+    macs, params = (space_bounds(space.spec, lambda c, name=name: getattr(c, name)) for name in ("macs", "params"))
+    assert f"{count_architectures(space.spec):,}" in printed
+    assert f"{macs.lower:,} to {macs.upper:,}" in printed and f"{macs.first_exit:,}" in printed
+    assert f"{params.lower:,} to {params.upper:,}" in printed
+    assert sum(line.startswith("  sample ") for line in printed.splitlines()) == 2
+
+
+def test_samples_follow_the_seed():
+    a, b, c = (invoke("space", DIGITS, "--seed", seed) for seed in (1, 1, 2))
+    assert a == b != c
+
+
+@pytest.mark.parametrize("of, folder", [("space", "search_spaces"), ("experiment", "experiments")])
+def test_the_schema_accepts_the_bundled_files(of, folder):
+    jsonschema = pytest.importorskip("jsonschema")  # comes with Ray
+    validator = jsonschema.Draft202012Validator(json.loads(invoke("schema", of)))
+    validator.check_schema(validator.schema)
+    files = sorted((ROOT / folder).glob("*.yaml"))
+    assert files
+    for file in files:
+        value = yaml.safe_load(file.read_text(encoding="utf-8"))
+        assert [f"{list(e.path)}: {e.message}" for e in validator.iter_errors(value)] == []
+        assert not validator.is_valid(value | {"unknown": 1})
+
+
+def test_the_front_is_shown_with_exit_shares(run):
+    shown = invoke("show", run)
+    for _, point in Workspace.open(run).front():
+        (line,) = [line for line in shown.splitlines() if point.id in line]
+        assert f"{100 * point.metrics['accuracy']:.2f}%" in line
+        assert all(f"{100 * share:.0f}%" in line for share in point.exit_shares)
+    assert "N = 287" in shown
+
+
+def test_a_run_is_shown_while_its_first_generation_runs(tmp_path_factory, tmp_path):
+    copy = own_copy(searched(tmp_path_factory), tmp_path)
+    for name in ("pareto.csv", "pareto.json", "summary.json"):
+        (copy / name).unlink()
+    assert "operating points on the front" in invoke("show", copy)
+    (copy / "trials.jsonl").unlink()
+    assert "no feasible operating point yet (0 trials)" in invoke("show", copy)
+
+
+def test_from_spec_to_model(tmp_path_factory, tmp_path):
+    """The verbs in a row, by what they print; the search is a finished one given again."""
+    copy = own_copy(searched(tmp_path_factory), tmp_path)
+    searched_again = invoke("search", copy.parent / "spec" / "tiny.yaml", "--out", copy)
+    assert f"{copy}/pareto.csv" in searched_again
+    front = Workspace.open(copy).front()
+    middle = sorted(point.metrics["avg_macs"] for _, point in front)[len(front) // 2]
+    expected = max((p for _, p in front if p.metrics["avg_macs"] <= middle), key=lambda p: p.metrics["accuracy"])
+    rule = f"avg_macs <= {middle}"
+    retrained = invoke("retrain", copy, "--pick", rule, "--epochs", 1, "--weights", "scratch")
+    assert retrained.startswith(f"{expected.id}, retrained")
+    evaluated = invoke("evaluate", copy, "--pick", expected.id[:-1])
+    assert f"{expected.id}, weights retrained for 1 epochs from scratch; on the test set (N = 360)" in evaluated
+    exported = invoke("export", copy, "--pick", rule, "--out", tmp_path / "out")
+    assert exported.startswith(f"{expected.id} is in ") and (tmp_path / "out" / "model.py").exists()
+
+
+def test_accuracies_are_shown_with_their_intervals(run):
+    _, point = Workspace.open(run).pick("best-accuracy")
+    low, high = (100 * bound for bound in wilson(point.metrics["accuracy"], 287))
+    assert f"{100 * point.metrics['accuracy']:.2f}% ({low:.1f}-{high:.1f})" in invoke("show", run)
+    measured = evaluate(run, point.id)
+    low, high = (100 * bound for bound in wilson(measured.point.metrics["accuracy"], 360))
+    told = invoke("evaluate", run, "--pick", point.id)
+    assert f" % (95 %: {low:.2f} to {high:.2f})\n" in told
+    assert f"{100 * measured.optimism['difference']:+.2f} points against the test set" in told
+
+
+@pytest.mark.parametrize("rule, best", [("best-accuracy", "accuracy"), ("cheapest", "avg_macs")])
+def test_picks_by_rule(run, rule, best):
+    points = [point for _, point in Workspace.open(run).front()]
+    sign = -1 if best == "accuracy" else 1
+    expected = min(points, key=lambda point: sign * point.metrics[best])
+    assert invoke("evaluate", run, "--pick", rule).startswith(f"{expected.id}, weights inherited")
+
+
+def test_failed_trials_are_told_with_a_reason_and_phases_with_their_time(tmp_path_factory, tmp_path):
+    copy = own_copy(searched(tmp_path_factory), tmp_path)
+    first, *rest = (copy / "trials.jsonl").read_text().splitlines()
+    changed = json.loads(first) | {"status": "failed", "points": [], "reason": "RuntimeError: made up"}
+    (copy / "trials.jsonl").write_text("\n".join([json.dumps(changed), *rest]) + "\n")
+    shown = invoke("show", copy)
+    assert "1 of 8 trials failed; the first (number 0): RuntimeError: made up" in shown
+    assert "seconds: supernet" in shown and "search" in shown

@@ -1,0 +1,253 @@
+import dataclasses
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from aebnas.core.errors import UserError
+from aebnas.data import batches as augment
+from aebnas.data.batches import Batches, Preprocessing, eval_batches
+from aebnas.data.data_spec import AugmentSpec
+from aebnas.data.image_folder import Files, Held
+from aebnas.data.image_set import ImageSet
+
+FULL = AugmentSpec(crop=1, flip="alternate", trivial_augment=True, cutout=2, mixup=0.4)
+"""Everything at once."""
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def pictures(n: int, shape: tuple[int, int, int] = (3, 5, 4)) -> torch.Tensor:
+    return torch.randint(256, (n, *shape), generator=seeded(9), dtype=torch.uint8)
+
+
+def image_set(images: torch.Tensor) -> ImageSet:
+    return ImageSet.of(images, torch.arange(len(images)) % 3, 3)
+
+
+def test_measure_is_the_mean_and_std_of_each_channel() -> None:
+    images = pictures(20)
+    images[:, 2] = 51
+    scaled = images.double() / 255
+    got = Preprocessing.measure(image_set(images))
+    assert got.shape == (3, 5, 4)
+    assert got.mean == pytest.approx(scaled.mean((0, 2, 3)).tolist(), abs=1e-12)
+    assert got.std[:2] == pytest.approx(scaled.std((0, 2, 3), correction=0).tolist()[:2], abs=1e-12)
+    assert got.std[2] == 1e-3
+    with pytest.raises(ValueError, match="at least one picture"):
+        Preprocessing.measure(image_set(images[:0]))
+
+
+def test_measure_looks_at_evenly_spaced_pictures_of_a_large_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(augment, "MEASURED", 4)
+    monkeypatch.setattr(augment, "MEASURED_AT_ONCE", 3)
+    images = pictures(10)
+    assert Preprocessing.measure(image_set(images)) == Preprocessing.measure(image_set(images[[0, 2, 5, 7]]))
+
+
+def test_apply_normalises_into_channels_last() -> None:
+    images = pictures(6)
+    preprocessing = Preprocessing((0.1, 0.2, 0.3), (0.5, 0.25, 2.0), (3, 5, 4))
+    x_nchw = preprocessing.apply(images)
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+    torch.testing.assert_close(x_nchw, (images / 255 - mean) / std, atol=1e-6, rtol=1e-6)
+    assert x_nchw.dtype == torch.float32
+    assert x_nchw.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("images", [pictures(2).float(), pictures(2, (1, 5, 4)), pictures(2, (3, 4, 5))])
+def test_apply_refuses_other_pictures(images: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match=r"images must be torch.uint8 \[n, 3, 5, 4\], but got"):
+        Preprocessing.measure(image_set(pictures(2))).apply(images)
+
+
+def test_preprocessing_survives_json() -> None:
+    preprocessing = Preprocessing.measure(image_set(pictures(7)))
+    assert Preprocessing.from_json(json.loads(json.dumps(preprocessing.to_json()))) == preprocessing
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "shape"),
+    [
+        ((0.5,), (0.5,), (3, 4, 4)),
+        ((0.5,), (0.0,), (1, 4, 4)),
+        ((float("nan"),), (0.5,), (1, 4, 4)),
+        ((0.5,), (0.5,), (1, 0, 4)),
+    ],
+)
+def test_preprocessing_refuses_nonsense(
+    mean: tuple[float, ...], std: tuple[float, ...], shape: tuple[int, int, int]
+) -> None:
+    with pytest.raises(ValueError, match="must"):
+        Preprocessing(mean, std, shape)
+
+
+def numbered(n: int) -> ImageSet:
+    """Pictures whose pixels say their number, as do their labels."""
+    numbers = torch.arange(n)
+    images = numbers.to(torch.uint8)[:, None, None, None].expand(n, 3, 4, 4).contiguous()
+    return ImageSet.of(images, numbers, max(n, 2))
+
+
+RAW = Preprocessing((0.0,) * 3, (1 / 255,) * 3, (3, 4, 4))
+"""Leaves pixels at 0..255, so that batches can be read."""
+
+
+@pytest.mark.parametrize(("n", "batch_size", "steps"), [(10, 4, 2), (8, 4, 2), (3, 4, 1), (4, 1, 4)])
+def test_an_epoch_sees_each_picture_at_most_once(n: int, batch_size: int, steps: int) -> None:
+    batches = Batches(numbered(n), RAW, AugmentSpec(), batch_size)
+    seen = list(batches.epoch(seeded()))
+    assert len(batches) == len(seen) == steps
+    assert all(len(x) == len(y) == min(n, batch_size) for x, y in seen)
+    labels = torch.cat([y for _, y in seen])
+    assert len(labels.unique()) == len(labels)
+    torch.testing.assert_close(torch.cat([x for x, _ in seen])[:, 0, 0, 0], labels.float())
+
+
+Epoch = list[tuple[torch.Tensor, torch.Tensor]]
+
+
+def same(one: Epoch, other: Epoch) -> bool:
+    return len(one) == len(other) and all(
+        torch.equal(a, b) for first, second in zip(one, other, strict=True) for a, b in zip(first, second, strict=True)
+    )
+
+
+@pytest.mark.parametrize("spec", [AugmentSpec(crop=1, flip=True), FULL])
+def test_epochs_follow_the_generator_alone(spec: AugmentSpec) -> None:
+    batches = Batches(image_set(pictures(12)), Preprocessing.measure(image_set(pictures(12))), spec, 4)
+    generator = seeded(3)
+    first, second = list(batches.epoch(generator)), list(batches.epoch(generator))
+    torch.manual_seed(77)
+    after = torch.get_rng_state()
+    assert same(first, list(batches.epoch(seeded(3)))) and not same(first, second)
+    assert torch.equal(torch.get_rng_state(), after)
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x, _ in first)
+
+
+@pytest.mark.parametrize("spec", [AugmentSpec(), AugmentSpec(crop=1, flip=True), FULL])
+@pytest.mark.parametrize(("n", "batch_size", "world"), [(20, 8, 2), (17, 4, 4), (6, 8, 3)])
+def test_the_shares_of_all_ranks_are_the_batch_of_one_process(
+    spec: AugmentSpec, n: int, batch_size: int, world: int
+) -> None:
+    images = image_set(pictures(n))
+    batches = Batches(images, Preprocessing.measure(images), spec, batch_size)
+    whole = list(batches.epoch(seeded(5), epoch=1))
+    ranks = [list(batches.epoch(seeded(5), epoch=1, rank=rank, world=world)) for rank in range(world)]
+    assert [len(share) for share in ranks] == [len(batches)] * world
+    assert len({len(y) for share in ranks for _, y in share}) == 1
+    joined = [tuple(map(torch.cat, zip(*shares, strict=True))) for shares in zip(*ranks, strict=True)]
+    assert same(whole, joined)  # type: ignore[arg-type]
+
+
+def test_only_the_share_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    monkeypatch.setattr(ImageSet, "pictures", lambda _, indices: read.append(len(indices)) or pictures(len(indices)))
+    measured = Preprocessing((0.5,) * 3, (0.5,) * 3, (3, 5, 4))
+    for spec, expected in [(AugmentSpec(crop=1), 2), (AugmentSpec(mixup=1), 3)]:  # the last one's partner, too
+        list(Batches(image_set(pictures(8)), measured, spec, 8).epoch(seeded(), rank=3, world=4))
+        assert read.pop() == expected and not read
+
+
+def test_shares_must_be_equal() -> None:
+    for world, rank in [(3, 0), (2, 2), (2, -1)]:
+        with pytest.raises(ValueError, match="world must divide the batch of 4"):
+            next(Batches(numbered(9), RAW, AugmentSpec(), 4).epoch(seeded(), rank=rank, world=world))
+
+
+def test_alternating_flips_turn_the_other_half_in_each_epoch() -> None:
+    images = torch.zeros(400, 3, 4, 4, dtype=torch.uint8)
+    images[:, :, :, 0] = 1
+    numbers = ImageSet.of(images, torch.arange(400), 400)
+
+    def flipped(epoch: int, seed: int) -> torch.Tensor:
+        [(x_nchw, y_n)] = Batches(numbers, RAW, AugmentSpec(flip="alternate"), 400).epoch(seeded(seed), epoch)
+        return x_nchw[y_n.argsort(), 0, 0, 3] == 1
+
+    first = flipped(0, seed=1)
+    assert 160 < first.sum() < 240
+    assert torch.equal(flipped(1, seed=2), ~first) and torch.equal(flipped(2, seed=3), first)
+
+
+def test_mixup_gives_mixed_pictures_and_labels() -> None:
+    batches = Batches(numbered(8), RAW, AugmentSpec(mixup=1), 4)
+    for x_nchw, y_nk in batches.epoch(seeded(1)):
+        assert y_nk.dtype == torch.float32 and y_nk.shape == (4, 8)
+        torch.testing.assert_close(y_nk.sum(1), torch.ones(4))
+        assert ((y_nk > 0).sum(1) == 2).all()
+        # a pixel says its picture's number, so that of a mixture is the mean number under the mixed label
+        torch.testing.assert_close(x_nchw[:, 0, 0, 0], y_nk @ torch.arange(8.0))
+        assert x_nchw.is_contiguous(memory_format=torch.channels_last)
+    assert len({y_nk.max().item() for _, y_nk in batches.epoch(seeded(1))}) == 2  # drawn for each batch
+
+
+def test_cutout_blanks_to_the_mean() -> None:
+    ones = ImageSet.of(torch.full((6, 3, 8, 8), 200, dtype=torch.uint8), torch.arange(6) % 2, 2)
+    away = Preprocessing((0.5,) * 3, (1.0,) * 3, (3, 8, 8))
+    [(x_nchw, _)] = Batches(ones, away, AugmentSpec(cutout=4), 6).epoch(seeded())
+    blank = (x_nchw == 0).sum((1, 2, 3)) // 3
+    assert ((blank >= 4) & (blank <= 16)).all() and len(blank.unique()) > 1
+
+
+@pytest.fixture
+def on_disk(tmp_path: Path) -> ImageSet:
+    """Twelve picture files."""
+    paths = []
+    for number, picture in enumerate(pictures(12, (3, 6, 6))):
+        paths.append(str(tmp_path / f"{number}.png"))
+        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(paths[-1])
+    return ImageSet(Files(tuple(paths), 6, 3), torch.arange(12) % 3, 3)
+
+
+@pytest.mark.parametrize(("loaders", "held"), [(0, False), (2, False), (1, True)])
+def test_streamed_batches_equal_those_in_memory(on_disk: ImageSet, loaders: int, held: bool) -> None:
+    in_memory = ImageSet.of(pictures(12, (3, 6, 6)), on_disk.labels, 3)
+    measured = Preprocessing.measure(in_memory)
+    assert Preprocessing.measure(on_disk) == measured
+    read = dataclasses.replace(on_disk, source=Held(on_disk.source, loaders)) if held else on_disk
+    streamed = Batches(read, measured, FULL, 4, loaders)
+    for epoch in range(2):  # the second with the processes of the first
+        expected = list(Batches(in_memory, measured, FULL, 4).epoch(seeded(epoch), epoch))
+        assert same(list(streamed.epoch(seeded(epoch), epoch)), expected)
+    assert same(list(eval_batches(on_disk, measured, 5)), list(eval_batches(in_memory, measured, 5)))
+
+
+def test_a_picture_that_cannot_be_read_is_named_by_whichever_process_reads_it(on_disk: ImageSet) -> None:
+    assert isinstance(on_disk.source, Files)
+    bad = Path(on_disk.source.paths[7])
+    bad.write_bytes(bad.read_bytes()[:60])
+    batches = Batches(on_disk, Preprocessing((0.5,) * 3, (0.5,) * 3, (3, 6, 6)), AugmentSpec(), 4, loaders=1)
+    for _ in range(2):
+        with pytest.raises(UserError) as raised:
+            list(batches.epoch(seeded()))
+        assert str(raised.value).startswith(f"{bad}: must be a readable picture, but got ")
+        assert "\n" not in str(raised.value)
+
+
+def test_batches_survive_pickling_in_the_midst_of_use() -> None:
+    images = image_set(pictures(12))
+    batches = Batches(images, Preprocessing.measure(images), AugmentSpec(crop=1, flip="alternate"), 4, loaders=1)
+    before = list(batches.epoch(seeded()))
+    assert same(list(pickle.loads(pickle.dumps(batches)).epoch(seeded())), before)
+
+
+def test_eval_batches_go_in_order_unaugmented_to_the_last_picture() -> None:
+    seen = list(eval_batches(numbered(10), RAW, 4))
+    assert [len(y) for _, y in seen] == [4, 4, 2]
+    assert torch.cat([y for _, y in seen]).tolist() == list(range(10))
+    torch.testing.assert_close(torch.cat([x for x, _ in seen]), numbered(10).pictures().float())
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x, _ in seen)
+
+
+def test_batches_refuse_nonsense() -> None:
+    with pytest.raises(ValueError, match="batch_size must be at least 1, but got 0"):
+        Batches(numbered(4), RAW, AugmentSpec(), 0)
+    with pytest.raises(ValueError, match="batch_size must be at least 1, but got -1"):
+        list(eval_batches(numbered(4), RAW, -1))
+    with pytest.raises(ValueError, match="at least one picture"):
+        Batches(numbered(4).subset(torch.tensor([], dtype=torch.int64)), RAW, AugmentSpec(), 2)

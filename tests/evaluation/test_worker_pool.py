@@ -1,0 +1,104 @@
+import pickle
+
+import numpy as np
+import pytest
+import ray
+import torch
+from tiny_run import searched
+
+from aebnas.evaluation.evaluator import Evaluator
+from aebnas.evaluation.worker_pool import Failure, InProcess, _why_lost, score_one
+from aebnas.run.session import Workspace
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory) -> Workspace:
+    return Workspace.open(searched(tmp_path_factory))
+
+
+@pytest.fixture(scope="module")
+def evaluator(workspace) -> Evaluator:
+    return workspace.evaluator(workspace.trained_supernet())
+
+
+def same(a, b) -> bool:
+    return a.keys() == b.keys() and all(
+        np.array_equal(a[split].correct_ne, b[split].correct_ne)
+        and all(np.array_equal(a[split].scores[name], b[split].scores[name]) for name in a[split].scores)
+        and a[split].costs == b[split].costs
+        for split in a
+    )
+
+
+def test_tables_are_the_same_each_time_and_after_pickling(workspace, evaluator, architectures):
+    copy = pickle.loads(pickle.dumps(evaluator))
+    for architecture in architectures(workspace.space, 3):
+        first = evaluator.score(architecture).tables
+        assert same(first, evaluator.score(architecture).tables) and same(first, copy.score(architecture).tables)
+        assert {name: table.samples for name, table in first.items()} == {"calibrate": 287, "search": 287}
+        assert set(first["search"].scores) == {"confidence", "margin"}
+    a, b = architectures(workspace.space, 2)
+    assert not same(evaluator.score(a).tables, evaluator.score(b).tables)
+
+
+def test_what_was_scored_before_does_not_matter(workspace, evaluator, architectures):
+    asked = architectures(workspace.space, 4)
+    forward = dict(InProcess(evaluator).score(asked))
+    backward = dict(InProcess(evaluator).score(asked[::-1]))
+    assert sorted(forward) == sorted(backward) == [0, 1, 2, 3]
+    assert all(same(forward[index].tables, backward[3 - index].tables) for index in range(4))
+
+
+def test_the_thread_count_is_pinned_and_given_back(workspace, evaluator, monkeypatch):
+    seen, network = [], Evaluator.network
+    monkeypatch.setattr(Evaluator, "network", lambda self, a: seen.append(torch.get_num_threads()) or network(self, a))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        evaluator.score(workspace.space.extreme(largest=False))
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("error", [ValueError, RuntimeError, MemoryError, ZeroDivisionError])
+def test_a_candidate_that_raises_is_a_failure_and_the_others_go_on(
+    workspace, evaluator, architectures, monkeypatch, error
+):
+    bad, good = architectures(workspace.space, 2)
+    network = Evaluator.network
+
+    def fail_for_one(self, architecture):
+        if architecture == bad:
+            raise error("made\nup")
+        return network(self, architecture)
+
+    monkeypatch.setattr(Evaluator, "network", fail_for_one)
+    outcomes = dict(InProcess(evaluator).score([bad, good]))
+    kind = "out of memory" if error is MemoryError else error.__name__
+    assert outcomes[0] == Failure(f"{kind}: made up")
+    assert set(outcomes[1].tables) == {"calibrate", "search"}
+
+
+def test_a_tensor_that_torch_cannot_allocate_is_out_of_memory(evaluator, monkeypatch):
+    monkeypatch.setattr(Evaluator, "network", lambda self, architecture: torch.empty(2**60))
+    outcome = score_one(evaluator, None)
+    assert isinstance(outcome, Failure) and outcome.reason.startswith("out of memory: ")
+
+
+def test_why_a_worker_was_lost_is_one_line():
+    died = ray.exceptions.ActorDiedError()
+    died.error_msg = "The actor died unexpectedly.\n\tclass_name: _Worker\n\tpid: 17\nWorker exits: (1) OOM killer"
+    assert _why_lost(died) == "its worker was lost 2 times: The actor died unexpectedly. Worker exits: (1) OOM killer"
+    memory = ray.exceptions.OutOfMemoryError("Task was killed due to the node running low on memory.\nMemory: ...")
+    assert _why_lost(memory).startswith("out of memory, so Ray ended its worker 2 times: Task was killed due to")
+    assert "\n" not in _why_lost(memory)
+
+
+def test_weights_that_are_not_numbers_are_a_failure(workspace):
+    supernet = workspace.trained_supernet()
+    with torch.no_grad():
+        for parameter in supernet.parameters():
+            parameter.fill_(float("nan"))
+    outcome = score_one(workspace.evaluator(supernet), workspace.space.extreme(largest=True))
+    assert isinstance(outcome, Failure) and "NaN" in outcome.reason

@@ -1,0 +1,67 @@
+"""Fixed, BranchyNet's and greedy thresholds."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from random_tables import lifelike
+
+from aebnas.cost.counts import ExitCosts
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.threshold_search.baselines import branchynet, fixed, greedy
+from aebnas.policies.threshold_search.joint_grid import joint_grid
+from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.runtime.exit_policy import ExitPolicy
+
+
+def test_fixed_thresholds_are_the_same_at_all_exits():
+    scored = lifelike(200, 4, 0)
+    found = fixed(scored, [0.3, 0.6, 0.9])
+    assert all(len(set(point.policy.thresholds)) == 1 for point in found.points) and len(found.points) > 1
+    alone = fixed(scored, [])
+    assert [point.policy.thresholds for point in alone.points] == [(None, None, None)]
+
+
+def test_branchynet_lets_out_whose_entropy_is_below():
+    logits = torch.randn(300, 3, 5, generator=torch.Generator().manual_seed(0)) * 3
+    labels = torch.randint(5, (300,), generator=torch.Generator().manual_seed(1))
+    table = ExitTable.from_logits(logits, labels, ["entropy"], {"macs": ExitCosts((10, 50, 90), (1, 1, 1))})
+    p = logits.softmax(-1)
+    entropy = -(p * p.log()).sum(-1).numpy()
+    points = branchynet(table, 5, [0.3]).points
+    policy = next(point.policy for point in points if None not in point.policy.thresholds)
+    taken = table.exit_taken(policy)
+    stops = np.concatenate([entropy[:, :2] < 0.3, np.ones((300, 1), bool)], 1)
+    assert taken.tolist() == stops.argmax(1).tolist()
+    assert policy.thresholds[0] == pytest.approx(1 - 0.3 / math.log(5))
+    assert branchynet(table, 5, [99.0]).points[0].policy.thresholds == (0.0, 0.0)
+
+
+def test_greedy_by_hand():
+    scores = np.array([[0.9, 0.5], [0.8, 0.9], [0.7, 0.2], [0.6, 0.8], [0.1, 0.3]], np.float32)
+    correct = np.array([[1, 1, 1], [1, 1, 1], [0, 1, 1], [1, 0, 1], [0, 1, 1]], bool)
+    costs = ExitCosts((1, 2, 3), (0, 0, 0))
+    scored = ScoreTable(scores, correct, costs, lambda values: ExitPolicy("margin", values))
+    (all_right,) = greedy(scored, targets=[1.0]).points
+    # exit 1 lets 0 and 1 out (all right); at exit 2, 3 is the surest of the rest and wrong, but 2, 3, 4 have
+    # one wrong of three: never
+    assert all_right.policy.thresholds == (pytest.approx(0.75), None)
+    (most_right,) = greedy(scored, targets=[0.75]).points
+    # from 0.6 up three of four are right at exit 1; 4 alone is left, and right at exit 2
+    assert most_right.policy.thresholds == (pytest.approx(0.35), 0.0)
+    assert (most_right.accuracy, most_right.cost) == (0.8, 1.2)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_none_beats_the_joint_grid_of_the_same_candidates(seed):
+    scored = lifelike(300, 3, seed)
+    exact, found = joint_grid(scored, 20), greedy(scored, per_exit=20)
+    assert len(found.points) > 3
+    for point in found.points:
+        assert exact.within(point.cost).accuracy >= point.accuracy
+
+
+def test_one_exit_alone():
+    scored = lifelike(30, 1, 0)
+    assert len(fixed(scored).points) == len(greedy(scored).points) == 1

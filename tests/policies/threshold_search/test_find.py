@@ -1,0 +1,146 @@
+"""Finding what a space's YAML asks for: every rule and method, each policy doing on its table as promised."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from random_tables import random_costs, random_table
+
+from aebnas.cost.counts import ExitCosts
+from aebnas.policies.exit_table.exit_costs import SampleCosts
+from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
+from aebnas.policies.threshold_search import joint_grid as grid_module
+from aebnas.policies.threshold_search.find import METHODS, find
+from aebnas.policies.threshold_search.min_exit import not_before
+from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.space.min_exits import LeastExits
+from aebnas.space.policy_spec import OptimiseSpec, PolicySpec
+
+CRITERIA = ("margin", "entropy")
+RULES = ("confidence", "entropy", "margin", "learned", "patience", "dual")
+
+
+def lifelike_table(samples=150, exits=4, classes=4, seed=0) -> ExitTable:
+    """Later exits are better, stop heads know something, costs are random."""
+    generator = torch.Generator().manual_seed(seed)
+    labels_n = torch.randint(0, classes, (samples,), generator=generator)
+    logits_nec = torch.randn(samples, exits, classes, generator=generator)
+    logits_nec[torch.arange(samples), :, labels_n] += torch.linspace(0.5, 3, exits)
+    right_nk = logits_nec.argmax(-1)[:, :-1] == labels_n[:, None]
+    stop_nk = right_nk * 2.0 - 1.0 + torch.randn(samples, exits - 1, generator=generator)
+    costs = {"macs": random_costs(exits, np.random.default_rng(seed))}
+    return ExitTable.from_logits(
+        logits_nec, labels_n, ("confidence", "entropy", "margin", "learned"), costs, stop_logits_nk=stop_nk
+    )
+
+
+def optimise(per_exit=8, **changes) -> OptimiseSpec:
+    return OptimiseSpec.model_validate({"per_exit": per_exit} | changes)
+
+
+def policy(*criteria, **changes) -> PolicySpec:
+    return PolicySpec.model_validate({"criterion": criteria} | changes)
+
+
+def best_goals(found):
+    """The best goal of a frontier for several trade-offs: frontiers that share them are equally good."""
+    betas = np.linspace(0, 2, 21)
+    bests = [(beta, found.best_for(beta)) for beta in betas]
+    return [best.accuracy - beta * best.cost / found.full_cost for beta, best in bests]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("rule", RULES)
+def test_policies_do_on_their_table_as_promised(rule, method):
+    table = lifelike_table()
+    least = LeastExits(1, (1, 3, 2, 1))
+    spec = policy(rule, stop_thresholds=[0.1, 0.5], patience=[2, 3])
+    for deep in (LeastExits(), LeastExits(1), least):
+        found = find(table, spec, optimise(method=method), deep)
+        for point in found.points:
+            figures = score_policy(table, point.policy)
+            assert figures.accuracy == pytest.approx(point.accuracy) and figures.avg_macs == pytest.approx(point.cost)
+            taken = table.exit_taken(point.policy)
+            assert taken.min() >= deep.all
+            if deep.by_class:
+                said = table.predicted_ne[np.arange(table.samples), taken]
+                assert (taken >= np.array(deep.by_class)[said]).all()
+
+
+def test_a_depth_is_searched_exactly():
+    """As brute force over the policies that say so."""
+    table, least = lifelike_table(60, 3), LeastExits(0, (0, 1, 2, 0))
+    found = find(table, policy("margin"), optimise(4, method="joint"), least)
+    masked = not_before(ScoreTable.of(table, "margin"), table, least)
+    for values in product(*grid_module.candidates(masked, 4)):
+        vector = tuple(None if np.isinf(value) else float(value) for value in values)
+        figures = score_policy(table, ExitPolicy("margin", vector, min_exit_by_class=least.by_class))
+        assert found.within(figures.avg_macs).accuracy >= figures.accuracy
+
+
+def test_patience_is_the_best_of_all_sets_of_exits():
+    table = lifelike_table(80, 4)
+    found = find(table, policy("patience", patience=[2, 3]), optimise())
+    for running, agree in product(product((0.0, None), repeat=3), (2, 3)):
+        figures = score_policy(table, ExitPolicy("confidence", running, patience=agree))
+        assert found.within(figures.avg_macs).accuracy >= figures.accuracy
+    many = find(lifelike_table(40, 15), policy("patience"), optimise())
+    assert all(point.policy.patience == 2 for point in many.points)
+
+
+def test_joint_is_never_worse_than_greedy_and_fixed_values_among_its_own():
+    table = lifelike_table()
+    joint = best_goals(find(table, policy("confidence"), optimise(30, method="joint")))
+    greedy = best_goals(find(table, policy("confidence"), optimise(30, method="greedy")))
+    lagrangian = best_goals(find(table, policy("confidence"), optimise(30, method="lagrangian")))
+    assert all(j >= g - 1e-9 for j, g in zip(joint, greedy, strict=True))
+    assert lagrangian == pytest.approx(joint)
+
+
+def test_criteria_share_one_frontier():
+    table = random_table(100, 3, 0)
+    whole = find(table, policy(*CRITERIA), optimise())
+    assert {point.policy.criterion for point in whole.points} == set(CRITERIA)
+    for criterion in CRITERIA:
+        for point in find(table, policy(criterion), optimise()).points:
+            assert whole.within(point.cost).accuracy >= point.accuracy
+
+
+def test_what_does_not_fit_a_grid_is_searched_all_the_same(monkeypatch):
+    table = random_table(60, 3, 0)
+    exact = find(table, policy(*CRITERIA), optimise())
+    monkeypatch.setattr(grid_module, "MAX_COMBINATIONS", 99)
+    found = find(table, policy(*CRITERIA), optimise())
+    assert found.points[0] == exact.points[0]
+    assert found.points[-1].accuracy == exact.points[-1].accuracy
+    assert best_goals(found) == pytest.approx(best_goals(exact))
+
+
+def test_any_cost_metric():
+    table = random_table(50, 3, 0)
+    rng = np.random.default_rng(0)
+    latency = SampleCosts(np.cumsum(rng.random((50, 3)), 1), rng.random((50, 3)))
+    table = ExitTable(table.scores, table.correct_ne, {**table.costs, "latency_ms": latency})
+    for metric in table.costs:
+        for point in find(table, policy("margin"), optimise(6), cost=metric).points:
+            assert score_policy(table, point.policy).mean_cost[metric] == pytest.approx(point.cost)
+    with pytest.raises(ValueError, match="the cost must be one of macs, latency_ms, but got 'energy_mj'"):
+        find(table, policy("margin"), optimise(), cost="energy_mj")
+
+
+def test_one_exit_gives_one_point():
+    table = random_table(10, 1, 0)
+    (point,) = find(table, policy(*CRITERIA), optimise()).points
+    assert point.policy == ExitPolicy("margin", ())
+    assert point.accuracy == pytest.approx(table.correct_ne.mean())
+
+
+def test_rules_that_need_stop_heads_say_so():
+    table = random_table(10, 3, 0)
+    table = ExitTable(
+        {"confidence": table.scores["margin"]}, table.correct_ne, {"macs": ExitCosts((1, 2, 3), (0,) * 3)}
+    )
+    with pytest.raises(ValueError, match="the dual rule needs stop heads"):
+        find(table, policy("dual"), optimise())

@@ -1,0 +1,55 @@
+"""A whole run on a folder of pictures, in memory and streamed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from tiny_run import EXPERIMENT, front_of, write_spec
+
+from aebnas.core.errors import UserError
+from aebnas.data.data_spec import DataSpec
+from aebnas.data.datasets import load_test, load_train
+from aebnas.export.model import Model
+from aebnas.run.session import Workspace
+from aebnas.search.loop import run_search
+from aebnas.selected.evaluate import evaluate, export
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 digits to train and 60 to test, in a folder a class."""
+    base = tmp_path_factory.mktemp("folder")
+    for part, load, count in (("train", load_train, 300), ("test", load_test, 60)):
+        images = load(DataSpec(name="digits"), base)
+        for number in range(count):
+            place = base / "digits" / part / f"digit {int(images.labels[number])}"
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(images.pictures([number])[0, 0].numpy()).save(place / f"{number}.png")
+    return base
+
+
+def search(folder: Path, **data: Any) -> Path:
+    """Run the tiny experiment on the folder; returns the run's folder."""
+    where = {"name": "folder", "path": str(folder / "digits"), "resolution": 8, "channels": 1}
+    spec = {"splits": EXPERIMENT["data"]["splits"], "augment": {"crop": 1, "cutout": 2, "mixup": 0.2}}
+    run = folder / f"run-{data['memory']}"
+    run_search(write_spec(folder / f"spec-{data['memory']}", data=where | spec | data), run)
+    return run
+
+
+def test_streamed_and_in_memory_searches_find_the_same(folder: Path) -> None:
+    streamed, held = search(folder, memory="never", loaders=1), search(folder, memory="auto")
+    assert front_of(streamed) == front_of(held)
+    assert Workspace.open(streamed).class_names() == [f"digit {number}" for number in range(10)]
+    assessed = evaluate(streamed, "knee")
+    point_id, samples = assessed.id, assessed.samples
+    assert samples == 60
+    assert export(streamed, "knee", folder / "out") == point_id
+    [prediction] = Model.load(folder / "out").predict(next((folder / "digits" / "test").rglob("*.png")))
+    assert prediction.class_name.startswith("digit ")
+
+
+def test_pictures_of_another_kind_than_the_space_takes(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"input: must fit the pictures of folder"):
+        search(folder, memory="always", channels=3)

@@ -1,0 +1,128 @@
+"""A pick on the test set as the field asks for it, against what the running network does."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tiny_run import certified, own_copy
+
+from aebnas.cost.counts import ExitCosts
+from aebnas.data.corruptions import shift_images
+from aebnas.data.ood_images import TILES, jumbled, noise_like
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.threshold_search.goal import Goal
+from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.selected.calibrate import calibrate
+from aebnas.selected.evaluate import evaluate
+from aebnas.selected.recorded_outputs import Answered
+from aebnas.selected.test_report import SURER, _shift_warnings
+
+
+@pytest.fixture(scope="module")
+def assessed(tmp_path_factory):
+    """The run, and its pick calibrated and evaluated in full."""
+    run = own_copy(certified(tmp_path_factory), tmp_path_factory.mktemp("evaluated"))
+    calibrate(run, "knee", Goal.read(beta=0.3), per_exit=10)
+    return run, evaluate(run, "knee", full=True, budgets=[9e4, 1.5e5])
+
+
+def running(answered, images):
+    x_nchw = answered.workspace.preprocessing.apply(images.pictures())
+    answer = answered.network.infer(x_nchw, answered.now.point.policy)
+    return answer.logits, answer.exit_index.numpy()
+
+
+def test_figures_are_those_of_the_running_network(assessed):
+    run, found = assessed
+    answered = Answered.open(run, "knee")
+    images = answered.images("test")
+    logits, taken = running(answered, images)
+    told = found.evaluation.description
+    assert told.exit_shares == pytest.approx(np.bincount(taken, minlength=3) / len(images))
+    for k in (1, 5):
+        right = (logits.topk(k).indices == images.labels[:, None]).any(1).float().mean()
+        assert told.top_accuracy[k] == pytest.approx(float(right))
+    for label in range(10):
+        assert told.class_depth[label] == pytest.approx(taken[images.labels == label].mean())
+    to_exit = answered.costs["macs"].to_exit(np.array([answered.now.point.policy.runs(index) for index in range(3)]))
+    assert told.costs["macs"].mean == pytest.approx(to_exit[taken].mean())
+    assert told.costs["macs"].worst == to_exit[taken].max()
+    assert found.evaluation.saving["macs"] == pytest.approx(1 - to_exit[taken].mean() / answered.macs_without_exits)
+
+
+def test_shifts_are_those_of_the_running_network(assessed):
+    run, found = assessed
+    answered = Answered.open(run, "knee")
+    rows = {(row["shift"], row["severity"]): row for row in found.evaluation.shifts}
+    assert set(rows) == {(kind, s) for kind in ("gaussian_noise", "blur", "contrast") for s in (1, 2, 3)}
+    shifted = shift_images(answered.images("test"), "contrast", 2)
+    logits, taken = running(answered, shifted)
+    row = rows["contrast", 2]
+    assert row["accuracy"] == pytest.approx(float((logits.argmax(1) == shifted.labels).float().mean()))
+    assert row["exit_shares"] == pytest.approx(np.bincount(taken, minlength=3) / len(shifted))
+
+
+def test_budgets_traffic_and_unfamiliar_pictures(assessed):
+    _, found = assessed
+    budgets = found.evaluation.budgets
+    assert [row["budget_avg_macs"] for row in budgets] == [9e4, 1.5e5]
+    assert all(row["top_5"] >= row["top_1"] == row["accuracy"] for row in budgets)
+    queue = found.evaluation.traffic["queue"]
+    early, alone = queue[0], queue[1]
+    assert early["load"] == pytest.approx(0.5 * (1 - found.evaluation.saving["macs"]), rel=1e-6)
+    assert alone["load"] == pytest.approx(0.5) and alone["p50"] >= 1 - 1e-9 and early["worst"] >= early["p99"]
+    skewed = found.evaluation.traffic["skewed"]
+    assert skewed["accuracy_least"] <= skewed["accuracy"] <= skewed["accuracy_most"]
+    assert [row["pictures"] for row in found.evaluation.unfamiliar] == ["noise", "jumbled"]
+    assert all(0 <= row["auroc"] <= 1 for row in found.evaluation.unfamiliar)
+    assert any(name.startswith("adapted, UCB1") for name in found.evaluation.adaptation)
+
+
+def test_all_of_it_is_kept_with_the_pick_and_shown_in_the_report(assessed):
+    run, found = assessed
+    record = json.loads((run / "picks" / f"{found.id}.json").read_text())
+    assert record["test"]["evaluation"]["shifts"] == found.evaluation.shifts
+    assert (run / "picks" / f"{found.id}-adaptation.png").stat().st_size > 9000
+    assert (run / "picks" / f"{found.id}-reliability.png").stat().st_size > 9000
+
+
+def test_a_second_policy_is_evaluated_without_the_network(assessed, monkeypatch, tmp_path):
+    run, _ = assessed
+    copy = own_copy(run, tmp_path)
+    calibrate(copy, "knee", Goal.read(beta=1.0), per_exit=10)
+    monkeypatch.setattr(
+        "aebnas.selected.recorded_outputs.load_chosen", lambda *arguments: pytest.fail("the network was loaded")
+    )
+    assert evaluate(copy, "knee", full=True).point.policy == Answered.open(copy, "knee").now.point.policy
+
+
+def test_unfamiliar_pictures_are_none_of_the_classes(assessed):
+    images = Answered.open(assessed[0], "knee").images("test")
+    noise, tiles = noise_like(images, 50, 1), jumbled(images, 40, 1)
+    assert (len(noise), len(tiles)) == (50, 40) and noise.shape == tiles.shape == images.shape
+    assert torch.equal(noise.pictures(), noise_like(images, 50, 1).pictures())
+    before, after = images.pictures()[:40], tiles.pictures()
+    assert torch.equal(before.flatten(1).sort().values, after.flatten(1).sort().values)  # the same pixels
+    assert (before != after).flatten(1).any(1).float().mean() > 0.9 and TILES > 1
+
+
+def test_trouble_on_other_pictures_is_said_once_of_each_kind():
+    scores = {"confidence": np.array([[0.9, 0.9], [0.2, 0.9]], np.float32)}
+    table = ExitTable(scores, np.ones((2, 2), bool), {"macs": ExitCosts((10, 100), (0, 0))})
+    policy = ExitPolicy("confidence", (0.5,))
+    row = {"shift": "gaussian_noise", "accuracy": 0.6, "avg_macs": 40.0, "last_exit_accuracy": 0.7, "ece": 0.3}
+    harmless = {
+        "shift": "blur",
+        "severity": 1,
+        "accuracy": 1.0,
+        "avg_macs": 55.0,
+        "last_exit_accuracy": 1.0,
+        "ece": 0.02,
+    }
+    shifts = [harmless, row | {"severity": 2}, row | {"severity": 3}]
+    unfamiliar = [{"pictures": "noise", SURER: 0.5}, {"pictures": "jumbled", SURER: 0.05}]
+    early, sure, noise = _shift_warnings(table, policy, shifts, unfamiliar)
+    assert early.startswith("Under gaussian noise 2 samples leave earlier (mean MACs 27 % lower), 40.0 points")
+    assert sure == "Under gaussian noise 2 confidence can't be trusted: it is off by 30 points on average."
+    assert noise == "50 % of pure noise get an answer with a confidence above 0.9."

@@ -1,0 +1,273 @@
+"""The Supernet equals its extracted networks, keeps no state, and shares work and weights as it says."""
+
+import copy
+import threading
+
+import pytest
+import torch
+from torch.nn.functional import batch_norm
+
+from aebnas.runtime.network import Network
+from aebnas.space.genome import SearchSpace
+from aebnas.space.lowering import lower
+from aebnas.supernet import supernet as supernet_module
+from aebnas.supernet.elastic import slice_to
+from aebnas.supernet.supernet import Supernet
+
+CLOSE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def supernets(randomise_module):
+    """The function from a space to its Supernet with all weights random, norm weights included."""
+    made = {}
+
+    def of(space: SearchSpace) -> Supernet:
+        if id(space) not in made:
+            net = Supernet(space.spec, torch.Generator().manual_seed(0))
+            for parameter_name, parameter in net.shared.items():
+                generator = torch.Generator().manual_seed(len(parameter_name))
+                with torch.no_grad():
+                    if parameter.ndim == 1:
+                        shift = 0.5 if parameter_name.endswith("weight") else -0.5
+                        parameter.copy_(torch.rand(parameter.shape, generator=generator) + shift)
+                    elif parameter.ndim == 2:  # classifiers start almost at zero
+                        parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+            made[id(space)] = net, space
+        return made[id(space)][0]
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def random_stats(randomise_module):
+    """The function that draws norm statistics for an architecture."""
+
+    def draw(architecture, seed=0):
+        return dict(randomise_module(Network(lower(architecture)), seed).named_buffers())
+
+    return draw
+
+
+def difference(logits, others):
+    return max((a - b).abs().max().item() for a, b in zip(logits, others, strict=True))
+
+
+def test_extracted_networks_equal_the_supernet(bundled, architectures, pictures, supernets, random_stats):
+    net = supernets(bundled)
+    for seed, architecture in enumerate(architectures(bundled, 110)):
+        stats, x = random_stats(architecture, seed), pictures(architecture, 2, seed)
+        with torch.no_grad():
+            shared, extracted = net(x, architecture, stats), net.extract(architecture, stats)(x)
+        assert len(shared) == len(architecture.exits) + 1
+        assert difference(shared, extracted) <= CLOSE
+        assert min(logits.std().item() for logits in shared) > 0.01  # there is something to compare
+
+
+@pytest.mark.parametrize("fault", ["swapped statistics", "norm weights", "slice offset", "kernel corner"])
+def test_the_equality_test_can_fail(digits, architectures, pictures, supernets, random_stats, monkeypatch, fault):
+    net = supernets(digits)
+    failed = 0
+    for seed, architecture in enumerate(architectures(digits, 10)):
+        stats, x = random_stats(architecture, seed), pictures(architecture, 2, seed)
+        with torch.no_grad():
+            shared = net(x, architecture, stats)
+            with monkeypatch.context() as patch:
+                if fault == "swapped statistics":
+                    name = "nodes.stem.conv.1.running_"
+                    stats |= {name + "mean": stats[name + "var"], name + "var": stats[name + "mean"].abs()}
+                elif fault == "slice offset":
+                    patch.setattr(supernet_module, "slice_to", last_channels)
+                elif fault == "kernel corner":
+                    patch.setattr(supernet_module, "slice_to", kernel_corner)
+                extracted = net.extract(architecture, stats)
+            if fault == "norm weights":
+                extracted.nodes["stem"].conv[1].weight.fill_(1.0)
+            failed += difference(shared, extracted(x)) > CLOSE
+    assert failed >= 5  # an architecture that takes everything at its largest has nothing to slice
+
+
+def last_channels(parameter, shape):
+    return parameter[tuple(slice(have - want, None) for have, want in zip(parameter.shape, shape, strict=True))]
+
+
+def kernel_corner(parameter, shape):
+    return parameter[tuple(slice(want) for want in shape)]
+
+
+def test_first_weights_come_from_the_generator_alone(digits):
+    def weights(seed):
+        return Supernet(digits.spec, torch.Generator().manual_seed(seed)).state_dict()
+
+    torch.manual_seed(1)
+    first = weights(0)
+    torch.manual_seed(2)
+    assert all(torch.equal(value, first[name]) for name, value in weights(0).items())
+    assert any(not torch.equal(value, first[name]) for name, value in weights(1).items())
+
+
+def test_no_state_whatever_runs_in_between(bundled, architectures, pictures, supernets, random_stats):
+    net = supernets(bundled)
+    drawn = architectures(bundled, 10, seed=3)
+    x = pictures(drawn[0], 4)
+    state = copy.deepcopy(net.state_dict())
+    assert not list(net.buffers())
+    with torch.no_grad():
+        alone = [(net(x, a), net(x, a, random_stats(a))) for a in drawn]
+        for architecture, (training, evaluating) in reversed(list(zip(drawn, alone, strict=True))):
+            assert all(map(torch.equal, net(x, architecture, random_stats(architecture)), evaluating))
+            assert all(map(torch.equal, net(x, architecture), training))
+        net.recalibrate(drawn[0], [x])
+    assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
+
+
+def test_forward_changes_no_statistics(digits, architectures, pictures, supernets, random_stats):
+    architecture = architectures(digits, 1)[0]
+    stats = random_stats(architecture)
+    before = {name: value.clone() for name, value in stats.items()}
+    supernets(digits)(pictures(architecture, 4), architecture, stats)
+    network = supernets(digits).extract(architecture, stats)
+    network.train()(pictures(architecture, 4))  # an extracted network has its own
+    assert all(torch.equal(value, before[name]) for name, value in stats.items())
+
+
+def test_threads_do_not_disturb_each_other(digits, architectures, pictures, supernets, random_stats):
+    architecture = architectures(digits, 1)[0]
+    xs = [pictures(architecture, 8, seed) for seed in range(2)]
+    stats = [random_stats(architecture, seed) for seed in range(2)]
+    net = supernets(digits)
+    with torch.no_grad():
+        expected = [net(x, architecture, s) for x, s in zip(xs, stats, strict=True)]
+    problems = []
+
+    def work(index):
+        with torch.no_grad():
+            for _ in range(40):
+                try:
+                    if difference(net(xs[index], architecture, stats[index]), expected[index]) > CLOSE:
+                        problems.append("other outputs")
+                except RuntimeError as error:
+                    problems.append(error)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems
+
+
+def test_training_mode_uses_the_batchs_own_statistics(bundled, architectures, pictures, supernets, random_stats):
+    net = supernets(bundled)
+    for architecture in architectures(bundled, 10):
+        x = pictures(architecture, 8)
+        network = net.extract(architecture, random_stats(architecture)).train()
+        with torch.no_grad():
+            assert difference(net(x, architecture), network(x)) <= CLOSE
+
+
+def count_runs(net, monkeypatch):
+    ran, run = [], net._run
+    monkeypatch.setattr(net, "_run", lambda node, *rest: (ran.append(node.name), run(node, *rest))[1])
+    return ran
+
+
+def test_forward_many_equals_separate_forwards(bundled, architectures, pictures, supernets):
+    net = supernets(bundled)
+    drawn = architectures(bundled, 8)
+    x = pictures(drawn[0], 4)
+    with torch.no_grad():
+        for together, architecture in zip(net.forward_many(x, drawn), drawn, strict=True):
+            assert difference(together, net(x, architecture)) <= CLOSE
+
+
+def test_forward_many_runs_a_shared_backbone_once(bundled, pictures, supernets, rng, monkeypatch):
+    net = supernets(bundled)
+    backbone = bundled.extreme(True)
+    drawn = [bundled.sample_branches(backbone, rng) for _ in range(3)]
+    ran = count_runs(net, monkeypatch)
+    net.forward_many(pictures(backbone, 2), drawn)
+    trunk = [n for n in ran if not n.startswith("exit_")]
+    assert sorted(trunk) == sorted(n.name for n in lower(backbone).nodes if not n.name.startswith("exit_"))
+    ran.clear()
+    net.forward_many(pictures(backbone, 2), [drawn[0], drawn[0]])
+    assert len(ran) == len(lower(drawn[0]).nodes)  # equal architectures cost nothing more
+
+
+def test_forward_many_does_not_share_what_differs(digits, pictures, supernets, monkeypatch):
+    net = supernets(digits)
+    small, large = digits.extreme(False), digits.extreme(True)
+    ran = count_runs(net, monkeypatch)
+    net.forward_many(pictures(small, 2), [small, large])
+    assert len(ran) == len(lower(small).nodes) + len(lower(large).nodes) - 1  # the stem is the same
+
+
+def test_statistics_belong_to_one_architecture(digits, architectures, pictures, supernets, random_stats):
+    first, second = architectures(digits, 2)
+    net, stats = supernets(digits), random_stats(first)
+    with pytest.raises(ValueError, match="belong to one architecture, but got 2"):
+        net.forward_many(pictures(first, 2), [first, second], stats)
+    with pytest.raises(ValueError, match="must be of this architecture"):
+        net.extract(digits.extreme(True), random_stats(digits.extreme(False)))
+
+
+def test_gradients_reach_only_the_slices_used(bundled, architectures, pictures, supernets):
+    net = supernets(bundled)
+    for architecture in architectures(bundled, 5):
+        net.zero_grad()
+        sum(logits.square().sum() for logits in net(pictures(architecture, 8), architecture)).backward()
+        used = {}
+        network = Network(lower(architecture))
+        for node in network.graph.nodes:
+            for name, parameter in network.nodes[node.name].named_parameters():
+                used[f"{node.weights}/{name}".replace(".", "/")] = tuple(parameter.shape)
+        for name, parameter in net.shared.items():
+            if name not in used:
+                assert parameter.grad is None
+                continue
+            outside = parameter.grad.clone()
+            inside = slice_to(outside, used[name])
+            assert inside.abs().sum() > 0
+            inside.zero_()
+            assert not outside.any()
+
+
+def test_recalibrate_gives_the_mean_of_the_batches_statistics(digits, architectures, pictures, supernets):
+    net = supernets(digits)
+    architecture = next(a for a in architectures(digits, 50) if a.exits)
+    batches = [pictures(architecture, 16, seed) * (seed + 1) for seed in range(3)]
+    stats = net.recalibrate(architecture, batches)
+    weight = net.shared["stem/conv/0/weight"]
+    with torch.no_grad():
+        maps = [torch.conv2d(x, slice_to(weight, (architecture.stem.width, 1, 3, 3)), padding=1) for x in batches]
+    means = torch.stack([m.mean((0, 2, 3)) for m in maps]).mean(0)
+    variances = torch.stack([m.var((0, 2, 3)) for m in maps]).mean(0)
+    assert torch.allclose(stats["nodes.stem.conv.1.running_mean"], means, atol=1e-5)
+    assert torch.allclose(stats["nodes.stem.conv.1.running_var"], variances, rtol=1e-4)
+    normed = batch_norm(maps[0], means, variances)
+    assert normed.std().item() < 1.0  # the smallest batch, seen through the statistics of all
+
+
+def test_recalibrated_on_one_batch_equals_training_mode(bundled, architectures, pictures, supernets):
+    net = supernets(bundled)
+    for architecture in architectures(bundled, 2):
+        x = pictures(architecture, 128)
+        with torch.no_grad():
+            calibrated, training = (
+                net(x, architecture, net.recalibrate(architecture, [x])),
+                net(x, architecture),
+            )
+        assert difference(calibrated, training) < 0.05  # unbiased against biased variance
+
+
+def test_extract_copies(digits, architectures, pictures, supernets, random_stats):
+    architecture = architectures(digits, 1)[0]
+    net, x = supernets(digits), pictures(architecture, 2)
+    stats = random_stats(architecture)
+    before = net(x, architecture, stats)
+    network = net.extract(architecture, stats)
+    assert not network.training
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+    assert all(map(torch.equal, net(x, architecture, stats), before))

@@ -1,0 +1,68 @@
+import torch
+from torch.nn import functional as F
+
+from aebnas.training.losses import multi_exit_loss, probabilities, self_taught_loss
+
+
+def random_logits(seed: int, n: int = 6, c: int = 5) -> torch.Tensor:
+    return torch.randn(n, c, generator=torch.Generator().manual_seed(seed), requires_grad=True)
+
+
+def test_the_loss_is_the_weighted_cross_entropy():
+    a, b, labels_n = random_logits(1), random_logits(2), torch.tensor([0, 1, 2, 3, 4, 0])
+    expected = 0.25 * F.cross_entropy(a, labels_n, label_smoothing=0.1)
+    expected = expected + 0.75 * F.cross_entropy(b, labels_n, label_smoothing=0.1)
+    torch.testing.assert_close(multi_exit_loss([a, b], labels_n, [0.25, 0.75], 0.1, None, 0.5), expected)
+
+
+def test_label_smoothing_by_hand():
+    logits_nc, labels_n = torch.tensor([[1.0, 0.0]]), torch.tensor([0])
+    minus_log_p = -torch.tensor([1.0, 0.0]).log_softmax(0)
+    expected = 0.9 * minus_log_p[0] + 0.1 * minus_log_p[1]  # a smoothing of 0.2 over two classes
+    torch.testing.assert_close(multi_exit_loss([logits_nc], labels_n, [1.0], 0.2, None, 0.0), expected)
+
+
+def test_the_loss_of_mixed_labels_is_the_mixture_of_losses():
+    logits, one_n, other_n = random_logits(1), torch.tensor([0, 1, 2, 3, 4, 0]), torch.tensor([4, 4, 2, 1, 0, 3])
+    mixed_nc = 0.3 * F.one_hot(one_n, 5).float() + 0.7 * F.one_hot(other_n, 5).float()
+    teacher_nc = probabilities(random_logits(2))
+    mixed, one, other = (multi_exit_loss([logits], y, [1.0], 0.1, teacher_nc, 0.5) for y in (mixed_nc, one_n, other_n))
+    torch.testing.assert_close(mixed, 0.3 * one + 0.7 * other)
+
+
+def test_distillation_has_the_gradient_of_the_kl_divergence():
+    student, labels_n = random_logits(1), torch.tensor([0, 1, 2, 3, 4, 0])
+    teacher_nc = probabilities(random_logits(2))
+    loss = multi_exit_loss([student], labels_n, [1.0], 0.0, teacher_nc, 0.3)
+    (gradient,) = torch.autograd.grad(loss, student)
+    kl = F.kl_div(student.log_softmax(-1), teacher_nc, reduction="batchmean")
+    (expected,) = torch.autograd.grad(0.7 * F.cross_entropy(student, labels_n) + 0.3 * kl, student)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_a_share_of_nothing_ignores_the_teacher():
+    student, labels_n = random_logits(1), torch.tensor([0, 1, 2, 3, 4, 0])
+    teacher_nc = probabilities(random_logits(2))
+    alone = multi_exit_loss([student], labels_n, [1.0], 0.1, None, 0.0)
+    torch.testing.assert_close(multi_exit_loss([student], labels_n, [1.0], 0.1, teacher_nc, 0.0), alone)
+
+
+def test_a_teacher_gets_no_gradient():
+    teacher = random_logits(2)
+    assert not probabilities(teacher).requires_grad
+    torch.testing.assert_close(probabilities(teacher).sum(-1), torch.ones(6))
+
+
+def test_half_precision_logits_are_scored_in_fp32():
+    logits_nc, labels_n = random_logits(1), torch.tensor([0, 1, 2, 3, 4, 0])
+    loss = multi_exit_loss([logits_nc.bfloat16()], labels_n, [1.0], 0.0, None, 0.0)
+    assert loss.dtype == torch.float32
+
+
+def test_the_last_exit_teaches_the_others_and_learns_from_labels():
+    labels_n, early, last = torch.tensor([0, 1, 2, 0, 1, 2]), random_logits(1), random_logits(2)
+    hard = F.cross_entropy(early, labels_n), F.cross_entropy(last, labels_n)
+    soft = F.cross_entropy(early, last.softmax(-1))
+    expected = 0.4 * (0.7 * hard[0] + 0.3 * soft) + 0.6 * hard[1]
+    torch.testing.assert_close(self_taught_loss([early, last], labels_n, [0.4, 0.6], 0.0, 0.3), expected)
+    torch.testing.assert_close(self_taught_loss([last], labels_n, [1.0], 0.0, 0.3), hard[1])

@@ -1,0 +1,185 @@
+import pandas as pd
+import pytest
+import torch
+
+from aebnas.core.errors import UserError
+from aebnas.training.loop import fit, warmup_cosine, write_rows
+
+
+class Stopped(Exception):
+    """Stands for a kill."""
+
+
+def train(task, batches, path, on_rows=lambda rows: None, seed=5):
+    return fit(task, batches, task.spec, seed, "test", path, on_rows)
+
+
+def weights(module):
+    return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
+
+
+def test_warm_up_and_cosine_by_hand():
+    factors = [warmup_cosine(step, 3, 7) for step in range(8)]
+    assert factors == pytest.approx([0.25, 0.5, 0.75, 1.0, 0.853553, 0.5, 0.146447, 0.0], abs=1e-6)
+
+
+def test_no_warm_up_begins_at_the_top():
+    assert warmup_cosine(0, 0.0, 10) == 1.0
+    assert warmup_cosine(0, 2.5, 10) == pytest.approx(1 / 3.5)
+
+
+def test_a_warm_up_longer_than_the_training_only_rises():
+    factors = [warmup_cosine(step, 20, 10) for step in range(10)]
+    assert factors == sorted(factors) and factors[-1] < 1
+
+
+@pytest.mark.parametrize("kind", ["make_sandwich", "make_single"])
+def test_the_loss_falls_and_the_digits_are_learnt(kind, request, batches, tmp_path):
+    task = request.getfixturevalue(kind)(epochs=10, validate_every=5, ema=0.9, lr=0.3)
+    rows = []
+    train(task, batches, tmp_path / "c.pt", lambda all_rows: rows.append(all_rows))
+    table = pd.DataFrame(rows[-1])
+    assert sorted(set(table.epoch)) == [5, 10]
+    by_epoch = table.groupby("epoch").loss.first()
+    assert by_epoch[10] < by_epoch[5] - 0.1
+    assert table.exit3_accuracy[table.epoch == 10].max() > 0.5
+
+
+def test_an_interrupted_training_ends_with_the_same_weights(make_sandwich, batches, tmp_path):
+    settings = {"epochs": 3, "ema": 0.9}
+    whole_rows, rows = [], []
+    whole = train(make_sandwich(**settings), batches, tmp_path / "whole.pt", whole_rows.append)
+
+    def stop_after_two(so_far):
+        if so_far and so_far[-1]["epoch"] == 2:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(make_sandwich(**settings), batches, tmp_path / "cut.pt", stop_after_two)
+    resumed = train(make_sandwich(**settings), batches, tmp_path / "cut.pt", rows.append)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert rows[0][-1]["epoch"] == 2  # what was known is told at once
+    without_times = [
+        [{k: v for k, v in row.items() if "second" not in k} for row in some[-1]] for some in (whole_rows, rows)
+    ]
+    assert without_times[0] == without_times[1]
+
+
+def test_a_finished_training_is_not_repeated(make_single, batches, tmp_path, monkeypatch):
+    trained = train(make_single(), batches, tmp_path / "c.pt")
+    task = make_single()
+    monkeypatch.setattr(task, "losses", lambda *args: pytest.fail("trained again"))
+    assert torch.equal(weights(train(task, batches, tmp_path / "c.pt")), weights(trained))
+
+
+def test_seeds_matter(make_single, batches, tmp_path):
+    a, b, c = (
+        weights(train(make_single(epochs=1), batches, tmp_path / f"{number}.pt", seed=seed))
+        for number, seed in enumerate([1, 1, 2])
+    )
+    assert torch.equal(a, b) and not torch.equal(a, c)
+
+
+def test_a_loss_that_is_not_finite_is_told_in_one_line(make_single, batches, tmp_path):
+    task = make_single(lr=1e30, epochs=3, warmup_epochs=0, momentum=0.0)
+    with pytest.raises(UserError, match=r"loss must stay finite, but got (nan|inf) in epoch \d; lower lr") as told:
+        train(task, batches, tmp_path / "c.pt")
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
+def test_a_checkpoint_that_cannot_be_used_is_told(make_single, batches, tmp_path, content):
+    path = tmp_path / "c.pt"
+    if content is None:  # of another network
+        torch.save({"module": {"other": torch.zeros(1)}}, path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=r"c\.pt: must be a checkpoint of this run"):
+        train(make_single(), batches, path)
+
+
+def test_averaged_weights_by_hand(make_single, batches, tmp_path):
+    """The first step's weights, then a decay of (1 + k) / (10 + k), at most the one asked for."""
+    decay, task, seen = 0.2, make_single(epochs=1, ema=0.2), []
+    losses = task.losses
+
+    def before_each_step(*args):
+        seen.append(weights(task.module))
+        yield from losses(*args)
+
+    task.losses = before_each_step
+    averaged = train(task, batches, tmp_path / "c.pt")
+    seen.append(weights(task.module))
+    expected = seen[1]
+    for updates, current in enumerate(seen[2:], start=1):
+        kept = min(decay, (1 + updates) / (10 + updates))
+        expected = kept * expected + (1 - kept) * current
+    assert len(seen) == 5
+    torch.testing.assert_close(weights(averaged), expected)
+    assert not torch.equal(weights(averaged), weights(task.module))
+
+
+def test_without_averaging_the_weights_are_the_last_ones(make_single, batches, tmp_path):
+    task = make_single(epochs=1, ema=0.0)
+    assert train(task, batches, tmp_path / "c.pt") is task.module
+
+
+def test_clipping_bounds_the_step(make_single, batches, tmp_path):
+    """Plain SGD without decay moves no further than the learning rate times the clipped norm."""
+    settings = {"epochs": 1, "ema": 0.0, "momentum": 0.0, "weight_decay": 0.0, "warmup_epochs": 0, "lr": 0.5}
+    moved = []
+    for clip in (1e-3, 1e9):
+        task = make_single(clip=clip, **settings)
+        first = weights(task.module)
+        train(task, batches, tmp_path / f"{clip}.pt")
+        moved.append(float((weights(task.module) - first).norm()))
+    steps_by_hand = 0.5 * sum(warmup_cosine(step, 0, len(batches)) for step in range(len(batches)))
+    assert 0 < moved[0] <= 1e-3 * steps_by_hand * (1 + 1e-3) < moved[1]
+
+
+def test_norms_and_biases_do_not_decay(make_single, batches, tmp_path):
+    task = make_single(epochs=1, ema=0.0, momentum=0.0, weight_decay=0.1, clip=1e-12, warmup_epochs=0)
+    before = {name: p.detach().clone() for name, p in task.module.named_parameters()}
+    train(task, batches, tmp_path / "c.pt")
+    for name, parameter in task.module.named_parameters():
+        change = (parameter.detach() - before[name]).abs().max()
+        assert (change > 1e-4) == (parameter.ndim > 1), name
+
+
+@pytest.mark.parametrize("precision, dtype", [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+@pytest.mark.parametrize("kind", ["make_sandwich", "make_single"])
+def test_the_precision_asked_for_is_the_one_computed_in(kind, precision, dtype, request, batches, tmp_path):
+    task = request.getfixturevalue(kind)(precision=precision, epochs=1)
+    dtypes, losses, forward = set(), task.losses, torch.nn.Conv2d.forward
+
+    def noting(module, x_nchw):
+        output = forward(module, x_nchw)
+        if torch.is_grad_enabled():  # in training, not in validation
+            dtypes.add(output.dtype)
+        return output
+
+    def patched(*args):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(torch.nn.Conv2d, "forward", noting)
+            yield from losses(*args)
+
+    task.losses = patched
+    trained = train(task, batches, tmp_path / "c.pt")
+    assert dtypes == {dtype}
+    assert {parameter.dtype for parameter in trained.parameters()} == {torch.float32}
+
+
+def test_the_thread_count_of_the_user_is_kept(make_single, batches, tmp_path):
+    before, seen = torch.get_num_threads(), []
+    torch.set_num_threads(1)
+    try:
+        task = make_single(epochs=1)
+        train(task, batches, tmp_path / "c.pt", lambda rows: seen.append(torch.get_num_threads()))
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}
+
+
+def test_rows_are_a_table(tmp_path):
+    write_rows(tmp_path / "m.csv", [{"epoch": 1, "loss": 0.25}, {"epoch": 2, "loss": 0.125}])
+    assert (tmp_path / "m.csv").read_text().splitlines() == ["epoch,loss", "1,0.25", "2,0.125"]
