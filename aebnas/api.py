@@ -19,9 +19,9 @@ from aebnas.core.errors import UserError
 from aebnas.policies.threshold_search.goal import Goal
 from aebnas.report.compare import compare_runs
 from aebnas.report.front_files import front_row, front_table
-from aebnas.report.run_state import searched_on
+from aebnas.report.run_state import search_samples
 from aebnas.report.seed_summary import OverSeeds
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.search.loop import run_plan
@@ -31,7 +31,7 @@ from aebnas.selected import calibrate as calibrating
 from aebnas.selected import evaluate as assess
 from aebnas.selected import retrain as retraining
 from aebnas.selected import sweep as sweeping
-from aebnas.selected.selected_model import load_chosen, standing
+from aebnas.selected.selected_model import load_selected_model, selected_model_state
 from aebnas.space.architecture import Architecture
 from aebnas.strategies.front import FrontPoint
 from aebnas.strategies.trial import OperatingPoint
@@ -93,23 +93,23 @@ class SearchRun:
 
     def __init__(self, folder: PathLike) -> None:
         self.folder = Path(folder)
-        self._workspace = Workspace.open(self.folder)
+        self._session = RunSession.open(self.folder)
 
     def __repr__(self) -> str:
         return f"SearchRun({str(self.folder)!r})"
 
     def front(self) -> pd.DataFrame:
         """The Pareto front so far, best accuracy (or first objective) first; columns as in `pareto.csv`."""
-        return front_table(self._workspace.front(), self._samples)
+        return front_table(self._session.front(), self._samples)
 
     def trials(self) -> pd.DataFrame:
         """A row for each operating point of each trial, in the order asked; a trial without any has one of its own.
 
         Columns: `trial`, `status`, `origin`, `seconds`, `reason`, `on_front`, then those of `front`.
         """
-        on_front = {point.id for _, point in self._workspace.front()}
+        on_front = {point.id for _, point in self._session.front()}
         rows = []
-        for trial in self._workspace.run.trials():
+        for trial in self._session.run.trials():
             about: dict[str, Any] = {"trial": trial.number, "status": trial.status, "origin": trial.origin}
             about |= {"seconds": trial.seconds, "reason": trial.reason}
             for point in trial.points:
@@ -127,18 +127,18 @@ class SearchRun:
     @property
     def summary(self) -> dict[str, Any]:
         """`summary.json`: counts, hypervolume, seconds, the picks' optimism; raises UserError before it is written."""
-        return self._workspace.run.read_json("summary.json")
+        return self._session.run.read_json("summary.json")
 
     def pick(self, rule: str = "knee") -> "Picked":
         """One point of the front by id, `knee`, `best-accuracy`, `cheapest` or a rule such as `avg_macs<=5e6`.
 
         Raises UserError where nothing matches.
         """
-        return Picked(self, self._workspace.pick(rule))
+        return Picked(self, self._session.pick(rule))
 
     @property
     def _samples(self) -> int:
-        return searched_on(self._workspace.run)
+        return search_samples(self._session.run)
 
 
 class Picked:
@@ -160,7 +160,7 @@ class Picked:
 
     @property
     def policy(self) -> ExitPolicy:
-        """When a picture leaves."""
+        """When an image leaves."""
         return self._now.policy
 
     @property
@@ -176,7 +176,7 @@ class Picked:
     def sweep(self, methods: Sequence[str] = ("auto",)) -> pd.DataFrame:
         """Every useful policy, found on `calibrate` by each method: figures there and on the search split.
 
-        Also written to `picks/`, with a picture.
+        Also written to `picks/`, with an image.
         """
         return sweeping.sweep(self.run.folder, self.id, tuple(methods)).table
 
@@ -217,16 +217,16 @@ class Picked:
         return Path(out)
 
     def network(self) -> Network:
-        """The torch module with its weights, in evaluation mode, for normalised pictures `x_nchw`.
+        """The torch module with its weights, in evaluation mode, for normalised images `x_nchw`.
 
         Called, it gives the logits `[n, c]` of every exit; its `infer(x_nchw, picked.policy)` stops early.
         """
-        return load_chosen(self.run._workspace, self.id).network
+        return load_selected_model(self.run._session, self.id).network
 
     @property
     def _now(self) -> OperatingPoint:
         """With the figures of the weights it has now, under the policy in force."""
-        return standing(self.run._workspace, self._picked).point
+        return selected_model_state(self.run._session, self._picked).point
 
 
 def _plan(spec: SpecLike, out: PathLike | None, ablation: str | None, deterministic: bool) -> Plan:

@@ -27,7 +27,7 @@ from aebnas.core.errors import UserError
 from aebnas.core.spec_base import read_yaml
 from aebnas.report.hypervolume import normalised_hypervolume
 from aebnas.run.run_directory import Run
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.run.weight_files import save_weights
 from aebnas.search.loop import run_search
 from aebnas.selected.evaluate import evaluate
@@ -56,7 +56,7 @@ def write_spec(source: Path, out: Path, seed: int, epochs: int | None, generatio
     return file
 
 
-def search_all(spec: Path, out: Path, seed: int) -> dict[str, Workspace]:
+def search_all(spec: Path, out: Path, seed: int) -> dict[str, RunSession]:
     """Finished runs of the whole space and its ablations, by name."""
     runs = {FULL: run_search(spec, out / f"seed{seed}-{FULL}")}
     for name in ABLATIONS:
@@ -68,16 +68,16 @@ def search_all(spec: Path, out: Path, seed: int) -> dict[str, Workspace]:
 
 
 @torch.no_grad()
-def lend_weights(full: Workspace, folder: Path, ablation: str) -> None:
+def lend_weights(full: RunSession, folder: Path, ablation: str) -> None:
     """Put the slices of a trained supernet that an ablation's space needs where its search looks for weights."""
-    part = Workspace(Run(folder), full.experiment, ablate(full.space, ablation), full.base)
+    part = RunSession(Run(folder), full.experiment, ablate(full.space, ablation), full.base)
     weights, supernet = full.trained_supernet().state_dict(), part.new_supernet()
     for name, parameter in supernet.named_parameters():
         parameter.copy_(slice_to(weights[name], tuple(parameter.shape)))
     save_weights(supernet, part.run.supernet_weights)
 
 
-def measure(run: Workspace, full: Workspace, budgets: list[float], retrain_epochs: int) -> dict[str, float]:
+def measure(run: RunSession, full: RunSession, budgets: list[float], retrain_epochs: int) -> dict[str, float]:
     """Hypervolume, and accuracies within each budget; NaN where no point keeps it."""
     row = {"hypervolume": normalised_hypervolume(full, run.front())}
     for budget in budgets:

@@ -1,4 +1,4 @@
-"""Who is most accurate at a budget of average MACs after equal training minutes? One table, one picture.
+"""Who is most accurate at a budget of average MACs after equal training minutes? One table, one image.
 
     pip install -e ".[benchmarks]"
     python benchmarks/equal_minutes.py [--run results/cifar10_cpu] [--pick "avg_macs<=16e6"] [--minutes 20]
@@ -38,13 +38,13 @@ from aebnas.data.batches import Batches, eval_batches
 from aebnas.data.datasets import load_test
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
 from aebnas.policies.threshold_search.find import find
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.space.architecture import Architecture
 from aebnas.space.policy_spec import OptimiseSpec, PolicySpec
-from aebnas.training.exits.exit_training_spec import ExitsSpec
-from aebnas.training.exits.exit_weights import only_active
+from aebnas.training.exits.exit_training_spec import ExitTrainingSpec
+from aebnas.training.exits.exit_weights import mask_inactive
 from aebnas.training.loop import fit
-from aebnas.training.losses import self_taught_loss
+from aebnas.training.losses import self_distillation_loss
 from aebnas.training.precision import computing_dtype
 from aebnas.training.task import Row
 from aebnas.training.training_spec import TrainSpec
@@ -68,15 +68,15 @@ class JointTask:
     def __init__(self, contender: Contender, spec: TrainSpec) -> None:
         self.module, self.spec = contender.module, spec
         self.weights = self.all_weights = list(contender.loss_weights)
-        self.exits = ExitsSpec(warmup_epochs=int(contender.alone_share * spec.epochs))
+        self.exits = ExitTrainingSpec(warmup_epochs=int(contender.alone_share * spec.epochs))
 
     def begin_epoch(self, epoch: int) -> None:
-        self.weights = only_active(self.all_weights, self.exits.active(epoch, len(self.all_weights)))
+        self.weights = mask_inactive(self.all_weights, self.exits.active(epoch, len(self.all_weights)))
 
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
         spec = self.spec
         logits = self.module(x_nchw)
-        yield self_taught_loss(logits, labels_n, self.weights, spec.label_smoothing, spec.distillation)
+        yield self_distillation_loss(logits, labels_n, self.weights, spec.label_smoothing, spec.distillation)
 
     def validate(self, module: nn.Module) -> list[Row]:
         return []
@@ -103,14 +103,14 @@ def step_seconds(contender: Contender, batches: Batches, spec: TrainSpec) -> flo
 def train(run: Path, name: str, architecture_json: dict[str, Any], minutes: float, out: Path) -> dict[str, Any]:
     """Train one contender and write its row and its frontier on the test set."""
     torch.set_num_threads(1)
-    workspace = Workspace.open(run)
-    seed = workspace.experiment.seed
-    recipe = workspace.experiment.retrain
+    session = RunSession.open(run)
+    seed = session.experiment.seed
+    recipe = session.experiment.retrain
     contender = CONTENDERS[name](Architecture.from_json(architecture_json), recipe.exit_weights, seed)
     work = out / "checkpoints" / name.replace(" ", "-")
     work.mkdir(parents=True, exist_ok=True)
     base = recipe.model_dump(exclude={"weights"})
-    batches = workspace.training_batches(base["batch_size"])
+    batches = session.training_batches(base["batch_size"])
     state = work / "state.json"
     if not state.exists():  # measured once, so that a resumed training keeps its schedule
         spec = TrainSpec.model_validate(base | {"epochs": 1})
@@ -128,11 +128,11 @@ def train(run: Path, name: str, architecture_json: dict[str, Any], minutes: floa
 
     trained = fit(JointTask(contender, spec), batches, spec, seed, name, work / "checkpoint.pt", note_time)
     cpu_minutes = json.loads(state.read_text())["cpu_s"] / 60
-    update_bn(workspace.calibration(NORM_IMAGES), trained)
+    update_bn(session.calibration(NORM_IMAGES), trained)
     trained.eval()
-    test = load_test(workspace.experiment.data, workspace.base)
-    calibrate_table = tabulated(trained, contender, workspace, workspace.splits.calibrate)
-    test_table = tabulated(trained, contender, workspace, test)
+    test = load_test(session.experiment.data, session.base)
+    calibrate_table = tabulated(trained, contender, session, session.splits.calibrate)
+    test_table = tabulated(trained, contender, session, test)
     tuned = find(calibrate_table, PolicySpec(criterion=CRITERIA), OptimiseSpec(per_exit=PER_EXIT))
     row: dict[str, Any] = {"network": name, "epochs": epochs, "cpu_minutes": round(cpu_minutes, 2)}
     row["exits_mmacs"] = " ".join(f"{v / 1e6:.1f}" for v in to_exits(contender))
@@ -148,11 +148,11 @@ def train(run: Path, name: str, architecture_json: dict[str, Any], minutes: floa
     return row
 
 
-def tabulated(trained: nn.Module, contender: Contender, workspace: Workspace, images: Any) -> ExitTable:
+def tabulated(trained: nn.Module, contender: Contender, session: RunSession, images: Any) -> ExitTable:
     """The ExitTable of a trained module."""
     logits, labels = [], []
     with torch.inference_mode():
-        for x_nchw, labels_n in eval_batches(images, workspace.preprocessing, EVAL_BATCH):
+        for x_nchw, labels_n in eval_batches(images, session.preprocessing, EVAL_BATCH):
             logits.append(torch.stack(list(trained(x_nchw)), 1))
             labels.append(labels_n)
     return ExitTable.from_logits(torch.cat(logits), torch.cat(labels), CRITERIA, {"macs": contender.macs})
@@ -171,7 +171,7 @@ def draw(results: dict[str, dict[str, Any]], minutes: float, path: Path) -> None
         panel.plot(macs / 1e6, 100 * accuracy, marker="o", markersize=3, color=COLOURS[name], label=name)
     for budget in BUDGETS_MACS:
         panel.axvline(budget / 1e6, color="#B0B0B0", linewidth=0.8, linestyle=":")
-    panel.set_xlabel("average MACs per picture (millions)")
+    panel.set_xlabel("average MACs per image (millions)")
     panel.set_ylabel("CIFAR-10 test accuracy (%)")
     panel.set_ylim(bottom=60)
     panel.set_title(f"after {minutes:g} CPU minutes of training on one thread")
@@ -191,7 +191,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results/equal_minutes"))
     options = parser.parse_args()
 
-    trial, _ = Workspace.open(options.run).pick(options.pick)
+    trial, _ = RunSession.open(options.run).pick(options.pick)
     architecture = trial.architecture.to_json()
     wanted = [n for n in options.contenders if not (_folder(options.out, n) / "result.json").exists()]
     context = multiprocessing.get_context("spawn")

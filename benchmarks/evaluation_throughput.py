@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from aebnas.evaluation.worker_pool import Failure, open_pool
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 
 
 def main() -> None:
@@ -25,10 +25,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
 
-    workspace = Workspace.open(options.run)
-    evaluator = workspace.evaluator(workspace.trained_supernet())
+    session = RunSession.open(options.run)
+    evaluator = session.evaluator(session.trained_supernet())
     rng = np.random.default_rng(0)
-    space = workspace.space
+    space = session.space
     architectures = [space.decode(space.sample(rng)).architecture for _ in range(options.candidates)]
     warm_up = architectures[:4]
 

@@ -2,7 +2,7 @@
 
     python benchmarks/hard_exit_wall_clock.py [--run results/NAME --pick knee] [--samples 1024] [--rounds 7]
 
-With `--run` a pick of a run on pictures of its search split; without, random networks of `--space` with random weights
+With `--run` a pick of a run on images of its search split; without, random networks of `--space` with random weights
 on noise, with thresholds by which about equal shares leave at every exit. `kept` is the speed-up over the full network
 (every exit at never) divided by the ratio of their MACs: 1 where saving a MAC saves its time. Both are timed batch by
 batch in turn. `ceiling` is what would be kept if to decide took no time, with every sample's exit known beforehand:
@@ -19,12 +19,12 @@ import numpy as np
 import torch
 
 from aebnas.cost.latency.hard_exit import free_speed_up, threshold_shares, wall_clock
-from aebnas.cost.latency.stopwatch import FORMATS, Setting
-from aebnas.run.session import Workspace
+from aebnas.cost.latency.stopwatch import FORMATS, MeasurementSetting
+from aebnas.run.session import RunSession
 from aebnas.runtime.exit_criteria import CRITERIA
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
-from aebnas.selected.selected_model import load_chosen
+from aebnas.selected.selected_model import load_selected_model
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lowering import lower
 
@@ -32,12 +32,12 @@ Subject = tuple[str, Network, ExitPolicy, torch.Tensor, torch.Tensor | None]
 
 
 def picked(run: Path, rule: str, samples: int) -> Subject:
-    """A pick with its pictures."""
-    workspace = Workspace.open(run)
-    chosen = load_chosen(workspace, rule)
-    search = workspace.splits.search
-    pictures = search.subset(torch.arange(min(samples, len(search)))).pictures()
-    return chosen.id, chosen.network, chosen.policy, workspace.preprocessing.apply(pictures), pictures
+    """A pick with its images."""
+    session = RunSession.open(run)
+    chosen = load_selected_model(session, rule)
+    search = session.splits.search
+    pixels = search.subset(torch.arange(min(samples, len(search)))).pixels()
+    return chosen.id, chosen.network, chosen.policy, session.preprocessing.apply(pixels), pixels
 
 
 def random_networks(path: Path, count: int, samples: int) -> list[Subject]:
@@ -79,12 +79,12 @@ def main() -> None:
     print(f"{'network':<26}{'format':<15}" + "".join(f"{name:>11}" for name in head))
     kept: dict[tuple[str, int], list[float]] = {}
     ceilings: dict[tuple[str, int], list[float]] = {}
-    for name, network, policy, x_nchw, pictures in subjects:
+    for name, network, policy, x_nchw, pixels in subjects:
         for memory_format in options.memory_formats:
             for batch in options.batches:
-                setting = Setting(threads=options.threads, batch=batch, memory_format=memory_format)
+                setting = MeasurementSetting(threads=options.threads, batch=batch, memory_format=memory_format)
                 ready, rounds = setting.network(network), options.rounds
-                clock = wall_clock(ready, policy, x_nchw, setting, rounds, pictures)
+                clock = wall_clock(ready, policy, x_nchw, setting, rounds, pixels)
                 free = free_speed_up(ready, policy, x_nchw, setting, clock.exit_shares, rounds) / clock.macs_ratio
                 kept.setdefault((memory_format, batch), []).append(clock.kept)
                 ceilings.setdefault((memory_format, batch), []).append(free)

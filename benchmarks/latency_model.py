@@ -25,7 +25,7 @@ from aebnas.cost.counts import count_graph
 from aebnas.cost.latency.fitting import make_profile
 from aebnas.cost.latency.network_profile import load_profile
 from aebnas.cost.latency.profiling import make_job
-from aebnas.cost.latency.stopwatch import Setting, measure, result
+from aebnas.cost.latency.stopwatch import MeasurementSetting, measure, result
 from aebnas.runtime.graph import Graph
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lowering import lower
@@ -81,13 +81,13 @@ def main() -> None:
     parser.add_argument("--record", type=Path, help="keep measurements here, to go on after a stop")
     options = parser.parse_args()
 
-    setting = Setting(threads=options.threads, memory_format=options.memory_format)
+    setting = MeasurementSetting(threads=options.threads, memory_format=options.memory_format)
     space = SearchSpace.load(options.space)
     job = make_job(space, setting, options.rounds, options.networks, options.max_layers)
     held = held_out(space, options.architectures, {json.dumps(network["graph"]) for network in job["networks"]})
     if options.profile:
         job |= {"layers": [], "left_out": [], "networks": []}
-    job |= {"picture": None}  # no policy is looked at here
+    job |= {"image": None}  # no policy is looked at here
     job |= {"networks": job["networks"] + held + held, "id": f"{job['id']}-held-{len(held)}-{bool(options.profile)}"}
     with tempfile.TemporaryDirectory() as folder:
         record = options.record or Path(folder) / "record.jsonl"

@@ -35,7 +35,7 @@ from aebnas.core.progress import progress_bar
 from aebnas.core.spec_base import read_yaml
 from aebnas.cost.latency.stopwatch import measure
 from aebnas.run.run_directory import Run
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.search.loop import run_search
 from aebnas.space.lowering import lower
 from aebnas.strategies.front import FrontPoint
@@ -55,9 +55,9 @@ def write_spec(source: Path, out: Path, seed: int, cost: str) -> Path:
     return out / f"seed{seed}-{cost}.yaml"
 
 
-def search(source: Path, out: Path, seed: int) -> dict[str, Workspace]:
+def search(source: Path, out: Path, seed: int) -> dict[str, RunSession]:
     """Both searches of a seed, by cost; the second takes the first one's supernet."""
-    runs: dict[str, Workspace] = {}
+    runs: dict[str, RunSession] = {}
     for cost in COSTS:
         run = Run(out / f"seed{seed}-{cost}")
         if runs and not run.supernet_weights.exists():
@@ -122,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spec", type=Path, default=Path("experiments/latency_mini.yaml"))
     parser.add_argument("--out", type=Path, default=Path("results/scratch_latency_search"))
-    parser.add_argument("--tables", type=Path, help="where tables and picture go, if not to --out")
+    parser.add_argument("--tables", type=Path, help="where tables and image go, if not to --out")
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 22, 33])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--searches-only", action="store_true")

@@ -3,7 +3,8 @@
     python benchmarks/policies.py [--vectors 100000] [--samples 10000] [--exits 4] [--plain 100000]
 
 The vectors are arbitrary, on no grid: anything in [0, 1], scores that occur, and never. Each is judged by
-`ScoreTable.evaluate` and by plain numpy, one vector after another; accuracies and costs must be equal to the last bit.
+`ThresholdProblem.evaluate` and by plain numpy, one vector after another; accuracies and costs must be
+equal to the last bit.
 A second loop is as tight as numpy allows (columns, counts instead of indices) and timed on fewer vectors. Seconds are
 CPU seconds of one thread, so that what else the machine does counts for nobody. The last line is the ratio to the
 plain loop.
@@ -18,14 +19,14 @@ from functools import partial
 import numpy as np
 
 from aebnas.cost.counts import ExitCosts
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
 
 REPEATS = 5
 TIGHT_VECTORS = 2000
 
 
-def make_table(samples: int, exits: int, rng: np.random.Generator) -> ScoreTable:
+def make_table(samples: int, exits: int, rng: np.random.Generator) -> ThresholdProblem:
     """Scores that say how likely an answer is right; what is hard at one exit is hard at the next."""
     hardness = rng.normal(size=(samples, 1)) * 1.5
     logits = hardness + rng.normal(size=(samples, exits)) * 0.6 + np.linspace(-0.5, 1.0, exits)
@@ -34,10 +35,10 @@ def make_table(samples: int, exits: int, rng: np.random.Generator) -> ScoreTable
     backbone = np.cumsum(rng.integers(1_000_000, 5_000_000, exits)).tolist()
     branch = rng.integers(10_000, 400_000, exits).tolist()
     costs = ExitCosts(tuple(backbone), tuple(branch))
-    return ScoreTable(scores[:, :-1], correct, costs, partial(ExitPolicy, "confidence"))
+    return ThresholdProblem(scores[:, :-1], correct, costs, partial(ExitPolicy, "confidence"))
 
 
-def make_vectors(table: ScoreTable, count: int, rng: np.random.Generator) -> np.ndarray:
+def make_vectors(table: ThresholdProblem, count: int, rng: np.random.Generator) -> np.ndarray:
     """Threshold vectors `[t, k]`: 7 in 10 thresholds anything, 2 in 10 a score that occurs, 1 in 10 never."""
     kind = rng.random((count, table.early))
     observed = rng.choice(table.scores_nk.reshape(-1), kind.shape)
@@ -45,7 +46,7 @@ def make_vectors(table: ScoreTable, count: int, rng: np.random.Generator) -> np.
     return drawn.astype(np.float32)
 
 
-def plain(table: ScoreTable, thresholds_k: np.ndarray) -> tuple[int, float]:
+def plain(table: ThresholdProblem, thresholds_k: np.ndarray) -> tuple[int, float]:
     """Right answers and mean MACs of one vector, written down as it is defined."""
     stops = np.ones((table.samples, table.early + 1), dtype=bool)
     stops[:, :-1] = table.scores_nk > thresholds_k

@@ -25,7 +25,7 @@ from aebnas.core.progress import progress_bar
 from aebnas.cost.counts import count_graph
 from aebnas.evaluation.evaluator import inherit
 from aebnas.policies.exit_table.tabulate import tabulate
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.runtime.network import Network
 from aebnas.selected.retrain import clear_training, train_alone
 from aebnas.space.architecture import Architecture
@@ -37,9 +37,9 @@ RESAMPLES = 10_000
 COLUMNS = {"last": "the last exit", "policy": "the network at confidence > 0.9"}
 
 
-def measure(workspace: Workspace, network: Network) -> dict[str, float]:
+def measure(session: RunSession, network: Network) -> dict[str, float]:
     """Accuracies of a network on the search split."""
-    table = tabulate(network, workspace.splits.search, workspace.preprocessing, [REFERENCE_CRITERION])
+    table = tabulate(network, session.splits.search, session.preprocessing, [REFERENCE_CRITERION])
     row = exit_rows(table)
     return {"last": row[f"exit{table.exits}_accuracy"], "policy": row["accuracy_at_0.9"]}
 
@@ -47,18 +47,18 @@ def measure(workspace: Workspace, network: Network) -> dict[str, float]:
 def train_and_measure(run: Path, architecture: Architecture, epochs: int) -> dict[str, Any]:
     """One architecture with inherited weights and trained from scratch, as a row of the result file."""
     torch.set_num_threads(1)
-    workspace = Workspace.open(run)
-    calibration = workspace.calibration(workspace.experiment.evaluate.calibration_images)
-    inherited = inherit(workspace.trained_supernet(), architecture, calibration)
+    session = RunSession.open(run)
+    calibration = session.calibration(session.experiment.evaluate.calibration_images)
+    inherited = inherit(session.trained_supernet(), architecture, calibration)
     changes = {"epochs": epochs, "weights": "scratch", "validate_every": epochs}
-    spec = RetrainSpec.model_validate(workspace.experiment.retrain.model_dump() | changes)
+    spec = RetrainSpec.model_validate(session.experiment.retrain.model_dump() | changes)
     started, name = time.monotonic(), f"ranking-{architecture.id}"
-    trained = train_alone(workspace, architecture, spec, name)
+    trained = train_alone(session, architecture, spec, name)
     row: dict[str, Any] = {"architecture": architecture.id, "epochs": epochs}
     row["macs"] = count_graph(lower(architecture)).macs.total
     for name, network in (("inherited", inherited), ("trained", trained)):
-        row |= {f"{name}_{key}": value for key, value in measure(workspace, network).items()}
-    clear_training(workspace, name)
+        row |= {f"{name}_{key}": value for key, value in measure(session, network).items()}
+    clear_training(session, name)
     return row | {"train_seconds": round(time.monotonic() - started, 1)}
 
 
@@ -79,11 +79,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=3)
     options = parser.parse_args()
 
-    workspace = Workspace.open(options.run)
+    session = RunSession.open(options.run)
     rng = np.random.default_rng(options.seed)
     chosen: dict[str, Architecture] = {}
     while len(chosen) < options.architectures:
-        architecture = workspace.space.decode(workspace.space.sample(rng)).architecture
+        architecture = session.space.decode(session.space.sample(rng)).architecture
         chosen[architecture.id] = architecture
 
     out = options.run / "supernet_ranking.csv"
@@ -106,7 +106,7 @@ def main() -> None:
             bar.advance()
 
     table = pd.DataFrame(rows)
-    samples = len(workspace.splits.search)
+    samples = len(session.splits.search)
     print(f"{options.run}: {len(table)} architectures, {options.epochs} epochs each, search split N = {samples}")
     print(f"{'accuracy of':<34}{'inherited':>12}{'trained':>10}{'tau':>8}{'95 % interval':>18}")
     for name, label in COLUMNS.items():

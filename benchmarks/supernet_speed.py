@@ -5,7 +5,7 @@
 One thread, CPU time, medians over rounds; what is compared takes turns within each round. Three tables:
 training passes of single architectures through the Supernet and through a plain Network; a whole sandwich
 step, in parts, beside plain passes of the same subnets; and the plain pass of the largest network under other
-settings (memory format, precision, torch.compile). Random pictures stand in for the data set.
+settings (memory format, precision, torch.compile). Random images stand in for the data set.
 """
 
 import argparse
@@ -133,7 +133,7 @@ def sandwich_step(task: SandwichTask, batches: Batches, rounds: int) -> None:
             plain.append(sum(cpu_seconds(1, works).values()))
     medians = {name: statistics.median(found) for name, found in parts.items()}
     total = sum(medians.values())
-    print(f"\nsandwich step of {subnets} subnets on {len(x_nchw)} pictures: {total:.3f} s")
+    print(f"\nsandwich step of {subnets} subnets on {len(x_nchw)} images: {total:.3f} s")
     for name, seconds in medians.items():
         print(f"  {name:<28}{seconds * 1e3:>9.1f} ms{100 * seconds / total:>7.1f} %")
     rate, alone = subnets * len(x_nchw) / total, subnets * len(x_nchw) / statistics.median(plain)
@@ -181,13 +181,13 @@ def main() -> None:
     spec = experiment.supernet
     assert spec is not None, "the spec must train a supernet"
     supernet = Supernet(space.spec, torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
-    picture = space.spec.input
+    image = space.spec.input
     side = space.extreme(largest=True).resolution
     generator = torch.Generator().manual_seed(0)
-    shape = (4 * spec.batch_size, picture.channels, side, side)
-    pictures = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    shape = (4 * spec.batch_size, image.channels, side, side)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
     labels = torch.randint(0, space.spec.classes, shape[:1], generator=generator)
-    images = ImageSet.of(pictures, labels, space.spec.classes)
+    images = ImageSet.of(pixels, labels, space.spec.classes)
     preprocessing = Preprocessing.measure(images)
     batches = Batches(images, preprocessing, experiment.data.effective_augment, spec.batch_size)
     x_nchw, labels_n = next(batches.epoch(generator))

@@ -1,13 +1,13 @@
-"""Does input-adaptive hard-exit DARTS pay? Arms on real CIFAR-10 pictures, each seed and arm resumable.
+"""Does input-adaptive hard-exit DARTS pay? Arms on real CIFAR-10 images, each seed and arm resumable.
 
 Arms: `ours` (static and adaptive hard networks of one relaxed training, and the soft network itself), `published` (the
 published recipe: one split for everything, exit i of E costs i / E), `darts` (no controller, no stop heads, no cost),
 `random` (architectures of the same space, each trained alone for as many epochs) and `nsga2` (on the same space by a
 supernet, for the CPU seconds that `ours` took). Every hard network's thresholds are found on `calibrate`, under the
-same grid for all; what is told is the accuracy on the test set at the average MACs that the test pictures really took.
+same grid for all; what is told is the accuracy on the test set at the average MACs that the test images really took.
 
-    python experiments/adaptive_darts_study.py                      # mini: 5,000 pictures, seeds 11 22 33
-    python experiments/adaptive_darts_study.py --table              # the table and picture of what has run
+    python experiments/adaptive_darts_study.py                      # mini: 5,000 images, seeds 11 22 33
+    python experiments/adaptive_darts_study.py --table              # the table and image of what has run
     python experiments/adaptive_darts_study.py --full --seeds 11 --arms ours
 """
 
@@ -29,14 +29,14 @@ from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
 from aebnas.policies.exit_table.tabulate import tabulate
 from aebnas.policies.threshold_search.find import find
 from aebnas.run.run_directory import Run
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.runtime.exit_criteria import LEARNED
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.search.loop import run_plan
 from aebnas.search.plan import prepare
 from aebnas.selected.selected_model import kept_network
-from aebnas.space.min_exits import LeastExits
+from aebnas.space.min_exits import MinExits
 from aebnas.space.policy_spec import DUAL
 
 HERE = Path(__file__).resolve().parent
@@ -53,7 +53,7 @@ BUDGETS = (0.15e6, 0.2e6, 0.25e6, 0.3e6, 0.4e6, 0.5e6)
 def spec_of(arm: str, seed: int, full: bool, seconds: float | None) -> dict[str, Any]:
     relaxed_epochs, tune_epochs = FULL_EPOCHS if full else (RELAXED_EPOCHS, TUNE_EPOCHS)
     splits = {"arch": 0.3, "search": 0.1, "calibrate": 0.1, "certify": 0}
-    single = splits | {"arch": 0}  # what isn't cut off trains: these arms have the pictures of `arch` for weights
+    single = splits | {"arch": 0}  # what isn't cut off trains: these arms have the images of `arch` for weights
     relaxed: dict[str, Any] = {"epochs": relaxed_epochs, "batch_size": BATCH, "lr": 0.1, "arch_lr": 0.01}
     relaxed["controller"] = CONTROLLER
     relaxed |= {"lambda_warmup_epochs": max(1, relaxed_epochs // 5), "validate_every": relaxed_epochs}
@@ -100,28 +100,28 @@ def supernet_epochs(seconds: float, full: bool) -> int:
     return max(1, round((seconds - SEARCH_SECONDS) / (SUPERNET_SECONDS_AN_EPOCH * (10 if full else 1))))
 
 
-def policies(table: ExitTable, workspace: Workspace) -> list[ExitPolicy]:
+def policies(table: ExitTable, session: RunSession) -> list[ExitPolicy]:
     """The frontier on `calibrate`, with stop heads where there are any."""
-    spec = workspace.space.spec.policy
+    spec = session.space.spec.policy
     assert spec.thresholds.optimise is not None
     if table.stop_nk is not None:
         spec = spec.model_copy(update={"criterion": (*spec.criterion, LEARNED, DUAL)})
-    found = find(table, spec, spec.thresholds.optimise, LeastExits(), "macs")
+    found = find(table, spec, spec.thresholds.optimise, MinExits(), "macs")
     return [point.policy for point in found.thinned(spec.thresholds.optimise.max_points).points]
 
 
-def measure(networks: Sequence[tuple[str, str, Network]], workspace: Workspace) -> list[dict[str, Any]]:
+def measure(networks: Sequence[tuple[str, str, Network]], session: RunSession) -> list[dict[str, Any]]:
     """Every policy of every network (form, id, network): figures on `calibrate` and on the test set."""
-    test = load_test(workspace.experiment.data, workspace.base)
+    test = load_test(session.experiment.data, session.base)
     rows = []
     for form, name, network in networks:
         heads = any(graph_exit.stop for graph_exit in network.graph.exits)
-        criteria = (*workspace.space.spec.policy.criterion, *([LEARNED] if heads else []))
+        criteria = (*session.space.spec.policy.criterion, *([LEARNED] if heads else []))
         tables = {
-            split: tabulate(network, images, workspace.preprocessing, criteria)
-            for split, images in {"calibrate": workspace.splits.calibrate, "test": test}.items()
+            split: tabulate(network, images, session.preprocessing, criteria)
+            for split, images in {"calibrate": session.splits.calibrate, "test": test}.items()
         }
-        for policy in policies(tables["calibrate"], workspace):
+        for policy in policies(tables["calibrate"], session):
             known, measured = score_policy(tables["calibrate"], policy), score_policy(tables["test"], policy)
             row = {"form": form, "id": name, "calibrate_accuracy": known.accuracy, "calibrate_macs": known.avg_macs}
             rows.append(row | {"accuracy": measured.accuracy, "macs": measured.avg_macs})
@@ -143,31 +143,31 @@ def run_arm(arm: str, seed: int, full: bool, scratch: Path, out: Path) -> None:
     plan = prepare(
         HERE / "adaptive_darts_study.yaml", scratch / f"{arm}-{seed}", value=spec_of(arm, seed, full, seconds)
     )
-    workspace = (
-        Workspace(Run(plan.folder), plan.experiment, plan.space, plan.base) if arm == "random" else run_plan(plan)
+    session = (
+        RunSession(Run(plan.folder), plan.experiment, plan.space, plan.base) if arm == "random" else run_plan(plan)
     )
-    found = networks(arm, workspace)
+    found = networks(arm, session)
     used = time.process_time() - started
-    relaxed = [json.loads(path.read_text()) for path in sorted((workspace.run.folder / "relaxed").glob("*.json"))]
-    rows = measure(found, workspace)
+    relaxed = [json.loads(path.read_text()) for path in sorted((session.run.folder / "relaxed").glob("*.json"))]
+    rows = measure(found, session)
     write_json(target, {"arm": arm, "seed": seed, "cpu_seconds": used, "points": rows, "relaxed": relaxed})
 
 
-def networks(arm: str, workspace: Workspace) -> list[tuple[str, str, Network]]:
+def networks(arm: str, session: RunSession) -> list[tuple[str, str, Network]]:
     """(form, id, network) of all that an arm's run gave; random ones are trained here."""
     if arm == "random":
-        rng, evaluator = np.random.default_rng(workspace.experiment.seed), workspace.evaluator(None)
-        drawn = [workspace.space.decode(workspace.space.sample(rng)).architecture for _ in range(RANDOM_ARCHITECTURES)]
+        rng, evaluator = np.random.default_rng(session.experiment.seed), session.evaluator(None)
+        drawn = [session.space.decode(session.space.sample(rng)).architecture for _ in range(RANDOM_ARCHITECTURES)]
         return [("random", architecture.id, evaluator.network(architecture)) for architecture in drawn]
     if arm == "nsga2":
-        supernet, calibration = workspace.trained_supernet(), workspace.calibration(512)
-        known = {trial.architecture.id: trial.architecture for trial, _ in workspace.front()}
+        supernet, calibration = session.trained_supernet(), session.calibration(512)
+        known = {trial.architecture.id: trial.architecture for trial, _ in session.front()}
         return [("nsga2", name, inherit(supernet, one, calibration)) for name, one in known.items()]
     found = []
-    for trial in workspace.run.trials():
+    for trial in session.run.trials():
         if trial.points:
             form = trial.origin.rpartition(" ")[2] if arm in ("ours", "published") else arm
-            network = kept_network(workspace, trial.architecture, trial.points[0].id)
+            network = kept_network(session, trial.architecture, trial.points[0].id)
             found.append((form, trial.architecture.id, network))
     return found
 
@@ -189,7 +189,7 @@ def read(out: Path) -> list[dict[str, Any]]:
 
 
 def fronts(known: dict[str, Any]) -> dict[str, pd.DataFrame]:
-    """Points of a file by the name that tables and the picture give them; each random architecture is one."""
+    """Points of a file by the name that tables and the image give them; each random architecture is one."""
     points = pd.DataFrame(known["points"])
     if known["arm"] == "random":
         return {f"random {name}": some for name, some in points.groupby("id")}
@@ -258,7 +258,7 @@ def draw(out: Path) -> None:
             chosen = at_budgets(points, budgets.tolist()).values()
             line = [macs / 1e6 for _, macs in chosen], [100 * accuracy for accuracy, _ in chosen]
             axes.plot(*line, color=colour, label=name if first else None, linewidth=1)
-    axes.set(xlabel="average MACs of a test picture (millions)", ylabel="test accuracy (%)")
+    axes.set(xlabel="average MACs of a test image (millions)", ylabel="test accuracy (%)")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     figure.tight_layout()
@@ -270,7 +270,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 22, 33])
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
-    parser.add_argument("--full", action="store_true", help="all of CIFAR-10 instead of 5,000 pictures")
+    parser.add_argument("--full", action="store_true", help="all of CIFAR-10 instead of 5,000 images")
     parser.add_argument("--table", action="store_true", help="run nothing")
     options = parser.parse_args()
     scratch, out = (Path(f"{path}_full") if options.full else path for path in (SCRATCH, OUT))

@@ -1,9 +1,9 @@
-"""Make `data/cifar10_mini.npz` for `cifar10_mini.yaml`: 500 training and 100 test pictures a class of CIFAR-10.
+"""Make `data/cifar10_mini.npz` for `cifar10_mini.yaml`: 500 training and 100 test images a class of CIFAR-10.
 
     python experiments/make_cifar10_mini.py [--root data] [--out data/cifar10_mini.npz]
 
-Reads (or downloads) CIFAR-10 through torchvision and takes the first pictures of every class in the official
-order. The committed run used a set that differs from it in one training picture, so figures agree within noise,
+Reads (or downloads) CIFAR-10 through torchvision and takes the first images of every class in the official
+order. The committed run used a set that differs from it in one training image, so figures agree within noise,
 not to the last digit.
 """
 

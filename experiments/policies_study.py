@@ -4,7 +4,7 @@
 
 Thresholds and temperatures are found on `calibrate`, promises certified on `certify`, all figures are those of the test
 set. Every policy decides on the same kept answers, so the network is run once over each split (and once over a blurred
-test set, for the online adaptation). Writes tables and pictures to results/policies; given again it runs nothing twice.
+test set, for the online adaptation). Writes tables and images to results/policies; given again it runs nothing twice.
 
 Contenders: one confidence threshold for all exits (fixed); exit by exit (greedy); one entropy for all exits
 (BranchyNet); Q-learning over exit/continue (RL agent); DART's value iteration with and without Eq. 19; the joint grid
@@ -26,30 +26,30 @@ from aebnas.core.atomic_files import write_json, write_text
 from aebnas.core.confidence_intervals import wilson
 from aebnas.data.corruptions import shift_images
 from aebnas.policies.analysis.adaptation_replay import Replay, replay
-from aebnas.policies.analysis.daes import Merit
+from aebnas.policies.analysis.daes import EfficiencyScore
 from aebnas.policies.analysis.description import premature_rate
-from aebnas.policies.calibration.risk_control import careful_to_cheap, certify, kept
+from aebnas.policies.calibration.risk_control import careful_to_cheap, certify, keeps_final_answer
 from aebnas.policies.calibration.temperature import exit_reliability, fit_temperatures
 from aebnas.policies.calibration.tuning import MAX_CANDIDATES, Rules
 from aebnas.policies.exit_table.difficulty_fit import estimator_latency_ms, fit_difficulty, raw_terms
 from aebnas.policies.exit_table.exit_costs import full_cost
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy, stacked
-from aebnas.policies.exit_table.tabulate import with_pictures
+from aebnas.policies.exit_table.tabulate import with_difficulty_of
 from aebnas.policies.threshold_search.baselines import branchynet, fixed, greedy
-from aebnas.policies.threshold_search.dart import Setting, dart_scores
+from aebnas.policies.threshold_search.dart import DartSetting, dart_scores
 from aebnas.policies.threshold_search.find import Found
 from aebnas.policies.threshold_search.frontier import Frontier, TunedPolicy
 from aebnas.policies.threshold_search.joint_grid import grid_fits, joint_grid
 from aebnas.policies.threshold_search.lagrangian import lagrangian
 from aebnas.policies.threshold_search.q_learning import q_frontier
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.policies.threshold_search.value_iteration import dart_frontier
 from aebnas.report.adaptation_plot import plot_trajectories
 from aebnas.report.policy_plot import plot_frontiers
 from aebnas.runtime.adaptation import AdaptivePolicy
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.selected.recorded_outputs import Answered
+from aebnas.selected.recorded_outputs import SelectedModelOutputs
 from aebnas.space.policy_spec import OptimiseSpec, PolicySpec
 
 PER_EXIT = 40
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--pick", default="knee")
     parser.add_argument("--out", type=Path, default=Path("results/policies"))
     options = parser.parse_args()
-    answered = Answered.open(options.run, options.pick)
+    answered = SelectedModelOutputs.open(options.run, options.pick)
     study = Study(answered)
     frontiers = study.frontiers()
     points = study.measured(frontiers)
@@ -96,28 +96,30 @@ def main() -> None:
 
 
 class Study:
-    """One network's tables under the temperatures of `calibrate`, with the pictures' difficulty."""
+    """One network's tables under the temperatures of `calibrate`, with the images' difficulty."""
 
-    def __init__(self, answered: Answered) -> None:
+    def __init__(self, answered: SelectedModelOutputs) -> None:
         self.answered = answered
         said = answered.answers("calibrate")
         self.temperatures = fit_temperatures(said.logits_nec.numpy(), said.labels_n.numpy())
         images = answered.images("calibrate")
         difficulty = fit_difficulty(images)
-        plain = with_pictures(answered.table("calibrate", self.temperatures), difficulty, images)
+        plain = with_difficulty_of(answered.table("calibrate", self.temperatures), difficulty, images)
         self.rules = Rules(PolicySpec(), OptimiseSpec(per_exit=PER_EXIT))
-        self.setting: Setting = self.rules.dart_setting(plain, difficulty, raw_terms(images, difficulty.tau_edge), SEED)
-        self.published = Setting(difficulty, 0.3, 0.0)
+        self.setting: DartSetting = self.rules.dart_setting(
+            plain, difficulty, raw_terms(images, difficulty.tau_edge), SEED
+        )
+        self.published = DartSetting(difficulty, 0.3, 0.0)
         self.as_published = {split: self._table(split, difficulty) for split in ("calibrate", "test")}
         self.calibrate, self.certify, self.test = (self._table(split) for split in ("calibrate", "certify", "test"))
         self.full_macs = full_cost(self.calibrate.costs["macs"])
         self.estimate = int(self.calibrate.difficulty_costs["macs"])
         self.last_accuracy = float(self.test.correct_ne[:, -1].mean())
-        self.scored = ScoreTable.of(self.calibrate, "confidence")
+        self.scored = ThresholdProblem.of(self.calibrate, "confidence")
 
     def _table(self, split: str, difficulty: Difficulty | None = None) -> ExitTable:
         table = self.answered.table(split, self.temperatures)
-        return with_pictures(table, difficulty or self.setting.difficulty, self.answered.images(split))
+        return with_difficulty_of(table, difficulty or self.setting.difficulty, self.answered.images(split))
 
     def frontiers(self) -> dict[str, Found]:
         """Each contender's policies, found on `calibrate`."""
@@ -139,7 +141,9 @@ class Study:
         found["risk-controlled"] = self._promised()
         return found
 
-    def _eq19(self, table: ExitTable, setting: Setting, estimate: int | None = None) -> tuple[ScoreTable, np.ndarray]:
+    def _eq19(
+        self, table: ExitTable, setting: DartSetting, estimate: int | None = None
+    ) -> tuple[ThresholdProblem, np.ndarray]:
         """What a search for DART's base thresholds sees, and the last exit's scores; the estimate is charged."""
         alpha_n = table.alpha_n
         assert alpha_n is not None
@@ -153,7 +157,7 @@ class Study:
 
     def _promised(self) -> Found:
         """The policy of each epsilon; that of no early exit where none passes."""
-        judged = replace(self.calibrate, correct_ne=kept(self.calibrate.correct_ne))
+        judged = replace(self.calibrate, correct_ne=keeps_final_answer(self.calibrate.correct_ne))
         candidates = careful_to_cheap(self.rules.find(judged).thinned(MAX_CANDIDATES))
         self.promises = [certify(candidates, self.certify, epsilon, DELTA) for epsilon in EPSILONS]
         points = []
@@ -212,14 +216,16 @@ class Study:
         rows = []
         for method, policy in policies.items():
             figures = score_policy(self.test_of(policy), policy)
-            merit = Merit.measured(figures.accuracy, before, figures.avg_macs, before, figures.avg_macs, alpha)
+            merit = EfficiencyScore.measured(
+                figures.accuracy, before, figures.avg_macs, before, figures.avg_macs, alpha
+            )
             low, high = wilson(figures.accuracy, self.test.samples)
             row = {"method": method, "accuracy": figures.accuracy, "low": low, "high": high}
             rows.append(row | {"avg_macs": figures.avg_macs, "speedup": merit.speedup, "daes": merit.daes})
         return pd.DataFrame(rows)
 
     def about_difficulty(self, frontiers: dict[str, Found]) -> pd.DataFrame:
-        """What Eq. 19 adds to the joint grid, by thirds of the test pictures' difficulty, at half of the full cost.
+        """What Eq. 19 adds to the joint grid, by thirds of the test images' difficulty, at half of the full cost.
 
         `free` leaves the estimate of difficulty uncharged.
         """
@@ -247,10 +253,10 @@ class Study:
         return pd.DataFrame(rows)
 
     def adaptation(self, found: Found) -> dict[str, float]:
-        """Online adaptation while the pictures turn blurred half-way through a stream; the trajectories are plotted."""
+        """Online adaptation while the images turn blurred half-way through a stream; the trajectories are plotted."""
         images = shift_images(self.answered.images("test"), "blur", 2)
         blurred = self.answered.table("test-blur-2", self.temperatures, images=images)
-        both = stacked(self.test, with_pictures(blurred, self.setting.difficulty, images))
+        both = stacked(self.test, with_difficulty_of(blurred, self.setting.difficulty, images))
         rng = np.random.default_rng(SEED)
         order = np.concatenate(
             [rng.integers(0, self.test.samples, STREAM // 2) + shift for shift in (0, self.test.samples)]
@@ -282,10 +288,10 @@ class Study:
         assert alpha_n is not None
         confidence_n = self.test.scores["confidence"][:, 0]
         return {
-            "run": answered.workspace.run.name,
+            "run": answered.session.run.name,
             "pick": answered.id,
             "weights": answered.now.origin,
-            "pictures": {name: getattr(self, name).samples for name in ("calibrate", "certify", "test")},
+            "images": {name: getattr(self, name).samples for name in ("calibrate", "certify", "test")},
             "exit_accuracy": self.test.correct_ne.mean(0).tolist(),
             "macs_to_exit": [int(cost) for cost in self.test.costs["macs"].to_exit().tolist()],  # type: ignore[union-attr]
             "macs_without_exits": answered.macs_without_exits,
@@ -317,7 +323,7 @@ class Study:
 
     def _lost(self, policy: ExitPolicy) -> np.ndarray:
         taken_n = self.test.exit_taken(policy)
-        return ~kept(self.test.correct_ne)[np.arange(self.test.samples), taken_n]
+        return ~keeps_final_answer(self.test.correct_ne)[np.arange(self.test.samples), taken_n]
 
 
 def _auc(score_n: np.ndarray, positive_n: np.ndarray) -> float:

@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from aebnas.cost.latency.device_profile import DeviceProfile, Overheads, Timed
+from aebnas.cost.latency.device_profile import DeviceProfile, LayerTime, Overheads
 from aebnas.cost.latency.measured_device import DifficultyTime
 from aebnas.cost.latency.space_layers import space_keys
 from aebnas.cost.layer_population import out_shape
@@ -17,12 +17,12 @@ OVERHEADS = Overheads(1.2, 0.01, 0.02, 0.5, 0.03)
 def made_up(spec: SpaceSpec, **changes: Any) -> DeviceProfile:
     """The profile of a space on a device whose time depends on what a layer reads and writes, and on its op."""
     layers = {
-        key: Timed(1e-4 * (math.prod(key[1][0]) + math.prod(out_shape(key))) * len(key[0]), 0.001)
+        key: LayerTime(1e-4 * (math.prod(key[1][0]) + math.prod(out_shape(key))) * len(key[0]), 0.001)
         for key in sorted(space_keys(spec), key=repr)
     }
     about = {"setting": SETTING, "device": {"name": "chip"}, "libraries": {}, "date": "2026-01-01", "rounds": 3}
-    picture = spec.input.channels, spec.input.side, spec.input.side
-    about["difficulty"] = DifficultyTime(picture, 0.25, 0.01)
+    image = spec.input.channels, spec.input.side, spec.input.side
+    about["difficulty"] = DifficultyTime(image, 0.25, 0.01)
     return DeviceProfile(**about | {"layers": layers, "overheads": OVERHEADS, "fit": {}} | changes)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from aebnas.cost.counts import ExitCosts
 from aebnas.policies.exit_table.exit_costs import SampleCosts
 from aebnas.policies.exit_table.exit_table import ExitTable
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
 
 
@@ -37,7 +37,7 @@ def lifelike(samples, exits, seed):
     costs = ExitCosts(
         tuple(np.cumsum(rng.integers(50, 99, exits)).tolist()), tuple(rng.integers(1, 20, exits).tolist())
     )
-    return ScoreTable(scores[:, :-1], correct, costs, partial(ExitPolicy, "margin"))
+    return ThresholdProblem(scores[:, :-1], correct, costs, partial(ExitPolicy, "margin"))
 
 
 def per_sample(scored, seed):
@@ -45,7 +45,7 @@ def per_sample(scored, seed):
     rng = np.random.default_rng(seed)
     shape = scored.correct_ne.shape
     costs = SampleCosts(np.cumsum(rng.random(shape), axis=1), rng.random(shape))
-    return ScoreTable(scored.scores_nk, scored.correct_ne, costs, scored.make)
+    return ThresholdProblem(scored.scores_nk, scored.correct_ne, costs, scored.make)
 
 
 def plainly(scored, thresholds):

@@ -13,7 +13,7 @@ import aebnas
 from aebnas import api
 from aebnas.core.errors import UserError
 from aebnas.run.run_directory import Run
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,9 +45,9 @@ def test_the_trials_hold_every_operating_point(finished):
 
 
 def test_a_trial_without_points_has_a_row(own):
-    first, *rest = own._workspace.run.trials_file.read_text().splitlines()
+    first, *rest = own._session.run.trials_file.read_text().splitlines()
     failed = json.loads(first) | {"status": "failed", "points": [], "reason": "out of luck"}
-    own._workspace.run.trials_file.write_text("\n".join([json.dumps(failed), *rest]) + "\n")
+    own._session.run.trials_file.write_text("\n".join([json.dumps(failed), *rest]) + "\n")
     row = own.trials().iloc[0]
     assert (row.trial, row.status, row.reason, bool(row.on_front)) == (0, "failed", "out of luck", False)
     assert pd.isna(row.accuracy)
@@ -66,7 +66,7 @@ def test_metrics_and_summary_are_the_runs_files(own):
 def test_a_pick_is_what_the_command_line_picks(finished):
     run = api.open_run(finished)
     for rule in ("knee", "best-accuracy", "avg_macs <= 30e3"):
-        trial, point = Workspace.open(finished).pick(rule)
+        trial, point = RunSession.open(finished).pick(rule)
         picked = run.pick(rule)
         assert (picked.id, picked.architecture, picked.policy) == (point.id, trial.architecture, point.policy)
         assert picked.metrics == point.metrics and point.id in repr(picked)
@@ -92,10 +92,10 @@ def test_a_pick_is_evaluated_retrained_and_exported(own, tmp_path):
 
 
 def test_the_network_gives_what_was_scored(finished):
-    picked, workspace = api.open_run(finished).pick("best-accuracy"), Workspace.open(finished)
-    search, network = workspace.splits.search, picked.network()
+    picked, session = api.open_run(finished).pick("best-accuracy"), RunSession.open(finished)
+    search, network = session.splits.search, picked.network()
     with torch.no_grad():
-        answer = network.infer(workspace.preprocessing.apply(search.pictures()), picked.policy)
+        answer = network.infer(session.preprocessing.apply(search.pixels()), picked.policy)
     right = (answer.logits.argmax(1) == search.labels).double().mean()
     assert float(right) == pytest.approx(picked.metrics["accuracy"])
 

@@ -53,7 +53,7 @@ def test_its_shape_is_as_stated(dilated, kernel, stride):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
-def test_a_space_of_it_is_built_counted_and_sliced(dilated, rng, pictures):
+def test_a_space_of_it_is_built_counted_and_sliced(dilated, rng, pixels):
     from fvcore.nn import FlopCountAnalysis  # warns when imported
 
     space = SearchSpace(parse_spec(SpaceSpec, SPACE, "space.yaml"))
@@ -65,7 +65,7 @@ def test_a_space_of_it_is_built_counted_and_sliced(dilated, rng, pictures):
         assert space.decode(space.encode(candidate)) == candidate
         graph = lower(candidate.architecture)
         seen |= {(node.op, node.kwargs["kernel"]) for node in graph.nodes if node.op == "dilated"}
-        x = pictures(candidate.architecture, 4)
+        x = pixels(candidate.architecture, 4)
         with torch.no_grad():
             stats = net.recalibrate(candidate.architecture, [x])
             network = net.extract(candidate.architecture, stats)

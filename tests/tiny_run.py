@@ -69,7 +69,7 @@ def searched_genes(factory: pytest.TempPathFactory) -> Path:
 
 
 def certified(factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run of one architecture with two early exits and pictures to certify; as `searched`."""
+    """The folder of a finished run of one architecture with two early exits and images to certify; as `searched`."""
     return _search_certified(factory.getbasetemp() / "certified")
 
 

@@ -12,7 +12,7 @@ CLASSES_SHOWN = 12
 
 
 def print_evaluation(found: Evaluation) -> None:
-    """Spread of costs, budgets, traffic and, where they were asked for, shifts and unfamiliar pictures; warnings."""
+    """Spread of costs, budgets, traffic and, where they were asked for, shifts and unfamiliar images; warnings."""
     told = found.description
     if told.top_accuracy:
         print("  " + ", ".join(f"top-{k} {100 * share:.2f} %" for k, share in told.top_accuracy.items()))
@@ -42,7 +42,7 @@ def print_evaluation(found: Evaluation) -> None:
             f"avg_macs {skewed['avg_macs_least']:,.0f} to {skewed['avg_macs_most']:,.0f}"
         )
     _print("under shift", found.shifts)
-    _print("on pictures that are none of the classes", found.unfamiliar)
+    _print("on images that are none of the classes", found.unfamiliar)
     for name, value in found.adaptation.items():
         print(
             f"  online adaptation, {name}: {value:.4f}" if value <= 1 else f"  online adaptation, {name}: {value:,.0f}"

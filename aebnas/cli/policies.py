@@ -21,16 +21,16 @@ def sweep(
     ] = None,
     per_exit: PerExit = 50,
     no_temperatures: Raw = False,
-    out: Annotated[Path | None, typer.Option(help="Folder of table and picture (the run's picks/).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of table and image (the run's picks/).")] = None,
 ) -> None:
-    """Lay out every useful policy of a pick: its accuracy-cost frontiers, as a table and a picture."""
+    """Lay out every useful policy of a pick: its accuracy-cost frontiers, as a table and an image."""
     from aebnas.cli.policy_tables import print_sweep
     from aebnas.selected.sweep import DEFAULT_METHODS
     from aebnas.selected.sweep import sweep as sweep_pick
 
     swept = sweep_pick(run, pick, tuple(method or DEFAULT_METHODS), per_exit, not no_temperatures, out)
     print_sweep(swept.table, swept.id, swept.samples)
-    print(f"{swept.csv} and {swept.picture.name} are written.")
+    print(f"{swept.csv} and {swept.image.name} are written.")
 
 
 def calibrate(

@@ -18,7 +18,7 @@ SHOWN_QUANTILES = (0, 4, 8)
 
 
 def print_sweep(table: pd.DataFrame, point_id: str, samples: int) -> None:
-    """Evenly spread policies of each method's frontier, measured on `samples` pictures."""
+    """Evenly spread policies of each method's frontier, measured on `samples` images."""
     shown = Table(title=f"{point_id}: policies found on calibrate, figures of the search split (N = {samples:,})")
     for name in ("method", "accuracy (95 %)", "avg MACs", "leave at exits", "criterion", "thresholds"):
         shown.add_column(name, no_wrap=name not in ("thresholds", "leave at exits"))
@@ -58,7 +58,7 @@ def print_calibrated(found: Calibrated) -> None:
     print_table(table)
     print(f"  ECE of the answers given: {found.before.ece:.4f} before, {found.overall.ece:.4f} with temperatures")
     if found.difficulty_ms is not None:
-        print(f"  estimating a picture's difficulty takes {found.difficulty_ms:.3f} ms here, one picture at a time")
+        print(f"  estimating an image's difficulty takes {found.difficulty_ms:.3f} ms here, one image at a time")
     print_promise(found.tuned.promise)
     for note in found.notes:
         print(f"  note: {note}")
@@ -69,7 +69,7 @@ def print_calibrated(found: Calibrated) -> None:
 
 def print_retuned(found: Retuned, folder: Path) -> None:
     """What re-tuning an export has brought."""
-    print(f"{folder}: policy for {found.goal}, found on {found.found_on:,} of the new pictures")
+    print(f"{folder}: policy for {found.goal}, found on {found.found_on:,} of the new images")
     print_promise(found.promise)
     for note in found.notes:
         print(f"  note: {note}")

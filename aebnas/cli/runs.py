@@ -13,19 +13,19 @@ def show(run: RunFolder) -> None:
     from aebnas.report.relaxed_table import print_relaxed
     from aebnas.report.run_state import state_lines
     from aebnas.report.tables import print_facts, print_front
-    from aebnas.run.session import Workspace
+    from aebnas.run.session import RunSession
 
-    workspace = Workspace.open(run)
-    trials, points = workspace.run.trials(), workspace.front()
-    for line in state_lines(workspace, trials):
+    session = RunSession.open(run)
+    trials, points = session.run.trials(), session.front()
+    for line in state_lines(session, trials):
         print(line)
     if points:
-        asked = list(workspace.experiment.metrics_asked().values())
-        print_front(points, workspace.run.read_json("protocol.json")["pictures"]["search"], asked)
+        asked = list(session.experiment.metrics_asked().values())
+        print_front(points, session.run.image_counts()["search"], asked)
     else:
         print(f"{run}: no feasible operating point yet ({len(trials)} trials)")
-    print_relaxed(workspace.run)
-    print_facts(trials, workspace.run.seconds())
+    print_relaxed(session.run)
+    print_facts(trials, session.run.seconds())
 
 
 def list_runs(
@@ -39,7 +39,7 @@ def list_runs(
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of two or more runs with the same objectives.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of table and picture (results/compare-<runs>).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of table and image (results/compare-<runs>).")] = None,
 ) -> None:
     """Lay the fronts of runs over each other: hypervolume, and which share of each the others dominate."""
     from aebnas.report.compare import compare_runs, print_comparison, write_comparison

@@ -41,9 +41,9 @@ def search(
         raise UserError("--pick and --test must go with --seeds; for a single run: aebnas evaluate RUN --pick PICK")
     from aebnas.search.loop import run_plan
 
-    workspace = run_plan(plan)
-    show(workspace.run.folder)
-    folder = workspace.run.folder
+    session = run_plan(plan)
+    show(session.run.folder)
+    folder = session.run.folder
     print(f"\n{folder}/pareto.csv, pareto.png and report.html are written.")
     print(f"Next: aebnas evaluate {folder} --pick best-accuracy, or aebnas export {folder} --pick knee --out DIR")
 

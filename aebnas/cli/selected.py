@@ -23,7 +23,7 @@ def retrain(
     if weights not in (None, "supernet", "scratch", "kept"):
         raise UserError(f"--weights must be supernet, scratch or kept, but got '{weights}'")
     point_id, point = retrain_pick(run, pick, cast(Literal["supernet", "scratch", "kept"] | None, weights), epochs)
-    samples = Run.open(run).read_json("protocol.json")["pictures"]["search"]
+    samples = Run.open(run).image_counts()["search"]
     print(f"{point_id}, retrained; on the search split (N = {samples:,}):")
     print_point(point, samples)
 
@@ -31,7 +31,7 @@ def retrain(
 def evaluate(
     run: RunFolder,
     pick: Pick,
-    full: Annotated[bool, typer.Option("--full", help="Also under shift, on unfamiliar pictures, adapting.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Also under shift, on unfamiliar images, adapting.")] = False,
     budgets: Annotated[str | None, typer.Option(help="Average MACs to tell accuracy at, such as 8e6,12e6.")] = None,
 ) -> None:
     """Measure one operating point on the test set, which nothing else reads."""
@@ -74,7 +74,7 @@ def measure(
     compiled: Annotated[
         bool | None, typer.Option("--compile/--no-compile", help="Each layer by torch.compile.")
     ] = None,
-    samples: Annotated[int, typer.Option(help="Pictures of the search split.", min=1)] = 512,
+    samples: Annotated[int, typer.Option(help="Images of the search split.", min=1)] = 512,
     rounds: Annotated[int, typer.Option(min=1)] = 5,
 ) -> None:
     """Measure a pick's real latency, memory and energy, beside what is predicted."""

@@ -1,6 +1,6 @@
-"""95 % intervals of accuracies and of their differences, from the number of pictures they were measured on.
+"""95 % intervals of accuracies and of their differences, from the number of images they were measured on.
 
-They tell the chance in which pictures were drawn, nothing else: not that the best of many was chosen on them, nor
+They tell the chance in which images were drawn, nothing else: not that the best of many was chosen on them, nor
 how another training seed would have turned out.
 """
 
@@ -42,6 +42,6 @@ def difference(first: float, first_samples: int, second: float, second_samples: 
 
 
 def accuracy_bounds(metrics: Mapping[str, float], samples: int) -> dict[str, float]:
-    """`accuracy_low` and `accuracy_high` of an operating point's metrics, measured on `samples` pictures."""
+    """`accuracy_low` and `accuracy_high` of an operating point's metrics, measured on `samples` images."""
     low, high = wilson(metrics["accuracy"], samples)
     return {"accuracy_low": low, "accuracy_high": high}

@@ -93,8 +93,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-class Board:
-    """An actor on which workers write how far they are, or why they can't go on; made by `open_board`."""
+class ProgressActor:
+    """An actor on which workers write how far they are, or why they can't go on; made by `open_progress_actor`."""
 
     def __init__(self) -> None:
         self.steps: tuple[int, int] | None = None
@@ -113,9 +113,9 @@ class Board:
         return self.steps, self.error
 
 
-def open_board(ray: Any) -> Any:
-    """A Board on this machine."""
-    return ray.remote(num_cpus=0, scheduling_strategy=on_this_machine(ray))(Board).remote()
+def open_progress_actor(ray: Any) -> Any:
+    """A ProgressActor on this machine."""
+    return ray.remote(num_cpus=0, scheduling_strategy=on_this_machine(ray))(ProgressActor).remote()
 
 
 def on_this_machine(ray: Any) -> Any:

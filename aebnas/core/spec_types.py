@@ -26,4 +26,4 @@ Threads = Annotated[int, Field(strict=True, ge=1, le=MOST_PROCESSES)]
 Epochs = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Side = Annotated[int, Field(strict=True, ge=1, le=8192)]
-"""Of a picture or a map, in pixels."""
+"""Of an image or a map, in pixels."""

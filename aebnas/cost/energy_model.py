@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aebnas.cost.counts import ExitCosts, count_layer
-from aebnas.cost.layer_population import LayerKey, Population, dearest, out_shape
+from aebnas.cost.layer_population import LayerKey, Population, max_candidate_cost, out_shape
 from aebnas.runtime.cost_rules import BYTES_PER_WEIGHT
 from aebnas.runtime.difficulty import estimator_macs
 from aebnas.runtime.graph import Graph
@@ -37,16 +37,16 @@ class EnergyModel:
     def energies(self, graphs: Sequence[Graph]) -> list[ExitCosts]:
         """Modelled mJ of one sample to every exit, of a whole population at once."""
         population = Population.of(graphs)
-        return population.costs([dearest(key, self.cost_mj) for key in population.layers])
+        return population.costs([max_candidate_cost(key, self.cost_mj) for key in population.layers])
 
     def energy(self, graph: Graph) -> ExitCosts:
         """The same for one graph."""
         return self.energies([graph])[0]
 
-    def difficulty_mj(self, picture: Shape) -> float:
-        """What the estimate of a picture's difficulty takes: its bytes are read, a number in fp32 is written."""
-        moved = math.prod(picture) + ITEM_BYTES["fp32"]
-        return (self.pj_per_mac * estimator_macs(picture) + self.pj_per_byte * moved) * MJ_PER_PJ
+    def difficulty_mj(self, image: Shape) -> float:
+        """What the estimate of an image's difficulty takes: its bytes are read, a number in fp32 is written."""
+        moved = math.prod(image) + ITEM_BYTES["fp32"]
+        return (self.pj_per_mac * estimator_macs(image) + self.pj_per_byte * moved) * MJ_PER_PJ
 
     def cost_mj(self, key: LayerKey) -> float:
         """What a layer takes."""

@@ -34,7 +34,7 @@ def out_shape(key: LayerKey) -> Shape:
     return OPS[op].out_shape(list(in_shapes), **known)
 
 
-def dearest(key: LayerKey, cost: Callable[[LayerKey], float]) -> float:
+def max_candidate_cost(key: LayerKey, cost: Callable[[LayerKey], float]) -> float:
     """The cost of a layer; of a `choice` that of its costliest candidate."""
     if key[0] != "choice":
         return cost(key)

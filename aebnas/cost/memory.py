@@ -55,14 +55,14 @@ def op_bytes(op: str, in_shapes: tuple[Shape, ...], attrs: tuple[tuple[str, Attr
 def peak_memory(graph: Graph, runs_e: Sequence[bool] | None = None, dtype: torch.dtype = torch.float32) -> np.ndarray:
     """Most bytes of activations alive at once for a sample that leaves at each exit, int `[e]`.
 
-    The picture itself counts. `runs_e` says which branches run at all (`never` exits' don't; the last always does);
+    The image itself counts. `runs_e` says which branches run at all (`never` exits' don't; the last always does);
     an exit whose branch doesn't run has the peak of the exits before it. Raises UserError for a node whose memory isn't
     known.
     """
     needed_after = _needed_after_each_exit(graph)
     runs = [True] * len(graph.exits) if runs_e is None else [*runs_e[:-1], True]
-    standing = picture_bytes(graph.input_shape, dtype)
-    held: dict[str, int] = {INPUT: 0}  # the caller holds the picture
+    standing = image_bytes(graph.input_shape, dtype)
+    held: dict[str, int] = {INPUT: 0}  # the caller holds the image
     stored_by = {INPUT: INPUT}  # of each value the one whose memory it is: what hands its input on has none of its own
     peak = standing
     peaks = []
@@ -82,8 +82,8 @@ def peak_memory(graph: Graph, runs_e: Sequence[bool] | None = None, dtype: torch
     return np.array(peaks, dtype=np.int64)
 
 
-def picture_bytes(shape: Shape, dtype: torch.dtype) -> int:
-    """What the picture takes, which is there all the time. (What `infer` itself makes for one sample are a few numbers
+def image_bytes(shape: Shape, dtype: torch.dtype) -> int:
+    """What the image takes, which is there all the time. (What `infer` itself makes for one sample are a few numbers
     while it decides, when nothing runs.)"""
     return _bytes(shape, dtype)
 

@@ -27,8 +27,8 @@ class LatencyModel(Protocol):
         """Predicted latency in ms per sample to every exit."""
         ...
 
-    def difficulty_ms(self, picture: Shape) -> float:
-        """Latency in ms per sample of estimating a picture's difficulty; raises UserError where that isn't known."""
+    def difficulty_ms(self, image: Shape) -> float:
+        """Latency in ms per sample of estimating an image's difficulty; raises UserError where that isn't known."""
         ...
 
 
@@ -50,14 +50,14 @@ class CostModel:
                 costs |= {LATENCY: latency, ENERGY: energy}
         return found
 
-    def difficulty_costs(self, picture: Shape) -> dict[str, float]:
-        """What it costs to estimate the difficulty of a picture `(c, h, w)`, under the same names.
+    def difficulty_costs(self, image: Shape) -> dict[str, float]:
+        """What it costs to estimate the difficulty of an image `(c, h, w)`, under the same names.
 
         Raises UserError for a profile that doesn't know it.
         """
-        costs: dict[str, float] = {MACS: estimator_macs(picture)}
+        costs: dict[str, float] = {MACS: estimator_macs(image)}
         if self.profile is not None:
-            costs |= {LATENCY: self.profile.difficulty_ms(picture), ENERGY: self.profile.energy.difficulty_mj(picture)}
+            costs |= {LATENCY: self.profile.difficulty_ms(image), ENERGY: self.profile.energy.difficulty_mj(image)}
         return costs
 
 

@@ -1,7 +1,7 @@
-"""From uint8 pictures to normalised batches, whole batches at a time.
+"""From uint8 images to normalised batches, whole batches at a time.
 
 Augmentation is for training batches alone; every other split is read through `eval_batches`.
-Legend: n pictures of a batch, c channels, h height, w width, k classes.
+Legend: n images of a batch, c channels, h height, w width, k classes.
 """
 
 import math
@@ -28,7 +28,7 @@ FLIP_SEED = 2026
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Normalisation of pictures of one `shape` (c, h, w): pixels to [0, 1], minus `mean [c]`, over `std [c]`.
+    """Normalisation of images of one `shape` (c, h, w): pixels to [0, 1], minus `mean [c]`, over `std [c]`.
 
     Raises ValueError unless there are c finite means and c finite, positive standard deviations.
     """
@@ -50,21 +50,21 @@ class Preprocessing:
     def measure(cls, images: ImageSet) -> "Preprocessing":
         """Mean and standard deviation of each channel; std is at least 1e-3.
 
-        Of a set of more than 10,000 pictures, 10,000 evenly spaced ones are looked at. Raises ValueError for none.
+        Of a set of more than 10,000 images, 10,000 evenly spaced ones are looked at. Raises ValueError for none.
         """
         if not len(images):
-            raise ValueError("images must hold at least one picture to measure, but got none")
+            raise ValueError("images must hold at least one image to measure, but got none")
         count = min(len(images), MEASURED)
         looked_at = images.subset(torch.arange(count) * len(images) // count)
         channels, height, width = images.shape
         counts = torch.zeros(channels, 256, dtype=torch.int64)
         show = no_bar if isinstance(images.source, InMemory) else progress_bar  # files take their time
-        with show("measuring pictures", count) as bar:
+        with show("measuring images", count) as bar:
             for start in range(0, count, MEASURED_AT_ONCE):
-                pictures = looked_at.pictures(slice(start, start + MEASURED_AT_ONCE))
-                for channel, pixels in enumerate(pictures.unbind(1)):
-                    counts[channel] += torch.bincount(pixels.flatten(), minlength=256).cpu()
-                bar.advance(len(pictures))
+                pixels = looked_at.pixels(slice(start, start + MEASURED_AT_ONCE))
+                for channel, plane in enumerate(pixels.unbind(1)):
+                    counts[channel] += torch.bincount(plane.flatten(), minlength=256).cpu()
+                bar.advance(len(pixels))
         shares = counts.double() / counts.sum(1, keepdim=True)
         levels = torch.arange(256, dtype=torch.float64) / 255
         mean = shares @ levels
@@ -98,7 +98,7 @@ class Batches:
     """Shuffled, augmented, normalised training batches of equal size: the last incomplete one is dropped.
 
     A set smaller than `batch_size` gives one batch of what there is. `loaders` processes read and augment ahead,
-    with equal results. Raises ValueError for no pictures or a batch size below 1.
+    with equal results. Raises ValueError for no images or a batch size below 1.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Batches:
         loaders: int = 0,
     ) -> None:
         if not len(images):
-            raise ValueError("images must hold at least one picture to train on, but got none")
+            raise ValueError("images must hold at least one image to train on, but got none")
         _check_batch_size(batch_size)
         self.images, self.preprocessing = images, preprocessing
         self.augment_spec, self.batch_size, self.loaders = augment_spec, batch_size, loaders
@@ -138,16 +138,16 @@ class Batches:
             raise ValueError(f"world must divide the batch of {size} and hold the rank, but got {rank} of {world}")
         if self._workers is None:
             if self.loaders:
-                self.images.pictures([0])  # what is held in memory has to be there before processes are forked
+                self.images.pixels([0])  # what is held in memory has to be there before processes are forked
             self._workers = Workers(partial(_read, self.images, self.augment_spec), self.loaders)
         jobs, again = tee(self._jobs(generator, epoch, size, range(rank * size // world, (rank + 1) * size // world)))
-        for (indices, draws), pictures in zip(again, self._workers.map(jobs), strict=True):
-            yield self._finish(pictures, self.images.labels[indices], draws)
+        for (indices, draws), pixels in zip(again, self._workers.map(jobs), strict=True):
+            yield self._finish(pixels, self.images.labels[indices], draws)
 
     def _jobs(self, generator: torch.Generator, epoch: int, size: int, share: range) -> Iterator["_Job"]:
         """What is to be read and done for the `share` of each batch, drawn for all of it."""
         order = torch.randperm(len(self.images), generator=generator)
-        # mixup mixes a picture with the next, so a share needs the first picture of the next one
+        # mixup mixes an image with the next, so a share needs the first image of the next one
         rows = torch.arange(share.start, share.stop + bool(self.augment_spec.mixup)) % size
         for batch in order.split(self.batch_size)[: len(self)]:
             draws = draw(self.augment_spec, size, self.images.shape, generator).of(rows)
@@ -157,11 +157,11 @@ class Batches:
 
     @cached_property
     def _first_flips(self) -> Tensor:
-        """Which pictures alternating flips turn round in the first epoch: always the same, so a resumed run agrees."""
+        """Which images alternating flips turn round in the first epoch: always the same, so a resumed run agrees."""
         return torch.randint(2, (len(self.images),), generator=torch.Generator().manual_seed(FLIP_SEED)).bool()
 
-    def _finish(self, pictures: Tensor, y_n: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        x_nchw = self.preprocessing.apply(pictures)
+    def _finish(self, pixels: Tensor, y_n: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        x_nchw = self.preprocessing.apply(pixels)
         if draws.centre_n2 is not None:
             x_nchw = cut_out(x_nchw, self.augment_spec.cutout, draws.centre_n2)
         if draws.mixed is not None:
@@ -170,20 +170,20 @@ class Batches:
 
 
 _Job = tuple[Tensor, Draws]
-"""Indices of pictures, and what was drawn for them."""
+"""Indices of images, and what was drawn for them."""
 
 
 def _read(images: ImageSet, spec: AugmentSpec, job: _Job) -> Tensor:
     indices, draws = job
-    return augment(images.pictures(indices), spec, draws)
+    return augment(images.pixels(indices), spec, draws)
 
 
 def eval_batches(images: ImageSet, preprocessing: Preprocessing, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """All pictures once, in order, never augmented: `x_nchw` float32 (channels_last) and int64 `y_n`."""
+    """All images once, in order, never augmented: `x_nchw` float32 (channels_last) and int64 `y_n`."""
     _check_batch_size(batch_size)
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
-        yield preprocessing.apply(images.pictures(part)), images.labels[part]
+        yield preprocessing.apply(images.pixels(part)), images.labels[part]
 
 
 def _check_batch_size(batch_size: int) -> None:

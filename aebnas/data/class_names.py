@@ -1,4 +1,4 @@
-"""Names of the classes of an image set, in the order of their labels. Imports no torch and reads no pictures."""
+"""Names of the classes of an image set, in the order of their labels. Imports no torch and reads no images."""
 
 from pathlib import Path
 
@@ -62,8 +62,8 @@ def class_folders(path: Path, part: str) -> list[str]:
     """Sorted names of the class folders of a part; raises UserError where there are none."""
     folder = path / part
     if not folder.is_dir():
-        raise UserError(f"{folder}: must be a folder with one folder of pictures a class, but got no such folder")
+        raise UserError(f"{folder}: must be a folder with one folder of images a class, but got no such folder")
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     if not names:
-        raise UserError(f"{folder}: must hold one folder of pictures a class, but got none")
+        raise UserError(f"{folder}: must hold one folder of images a class, but got none")
     return names

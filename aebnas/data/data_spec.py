@@ -18,7 +18,7 @@ def _size(value: object, least: int) -> object:
 
 
 Size = Annotated[int | float, BeforeValidator(partial(_size, least=1))]
-"""A fraction of the official training part (float in (0, 1)) or a count of pictures (int >= 1)."""
+"""A fraction of the official training part (float in (0, 1)) or a count of images (int >= 1)."""
 OptionalSize = Annotated[int | float, BeforeValidator(partial(_size, least=0))]
 """A `Size`, or the whole number 0 for a split that isn't cut."""
 
@@ -51,7 +51,7 @@ class AugmentSpec(Spec):
 
     `crop`: random crop after that many pixels of zero padding. `flip`: left-right with probability 1/2, or
     `alternate`: a random half in the first epoch, then always the other half than the epoch before (Jordan 2024).
-    `trivial_augment`: one random operation of random strength a picture (Müller & Hutter 2021). `cutout`: a square
+    `trivial_augment`: one random operation of random strength an image (Müller & Hutter 2021). `cutout`: a square
     of that many pixels is blanked (DeVries & Taylor 2017). `mixup`: the alpha of Zhang et al. 2018; labels become
     mixtures.
     """
@@ -71,7 +71,7 @@ RECIPES = {
     "trivial_augment": _CROP_FLIP.model_copy(update={"trivial_augment": True}),
     "mixup": _CROP_FLIP.model_copy(update={"mixup": 0.2}),
 }
-"""Augmentation by name, for pictures of about 32 pixels; each but `none` is `crop_flip` and what it is called."""
+"""Augmentation by name, for images of about 32 pixels; each but `none` is `crop_flip` and what it is called."""
 
 USUAL_AUGMENT = {
     "digits": AugmentSpec(crop=1),
@@ -114,7 +114,7 @@ class DataSpec(Spec):
     relative to the folder of the YAML file. `class_names` are for people; a folder's names, or numbers, stand in
     for them where there are none. `loaders` processes prepare training batches; 0 prepares them in this one.
 
-    Of `folder` alone: pictures are brought to `resolution` pixels a side and to `channels` (3 RGB, 1 grey). They are
+    Of `folder` alone: images are brought to `resolution` pixels a side and to `channels` (3 RGB, 1 grey). They are
     held in memory if `memory` is `always`, or if it is `auto` and they take at most `memory_limit_bytes`; else they
     are streamed: read anew whenever they are needed.
     """
@@ -142,7 +142,7 @@ class DataSpec(Spec):
             if key == "path" and value is None:
                 raise ValueError(f"must name the {'array file' if name == 'npz' else 'folder'} when 'name' is {name}")
             if key == "resolution" and value is None:
-                raise ValueError("must say to how many pixels a side pictures are brought when 'name' is folder")
+                raise ValueError("must say to how many pixels a side images are brought when 'name' is folder")
         elif value != cls.model_fields[key].default:
             raise ValueError(f"must be absent when 'name' is {name} (it is for {', '.join(ONLY_FOR[key])})")
         return value

@@ -1,7 +1,7 @@
 """The image sets by name.
 
 Training and test part are loaded by two functions, so that whoever searches never touches the test part.
-Legend: n pictures, h height, w width, c channels.
+Legend: n images, h height, w width, c channels.
 """
 
 import zipfile
@@ -39,8 +39,8 @@ def _load(spec: DataSpec, base: Path, train: bool) -> ImageSet:
         assert spec.resolution is not None  # the spec checks it
         return load_folder(data_path(spec, base), spec.resolution, spec.channels, train)
     if spec.name in OFFICIAL:
-        pictures, labels_n = read_official(spec.name, base / (spec.root or Path("data")).expanduser(), train)
-        return _image_set(pictures, labels_n, classes=len(CLASS_NAMES[spec.name]))
+        pixels, labels_n = read_official(spec.name, base / (spec.root or Path("data")).expanduser(), train)
+        return _image_set(pixels, labels_n, classes=len(CLASS_NAMES[spec.name]))
     return _digits(train)
 
 
@@ -75,7 +75,7 @@ def _npz(path: Path, train: bool) -> ImageSet:
     _check_part(path, arrays, "test")
     train_shape, test_shape = arrays["x_train"].shape[1:], arrays["x_test"].shape[1:]
     if test_shape != train_shape:
-        raise UserError(f"{path}: x_test: must hold pictures of shape {train_shape} as x_train, but got {test_shape}")
+        raise UserError(f"{path}: x_test: must hold images of shape {train_shape} as x_train, but got {test_shape}")
     highest = int(arrays["y_test"].max())
     if highest >= classes:
         raise UserError(f"{path}: y_test: must be below {classes} (the classes of y_train), but got {highest}")
@@ -116,7 +116,7 @@ def _check_part(path: Path, arrays: dict[str, NDArray[np.generic]], part: str) -
     if x.ndim not in (3, 4):
         raise UserError(f"{path}: x_{part}: must have shape (N, H, W, C) or (N, H, W), but got {x.shape}")
     if x.size == 0:
-        raise UserError(f"{path}: x_{part}: must hold at least one picture, but got shape {x.shape}")
+        raise UserError(f"{path}: x_{part}: must hold at least one image, but got shape {x.shape}")
     if y.dtype.kind not in "iu":
         raise UserError(f"{path}: y_{part}: must be integers, but got {y.dtype}")
     if y.ndim != 1:

@@ -1,6 +1,6 @@
-"""Pictures in a folder: `train/<class>/*` and `test/<class>/*`, read when they are needed.
+"""Images in a folder: `train/<class>/*` and `test/<class>/*`, read when they are needed.
 
-Legend: m pictures asked for, c channels, h height, w width.
+Legend: m images asked for, c channels, h height, w width.
 """
 
 import os
@@ -24,9 +24,9 @@ READ_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Files:
-    """A source over picture files, brought to `resolution` pixels a side and to `channels` (1 or 3).
+    """A source over image files, brought to `resolution` pixels a side and to `channels` (1 or 3).
 
-    The middle square of a picture is resized, bilinear and antialiased.
+    The middle square of an image is resized, bilinear and antialiased.
     """
 
     paths: tuple[str, ...]
@@ -43,10 +43,10 @@ class Files:
 
     def read(self, indices: Tensor) -> Tensor:
         """See `Source`."""
-        pictures_mchw = torch.empty(len(indices), *self.shape, dtype=torch.uint8)
+        pixels_mchw = torch.empty(len(indices), *self.shape, dtype=torch.uint8)
         for place, index in enumerate(indices.tolist()):
-            pictures_mchw[place] = self._read_one(self.paths[index])
-        return pictures_mchw
+            pixels_mchw[place] = self._read_one(self.paths[index])
+        return pixels_mchw
 
     def take(self, indices: Tensor) -> "Files":
         """See `Source`."""
@@ -68,15 +68,15 @@ class Files:
             raise
         except Exception as error:  # decoders raise all sorts on damaged files
             reason = (str(error).splitlines() or [""])[0]
-            raise UserError(f"{path}: must be a readable picture, but got {type(error).__name__}: {reason}") from None
+            raise UserError(f"{path}: must be a readable image, but got {type(error).__name__}: {reason}") from None
         pixels_hwc = np.array(square, dtype=np.uint8).reshape(side, side, self.channels)
         return torch.from_numpy(pixels_hwc).permute(2, 0, 1)
 
 
 class Held:
-    """A source that reads all pictures of another into memory, with `loaders` processes, when first asked for any.
+    """A source that reads all images of another into memory, with `loaders` processes, when first asked for any.
 
-    Until then `take` gives pictures of the other, so that a small part is not paid for with the whole.
+    Until then `take` gives images of the other, so that a small part is not paid for with the whole.
     """
 
     def __init__(self, source: Source, loaders: int) -> None:
@@ -101,10 +101,10 @@ class Held:
         if not isinstance(self._source, InMemory):
             images = torch.empty(len(self), *self.shape, dtype=torch.uint8)
             parts = torch.arange(len(self)).split(READ_AT_ONCE)
-            with progress_bar("reading pictures", len(self)) as bar:
+            with progress_bar("reading images", len(self)) as bar:
                 read = Workers(self._source.read, self._loaders).map(parts)
-                for part, pictures in zip(parts, read, strict=True):
-                    images[part] = pictures
+                for part, pixels in zip(parts, read, strict=True):
+                    images[part] = pixels
                     bar.advance(len(part))
             self._source = InMemory(images)
         return self._source
@@ -115,10 +115,10 @@ def _same(source: Source) -> Source:
 
 
 def load_folder(path: Path, resolution: int, channels: int, train: bool) -> ImageSet:
-    """One part of a folder of pictures; classes are the folders of `train`, sorted by name.
+    """One part of a folder of images; classes are the folders of `train`, sorted by name.
 
-    Pictures lie at any depth below their class. The training part is looked at with its test part's folders and names
-    of files, so that a lack shows before a long search. Raises UserError for a class without pictures, or one of
+    Images lie at any depth below their class. The training part is looked at with its test part's folders and names
+    of files, so that a lack shows before a long search. Raises UserError for a class without images, or one of
     `test` that `train` hasn't.
     """
     parts = {part: class_folders(path, part) for part in ("train", "test")}
@@ -129,7 +129,7 @@ def load_folder(path: Path, resolution: int, channels: int, train: bool) -> Imag
     if unknown:
         raise UserError(f"{path / 'test' / unknown[0]}: must be a class of {path / 'train'}, but got no such one there")
     found = {
-        part: {name: _pictures_below(path / part / name) for name in names}
+        part: {name: _images_below(path / part / name) for name in names}
         for part, names in parts.items()
         if train or part == "test"
     }
@@ -141,7 +141,7 @@ def load_folder(path: Path, resolution: int, channels: int, train: bool) -> Imag
     return ImageSet(Files(tuple(paths), resolution, channels), torch.tensor(labels), len(classes))
 
 
-def _pictures_below(folder: Path) -> list[str]:
+def _images_below(folder: Path) -> list[str]:
     found = sorted(
         os.path.join(parent, name)  # noqa: PTH118 (a Path for each of a million files takes its time)
         for parent, _, names in os.walk(folder, followlinks=True)
@@ -149,5 +149,5 @@ def _pictures_below(folder: Path) -> list[str]:
         if name.lower().endswith(EXTENSIONS)
     )
     if not found:
-        raise UserError(f"{folder}: must hold pictures ({', '.join(EXTENSIONS)}), but got none")
+        raise UserError(f"{folder}: must hold images ({', '.join(EXTENSIONS)}), but got none")
     return found

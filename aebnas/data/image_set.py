@@ -1,6 +1,6 @@
-"""A labelled image set, wherever its pictures are.
+"""A labelled image set, wherever its images are.
 
-Legend: n pictures, c channels, h height, w width; m indices asked for.
+Legend: n images, c channels, h height, w width; m indices asked for.
 """
 
 from collections.abc import Sequence
@@ -12,23 +12,23 @@ from torch import Tensor
 
 
 class Source(Protocol):
-    """Where pictures come from: memory or files. Has to be picklable, for worker processes."""
+    """Where images come from: memory or files. Has to be picklable, for worker processes."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """`(c, h, w)` of every picture."""
+        """`(c, h, w)` of every image."""
         ...
 
     def __len__(self) -> int:
-        """The number of pictures."""
+        """The number of images."""
         ...
 
     def read(self, indices: Tensor) -> Tensor:
-        """Pictures at `indices [m]` (int64) as uint8 `[m, c, h, w]`; raises UserError for one that can't be read."""
+        """Images at `indices [m]` (int64) as uint8 `[m, c, h, w]`; raises UserError for one that can't be read."""
         ...
 
     def take(self, indices: Tensor) -> "Source":
-        """The pictures at `indices [m]`, in that order, without reading any."""
+        """The images at `indices [m]`, in that order, without reading any."""
         ...
 
 
@@ -62,14 +62,14 @@ class InMemory:
 
 @dataclass(frozen=True, eq=False)
 class Joined:
-    """The pictures of one source, then those of another; ValueError where their shapes differ."""
+    """The images of one source, then those of another; ValueError where their shapes differ."""
 
     first: Source
     second: Source
 
     def __post_init__(self) -> None:
         if self.first.shape != self.second.shape:
-            raise ValueError(f"joined pictures must be of one shape, but got {self.first.shape}, {self.second.shape}")
+            raise ValueError(f"joined images must be of one shape, but got {self.first.shape}, {self.second.shape}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -94,7 +94,7 @@ class Joined:
 
 @dataclass(frozen=True, eq=False)
 class Taken:
-    """The pictures of a source at `indices_n`."""
+    """The images of a source at `indices_n`."""
 
     source: Source
     indices_n: Tensor
@@ -118,7 +118,7 @@ class Taken:
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Pictures with `labels [n]` (int64) in `0..classes-1`; n may be 0.
+    """Images with `labels [n]` (int64) in `0..classes-1`; n may be 0.
 
     Raises ValueError for labels of another type, number or range.
     """
@@ -146,11 +146,11 @@ class ImageSet:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """`(channels, height, width)` of one picture."""
+        """`(channels, height, width)` of one image."""
         return self.source.shape
 
-    def pictures(self, indices: Tensor | Sequence[int] | slice = slice(None)) -> Tensor:
-        """Pictures at `indices` (int64 `[m]`), or all, as uint8 `[m, c, h, w]`.
+    def pixels(self, indices: Tensor | Sequence[int] | slice = slice(None)) -> Tensor:
+        """Images at `indices` (int64 `[m]`), or all, as uint8 `[m, c, h, w]`.
 
         Raises UserError where a file can't be read.
         """
@@ -159,11 +159,11 @@ class ImageSet:
         return self.source.read(torch.as_tensor(indices, dtype=torch.int64))
 
     def subset(self, indices: Tensor) -> "ImageSet":
-        """The pictures at `indices`, in that order, unread; the number of classes stays."""
+        """The images at `indices`, in that order, unread; the number of classes stays."""
         return ImageSet(self.source.take(indices), self.labels[indices], self.classes)
 
     def joined(self, other: "ImageSet") -> "ImageSet":
-        """These pictures and then those of another set of the same shape and classes."""
+        """These images and then those of another set of the same shape and classes."""
         if not len(other):
             return self
         return ImageSet(Joined(self.source, other.source), torch.cat([self.labels, other.labels]), self.classes)

@@ -1,4 +1,4 @@
-"""Labelled pictures from an .npz of two arrays, for a network that is there already."""
+"""Labelled images from an .npz of two arrays, for a network that is there already."""
 
 import zipfile
 import zlib
@@ -35,7 +35,7 @@ def load_labelled(path: Path, shape: tuple[int, int, int], classes: int) -> Imag
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[1:] != (height, width, channels):
         raise UserError(f"{path}: x: must be uint8 [N, {height}, {width}, {channels}], but got {x.dtype} {x.shape}")
     if y.dtype.kind not in "iu" or y.shape != x.shape[:1]:
-        raise UserError(f"{path}: y: must be {len(x)} whole numbers, as many as pictures, but got {y.dtype} {y.shape}")
+        raise UserError(f"{path}: y: must be {len(x)} whole numbers, as many as images, but got {y.dtype} {y.shape}")
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes:
         raise UserError(f"{path}: y: must be in 0..{classes - 1}, but got {int(y.min())}..{int(y.max())}")
     images_nchw = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))

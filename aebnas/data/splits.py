@@ -38,22 +38,22 @@ class Splits:
 def load_splits(spec: DataSpec, base: Path) -> Splits:
     """Load the official training part and cut it; `base` as in `load_train`.
 
-    Pictures in files are held in memory where `spec.memory` allows; of a set too large as a whole, those splits that
-    fit. Raises UserError for bad data, splits that don't fit, or a crop that could lose the whole picture.
+    Images in files are held in memory where `spec.memory` allows; of a set too large as a whole, those splits that
+    fit. Raises UserError for bad data, splits that don't fit, or a crop that could lose the whole image.
     """
     images = load_train(spec, base)
     side, crop = min(images.shape[1:]), spec.effective_augment.crop
     if crop >= side:
-        raise SpecError("data.augment.crop", f"must be less than the side of a picture ({side}), but got {crop}")
+        raise SpecError("data.augment.crop", f"must be less than the side of an image ({side}), but got {crop}")
     parts = {name: images.subset(part) for name, part in cut_splits(images.labels, spec.splits).items()}
     return Splits(**_held(parts, spec))
 
 
 def read_held(splits: Splits) -> None:
-    """Read all that is to be held in memory now, so that a damaged picture shows before hours of training."""
+    """Read all that is to be held in memory now, so that a damaged image shows before hours of training."""
     for split in (splits.train, splits.arch, splits.search, splits.calibrate, splits.certify):
         if isinstance(split.source, Held) and len(split):
-            split.pictures(slice(0, 1))
+            split.pixels(slice(0, 1))
 
 
 def _held(parts: dict[str, ImageSet], spec: DataSpec) -> dict[str, ImageSet]:
@@ -72,19 +72,19 @@ def cut_splits(labels: Tensor, spec: SplitSpec) -> dict[str, Tensor]:
     """Sorted indices `[n_split]` (int64) into `labels [n]` of train, arch, search, calibrate and certify.
 
     Each class is shared out in proportion, by largest remainders. (scikit-learn's stratified splitters refuse
-    classes of one picture and parts smaller than the number of classes, which a small `certify` may well be.)
-    Raises UserError where a split other than arch and certify would hold fewer pictures than classes.
+    classes of one image and parts smaller than the number of classes, which a small `certify` may well be.)
+    Raises UserError where a split other than arch and certify would hold fewer images than classes.
     """
     labels = labels.cpu()
     total, present = len(labels), labels.unique()
     sizes = {name: _size(getattr(spec, name), total) for name in CUT}
     left = total - sum(sizes.values())
     if left < len(present):
-        rule = f"must leave at least {len(present)} pictures (one a class) for train"
+        rule = f"must leave at least {len(present)} images (one a class) for train"
         raise SpecError("data.splits", f"{rule}, but got {sum(sizes.values())} for {', '.join(CUT)} out of {total}")
     for name, size in sizes.items():
         if size < len(present) and name not in MAY_BE_SMALL:
-            rule = f"must be at least {len(present)} pictures (one a class), but got {size}"
+            rule = f"must be at least {len(present)} images (one a class), but got {size}"
             raise SpecError(f"data.splits.{name}", rule)
 
     generator = torch.Generator().manual_seed(spec.seed)

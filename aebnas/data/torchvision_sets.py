@@ -55,7 +55,7 @@ OFFICIAL = {
 
 
 def read_official(name: str, root: Path, train: bool) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pictures uint8 `[n, h, w, c]` or `[n, h, w]` and labels `[n]` of a set of `OFFICIAL`.
+    """Images uint8 `[n, h, w, c]` or `[n, h, w]` and labels `[n]` of a set of `OFFICIAL`.
 
     Downloaded where they aren't in `root`; raises UserError, which says what goes where, if that fails.
     """
@@ -72,7 +72,7 @@ def read_official(name: str, root: Path, train: bool) -> tuple[NDArray[np.uint8]
                 data = make(str(root), download=False, **part)
             except RuntimeError:
                 data = make(str(root), download=True, **part)
-        pictures = np.asarray(data.data)
+        pixels = np.asarray(data.data)
         labels = np.asarray(getattr(data, official.labels), dtype=np.int64)
     except Exception as error:  # no network, a full disk, or files that aren't what they are named after
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -80,4 +80,4 @@ def read_official(name: str, root: Path, train: bool) -> tuple[NDArray[np.uint8]
             f"{root}: must hold {official.title}, which cannot be read or downloaded ({reason}); put into "
             f"{root / official.folder}: {official.files}"
         ) from None
-    return (pictures.transpose(0, 2, 3, 1) if official.channels_first else pictures), labels
+    return (pixels.transpose(0, 2, 3, 1) if official.channels_first else pixels), labels

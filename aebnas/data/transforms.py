@@ -1,7 +1,7 @@
-"""Random augmentation in two steps: what is drawn for a whole batch, and what that does to its pictures.
+"""Random augmentation in two steps: what is drawn for a whole batch, and what that does to its images.
 
 So one process of several can draw for the whole batch and work on its share alone, with equal results.
-Legend: n pictures, c channels, h height, w width, k classes.
+Legend: n images, c channels, h height, w width, k classes.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from aebnas.data.data_spec import AugmentSpec
 
 @dataclass(frozen=True)
 class Draws:
-    """What was drawn for each of n pictures; None for what isn't done.
+    """What was drawn for each of n images; None for what isn't done.
 
-    `offset_n2`: row and column of the crop in the padded picture. `flip_n`: bool. `seed_n`: of trivial augment.
-    `centre_n2`: row and column of the cutout's middle. `mixed`: mixup's share of a picture itself in the mixture,
+    `offset_n2`: row and column of the crop in the padded image. `flip_n`: bool. `seed_n`: of trivial augment.
+    `centre_n2`: row and column of the cutout's middle. `mixed`: mixup's share of an image itself in the mixture,
     one number for all.
     """
 
@@ -30,7 +30,7 @@ class Draws:
     mixed: float | None = None
 
     def of(self, rows: Tensor) -> "Draws":
-        """What was drawn for the pictures `rows`."""
+        """What was drawn for the images `rows`."""
 
         def part(values: Tensor | None) -> Tensor | None:
             return None if values is None else values[rows]
@@ -39,7 +39,7 @@ class Draws:
 
 
 def draw(spec: AugmentSpec, n: int, shape: tuple[int, int, int], generator: torch.Generator) -> Draws:
-    """Draw from `generator` (a CPU one) for `n` pictures of `shape` (c, h, w); alternating flips aren't drawn."""
+    """Draw from `generator` (a CPU one) for `n` images of `shape` (c, h, w); alternating flips aren't drawn."""
 
     def numbers(high: int, *size: int) -> Tensor:
         return torch.randint(high, size, generator=generator)
@@ -65,9 +65,9 @@ def augment(images_nchw: Tensor, spec: AugmentSpec, draws: Draws) -> Tensor:
 
 
 def cut_out(x_nchw: Tensor, size: int, centre_n2: Tensor) -> Tensor:
-    """Blank a square of `size` pixels around each centre, in place; what lies outside the picture is cut off.
+    """Blank a square of `size` pixels around each centre, in place; what lies outside the image is cut off.
 
-    Of normalised pictures, whose mean is 0, as DeVries & Taylor (2017) do.
+    Of normalised images, whose mean is 0, as DeVries & Taylor (2017) do.
     """
     centre_n2 = centre_n2.to(x_nchw.device)
     covered = []
@@ -78,10 +78,10 @@ def cut_out(x_nchw: Tensor, size: int, centre_n2: Tensor) -> Tensor:
 
 
 def mix_up(x_nchw: Tensor, y_n: Tensor, classes: int, share: float) -> tuple[Tensor, Tensor]:
-    """Mix each picture but the last with the next: `[n - 1, c, h, w]` and labels as probabilities `[n - 1, k]`.
+    """Mix each image but the last with the next: `[n - 1, c, h, w]` and labels as probabilities `[n - 1, k]`.
 
-    `share` is the weight of the picture itself (lambda of Zhang et al. 2018, one a batch as in their code). In a
-    batch of random order the next picture is a random one.
+    `share` is the weight of the image itself (lambda of Zhang et al. 2018, one a batch as in their code). In a
+    batch of random order the next image is a random one.
     """
     y_nk = F.one_hot(y_n, classes).float()
     mixed_x, mixed_y = (torch.lerp(t[1:], t[:-1], share) for t in (x_nchw, y_nk))

@@ -26,7 +26,7 @@ Mode = Annotated[
 class EvaluateSpec(Spec):
     """How candidates are scored.
 
-    `weights: supernet` inherits them, norms recalibrated on `calibration_images` training pictures;
+    `weights: supernet` inherits them, norms recalibrated on `calibration_images` training images;
     `finetune(EPOCHS)` then trains each candidate by itself; `scratch(EPOCHS)` trains it from fresh weights and
     needs no supernet. `training` says how (left out: as `retrain`). `workers: 0` works in this process; more
     are Ray actors, each with `threads` threads, so that results are the same wherever a candidate is scored.
@@ -57,7 +57,7 @@ class EvaluateSpec(Spec):
             "scratch": f"trained for {epochs} epochs from scratch",
         }[self.mode]
 
-    def own_training(self, default: TrainSpec) -> TrainSpec | None:
+    def candidate_training(self, default: TrainSpec) -> TrainSpec | None:
         """How a candidate is trained by itself; None where it isn't. `default` is used where nothing is said."""
         if self.mode == "supernet":
             return None

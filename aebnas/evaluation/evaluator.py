@@ -28,8 +28,8 @@ from aebnas.supernet.darts.discretization import (
 )
 from aebnas.supernet.darts.relaxed_network import RelaxedNetwork
 from aebnas.supernet.supernet import Supernet
-from aebnas.training.exits.exit_training_spec import ExitsSpec
-from aebnas.training.exits.stop_heads import prepared
+from aebnas.training.exits.exit_training_spec import ExitTrainingSpec
+from aebnas.training.exits.stop_heads import add_stop_heads
 from aebnas.training.single_network import fresh_network, with_norm_stats
 from aebnas.training.stages import fit_network
 from aebnas.training.training_spec import TrainSpec
@@ -49,7 +49,7 @@ class Scored:
 
 
 @dataclass(frozen=True)
-class Relaxed:
+class RelaxedResult:
     """What became of a relaxed training: the network itself, each form's architecture and how it scored, and figures.
 
     `report` is ready for JSON.
@@ -65,7 +65,7 @@ Work = Architecture | Relaxation
 
 
 @dataclass(frozen=True)
-class OwnTraining:
+class CandidateTraining:
     """How a candidate is trained by itself: `spec` on `batches`, seeded by `seed` and the architecture."""
 
     spec: TrainSpec
@@ -81,17 +81,17 @@ class OwnTraining:
         """The architecture with newly drawn weights."""
         return fresh_network(architecture, self.seed_of(architecture))
 
-    def halting(self, weight: float) -> "OwnTraining":
+    def halting(self, weight: float) -> "CandidateTraining":
         """The same for networks whose stop heads weigh the expected cost with lambda `weight`."""
         return replace(
-            self, spec=self.spec.model_copy(update={"exits": ExitsSpec(stop_heads=True, policy_loss=weight)})
+            self, spec=self.spec.model_copy(update={"exits": ExitTrainingSpec(stop_heads=True, policy_loss=weight)})
         )
 
     def train(
         self, network: Network, architecture: Architecture, calibration: Sequence[Tensor], progress: MakeBar
     ) -> Network:
         """The trained network in evaluation mode; raises UserError where the loss stops being finite."""
-        network = prepared(network, self.spec.exits)
+        network = add_stop_heads(network, self.spec.exits)
         seed, label = self.seed_of(architecture), f"candidate {architecture.id}"
         return fit_network(
             network,
@@ -120,7 +120,7 @@ class Evaluator:
     """
 
     supernet: Supernet | None
-    training: OwnTraining | None
+    training: CandidateTraining | None
     calibration: Sequence[Tensor]
     images: Mapping[str, ImageSet]
     preprocessing: Preprocessing
@@ -155,9 +155,9 @@ class Evaluator:
             network = self.network(architecture)
             return Scored(self._tables(network), network.cpu() if self.training else None)
 
-    def relax(self, work: Relaxation) -> Relaxed:
+    def relax(self, work: Relaxation) -> RelaxedResult:
         """A relaxed training and its hard networks, fine-tuned (or trained from scratch) and tabulated."""
-        assert self.relaxed is not None and self.training is not None, "prepared experiments say how"
+        assert self.relaxed is not None and self.training is not None, "checked experiments say how"
         with pinned(self.threads, self.deterministic):
             device = torch.device("cuda" if self.gpu else "cpu")
             calibration = [x_nchw.to(device) for x_nchw in self.calibration]
@@ -181,14 +181,14 @@ class Evaluator:
                     "trained": hard_figures(tables[SCORED]),
                     "calibration": calibration_summary(tables.get("calibrate", tables[SCORED])),
                 }
-            return Relaxed(relaxed.cpu(), forms, report)
+            return RelaxedResult(relaxed.cpu(), forms, report)
 
     def _discretised(self, relaxed: RelaxedNetwork, form: Form) -> Architecture:
         assert self.relaxed is not None
         spec = self.relaxed.spec
         if form == "static":
             return static_architecture(relaxed, spec.inputs)
-        shares = choice_shares(relaxed, self.relaxed.pictures(self.preprocessing))
+        shares = choice_shares(relaxed, self.relaxed.pixels(self.preprocessing))
         return adaptive_architecture(relaxed, shares, spec.min_share)
 
     def _tables(self, network: Network, keep_logits: bool = False) -> Tables:

@@ -18,7 +18,7 @@ from aebnas.policies.threshold_search.soft_target import tune_to_target
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.space.architecture import Architecture
 from aebnas.space.lowering import lower
-from aebnas.space.min_exits import least_exits
+from aebnas.space.min_exits import min_exits
 from aebnas.space.policy_spec import DUAL, LEARNED, PolicySpec
 from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.strategy import Job
@@ -75,7 +75,7 @@ def _device_metrics(table: ExitTable, policy: ExitPolicy, shares_e: Sequence[flo
     return metrics
 
 
-def hopeless(
+def provably_infeasible(
     jobs: Sequence[Job], constraints: Sequence[Constraint], costs: CostModel
 ) -> list[tuple[str, float] | None]:
     """For each job why it can't meet the constraints whatever its accuracy, and by how much; None if it can.
@@ -162,7 +162,7 @@ def failed_trial(number: int, job: Job, reason: str, seconds: float) -> Trial:
     return Trial(number, job.architecture, job.policy, "failed", (), reason, job.origin, seconds)
 
 
-def hopeless_trial(number: int, job: Job, reason: str, violation: float) -> Trial:
+def pruned_trial(number: int, job: Job, reason: str, violation: float) -> Trial:
     """A Trial that was not worth evaluating."""
     reason = f"not evaluated: {reason}"
     return Trial(number, job.architecture, job.policy, "infeasible", (), reason, job.origin, 0.0, violation)
@@ -177,7 +177,7 @@ def found_policies(
     thresholds = policy_spec.thresholds
     if thresholds.optimise is not None:
         tuned = find(
-            table, _rules(policy_spec, architecture), thresholds.optimise, least_exits(space, architecture), cost
+            table, _rules(policy_spec, architecture), thresholds.optimise, min_exits(space, architecture), cost
         )
         return [point.policy for point in tuned.thinned(thresholds.optimise.max_points).points]
     assert thresholds.genes and target, "a job without a policy comes from a space or a target that finds thresholds"

@@ -11,7 +11,7 @@ from aebnas.core.errors import UserError
 from aebnas.core.progress import progress_bar
 from aebnas.core.ray_cluster import LOCAL, node_resources, ray_cluster, require_room
 from aebnas.evaluation.darts.relaxed_training import Relaxation
-from aebnas.evaluation.evaluator import Evaluator, Relaxed, Scored, Work
+from aebnas.evaluation.evaluator import Evaluator, RelaxedResult, Scored, Work
 
 RETRIES = 1
 """How often an architecture is tried again when its worker dies."""
@@ -24,7 +24,7 @@ class Failure:
     reason: str
 
 
-Outcome = Scored | Relaxed | Failure
+Outcome = Scored | RelaxedResult | Failure
 
 
 class Pool(Protocol):
@@ -83,7 +83,7 @@ class InProcess:
 
 
 class RayActors:
-    """A fixed number of actors; supernet weights and pictures go into the object store once."""
+    """A fixed number of actors; supernet weights and images go into the object store once."""
 
     def __init__(self, ray: Any, evaluator: Evaluator, workers: int, gpus_per_worker: float = 0.0) -> None:
         self.ray = ray

@@ -24,7 +24,7 @@ class CardFacts:
     """What a card says that the model itself doesn't tell. It is published as written: no paths, no people.
 
     `metrics`, `exit_shares [e]` and `exit_accuracy [e]` (fractions; None where nobody leaves) were measured
-    on `samples` pictures of `split` (of `measured_on`, where that isn't the dataset). `training` is a sentence or two,
+    on `samples` images of `split` (of `measured_on`, where that isn't the dataset). `training` is a sentence or two,
     `device` what is to be said of predicted and measured latency and energy, as markdown, `thresholds` one on what they
     were found for and on, where that wasn't in the search. `promise` is that of `policy.risk`, as JSON. Raises
     ValueError for figures that cannot be.
@@ -102,7 +102,7 @@ def model_card(
         raise ValueError(f"facts must be of {len(graph.exits)} exits, but got {len(facts.exit_shares)}")
     sections = [
         f"# {facts.name}",
-        f"An image classifier with {len(graph.exits)} exits: a picture leaves at the first exit that is sure "
+        f"An image classifier with {len(graph.exits)} exits: an image leaves at the first exit that is sure "
         f"enough, and layers behind it do not run. Trained on {facts.dataset}, "
         f"found by aebnas {facts.aebnas_version}{f' on {facts.date}' if facts.date else ''}.",
         _run_section(),
@@ -123,16 +123,16 @@ def _run_section() -> str:
 Needs Python 3.11 or newer with torch, numpy, pillow and safetensors; nothing else.
 
 ```
-python model.py picture.png
+python model.py image.png
 python model.py --check
 ```
 
 The first prints class, probability, exit taken and share of the full multiply-adds; the second runs the
-recorded pictures and compares. From Python, in this folder:
+recorded images and compares. From Python, in this folder:
 
 ```python
 from model import Model
-predictions = Model.load().predict("picture.png")
+predictions = Model.load().predict("image.png")
 ```"""
 
 
@@ -143,7 +143,7 @@ def _input_section(preprocessing: Preprocessing, class_names: Sequence[str]) -> 
     more = ", and so on" if len(class_names) > CLASSES_LISTED else ""
     return f"""## Input and output
 
-{colour} pictures of {height} x {width} pixels (height x width), 8 bits a channel. Picture files are turned
+{colour} images of {height} x {width} pixels (height x width), 8 bits a channel. Image files are turned
 into that (bilinear resizing); arrays must be uint8 `[n, {height}, {width}, {channels}]`. Normalisation is
 part of the model.
 
@@ -199,28 +199,28 @@ def _promise_section(promise: Mapping[str, Any]) -> str:
 |---|---|---|---|
 | {promise["n"]:,} | {promise["epsilon"]:g} | {promise["delta"]:g} | {promise["passed"]} of {promise["candidates"]} |
 
-The samples had no other part in making this model. The promise is about pictures drawn as they were; it says nothing
+The samples had no other part in making this model. The promise is about images drawn as they were; it says nothing
 about others, nor after thresholds are changed or adapted.{several}"""
 
 
 def _deployment_section(facts: CardFacts) -> str:
     return f"""## After deployment
 
-`model.monitor.report()` tells how many pictures left at each exit and how sure the model was there. After every
-{Expected(facts.exit_shares, facts.samples).window:,} pictures `model.monitor.drift` says whether an exit's rate left
-its band (`monitor.json`). Then collect labelled pictures and, where aebnas is installed, find thresholds anew:
-`aebnas calibrate FOLDER --data new.npz --accuracy-target 0.9` (`x`, uint8 pictures, and `y`, their classes).
+`model.monitor.report()` tells how many images left at each exit and how sure the model was there. After every
+{Expected(facts.exit_shares, facts.samples).window:,} images `model.monitor.drift` says whether an exit's rate left
+its band (`monitor.json`). Then collect labelled images and, where aebnas is installed, find thresholds anew:
+`aebnas calibrate FOLDER --data new.npz --accuracy-target 0.9` (`x`, uint8 images, and `y`, their classes).
 
-`model.adapt(target=0.9)` lets thresholds follow what is seen instead: a share of the pictures (`audit_share`) also runs
+`model.adapt(target=0.9)` lets thresholds follow what is seen instead: a share of the images (`audit_share`) also runs
 to the last exit, which is the label they are judged by. `model.adaptive.state` is all that is remembered."""
 
 
 def _limits_section(facts: CardFacts) -> str:
     return f"""## Limits
 
-- Made for pictures like those of {facts.dataset}. Anything else also gets one of its classes, often with a
+- Made for images like those of {facts.dataset}. Anything else also gets one of its classes, often with a
   high probability.
-- The thresholds were tuned on clean pictures. Blurred, noisy or unfamiliar ones may leave too early (and be
+- The thresholds were tuned on clean images. Blurred, noisy or unfamiliar ones may leave too early (and be
   wrong) or too late (and cost more than the average above).
 - The figures hold for the split named above; a small number of samples means a wide margin.
 
@@ -252,16 +252,16 @@ def _demands(policy: ExitPolicy) -> str:
         stops = ", ".join(f"{value:.6g}" for value in policy.stop_thresholds)
         lines.append(f"The stop head's probability must exceed {stops}.")
     if policy.min_exit_by_class:
-        lines.append("No picture leaves before the least exit of its predicted class.")
+        lines.append("No image leaves before the least exit of its predicted class.")
     if policy.temperatures:
         divisors = ", ".join(f"{value:.4g}" for value in policy.temperatures)
         lines.append(f"Logits are divided by the exits' temperatures {divisors}.")
     if policy.coefficients:
         lines.append("Thresholds are multiplied by coefficients, by exit and predicted class.")
     if policy.beta_diff:
-        lines.append(f"{policy.beta_diff:.4g} times the picture's difficulty, in [0, 1], is added to thresholds.")
+        lines.append(f"{policy.beta_diff:.4g} times the image's difficulty, in [0, 1], is added to thresholds.")
     if policy.binned_thresholds:
-        lines.append("Thresholds depend on the picture's difficulty.")
+        lines.append("Thresholds depend on the image's difficulty.")
     if not lines:
         return ""
     return "\n\n" + "\n".join(f"- {line}" for line in lines) + "\n\nAll numbers are in `policy.json`."

@@ -65,10 +65,10 @@ def export_model(
         if not (where := OPS[op].kind.__module__).startswith(f"{aebnas.runtime.__name__}."):
             raise UserError(f"op '{op}' must be defined in aebnas/runtime to be exported, but got {where}")
     if preprocessing.shape != network.graph.input_shape or len(class_names) != network.graph.classes:
-        want = f"{network.graph.input_shape} pictures and {network.graph.classes} class names"
+        want = f"{network.graph.input_shape} images and {network.graph.classes} class names"
         raise ValueError(f"the network needs {want}, but got {preprocessing.shape} and {len(class_names)}")
     if not len(samples):
-        raise ValueError("samples must hold at least one picture to record, but got none")
+        raise ValueError("samples must hold at least one image to record, but got none")
     if preprocessing.shape[0] not in (1, 3):
         raise UserError(f"input.channels must be 1 or 3 for export, but got {preprocessing.shape[0]}")
     network = copy.deepcopy(network).to("cpu", torch.float32).eval()

@@ -1,13 +1,13 @@
 """A trained early-exit image classifier: its command and its Python API.
 
-    python model.py picture.png [more.png ...]
+    python model.py image.png [more.png ...]
     python model.py --check
 
     from model import Model
-    predictions = Model.load().predict("picture.png")
+    predictions = Model.load().predict("image.png")
 
 Needs torch, numpy, pillow and safetensors, and the files beside this one.
-Legend: n pictures, h height, w width, c channels (in `logits_nc`: classes).
+Legend: n images, h height, w width, c channels (in `logits_nc`: classes).
 """
 
 import argparse
@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # for type checkers alone: what runs is the copy in `runtime/
     from aebnas.runtime.adaptive_model import Adaptive
     from aebnas.runtime.exit_policy import ExitPolicy
     from aebnas.runtime.monitor import Monitor
-    from aebnas.runtime.network import Answer, Network
+    from aebnas.runtime.network import ExitPrediction, Network
     from aebnas.runtime.self_check import CheckResult
 
 RUNTIME = (
@@ -43,15 +43,15 @@ RUNTIME = (
 BATCH = 256
 PROBLEMS_SHOWN = 10
 
-Picture = str | Path | Image.Image
+ImageLike = str | Path | Image.Image
 
 
 class BadInput(ValueError):
-    """A picture or a file of the folder that cannot be used; the message is one line."""
+    """An image or a file of the folder that cannot be used; the message is one line."""
 
 
 class Prediction(NamedTuple):
-    """What the model says of one picture: `label` from 0, `exit_taken` from 1, `macs` spent."""
+    """What the model says of one image: `label` from 0, `exit_taken` from 1, `macs` spent."""
 
     label: int
     class_name: str
@@ -63,7 +63,7 @@ class Prediction(NamedTuple):
 class Model:
     """A network, its exit policy and its preprocessing, read from an exported folder.
 
-    `shape` is (channels, height, width) of a picture, `macs_to_exit [E]` the multiply-adds of a picture that
+    `shape` is (channels, height, width) of an image, `macs_to_exit [E]` the multiply-adds of an image that
     leaves at each exit, `full_macs` those of one that goes all the way. `monitor` counts what `predict` and `infer`
     answer: `monitor.report()` tells exits taken and mean confidences, `monitor.drift` whether exit rates have left the
     bands that were measured when thresholds were.
@@ -100,20 +100,20 @@ class Model:
         """Read a model from `folder`, by default the one this file lies in; raises BadInput."""
         return cls(Path(folder) if folder is not None else Path(__file__).resolve().parent)
 
-    def predict(self, images: np.ndarray | Picture | Sequence[Picture]) -> list[Prediction]:
-        """One prediction a picture; raises BadInput.
+    def predict(self, images: np.ndarray | ImageLike | Sequence[ImageLike]) -> list[Prediction]:
+        """One prediction an image; raises BadInput.
 
         Takes a uint8 array `[n, h, w, c]` (or `[n, h, w]` for a grey model) of the model's own size, or
-        pictures of any size: one or a list of paths and PIL images.
+        images of any size: one or a list of paths and PIL images.
         """
         if isinstance(images, np.ndarray):
-            pictures = self._from_array(images)
+            pixels = self._from_array(images)
         else:
             several = [images] if isinstance(images, str | Path | Image.Image) else images
-            read = [self._from_picture(picture) for picture in several]
-            pictures = torch.stack(read) if read else torch.empty(0, *self.shape, dtype=torch.uint8)
+            read = [self._from_image(one) for one in several]
+            pixels = torch.stack(read) if read else torch.empty(0, *self.shape, dtype=torch.uint8)
         predictions = []
-        for part in pictures.split(BATCH) if len(pictures) else ():
+        for part in pixels.split(BATCH) if len(pixels) else ():
             answer = self.infer(part)
             probability, label = self._calibrated(answer).softmax(-1).max(-1)
             for index, p, taken in zip(label.tolist(), probability.tolist(), answer.exit_index.tolist(), strict=True):
@@ -121,19 +121,19 @@ class Model:
                 predictions.append(Prediction(index, name, p, taken + 1, macs))
         return predictions
 
-    def infer(self, pictures: Tensor) -> "Answer":
+    def infer(self, pixels: Tensor) -> "ExitPrediction":
         """Logits `[n, classes]` and exit taken `[n]` (from 0) of uint8 `[n, c, h, w]`."""
         if self.adaptive is not None:
-            answer: Answer = self.adaptive.infer(self._normalised(pictures), self._alpha(pictures))
+            answer: ExitPrediction = self.adaptive.infer(self._normalised(pixels), self._alpha(pixels))
         else:
-            answer = self._infer(pictures)
+            answer = self._infer(pixels)
         self.monitor.see(self._calibrated(answer), answer.exit_index)
         return answer
 
     def adapt(self, **settings: Any) -> "Adaptive":
-        """From now on let thresholds follow what is seen; settings are those of `runtime/adapt.py`'s AdaptivePolicy.
+        """From now on let thresholds follow what is seen; settings are those of `AdaptivePolicy`.
 
-        A share of the pictures is run to the last exit as well, which is the label they are judged by. Returns what
+        A share of the images is run to the last exit as well, which is the label they are judged by. Returns what
         holds the state. `model.adaptive = None` ends it.
         """
         policy = self._runtime["adaptation"].AdaptivePolicy(self.policy, len(self.class_names), **settings)
@@ -142,34 +142,34 @@ class Model:
         self.adaptive = self._runtime["adaptive_model"].Adaptive(self.network, policy, shares, audit)
         return self.adaptive
 
-    def _infer(self, pictures: Tensor) -> "Answer":
-        return self.network.infer(self._normalised(pictures), self.policy, self._alpha(pictures))
+    def _infer(self, pixels: Tensor) -> "ExitPrediction":
+        return self.network.infer(self._normalised(pixels), self.policy, self._alpha(pixels))
 
-    def _normalised(self, pictures: Tensor) -> Tensor:
-        return pictures.to(torch.float32, memory_format=torch.channels_last).mul_(self._scale).add_(self._shift)
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        return pixels.to(torch.float32, memory_format=torch.channels_last).mul_(self._scale).add_(self._shift)
 
-    def _alpha(self, pictures: Tensor) -> Tensor | None:
-        return None if self.policy.difficulty is None else self.policy.difficulty.alpha(pictures)
+    def _alpha(self, pixels: Tensor) -> Tensor | None:
+        return None if self.policy.difficulty is None else self.policy.difficulty.alpha(pixels)
 
-    def _calibrated(self, answer: "Answer") -> Tensor:
+    def _calibrated(self, answer: "ExitPrediction") -> Tensor:
         if not self.policy.temperatures:
             return answer.logits
         return answer.logits / torch.tensor(self.policy.temperatures)[answer.exit_index, None]
 
     def check(self) -> "CheckResult":
-        """Run the recorded pictures and compare with the recorded answers; raises BadInput."""
+        """Run the recorded images and compare with the recorded answers; raises BadInput."""
         with _reading(self.folder / "check.npz") as path, path.open("rb") as raw, np.load(raw) as file:
-            pictures, want_logits_nc = torch.from_numpy(file["images"]), torch.from_numpy(file["logits"])
+            pixels, want_logits_nc = torch.from_numpy(file["images"]), torch.from_numpy(file["logits"])
             want_exit_n = torch.from_numpy(file["exit_index"])
             want_label_n = torch.from_numpy(file["labels"])
-            n = len(pictures)
-            if tuple(pictures.shape[1:]) != self.shape or want_logits_nc.shape != (n, len(self.class_names)):
-                raise ValueError("the recorded pictures or logits are not of this model")
+            n = len(pixels)
+            if tuple(pixels.shape[1:]) != self.shape or want_logits_nc.shape != (n, len(self.class_names)):
+                raise ValueError("the recorded images or logits are not of this model")
             if want_exit_n.shape != (n,) or want_label_n.shape != (n,) or n == 0:
-                raise ValueError("there must be an exit and a label for each of one or more pictures")
-        recorded = self._runtime["network"].Answer(want_logits_nc, want_exit_n)
+                raise ValueError("there must be an exit and a label for each of one or more images")
+        recorded = self._runtime["network"].ExitPrediction(want_logits_nc, want_exit_n)
         result: CheckResult = self._runtime["self_check"].compare(
-            self._infer(pictures), recorded, want_label_n, self.policy, self._alpha(pictures)
+            self._infer(pixels), recorded, want_label_n, self.policy, self._alpha(pixels)
         )
         return result
 
@@ -182,12 +182,12 @@ class Model:
             raise BadInput(f"images must be uint8 {want}, but got {images.dtype} {list(images.shape)}")
         return torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C"))
 
-    def _from_picture(self, picture: Picture) -> Tensor:
+    def _from_image(self, given: ImageLike) -> Tensor:
         """uint8 `[c, h, w]`: grey or RGB, its middle in the network's proportions resized (bilinear) to its size."""
         channels, height, width = self.shape
-        image = picture if isinstance(picture, Image.Image) else _open(Path(picture))
+        image = given if isinstance(given, Image.Image) else _open(Path(given))
         if image.mode.startswith(("I", "F")):
-            raise BadInput(f"{picture}: a picture must have 8 bits a channel, but got mode {image.mode}")
+            raise BadInput(f"{given}: an image must have 8 bits a channel, but got mode {image.mode}")
         image = image.convert("L" if channels == 1 else "RGB")
         if image.size != (width, height):
             image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
@@ -264,18 +264,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; gives the exit code: 0 fine, 1 check failed, 2 bad input."""
     parser = argparse.ArgumentParser(
         prog="model.py",
-        description="Classify pictures with an early-exit network, or check that it works as recorded.",
-        epilog="One line a picture: file, class, probability, exit taken, share of the full network's "
+        description="Classify images with an early-exit network, or check that it works as recorded.",
+        epilog="One line an image: file, class, probability, exit taken, share of the full network's "
         "multiply-adds. Exit code: 0 fine, 1 check failed, 2 bad input.",
     )
-    parser.add_argument("pictures", nargs="*", metavar="PICTURE", help="picture file, of any size")
-    parser.add_argument("--check", action="store_true", help="run the recorded pictures and compare")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="image file, of any size")
+    parser.add_argument("--check", action="store_true", help="run the recorded images and compare")
     options = parser.parse_args(arguments)
-    if options.check == bool(options.pictures):
-        parser.error("give one or more pictures, or --check")
+    if options.check == bool(options.images):
+        parser.error("give one or more images, or --check")
     try:
         model = Model.load()
-        return _print_check(model.check()) if options.check else _print_predictions(model, options.pictures)
+        return _print_check(model.check()) if options.check else _print_predictions(model, options.images)
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -293,12 +293,12 @@ def _print_check(result: "CheckResult") -> int:
     return 1
 
 
-def _print_predictions(model: Model, pictures: Sequence[str]) -> int:
+def _print_predictions(model: Model, files: Sequence[str]) -> int:
     exits = len(model.macs_to_exit)
-    for picture, p in zip(pictures, model.predict(pictures), strict=True):
+    for file, p in zip(files, model.predict(files), strict=True):
         share = p.macs / model.full_macs
         print(
-            f"{picture}: {p.class_name}, probability {p.probability:.4f}, "
+            f"{file}: {p.class_name}, probability {p.probability:.4f}, "
             f"exit {p.exit_taken} of {exits}, {share:.1%} of full MACs"
         )
     return 0

@@ -21,7 +21,7 @@ from aebnas.runtime.network import Network
 
 @dataclass(frozen=True)
 class Exported:
-    """What `export_model` was given; `samples` are the recorded pictures, uint8 `[n, c, h, w]`."""
+    """What `export_model` was given; `samples` are the recorded images, uint8 `[n, c, h, w]`."""
 
     network: Network
     policy: ExitPolicy

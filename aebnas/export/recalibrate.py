@@ -1,4 +1,4 @@
-"""`aebnas calibrate DIR --data new.npz`: an export's temperatures and thresholds found anew on labelled pictures.
+"""`aebnas calibrate DIR --data new.npz`: an export's temperatures and thresholds found anew on labelled images.
 
 The run that made it isn't needed. The rule stays what it was (criterion, dual rule, patience, minimum depth,
 difficulty); what was adapted or set by class beyond that starts from nothing.
@@ -23,26 +23,26 @@ from aebnas.policies.calibration.risk_control import RiskPromise
 from aebnas.policies.calibration.temperature import fit_temperatures
 from aebnas.policies.calibration.tuning import Rules, tune
 from aebnas.policies.exit_table.exit_table import ExitTable, PolicyScore, score_policy
-from aebnas.policies.exit_table.recorded_logits import Answers
+from aebnas.policies.exit_table.recorded_logits import RecordedLogits
 from aebnas.policies.exit_table.sample_costs import table_costs
-from aebnas.policies.exit_table.tabulate import answers_of, with_pictures
-from aebnas.policies.threshold_search.dart import Setting
+from aebnas.policies.exit_table.tabulate import record_logits, with_difficulty_of
+from aebnas.policies.threshold_search.dart import DartSetting
 from aebnas.policies.threshold_search.goal import Goal
 from aebnas.runtime.exit_criteria import LEARNED
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.space.min_exits import LeastExits
+from aebnas.space.min_exits import MinExits
 from aebnas.space.policy_spec import DUAL, PATIENCE, OptimiseSpec, PolicySpec
 
 SPLIT_SEED = 2026
 SHARES = {False: (0.7, 0.0), True: (0.4, 0.4)}
-"""Shares of the pictures that find thresholds and that certify them, without and with a promise; the rest judges."""
+"""Shares of the images that find thresholds and that certify them, without and with a promise; the rest judges."""
 FEWEST = 50
-"""Pictures of a part: with fewer, thresholds are noise."""
+"""Images of a part: with fewer, thresholds are noise."""
 
 
 @dataclass(frozen=True)
 class Retuned:
-    """What re-tuning brought: figures under the policy `before` and `after` on `samples` pictures that had no part in
+    """What re-tuning brought: figures under the policy `before` and `after` on `samples` images that had no part in
     it; `found_on` is how many thresholds were found on."""
 
     goal: Goal
@@ -56,7 +56,7 @@ class Retuned:
 
 
 def retune(folder: Path, data: Path, goal: Goal, per_exit: int = 50, temperatures: bool = True) -> Retuned:
-    """Find an export's policy for a goal on the pictures of `data` (`x`, `y`) and write the folder anew.
+    """Find an export's policy for a goal on the images of `data` (`x`, `y`) and write the folder anew.
 
     Raises UserError for a folder or data that can't be used; then nothing is changed.
     """
@@ -67,17 +67,17 @@ def retune(folder: Path, data: Path, goal: Goal, per_exit: int = 50, temperature
     if goal.cost not in costs:
         raise UserError(f"--budget must bound the mean of {', '.join(costs)}, but got '{goal.cost}'")
     parts = _cut(data, images, goal.risk is not None)
-    said = answers_of(network, images, exported.preprocessing, progress_bar)
-    tuning = said.rows(parts["tune"])
+    recorded = record_logits(network, images, exported.preprocessing, progress_bar)
+    tuning = recorded.rows(parts["tune"])
     fitted = fit_temperatures(tuning.logits_nec.numpy(), tuning.labels_n.numpy()) if temperatures else ()
 
     def table(name: str, divisors: tuple[float, ...]) -> ExitTable:
-        return _table(exported, said, images, parts[name], divisors)
+        return _table(exported, recorded, images, parts[name], divisors)
 
     rules = rules_of(old, goal.cost, per_exit)
     finder = rules.find
     if old.beta_diff and old.difficulty is not None:
-        finder = partial(rules.find_dart, Setting(old.difficulty, old.beta_diff, 0.0))
+        finder = partial(rules.find_dart, DartSetting(old.difficulty, old.beta_diff, 0.0))
     tuned = tune(goal, finder, table("tune", fitted), table("certify", fitted) if goal.risk else None)
     before = score_policy(table("judge", old.temperatures), old)
     after = score_policy(table("judge", tuned.policy.temperatures), tuned.policy)
@@ -90,7 +90,7 @@ def retune(folder: Path, data: Path, goal: Goal, per_exit: int = 50, temperature
         metrics=_metrics(exported, after),
         exit_shares=after.exit_shares,
         exit_accuracy=after.exit_accuracy,
-        thresholds=f"Found on {len(parts['tune']):,} pictures of {data.name}: thresholds for {goal}.",
+        thresholds=f"Found on {len(parts['tune']):,} images of {data.name}: thresholds for {goal}.",
         promise=None if tuned.promise is None else tuned.promise.to_json(),
     )
     export_model(folder, network, tuned.policy, exported.preprocessing, exported.class_names, exported.samples, facts)
@@ -105,7 +105,7 @@ def rules_of(policy: ExitPolicy, cost: str, per_exit: int) -> Rules:
         spec = PolicySpec(criterion=(PATIENCE,), patience=(policy.patience,))
     elif policy.stop_thresholds:
         spec = PolicySpec(criterion=(DUAL,))
-    return Rules(spec, OptimiseSpec(per_exit=per_exit), LeastExits(policy.min_exit, policy.min_exit_by_class), cost)
+    return Rules(spec, OptimiseSpec(per_exit=per_exit), MinExits(policy.min_exit, policy.min_exit_by_class), cost)
 
 
 def _cut(data: Path, images: ImageSet, certifies: bool) -> dict[str, torch.Tensor]:
@@ -117,20 +117,20 @@ def _cut(data: Path, images: ImageSet, certifies: bool) -> dict[str, torch.Tenso
     parts = {"tune": order[:first], "certify": order[first:second], "judge": order[second:]}
     least = min(len(part) for name, part in parts.items() if certifies or name != "certify")
     if least < FEWEST:
-        rule = f"must hold enough pictures that each part of them has {FEWEST}"
+        rule = f"must hold enough images that each part of them has {FEWEST}"
         raise UserError(f"{data}: x: {rule}, but got {len(images)}, of which a part has {least}")
     return parts
 
 
 def _table(
-    exported: Exported, said: Answers, images: ImageSet, rows: torch.Tensor, temperatures: tuple[float, ...]
+    exported: Exported, recorded: RecordedLogits, images: ImageSet, rows: torch.Tensor, temperatures: tuple[float, ...]
 ) -> ExitTable:
-    answers = said.rows(rows)
+    answers = recorded.rows(rows)
     scores = ["confidence", "entropy", "margin"] + ([] if answers.stop_logits_nk is None else [LEARNED])
     costs = table_costs(COUNTS, exported.network.graph, answers.chosen)
     table = answers.table(scores, costs, temperatures=temperatures)
     difficulty = exported.policy.difficulty
-    return table if difficulty is None else with_pictures(table, difficulty, images.subset(rows))
+    return table if difficulty is None else with_difficulty_of(table, difficulty, images.subset(rows))
 
 
 def _metrics(exported: Exported, after: PolicyScore) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The picture of an online adaptation: how coefficients moved while the stream passed.
+"""The image of an online adaptation: how coefficients moved while the stream passed.
 
 Legend: u updates, e exits, k classes.
 """
@@ -20,7 +20,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 
 
 def plot_trajectories(replay: Replay, path: Path) -> None:
-    """Write a picture of the coefficients over the samples seen: one colour an exit, its mean over classes thick.
+    """Write an image of the coefficients over the samples seen: one colour an exit, its mean over classes thick.
 
     Raises ValueError for a stream too short for an update.
     """

@@ -19,9 +19,9 @@ from aebnas.core.pareto import hypervolume, share_dominated
 from aebnas.cost.latency.network_profile import check_same
 from aebnas.report.front_plot import draw_fronts
 from aebnas.report.hypervolume import greatest
-from aebnas.report.run_state import searched_on
+from aebnas.report.run_state import search_samples
 from aebnas.report.tables import interval, print_table, written
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.strategies.front import FrontPoint, minimised
 
 LONGEST_NAME = 80
@@ -48,7 +48,7 @@ class Comparison:
 
     @property
     def default_name(self) -> str:
-        """A name for the folder of table and picture."""
+        """A name for the folder of table and image."""
         names = [Path(name).name for name in self.fronts]
         joined = "-".join(["compare", *names])
         return joined if len(joined) <= LONGEST_NAME else f"compare-{names[0][:40]}-and-{len(names) - 1}-more"
@@ -77,10 +77,10 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
     """
     if len(folders) < 2:
         raise UserError(f"compare: must be given two or more runs, but got {len(folders)}")
-    return compare_workspaces(dict(zip(_names(folders), map(Workspace.open, folders), strict=True)))
+    return compare_sessions(dict(zip(_names(folders), map(RunSession.open, folders), strict=True)))
 
 
-def compare_workspaces(runs: dict[str, Workspace]) -> Comparison:
+def compare_sessions(runs: dict[str, RunSession]) -> Comparison:
     """The same for opened runs under the names that they shall have; see `compare_runs`."""
     objectives = _shared_objectives(runs)
     _check_data(runs)
@@ -102,7 +102,7 @@ def compare_workspaces(runs: dict[str, Workspace]) -> Comparison:
     return Comparison(
         fronts=fronts,
         objectives=objectives,
-        samples=tuple(searched_on(run.run) for run in runs.values()),
+        samples=tuple(search_samples(run.run) for run in runs.values()),
         reference=worst,
         hypervolumes=tuple(hypervolume(points_pm, np.ones(len(objectives))) for points_pm in scaled),
         dominated=np.array([[share_dominated(a_pm, b_pm) for b_pm in scaled] for a_pm in scaled]),
@@ -163,7 +163,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return names
 
 
-def _shared_objectives(runs: dict[str, Workspace]) -> tuple[Objective, ...]:
+def _shared_objectives(runs: dict[str, RunSession]) -> tuple[Objective, ...]:
     told = {name: run.experiment.objectives for name, run in runs.items()}
     if len({frozenset(names) for names in told.values()}) > 1:
         each = "; ".join(f"{name}: {', '.join(names)}" for name, names in told.items())
@@ -171,8 +171,8 @@ def _shared_objectives(runs: dict[str, Workspace]) -> tuple[Objective, ...]:
     return tuple(next(iter(runs.values())).experiment.parsed_objectives())
 
 
-def _check_data(runs: dict[str, Workspace]) -> None:
-    """The same pictures, as far as can be told without reading them: the set's name, its file's, shape and classes."""
+def _check_data(runs: dict[str, RunSession]) -> None:
+    """The same images, as far as can be told without reading them: the set's name, its file's, shape and classes."""
     told = {}
     for name, run in runs.items():
         data, space = run.experiment.data, run.space.spec
@@ -185,22 +185,18 @@ def _check_data(runs: dict[str, Workspace]) -> None:
         raise UserError(f"compare: runs must be of the same data, but got {each}")
 
 
-def _check_devices(runs: dict[str, Workspace], objectives: Sequence[Objective]) -> None:
+def _check_devices(runs: dict[str, RunSession], objectives: Sequence[Objective]) -> None:
     """Latencies and energies are compared only where they were predicted for one device in one setting."""
     if any(METRICS[objective.metric].by_device for objective in objectives):
         profiles = [run.profile for run in runs.values()]
         check_same([profile for profile in profiles if profile is not None])
 
 
-def _pictures(run: Workspace) -> dict[str, int]:
-    return run.run.read_json("protocol.json")["pictures"]
-
-
-def _warnings(runs: dict[str, Workspace]) -> list[str]:
+def _warnings(runs: dict[str, RunSession]) -> list[str]:
     """What the comparison may suffer from: other splits, weights of another kind."""
     facts = {
-        "the search split has": {name: f"{_pictures(run)['search']:,} pictures" for name, run in runs.items()},
-        "networks were trained on": {name: f"{_pictures(run)['train']:,} pictures" for name, run in runs.items()},
+        "the search split has": {name: f"{run.run.image_counts()['search']:,} images" for name, run in runs.items()},
+        "networks were trained on": {name: f"{run.run.image_counts()['train']:,} images" for name, run in runs.items()},
         "splits were cut with": {name: f"seed {run.experiment.data.splits.seed}" for name, run in runs.items()},
         "candidates' weights were": {name: run.experiment.source for name, run in runs.items()},
     }

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from aebnas.cost.latency.network_profile import Profile
-from aebnas.cost.latency.stopwatch import Setting
+from aebnas.cost.latency.stopwatch import MeasurementSetting
 from aebnas.report.measured_table import measured_rows, measured_where
 
 
@@ -12,7 +12,7 @@ def about_device(profile: Profile) -> dict[str, Any]:
     """For which device figures are predicted, and from what."""
     return {
         "name": profile.device["name"],
-        "setting": Setting(**profile.setting).key,
+        "setting": MeasurementSetting(**profile.setting).key,
         "profile": profile.digest,
         "measured_on": profile.date,
         "latency_ms": "predicted from the profile, per sample",
@@ -25,9 +25,9 @@ def device_words(profile: Profile | None, measured: Mapping[str, Any] | None) ->
     words = []
     if profile is not None:
         words.append(
-            f"Latency is predicted for {profile.device['name']} ({Setting(**profile.setting).key}) from a profile "
-            f"measured on {profile.date}; energy is modelled at {profile.pj_per_mac:g} pJ per multiply-add and "
-            f"{profile.pj_per_byte:g} pJ per byte."
+            f"Latency is predicted for {profile.device['name']} ({MeasurementSetting(**profile.setting).key}) "
+            f"from a profile measured on {profile.date}; energy is modelled at {profile.pj_per_mac:g} pJ per "
+            f"multiply-add and {profile.pj_per_byte:g} pJ per byte."
         )
     if measured is not None:
         rows = "\n".join(f"| {what} | {real} | {guess} |" for what, real, guess in measured_rows(measured))

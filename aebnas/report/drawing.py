@@ -1,6 +1,6 @@
 """A Graph as boxes and lines: the backbone runs down on the left, each branch down on the right of its exit.
 
-Two columns whatever the network, so that a drawing fits a phone. Places are rows (from 0, downwards) and columns
+Two columns whatever the network, so that a drawing fits a phone. ExitSites are rows (from 0, downwards) and columns
 (0 the backbone, 1 the branches).
 """
 
@@ -75,7 +75,7 @@ def _box(graph: Graph, node: Node | None, place: tuple[int, int], kind: str) -> 
     name = INPUT if node is None else node.name
     box: dict[str, Any] = {"row": place[0], "column": place[1], "kind": kind, "name": name}
     if node is None:
-        return box | {"label": "picture", "shape": list(graph.input_shape), "macs": 0, "params": 0}
+        return box | {"label": "image", "shape": list(graph.input_shape), "macs": 0, "params": 0}
     shape = graph.shapes[name]
     counts = count_layer(node.op, graph.shapes[node.inputs[0]], shape, node.kwargs)
     return box | {"label": _label(node), "shape": list(shape), "macs": counts.macs, "params": counts.params}

@@ -9,10 +9,10 @@ from aebnas.core.atomic_files import write_json, write_text
 from aebnas.core.confidence_intervals import accuracy_bounds
 from aebnas.report.html import write_html
 from aebnas.report.hypervolume import normalised_hypervolume
-from aebnas.report.run_state import searched_on
+from aebnas.report.run_state import search_samples
 from aebnas.report.search_plot import plot_front
 from aebnas.run.run_directory import Run
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.selected.selected_model import read_pick
 from aebnas.strategies.front import FrontPoint, front
 from aebnas.strategies.trial import Status, Trial
@@ -20,30 +20,30 @@ from aebnas.strategies.trial import Status, Trial
 FIRST_COLUMNS = ("accuracy", "avg_macs", "avg_macs_taken_only", "params")
 
 
-def write_front(workspace: Workspace, trials: Sequence[Trial], finished: bool = False) -> list[FrontPoint]:
+def write_front(session: RunSession, trials: Sequence[Trial], finished: bool = False) -> list[FrontPoint]:
     """Write the front of `trials` to `pareto.csv` and `pareto.json`, and `summary.json`, which says if all is done."""
-    experiment, folder = workspace.experiment, workspace.run.folder
+    experiment, folder = session.experiment, session.run.folder
     points = front(trials, experiment.parsed_objectives(), experiment.parsed_constraints())
-    samples = searched_on(workspace.run)
+    samples = search_samples(session.run)
     write_text(folder / "pareto.csv", front_table(points, samples).to_csv(index=False))
     write_json(folder / "pareto.json", [_point_json(pair, samples) for pair in points])
-    with workspace.run.noting():  # an evaluation that ends now adds to the summary, too
-        write_json(folder / "summary.json", _summary(workspace, trials, points) | {"finished": finished})
+    with session.run.noting():  # an evaluation that ends now adds to the summary, too
+        write_json(folder / "summary.json", _summary(session, trials, points) | {"finished": finished})
     return points
 
 
-def write_report(workspace: Workspace) -> None:
+def write_report(session: RunSession) -> None:
     """Write everything that is drawn: `pareto.png` and `report.html`, from the trials on disk."""
-    trials = workspace.run.trials()
-    points = write_front(workspace, trials, finished=True)
-    plot_front(workspace, trials, points)
-    write_html(workspace, trials, points)
+    trials = session.run.trials()
+    points = write_front(session, trials, finished=True)
+    plot_front(session, trials, points)
+    write_html(session, trials, points)
 
 
-def rewrite_html(workspace: Workspace) -> None:
+def rewrite_html(session: RunSession) -> None:
     """Bring `report.html` up to what is known of the picks now."""
-    with workspace.run.noting():  # others may be retraining other picks
-        write_html(workspace, workspace.run.trials(), workspace.front())
+    with session.run.noting():  # others may be retraining other picks
+        write_html(session, session.run.trials(), session.front())
 
 
 def _point_json(pair: FrontPoint, samples: int) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def _point_json(pair: FrontPoint, samples: int) -> dict[str, Any]:
 
 
 def front_table(points: Sequence[FrontPoint], samples: int) -> pd.DataFrame:
-    """A row for each point, as in `pareto.csv`; accuracies with their interval, from `samples` pictures."""
+    """A row for each point, as in `pareto.csv`; accuracies with their interval, from `samples` images."""
     columns = None if points else ["id", *FIRST_COLUMNS]
     return pd.DataFrame([front_row(pair, samples) for pair in points], columns=columns)
 
@@ -80,7 +80,7 @@ def note_optimism(run: Run) -> None:
             write_json(run.folder / "summary.json", run.read_json("summary.json") | {"optimism": _optimism(run)})
 
 
-def _summary(workspace: Workspace, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> dict[str, Any]:
+def _summary(session: RunSession, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> dict[str, Any]:
     status = [trial.status for trial in trials]
     return {
         "trials": len(trials),
@@ -89,11 +89,11 @@ def _summary(workspace: Workspace, trials: Sequence[Trial], points: Sequence[Fro
         "operating_points": sum(len(trial.points) for trial in trials),
         "front_points": len(points),
         "front_architectures": len({trial.architecture.id for trial, _ in points}),
-        "hypervolume": normalised_hypervolume(workspace, points),
-        "optimism": _optimism(workspace.run),
+        "hypervolume": normalised_hypervolume(session, points),
+        "optimism": _optimism(session.run),
         "best_accuracy": max((point.metrics["accuracy"] for _, point in points), default=None),
-        "samples_behind_accuracy": searched_on(workspace.run),
-        "seconds": workspace.run.seconds(),
+        "samples_behind_accuracy": search_samples(session.run),
+        "seconds": session.run.seconds(),
     }
 
 

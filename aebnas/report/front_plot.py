@@ -22,7 +22,7 @@ LINES = ("-", "--", ":", "-.")
 def draw_fronts(
     fronts: Mapping[str, Sequence[FrontPoint]], objectives: Sequence[Objective], title: str, path: Path
 ) -> None:
-    """Write a picture of named fronts: accuracy (or the first objective) over the first of the other objectives.
+    """Write an image of named fronts: accuracy (or the first objective) over the first of the other objectives.
 
     With two objectives each front is the edge of a staircase; with more its points alone are drawn.
     """

@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 
 from aebnas.core.atomic_files import write_text
 from aebnas.report.payload import payload
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.strategies.front import FrontPoint
 from aebnas.strategies.trial import Trial
 
@@ -19,20 +19,20 @@ PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("base", "scatter", "network", "detail", "front", "curves", "policies", "facts", "main")
 
 
-def write_html(workspace: Workspace, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> None:
+def write_html(session: RunSession, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> None:
     """Write the report of `trials` with their front `points`, from what lies in the run's folder."""
-    data = json.dumps(payload(workspace, trials, points), allow_nan=False, separators=(",", ":"))
+    data = json.dumps(payload(session, trials, points), allow_nan=False, separators=(",", ":"))
     parts = {
         "style": _read("style.css"),
         "script": "\n".join(_read(f"{name}.js") for name in SCRIPTS),
         "plotly": _packed(get_plotlyjs()),
         "payload": _packed(data),
-        "name": escape(workspace.run.name),
+        "name": escape(session.run.name),
     }
     page = _read("page.html")
     for name, text in parts.items():  # the name last, since it alone is not ours
         page = page.replace(f"[[{name}]]", text)
-    write_text(workspace.run.folder / "report.html", page)
+    write_text(session.run.folder / "report.html", page)
 
 
 def _read(name: str) -> str:

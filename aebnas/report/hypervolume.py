@@ -7,7 +7,7 @@ import numpy as np
 from aebnas.core.metrics import METRICS
 from aebnas.core.pareto import hypervolume, nondominated
 from aebnas.cost.memory import peak_memory
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.search.plan import metric_bounds
 from aebnas.space.lowering import lower
 from aebnas.strategies.front import FrontPoint
@@ -20,15 +20,15 @@ CURVE_PLACES = 200
 class Growth:
     """The front of the trials so far, kept up with every trial that is added."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        experiment = workspace.experiment
+    def __init__(self, session: RunSession) -> None:
+        experiment = session.experiment
         self.objectives, self.constraints = experiment.parsed_objectives(), experiment.parsed_constraints()
         better_is_more = [METRICS[objective.metric].direction == "max" for objective in self.objectives]
         # minimised is the negated accuracy, so that one added to it is the error
         self.offset_m = np.array([1.0 if more else 0.0 for more in better_is_more])
         self.scale_m = np.array(
             [
-                1.0 if more else greatest(workspace, objective.metric)
+                1.0 if more else greatest(session, objective.metric)
                 for more, objective in zip(better_is_more, self.objectives, strict=True)
             ]
         )
@@ -73,9 +73,9 @@ class Growth:
         return hypervolume((front_pm + self.offset_m) / self.scale_m, np.ones(len(self.objectives)))
 
 
-def growth_curve(workspace: Workspace, trials: Sequence[Trial]) -> dict[str, list[float]]:
+def growth_curve(session: RunSession, trials: Sequence[Trial]) -> dict[str, list[float]]:
     """Columns `trials`, `front_points` and `hypervolume`: the front after so many trials, evenly spaced."""
-    growth = Growth(workspace)
+    growth = Growth(session)
     curve: dict[str, list[float]] = {"trials": [], "front_points": [], "hypervolume": []}
     places = set(np.linspace(1, len(trials), min(len(trials), CURVE_PLACES)).round().astype(int).tolist())
     for count, trial in enumerate(trials, start=1):
@@ -87,20 +87,20 @@ def growth_curve(workspace: Workspace, trials: Sequence[Trial]) -> dict[str, lis
     return curve
 
 
-def normalised_hypervolume(workspace: Workspace, points: Sequence[FrontPoint]) -> float:
+def normalised_hypervolume(session: RunSession, points: Sequence[FrontPoint]) -> float:
     """Hypervolume with reference (1, 1, ...): error as it is, costs over the space's greatest."""
-    return Growth(workspace).volume(points) if points else 0.0
+    return Growth(session).volume(points) if points else 0.0
 
 
-def greatest(workspace: Workspace, metric: str) -> float:
+def greatest(session: RunSession, metric: str) -> float:
     """The greatest value of a cost metric in the space (of what varies, that of a sample that runs everything).
 
     Where the space doesn't tell it, that of its largest network.
     """
-    bounds = metric_bounds(workspace.space.spec, metric, workspace.profile)
+    bounds = metric_bounds(session.space.spec, metric, session.profile)
     if bounds is not None:
         return bounds.upper
-    graph = lower(workspace.space.extreme(largest=True))
+    graph = lower(session.space.extreme(largest=True))
     if cost := METRICS[metric].cost:
-        return workspace.cost_model.exit_costs([graph])[0][cost].total
+        return session.cost_model.exit_costs([graph])[0][cost].total
     return float(peak_memory(graph)[-1])

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from aebnas.report.hypervolume import Growth
 from aebnas.report.tensorboard import Scalars
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.strategies.trial import Trial
 
 PAUSE = 20
@@ -16,8 +16,8 @@ PAUSE = 20
 class LiveSearch:
     """Takes in trial by trial; each gives the line to be shown, and scalars for TensorBoard."""
 
-    def __init__(self, workspace: Workspace, scalars: Scalars) -> None:
-        self.growth, self.scalars = Growth(workspace), scalars
+    def __init__(self, session: RunSession, scalars: Scalars) -> None:
+        self.growth, self.scalars = Growth(session), scalars
         self.count = {"ok": 0, "infeasible": 0, "failed": 0}
         self.new = 0
         self.hypervolume = 0.0
@@ -48,7 +48,7 @@ class LiveSearch:
 
 
 @contextmanager
-def live_search(workspace: Workspace) -> Iterator[LiveSearch]:
+def live_search(session: RunSession) -> Iterator[LiveSearch]:
     """A live line whose scalars lie in the run's `tensorboard/search`."""
-    with Scalars(workspace.run.folder / "tensorboard" / "search") as scalars:
-        yield LiveSearch(workspace, scalars)
+    with Scalars(session.run.folder / "tensorboard" / "search") as scalars:
+        yield LiveSearch(session, scalars)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from aebnas.cost.latency.stopwatch import Setting
+from aebnas.cost.latency.stopwatch import MeasurementSetting
 from aebnas.report.tables import written
 
 NOTHING = "-"
@@ -11,7 +11,7 @@ NOTHING = "-"
 
 def measured_where(record: Mapping[str, Any]) -> str:
     """On what, how and how often it was measured."""
-    setting = Setting(**record["setting"]).key
+    setting = MeasurementSetting(**record["setting"]).key
     return f"{record['device']['name']}: {setting}; {record['samples']:,} samples, median of {record['rounds']} rounds"
 
 

@@ -1,4 +1,4 @@
-"""What the report's page shows, as one JSON-ready dictionary; needs no pictures and no weights."""
+"""What the report's page shows, as one JSON-ready dictionary; needs no images and no weights."""
 
 import itertools
 from collections import Counter
@@ -16,9 +16,9 @@ from aebnas.report.drawing import drawing
 from aebnas.report.hypervolume import growth_curve
 from aebnas.report.measured_table import measured_rows, measured_where
 from aebnas.report.relaxed_table import CAPTION, HEADS, relaxed_rows
-from aebnas.report.run_state import searched_on
+from aebnas.report.run_state import search_samples
 from aebnas.report.search_plot import axes
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.selected.selected_model import known_of_pick, read_pick
 from aebnas.space.lowering import lower
 from aebnas.strategies.front import FrontPoint, pick
@@ -31,12 +31,12 @@ REASONS_SHOWN = 5
 NAMED = ("best-accuracy", "knee", "cheapest")
 
 
-def payload(workspace: Workspace, trials: Sequence[Trial], front_points: Sequence[FrontPoint]) -> dict[str, Any]:
+def payload(session: RunSession, trials: Sequence[Trial], front_points: Sequence[FrontPoint]) -> dict[str, Any]:
     """Everything of a run that its page shows."""
-    run, experiment = workspace.run, workspace.experiment
+    run, experiment = session.run, session.experiment
     shown, total = _shown(trials, front_points)
     architectures = {trial.architecture.id: trial.architecture for trial, _ in shown}
-    vertical, horizontal = axes(workspace)
+    vertical, horizontal = axes(session)
     status = Counter(trial.status for trial in trials)
     return {
         "name": run.name,
@@ -45,22 +45,22 @@ def payload(workspace: Workspace, trials: Sequence[Trial], front_points: Sequenc
         "objectives": list(experiment.objectives),
         "constraints": list(experiment.constraints),
         "axes": {"x": horizontal, "y": vertical},
-        "samples": searched_on(run),
+        "samples": search_samples(run),
         "metrics": {name: _metric(name) for name in _metric_names(shown)},
         "trials": {"total": len(trials)} | {name: status[name] for name in ("ok", "infeasible", "failed")},
         "failures": Counter(trial.reason for trial in trials if trial.status == "failed").most_common(REASONS_SHOWN),
         "points_total": total,
-        "points": _columns(shown, {point.id for _, point in front_points}, list(architectures), searched_on(run)),
+        "points": _columns(shown, {point.id for _, point in front_points}, list(architectures), search_samples(run)),
         "architectures": [
             {"id": architecture.id, "text": str(architecture), "drawing": drawing(lower(architecture))}
             for architecture in architectures.values()
         ],
-        "named": _named(workspace, front_points),
-        "growth": growth_curve(workspace, trials),
+        "named": _named(session, front_points),
+        "growth": growth_curve(session, trials),
         "training": _training(run.folder),
-        "picks": _picks(workspace),
+        "picks": _picks(session),
         "relaxed": {"caption": CAPTION, "heads": HEADS, "rows": relaxed_rows(run)},
-        "measured": _measured(workspace, trials),
+        "measured": _measured(session, trials),
         "protocol": run.read_json("protocol.json"),
         "environment": run.read_json("env_info.json"),
         "seconds": run.seconds(),
@@ -104,12 +104,12 @@ def _metric(name: str) -> dict[str, str]:
     return {"unit": metric.unit, "direction": metric.direction, "meaning": metric.meaning}
 
 
-def _named(workspace: Workspace, front_points: Sequence[FrontPoint]) -> dict[str, str]:
+def _named(session: RunSession, front_points: Sequence[FrontPoint]) -> dict[str, str]:
     """Ids of the points that rules of `--pick` take, where they take one."""
     named = {}
     for rule in NAMED:
         try:
-            named[rule] = pick(front_points, workspace.experiment.parsed_objectives(), rule)[1].id
+            named[rule] = pick(front_points, session.experiment.parsed_objectives(), rule)[1].id
         except UserError:
             continue
     return named
@@ -139,17 +139,17 @@ def _training(folder: Path) -> list[dict[str, Any]]:
     return curves
 
 
-def _measured(workspace: Workspace, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+def _measured(session: RunSession, trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """What `aebnas measure` found of picks under the weights they have now: where, and rows of texts."""
-    names = {path.stem for path in workspace.run.folder.glob("picks/*.json")}
+    names = {path.stem for path in session.run.folder.glob("picks/*.json")}
     picked = {point.id: (trial, point) for trial in trials for point in trial.points if point.id in names}
-    known = [(name, known_of_pick(workspace, picked[name], "measured")) for name in sorted(picked)]
+    known = [(name, known_of_pick(session, picked[name], "measured")) for name in sorted(picked)]
     return [{"id": name, "where": measured_where(m), "rows": measured_rows(m)} for name, m in known if m is not None]
 
 
-def _picks(workspace: Workspace) -> list[dict[str, Any]]:
+def _picks(session: RunSession) -> list[dict[str, Any]]:
     """What `retrain`, `calibrate` and `evaluate` found, a record for each pick and each of the three."""
-    run = workspace.run
+    run = session.run
     records = []
     names = sorted(path.stem for path in run.folder.glob("picks/*.json"))
     for name, kind in itertools.product(names, ("retrained", "calibrated", "test")):

@@ -1,4 +1,4 @@
-"""The picture of accuracy-cost frontiers of one network, one line a method."""
+"""The image of accuracy-cost frontiers of one network, one line a method."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +31,7 @@ def plot_frontiers(
     scale: float = 1e6,
     closer: float | None = None,
 ) -> None:
-    """Write a picture of accuracy over cost (divided by `scale`); `marks` are single points with names.
+    """Write an image of accuracy over cost (divided by `scale`); `marks` are single points with names.
 
     With `closer` a second panel shows what lies within so much accuracy of the best.
     """

@@ -1,4 +1,4 @@
-"""The picture of reliability: confidence against accuracy, of every exit and of the answers given.
+"""The image of reliability: confidence against accuracy, of every exit and of the answers given.
 
 Legend: b bins.
 """
@@ -24,7 +24,7 @@ Pair = tuple[Reliability, Reliability]
 
 
 def plot_reliability(exits: Sequence[Pair], overall: Pair, path: Path) -> None:
-    """Write a picture with a panel for each exit over all samples, and one for the answers given under the policy."""
+    """Write an image with a panel for each exit over all samples, and one for the answers given under the policy."""
     panels = [*((f"exit {number}", pair) for number, pair in enumerate(exits, start=1)), ("answers given", overall)]
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)

@@ -98,7 +98,7 @@ def best_points(
 
 
 def _state(folder: Path, experiment: Mapping[str, Any], summary: Mapping[str, Any], trials: int) -> str:
-    # runs of earlier versions don't say that they are finished, but their picture is drawn last
+    # runs of earlier versions don't say that they are finished, but their image is drawn last
     if summary.get("finished", (folder / "pareto.png").exists()):
         retrained = any(map(is_locked, folder.glob("models/*/retrain.lock")))
         return "retraining" if retrained else "finished"

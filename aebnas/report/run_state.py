@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from aebnas.report.hypervolume import normalised_hypervolume
 from aebnas.report.run_list import listed
 from aebnas.run.run_directory import Run
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.strategies.trial import Trial
 
 
-def state_lines(workspace: Workspace, trials: Sequence[Trial]) -> list[str]:
+def state_lines(session: RunSession, trials: Sequence[Trial]) -> list[str]:
     """Lines for people: the state with trials and hypervolume, and of a supernet in training how far it is."""
-    run, spec = workspace.run, workspace.experiment.supernet
+    run, spec = session.run, session.experiment.supernet
     known = listed(run.folder)
     facts = [known.state]
     if trials:
-        volume = normalised_hypervolume(workspace, workspace.front())
+        volume = normalised_hypervolume(session, session.front())
         facts += [f"{len(trials)} of {known.trials_asked} trials", f"hypervolume {volume:.4f}"]
     if trials and known.state == "running in search":
         # a trial's seconds are those since the trial before, so that their mean is the pace, with workers, too
@@ -44,9 +44,9 @@ def _training_line(run: Run, epochs: int) -> str:
     )
 
 
-def searched_on(run: Run) -> int:
-    """Pictures of the search split, behind every accuracy of a front."""
-    return int(run.read_json("protocol.json")["pictures"]["search"])
+def search_samples(run: Run) -> int:
+    """Images of the search split, behind every accuracy of a front."""
+    return run.image_counts()["search"]
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""What several seeds of one search gave together: means and standard deviations, a table, a picture."""
+"""What several seeds of one search gave together: means and standard deviations, a table, an image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

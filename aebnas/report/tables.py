@@ -51,7 +51,7 @@ def print_table(table: Table) -> None:
 
 
 def print_point(point: OperatingPoint, samples: int) -> None:
-    """One point in full, measured on `samples` pictures."""
+    """One point in full, measured on `samples` images."""
     metrics = point.metrics
     low, high = wilson(metrics["accuracy"], samples)
     print(f"  accuracy             {100 * metrics['accuracy']:.2f} % (95 %: {100 * low:.2f} to {100 * high:.2f})")

@@ -13,29 +13,29 @@ from aebnas.core.atomic_files import write_json, write_text
 from aebnas.core.ray_cluster import cores
 from aebnas.evaluation.operating_points import splits_needed
 from aebnas.report.device_words import about_device
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 
 LIBRARIES = ("torch", "torchvision", "pymoo", "moocore", "ray", "numpy", "pandas", "fvcore", "optuna")
 
 
-def write_environment(workspace: Workspace) -> None:
+def write_environment(session: RunSession) -> None:
     """Write `protocol.json`, `env_info.json` and `pip_freeze.txt`."""
-    folder = workspace.run.folder
-    write_json(folder / "protocol.json", _protocol(workspace))
+    folder = session.run.folder
+    write_json(folder / "protocol.json", _protocol(session))
     write_json(folder / "env_info.json", _environment())
     write_text(folder / "pip_freeze.txt", "\n".join(_installed()) + "\n")
 
 
-def _protocol(workspace: Workspace) -> dict[str, object]:
-    experiment, splits = workspace.experiment, workspace.splits
+def _protocol(session: RunSession) -> dict[str, object]:
+    experiment, splits = session.experiment, session.splits
     names = ("train", "arch", "search", "calibrate", "certify")
     learns_on_arch = experiment.relaxed is not None and experiment.relaxed.bilevel != "joint"
     read = ["train", *(["arch"] if learns_on_arch else [])]
-    read += splits_needed(workspace.space.spec.policy, experiment.parsed_target())
+    read += splits_needed(session.space.spec.policy, experiment.parsed_target())
     return {
         "data": experiment.data.name,
         "split_seed": experiment.data.splits.seed,
-        "pictures": {name: len(getattr(splits, name)) for name in names},
+        "images": {name: len(getattr(splits, name)) for name in names},
         "seed": experiment.seed,
         "objectives": list(experiment.objectives),
         "constraints": list(experiment.constraints),
@@ -45,12 +45,12 @@ def _protocol(workspace: Workspace) -> dict[str, object]:
         "macs": "one multiply-add is one MAC; convolutions and linear layers only",
         "avg_macs": "backbone to the exit and every branch passed, averaged over samples",
         "avg_macs_taken_only": "backbone to the exit and the branch taken, averaged over samples",
-        "device": None if workspace.profile is None else about_device(workspace.profile),
+        "device": None if session.profile is None else about_device(session.profile),
         "weights": experiment.source,
         "deterministic": experiment.deterministic,
         "training_threads": experiment.training_threads if experiment.deterministic else None,
         "scoring": f"fp32, {experiment.evaluate.threads} thread(s), norms from "
-        f"{experiment.evaluate.calibration_images} training pictures",
+        f"{experiment.evaluate.calibration_images} training images",
     }
 
 

@@ -160,9 +160,9 @@ class ExperimentSpec(Spec):
         return text.replace("from the supernet's", "from its relaxed network's") if self.trains_relaxed else text
 
     @property
-    def own_training(self) -> TrainSpec | None:
+    def candidate_training(self) -> TrainSpec | None:
         """How each candidate is trained by itself, if it is."""
-        return self.evaluate.own_training(self.retrain)
+        return self.evaluate.candidate_training(self.retrain)
 
     @property
     def training_threads(self) -> int:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from aebnas.core.atomic_files import cannot_write, remove_partials, sync_folder, write_json
+from aebnas.core.earlier_names import with_present_names
 from aebnas.core.errors import UserError
 from aebnas.strategies.trial import Trial
 
@@ -80,6 +81,10 @@ class Run:
         """What the run was started with."""
         return self.read_json("config.json")
 
+    def image_counts(self) -> dict[str, int]:
+        """Images of each split, as `protocol.json` has them; raises UserError when it can't be read."""
+        return with_present_names(self.read_json("protocol.json"), {"pictures": "images"})["images"]
+
     def read_json(self, name: str) -> dict[str, Any]:
         """A JSON file of the run; raises UserError when it can't be read."""
         path = self.folder / name
@@ -115,7 +120,7 @@ class Run:
         with _lock(self.folder / "notes.lock", fcntl.LOCK_EX):
             yield
 
-    def settled(self, what: str, decide: Callable[[], str]) -> str:
+    def remember_once(self, what: str, decide: Callable[[], str]) -> str:
         """What `decide` said in the first sitting of the run, kept in `settled.json`."""
         with self.noting():
             known = self.read_json("settled.json") if (self.folder / "settled.json").exists() else {}
@@ -202,7 +207,7 @@ class Run:
 
 
 _held: set[IO[str]] = set()
-"""Locks of this process. Its forks (which read pictures) must not keep them when it is killed."""
+"""Locks of this process. Its forks (which read images) must not keep them when it is killed."""
 
 
 def _let_go() -> None:

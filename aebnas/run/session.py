@@ -1,4 +1,4 @@
-"""A run with everything loaded that its verbs work on: experiment, space, pictures, weights, the pick."""
+"""A run with everything loaded that its verbs work on: experiment, space, images, weights, the pick."""
 
 import json
 import os
@@ -6,11 +6,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from aebnas.core.determinism import pinned
+from aebnas.core.earlier_names import with_present_names
 from aebnas.core.errors import SpecError, UserError, in_file
 from aebnas.core.spec_base import parse_spec, short
 from aebnas.cost.latency.latency_model import latency_model
@@ -21,11 +23,12 @@ from aebnas.data.class_names import class_names
 from aebnas.data.data_spec import RECIPES
 from aebnas.data.splits import Splits, load_splits
 from aebnas.evaluation.darts.relaxed_training import RelaxedTraining
-from aebnas.evaluation.evaluator import Evaluator, OwnTraining
+from aebnas.evaluation.evaluator import CandidateTraining, Evaluator
 from aebnas.evaluation.operating_points import splits_needed
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.run.run_directory import Config, Run
 from aebnas.run.weight_files import load_weights
+from aebnas.space.architecture import RENAMED
 from aebnas.space.genome import SearchSpace
 from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.front import FrontPoint, front, pick
@@ -37,8 +40,8 @@ CALIBRATION_BATCH = 256
 
 
 @dataclass(frozen=True)
-class Workspace:
-    """A run, its experiment and its space; pictures and weights are loaded when first needed.
+class RunSession:
+    """A run, its experiment and its space; images and weights are loaded when first needed.
 
     `base` is where the experiment's relative paths start, `source` the file that errors in it are told of.
     """
@@ -50,12 +53,12 @@ class Workspace:
     source: Path | None = None
 
     @classmethod
-    def open(cls, folder: Path) -> "Workspace":
+    def open(cls, folder: Path) -> "RunSession":
         """Everything from the run's own `config.json`; raises UserError when it isn't a run."""
         run = Run.open(folder)
         config, source = run.config(), folder / "config.json"
         experiment = parse_spec(ExperimentSpec, config.get("experiment"), source, "experiment")
-        spec = parse_spec(SpaceSpec, config.get("space"), source, "space")
+        spec = parse_spec(SpaceSpec, _present(config.get("space")), source, "space")
         with in_file(source, "space"):
             space = SearchSpace(spec)
         base = config.get("base")
@@ -81,7 +84,7 @@ class Workspace:
         """A `config.json` with the defaults of keys that came after it; as it is where it can't be read."""
         try:
             experiment = parse_spec(ExperimentSpec, known.get("experiment"), "config.json")
-            space = parse_spec(SpaceSpec, known.get("space"), "config.json")
+            space = parse_spec(SpaceSpec, _present(known.get("space")), "config.json")
         except UserError:
             return known
         return known | {"experiment": experiment.to_json(), "space": space.model_dump(mode="json")}
@@ -103,12 +106,12 @@ class Workspace:
 
     @cached_property
     def splits(self) -> Splits:
-        """The pictures, cut; raises UserError where they don't fit the space."""
+        """The images, cut; raises UserError where they don't fit the space."""
         with in_file(self.source):
             splits = load_splits(self.experiment.data, self.base)
         wanted, got = self.space.spec.input, splits.train.shape
         if got != (wanted.channels, wanted.side, wanted.side):
-            rule = f"must fit the pictures of {self.experiment.data.name}, which are {got[0]} x {got[1]} x {got[2]}"
+            rule = f"must fit the images of {self.experiment.data.name}, which are {got[0]} x {got[1]} x {got[2]}"
             value = f"{wanted.channels} x {wanted.side} x {wanted.side}"
             raise SpecError("input", f"{rule}, but got {value}", self.experiment.space)
         if splits.train.classes != self.space.spec.classes:
@@ -122,9 +125,9 @@ class Workspace:
         return Preprocessing.measure(self.splits.train)
 
     def calibration(self, images: int) -> list[Tensor]:
-        """Batches of `train` for norm statistics, always the same ones, of as many pictures but an incomplete batch.
+        """Batches of `train` for norm statistics, always the same ones, of as many images but an incomplete batch.
 
-        They are augmented, since weights fit the statistics of the pictures that they were trained on: those of clean
+        They are augmented, since weights fit the statistics of the images that they were trained on: those of clean
         ones cost a CIFAR-10 network six points where a crop's black border moves the mean.
         """
         train = self.splits.train
@@ -133,10 +136,12 @@ class Workspace:
         batches = Batches(some, self.preprocessing, self.experiment.data.effective_augment, CALIBRATION_BATCH)
         return [x_nchw for x_nchw, _ in batches.epoch(generator)]
 
-    def training_batches(self, batch_size: int, settled: bool = False) -> Batches:
-        """Augmented batches of `train`; where the architecture is `settled` also of `arch`, which has done its work."""
+    def training_batches(self, batch_size: int, include_arch_split: bool = False) -> Batches:
+        """Augmented batches of `train`, with `include_arch_split` of `arch` as well, whose work is done by then."""
         data, splits = self.experiment.data, self.splits
-        images = splits.train.joined(splits.arch) if settled and self.experiment.trains_relaxed else splits.train
+        images = (
+            splits.train.joined(splits.arch) if include_arch_split and self.experiment.trains_relaxed else splits.train
+        )
         return Batches(images, self.preprocessing, data.effective_augment, batch_size, data.loaders)
 
     def repeatable(self) -> AbstractContextManager[None]:
@@ -145,11 +150,11 @@ class Workspace:
             return nullcontext()
         return pinned(self.experiment.training_threads, deterministic=True)
 
-    def settled(self, training: TrainSpecType, device: torch.device) -> TrainSpecType:
+    def with_pinned_precision(self, training: TrainSpecType, device: torch.device) -> TrainSpecType:
         """With `precision: auto` as it was measured in the first sitting: another may find another one quicker."""
         if training.precision != "auto" or device.type != "cpu":
             return training
-        precision = self.run.settled("cpu_precision", lambda: dtype_name(computing_dtype("auto", device)))
+        precision = self.run.remember_once("cpu_precision", lambda: dtype_name(computing_dtype("auto", device)))
         return training.model_copy(update={"precision": precision})
 
     def new_supernet(self) -> Supernet:
@@ -169,18 +174,18 @@ class Workspace:
 
     def evaluator(self, supernet: Supernet | None) -> Evaluator:
         """What scores candidates; `supernet` is None where none is trained."""
-        spec, policy, training = self.experiment.evaluate, self.space.spec.policy, self.experiment.own_training
+        spec, policy, training = self.experiment.evaluate, self.space.spec.policy, self.experiment.candidate_training
         splits = splits_needed(policy, self.experiment.parsed_target())
         gpu = spec.gpus_per_worker > 0
         if training is not None:
-            training = self.settled(training, torch.device("cuda" if gpu else "cpu"))
+            training = self.with_pinned_precision(training, torch.device("cuda" if gpu else "cpu"))
         return Evaluator(
             supernet=supernet,
             training=None
             if training is None
-            else OwnTraining(
+            else CandidateTraining(
                 training,
-                self.training_batches(training.batch_size, settled=True),
+                self.training_batches(training.batch_size, include_arch_split=True),
                 self.experiment.seed,
                 from_scratch=spec.mode == "scratch",
             ),
@@ -200,7 +205,7 @@ class Workspace:
         experiment, spec = self.experiment, self.experiment.relaxed
         if spec is None or not experiment.trains_relaxed:
             return None
-        spec, splits, joint = self.settled(spec, device), self.splits, spec.bilevel == "joint"
+        spec, splits, joint = self.with_pinned_precision(spec, device), self.splits, spec.bilevel == "joint"
         batch_size = spec.arch_batch_size or spec.batch_size
         return RelaxedTraining(
             spec=spec,
@@ -229,3 +234,8 @@ class Workspace:
         if names is None:
             return [str(number) for number in range(self.space.spec.classes)]
         return list(names)
+
+
+def _present(space: Any) -> Any:
+    """A space's JSON with the names that its fields have now."""
+    return with_present_names(space, RENAMED)

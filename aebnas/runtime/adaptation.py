@@ -179,7 +179,7 @@ def initial_state(policy: AdaptivePolicy) -> AdaptState:
     )
 
 
-def policy_now(policy: AdaptivePolicy, state: AdaptState) -> ExitPolicy:
+def current_policy(policy: AdaptivePolicy, state: AdaptState) -> ExitPolicy:
     """The ExitPolicy in force until the next update: coefficients times the arm's factors, within bounds."""
     coefficients_ek = state.coefficients_ek
     if policy.arms:
@@ -190,7 +190,7 @@ def policy_now(policy: AdaptivePolicy, state: AdaptState) -> ExitPolicy:
 
 
 def until_update(policy: AdaptivePolicy, state: AdaptState) -> int:
-    """How many samples may be decided by `policy_now` before the next update."""
+    """How many samples may be decided by `current_policy` before the next update."""
     return policy.every - state.seen % policy.every
 
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .adaptation import UNKNOWN, AdaptivePolicy, Observation, adapt, initial_state, policy_now, until_update
+from .adaptation import UNKNOWN, AdaptivePolicy, Observation, adapt, current_policy, initial_state, until_update
 from .exit_policy import ExitPolicy
-from .network import Answer, Network
+from .network import ExitPrediction, Network
 
 
 class Adaptive:
@@ -30,7 +30,7 @@ class Adaptive:
         self.state = initial_state(policy)
         self._to_the_end = ExitPolicy("confidence", (None,) * (policy.exits - 1))
 
-    def infer(self, x_nchw: Tensor, alpha_n: Tensor | None = None, label_n: Tensor | None = None) -> Answer:
+    def infer(self, x_nchw: Tensor, alpha_n: Tensor | None = None, label_n: Tensor | None = None) -> ExitPrediction:
         """As `Network.infer`, under the policy in force, which is updated on the way; audited samples run twice.
 
         `label_n` are right answers where they are known already (-1 elsewhere), in place of audits.
@@ -45,10 +45,10 @@ class Adaptive:
             logits.append(answer.logits)
             exits.append(answer.exit_index)
             start = part.stop
-        return Answer(torch.cat(logits), torch.cat(exits))
+        return ExitPrediction(torch.cat(logits), torch.cat(exits))
 
-    def _infer(self, x_nchw: Tensor, alpha_n: Tensor | None, label_n: Tensor | None) -> Answer:
-        answer = self.network.infer(x_nchw, policy_now(self.policy, self.state), alpha_n)
+    def _infer(self, x_nchw: Tensor, alpha_n: Tensor | None, label_n: Tensor | None) -> ExitPrediction:
+        answer = self.network.infer(x_nchw, current_policy(self.policy, self.state), alpha_n)
         exit_n, count = answer.exit_index.cpu(), len(x_nchw)
         confidence_n, class_n = answer.logits.softmax(-1).max(-1)
         cost_n = torch.tensor(self.cost_to_exit)[exit_n]

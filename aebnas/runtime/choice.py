@@ -1,4 +1,4 @@
-"""An edge whose op depends on the picture.
+"""An edge whose op depends on the image.
 
 Legend: n samples, k candidates, m numbers of the controller.
 """

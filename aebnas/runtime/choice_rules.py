@@ -1,4 +1,4 @@
-"""The candidates of an edge whose op depends on the picture (`choice`): its shape and cost rules.
+"""The candidates of an edge whose op depends on the image (`choice`): its shape and cost rules.
 
 A candidate is an op's name and its attributes; `identity` and `zero` run nothing. Imports no torch.
 """
@@ -33,7 +33,7 @@ def choice_shape(shapes: Sequence[Shape], **attrs: Any) -> Shape:
 
 
 def choice_counts(in_shape: Shape, out: Shape, attrs: dict[str, Any]) -> Counts:
-    """Weights of all candidates, and the MACs of the costliest: what a picture costs at most."""
+    """Weights of all candidates, and the MACs of the costliest: what an image costs at most."""
     from .ops import OPS
 
     each = [OPS[op].counts(in_shape, out, dict(given)) for op, given in attrs["ops"] if op not in FREE]

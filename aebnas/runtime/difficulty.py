@@ -1,10 +1,10 @@
-"""How hard a picture looks before any network has seen it (DART): edges, variance and fine structure, in whole numbers.
+"""How hard an image looks before any network has seen it (DART): edges, variance and fine structure, in whole numbers.
 
 alpha = w1 * edge + w2 * variance + w3 * gradient, each term brought to [0, 1] by a constant fixed beforehand. All
-sums are of integers, so a picture has the same alpha in any batch, on any machine; and all is said in methods of the
+sums are of integers, so an image has the same alpha in any batch, on any machine; and all is said in methods of the
 tensors, so that a difficulty can be read and written without loading torch.
 
-Legend: n pictures, c channels, h, w sides; 3 terms.
+Legend: n images, c channels, h, w sides; 3 terms.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ GREY_UNIT = 256 * 255
 """The grey value of white."""
 
 LEAST_SIDE = 3
-"""A picture needs this many pixels a side to have an inner pixel with all its neighbours."""
+"""An image needs this many pixels a side to have an inner pixel with all its neighbours."""
 
 
 @dataclass(frozen=True)
 class Difficulty:
-    """The estimator: `tau_edge` in units of the picture's range, `scales` by which the terms are divided, and weights.
+    """The estimator: `tau_edge` in units of the image's range, `scales` by which the terms are divided, and weights.
 
     Raises ValueError for negative or non-finite numbers, scales of 0 or weights that don't sum to 1.
     """
@@ -49,12 +49,12 @@ class Difficulty:
         if len(self.weights) != 3 or min(self.weights) < 0 or abs(sum(self.weights) - 1) > 1e-6:
             raise ValueError(f"weights must be three numbers from 0 that sum to 1, but got {self.weights}")
 
-    def alpha(self, pictures: Tensor) -> Tensor:
-        """Difficulty in [0, 1], float32 `[n]`, of uint8 `[n, c, h, w]`; raises ValueError for other pictures."""
-        return self.mix(terms(pictures, self.tau_edge))
+    def alpha(self, pixels: Tensor) -> Tensor:
+        """Difficulty in [0, 1], float32 `[n]`, of uint8 `[n, c, h, w]`; raises ValueError for other images."""
+        return self.mix(terms(pixels, self.tau_edge))
 
     def mix(self, terms_n3: Tensor) -> Tensor:
-        """Difficulty of pictures whose terms are known, float32 `[n]`."""
+        """Difficulty of images whose terms are known, float32 `[n]`."""
         shares_n3 = (terms_n3 / terms_n3.new_tensor(self.scales)).clamp(0.0, 1.0)
         return (shares_n3 * shares_n3.new_tensor(self.weights)).sum(-1).clamp(0.0, 1.0).float()
 
@@ -68,35 +68,35 @@ class Difficulty:
         return cls(value["tau_edge"], tuple(value["scales"]), tuple(value["weights"]))
 
 
-def terms(pictures: Tensor, tau_edge: float) -> Tensor:
+def terms(pixels: Tensor, tau_edge: float) -> Tensor:
     """The three terms before scaling, float64 `[n, 3]`, of uint8 `[n, c, h, w]`, pixels taken as [0, 1].
 
     Edge: share of inner pixels whose Sobel gradient exceeds `tau_edge`. Variance: mean over channels of the spatial
-    variance. Gradient: mean of grey value times Laplacian, absolute. Raises ValueError for other pictures.
+    variance. Gradient: mean of grey value times Laplacian, absolute. Raises ValueError for other images.
     """
-    grey_nhw = _grey(pictures)
+    grey_nhw = _grey(pixels)
     inner = (grey_nhw.shape[1] - 2) * (grey_nhw.shape[2] - 2)
     edges_n = (_squared_gradient(grey_nhw) > (tau_edge * GREY_UNIT) ** 2).sum((1, 2)).double() / inner
     centre_nhw = grey_nhw[:, 1:-1, 1:-1]
     around_nhw = grey_nhw[:, :-2, 1:-1] + grey_nhw[:, 2:, 1:-1] + grey_nhw[:, 1:-1, :-2] + grey_nhw[:, 1:-1, 2:]
     fine_n = (centre_nhw * (around_nhw - 4 * centre_nhw)).abs().sum((1, 2)).double() / (inner * GREY_UNIT**2)
     terms_n3 = edges_n.new_empty(len(edges_n), 3)
-    terms_n3[:, 0], terms_n3[:, 1], terms_n3[:, 2] = edges_n, _variance(pictures), fine_n
+    terms_n3[:, 0], terms_n3[:, 1], terms_n3[:, 2] = edges_n, _variance(pixels), fine_n
     return terms_n3
 
 
-def gradient_magnitude(pictures: Tensor) -> Tensor:
-    """Mean Sobel gradient over the inner pixels of each picture, float64 `[n]`, pixels taken as [0, 1]."""
-    return _squared_gradient(_grey(pictures)).double().sqrt().mean((1, 2)) / GREY_UNIT
+def gradient_magnitude(pixels: Tensor) -> Tensor:
+    """Mean Sobel gradient over the inner pixels of each image, float64 `[n]`, pixels taken as [0, 1]."""
+    return _squared_gradient(_grey(pixels)).double().sqrt().mean((1, 2)) / GREY_UNIT
 
 
 def estimable(shape: Sequence[int]) -> bool:
-    """Whether pictures of `shape` (c, h, w) have a difficulty."""
+    """Whether images of `shape` (c, h, w) have a difficulty."""
     return shape[0] in (1, 3) and min(shape[1:]) >= LEAST_SIDE
 
 
 def estimator_macs(shape: tuple[int, int, int]) -> int:
-    """Multiply-adds of the estimator for one picture of `shape` (c, h, w), windows counted as dense convolutions."""
+    """Multiply-adds of the estimator for one image of `shape` (c, h, w), windows counted as dense convolutions."""
     channels, height, width = shape
     inner = (height - 2) * (width - 2)
     grey = channels * height * width if channels > 1 else 0
@@ -105,13 +105,13 @@ def estimator_macs(shape: tuple[int, int, int]) -> int:
     return grey + windows + products + channels * height * width  # the last: squares for the variance
 
 
-def _grey(pictures: Tensor) -> Tensor:
+def _grey(pixels: Tensor) -> Tensor:
     """Grey values in units of 1 / GREY_UNIT, int64 `[n, h, w]`."""
-    channels = pictures.shape[1] if pictures.ndim == 4 else 0
-    if str(pictures.dtype) != "torch.uint8" or not channels or not estimable(pictures.shape[1:]):
+    channels = pixels.shape[1] if pixels.ndim == 4 else 0
+    if str(pixels.dtype) != "torch.uint8" or not channels or not estimable(pixels.shape[1:]):
         want = f"uint8 [n, 1 or 3, h, w] of {LEAST_SIDE} or more pixels a side"
-        raise ValueError(f"pictures must be {want}, but got {pictures.dtype} {list(pictures.shape)}")
-    wide = pictures.long()
+        raise ValueError(f"images must be {want}, but got {pixels.dtype} {list(pixels.shape)}")
+    wide = pixels.long()
     if channels == 1:
         return wide[:, 0] * sum(LUMA)
     return wide[:, 0] * LUMA[0] + wide[:, 1] * LUMA[1] + wide[:, 2] * LUMA[2]
@@ -124,9 +124,9 @@ def _squared_gradient(grey_nhw: Tensor) -> Tensor:
     return (down_nhw[:, :, 2:] - down_nhw[:, :, :-2]) ** 2 + (right_nhw[:, 2:] - right_nhw[:, :-2]) ** 2
 
 
-def _variance(pictures: Tensor) -> Tensor:
+def _variance(pixels: Tensor) -> Tensor:
     """Mean over channels of the spatial variance, float64 `[n]`, pixels taken as [0, 1]."""
-    flat_ncp = pictures.long().flatten(2)
-    pixels = flat_ncp.shape[2]
-    spread_nc = pixels * (flat_ncp * flat_ncp).sum(2) - flat_ncp.sum(2) ** 2
-    return spread_nc.double().mean(1) / (pixels * 255) ** 2
+    flat_ncp = pixels.long().flatten(2)
+    count = flat_ncp.shape[2]
+    spread_nc = count * (flat_ncp * flat_ncp).sum(2) - flat_ncp.sum(2) ** 2
+    return spread_nc.double().mean(1) / (count * 255) ** 2

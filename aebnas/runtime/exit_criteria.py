@@ -45,7 +45,7 @@ def _margin_of_one(logits_1c: Tensor) -> float:
     return c_float(first - second).value  # rounded as 32-bit floats are subtracted
 
 
-OF_ONE: dict[str, Callable[[Tensor], float]] = {
+SINGLE_SAMPLE_SCORES: dict[str, Callable[[Tensor], float]] = {
     "confidence": lambda logits_1c: max(logits_1c.softmax(-1).tolist()[0]),
     "margin": _margin_of_one,
 }

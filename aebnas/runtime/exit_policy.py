@@ -19,16 +19,16 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .difficulty import Difficulty
-from .exit_criteria import CRITERIA, LEARNED, OF_ONE
+from .exit_criteria import CRITERIA, LEARNED, SINGLE_SAMPLE_SCORES
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Said(NamedTuple):
+class ExitObservation(NamedTuple):
     """What an exit says of n samples, as far as decisions look at it.
 
-    `score_n` float32; `class_n` int64, `stop_n` the stop head's probability, `alpha_n` the difficulty of the picture,
+    `score_n` float32; `class_n` int64, `stop_n` the stop head's probability, `alpha_n` the difficulty of the image,
     where the policy asks for them.
     """
 
@@ -58,7 +58,7 @@ class ExitPolicy:
     - `stop_thresholds [e - 1]`: the stop head's probability has to be greater as well (the dual rule).
     - `min_exit`: nobody leaves before this exit (from 0); `min_exit_by_class [c]`: nor before that of its class.
     - `temperatures [e]`: logits are divided by these before the criterion looks at them.
-    - `coefficients [e - 1][c or 1]`, by exit and predicted class, and the `difficulty` alpha of the picture: the
+    - `coefficients [e - 1][c or 1]`, by exit and predicted class, and the `difficulty` alpha of the image: the
       threshold is clamp(coefficient * threshold + beta_diff * alpha, 0, 1) (DART's Eq. 19).
     - `difficulty_edges [b - 1]`, `binned_thresholds [e - 1][b]`: a threshold of its own (or never) for each bin of
       alpha, in place of `thresholds`, which then only say which exits run.
@@ -151,10 +151,10 @@ class ExitPolicy:
         least = max(self.min_exit, min(self.min_exit_by_class, default=0))
         return tuple(value is not None and index >= least for index, value in enumerate(self.thresholds))
 
-    def said(
+    def observe(
         self, exit_index: int, logits_nc: Tensor, stop_logit_n: Tensor | None = None, alpha_n: Tensor | None = None
-    ) -> Said:
-        """What decisions at this exit look at, from its logits, its stop head's output and the pictures' difficulty.
+    ) -> ExitObservation:
+        """What decisions at this exit look at, from its logits, its stop head's output and the images' difficulty.
 
         Raises ValueError where stop heads are looked at and there are none.
         """
@@ -165,42 +165,44 @@ class ExitPolicy:
             score_n = stop_n
         else:
             raise ValueError(f"criterion {LEARNED} needs stop heads, but the network has none")
-        return Said(score_n, logits_nc.argmax(-1) if self.needs_classes else None, stop_n, alpha_n)
+        return ExitObservation(score_n, logits_nc.argmax(-1) if self.needs_classes else None, stop_n, alpha_n)
 
     def stops_one(self, exit_index: int, logits_1c: Tensor, stop_logit_1: Tensor | None = None) -> bool:
         """What `stops` says of one sample at an exit that runs, where the policy is `by_score`: with less to do, since
-        for one sample deciding must not cost what leaving saves. Raises ValueError as `said`."""
+        for one sample deciding must not cost what leaving saves. Raises ValueError as `observe`."""
         threshold = self.thresholds[exit_index]
         assert threshold is not None, "an exit that is never taken doesn't run"
-        if self.criterion in OF_ONE:
-            score = OF_ONE[self.criterion](self._scaled(exit_index, logits_1c))
+        if self.criterion in SINGLE_SAMPLE_SCORES:
+            score = SINGLE_SAMPLE_SCORES[self.criterion](self._scaled(exit_index, logits_1c))
         else:
-            score = self.said(exit_index, logits_1c, stop_logit_1).score_n.item()
+            score = self.observe(exit_index, logits_1c, stop_logit_1).score_n.item()
         return score > c_float(threshold).value  # scores are compared as 32-bit floats
 
     def _scaled(self, exit_index: int, logits_nc: Tensor) -> Tensor:
         return logits_nc.float() / self.temperatures[exit_index] if self.temperatures else logits_nc
 
-    def stops(self, exit_index: int, said: Said, streak: Streak | None = None) -> tuple[Tensor, Streak | None]:
+    def stops(
+        self, exit_index: int, observation: ExitObservation, streak: Streak | None = None
+    ) -> tuple[Tensor, Streak | None]:
         """Which samples leave at this exit, bool `[n]`, and their streaks behind it.
 
         `streak` is that behind the exit that ran before (None at the first one). Raises ValueError where something
-        that the policy looks at wasn't said.
+        that the policy looks at wasn't observation.
         """
         if exit_index >= len(self.thresholds):
-            return said.score_n.bool() | True, streak
+            return observation.score_n.bool() | True, streak
         if not self.runs(exit_index):
-            return said.score_n.bool() & False, streak
-        stop_n = said.score_n > self.threshold(exit_index, said)
+            return observation.score_n.bool() & False, streak
+        stop_n = observation.score_n > self.threshold(exit_index, observation)
         if self.stop_thresholds:
-            if said.stop_n is None:
+            if observation.stop_n is None:
                 raise ValueError("stop_thresholds need stop heads, but the network has none")
-            stop_n = stop_n & (said.stop_n > self.stop_thresholds[exit_index])
+            stop_n = stop_n & (observation.stop_n > self.stop_thresholds[exit_index])
         if self.min_exit_by_class:
-            class_n = _classes(said)
+            class_n = _classes(observation)
             stop_n = stop_n & (class_n.new_tensor(self.min_exit_by_class)[class_n] <= exit_index)
         if self.patience > 1:
-            class_n = _classes(said)
+            class_n = _classes(observation)
             length_n = class_n.new_ones(len(class_n))
             if streak is not None:
                 length_n = length_n + streak.length_n * (streak.class_n == class_n)
@@ -208,24 +210,24 @@ class ExitPolicy:
             stop_n = stop_n & (length_n >= self.patience)
         return stop_n, streak
 
-    def threshold(self, exit_index: int, said: Said) -> float | Tensor:
+    def threshold(self, exit_index: int, observation: ExitObservation) -> float | Tensor:
         """The threshold in force at an exit that runs: one number, or one for each sample, which is 1 for never."""
         threshold = self.thresholds[exit_index]
         assert threshold is not None, "an exit that is never taken doesn't run"
         if not self.coefficients and self.difficulty is None:
             return threshold
-        score_n, alpha_n = said.score_n, said.alpha_n
+        score_n, alpha_n = observation.score_n, observation.alpha_n
         value_n = score_n.new_full((len(score_n),), threshold)
         if self.difficulty is not None:
             if alpha_n is None:
-                raise ValueError("the policy needs the pictures' difficulty, but got none")
+                raise ValueError("the policy needs the images' difficulty, but got none")
             if self.binned_thresholds:
                 bin_n = (alpha_n[:, None] > alpha_n.new_tensor(self.difficulty_edges)).sum(1)
                 row = [math.inf if value is None else value for value in self.binned_thresholds[exit_index]]
                 value_n = score_n.new_tensor(row)[bin_n]
         if self.coefficients:
             factors = self.coefficients[exit_index]
-            value_n = value_n * (score_n.new_tensor(factors)[_classes(said)] if len(factors) > 1 else factors[0])
+            value_n = value_n * (score_n.new_tensor(factors)[_classes(observation)] if len(factors) > 1 else factors[0])
         if self.beta_diff and alpha_n is not None:
             value_n = value_n + self.beta_diff * alpha_n
         return value_n.clamp(0.0, 1.0)
@@ -248,10 +250,10 @@ class ExitPolicy:
         return cls(**given)
 
 
-def _classes(said: Said) -> Tensor:
-    if said.class_n is None:
+def _classes(observation: ExitObservation) -> Tensor:
+    if observation.class_n is None:
         raise ValueError("the policy needs the predicted classes, but got none")
-    return said.class_n
+    return observation.class_n
 
 
 def _in_range(threshold: float | None) -> bool:

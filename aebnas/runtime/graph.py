@@ -1,6 +1,6 @@
 """The one lowered form of every early-exit network: topologically ordered op nodes with exits hanging on them.
 
-Staged backbones, DAG cells (several inputs meeting in an `add`), edges whose op depends on the picture (`choice`) and
+Staged backbones, DAG cells (several inputs meeting in an `add`), edges whose op depends on the image (`choice`) and
 imported backbones (opaque `module` nodes that state their output shape and cost) all become a Graph. Building a
 Network, counting, drawing and export read nothing else.
 """
@@ -13,7 +13,7 @@ from .ops import OPAQUE, OPS
 from .shape_rules import Shape
 
 INPUT = "input"
-"""Name by which nodes refer to the picture itself."""
+"""Name by which nodes refer to the image itself."""
 
 Attr = int | float | str | tuple["Attr", ...]
 """Tuples may be nested: the candidates of a `choice` are pairs of a name and attributes."""

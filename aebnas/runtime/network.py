@@ -15,7 +15,7 @@ from .graph import INPUT, Graph, Node
 from .ops import OPAQUE, OPS
 
 
-class Answer(NamedTuple):
+class ExitPrediction(NamedTuple):
     """What hard-exit inference gives: `logits [n, c]` of the exit taken, and that `exit_index [n]` (from 0)."""
 
     logits: Tensor
@@ -69,22 +69,22 @@ class Network(nn.Module):
         )
 
     @torch.no_grad()
-    def infer(self, x_nchw: Tensor, policy: ExitPolicy, alpha_n: Tensor | None = None) -> Answer:
+    def infer(self, x_nchw: Tensor, policy: ExitPolicy, alpha_n: Tensor | None = None) -> ExitPrediction:
         """Hard-exit inference: after each exit only the samples still undecided go on (batch compaction).
 
         For one sample this means that layers behind its exit don't run. Branches of `never` exits don't run.
-        `alpha_n` is the pictures' difficulty, float32, for a policy that looks at it. Raises ValueError when the policy
+        `alpha_n` is the images' difficulty, float32, for a policy that looks at it. Raises ValueError when the policy
         was made for another number of exits, or looks at what there isn't.
         """
         if len(policy.thresholds) != len(self._segments) - 1:
             got, want = len(policy.thresholds), len(self._segments) - 1
             raise ValueError(f"the policy must have {want} thresholds, but got {got}")
         if policy.difficulty is not None and alpha_n is None:
-            raise ValueError("the policy needs the pictures' difficulty, but got none")
+            raise ValueError("the policy needs the images' difficulty, but got none")
         samples, last = x_nchw.shape[0], len(self._segments) - 1
         if not samples:
-            return Answer(x_nchw.new_empty(0, self.graph.classes).float(), x_nchw.new_empty(0).long())
-        alone = samples == 1 and policy.by_score
+            return ExitPrediction(x_nchw.new_empty(0, self.graph.classes).float(), x_nchw.new_empty(0).long())
+        single_sample = samples == 1 and policy.by_score
         streak: Streak | None = None
         running_n: Tensor | None = None  # the samples still there, as soon as some have left
         values = {INPUT: x_nchw}
@@ -100,12 +100,12 @@ class Network(nn.Module):
             if index == last:
                 break
             stop_logit_n = values[graph_exit.stop][:, 0] if graph_exit.stop else None
-            if alone:
+            if single_sample:
                 if policy.stops_one(index, answer, stop_logit_n):
                     break
                 values = self._kept(values, index)
                 continue
-            stop_n, streak = policy.stops(index, policy.said(index, answer, stop_logit_n, alpha_n), streak)
+            stop_n, streak = policy.stops(index, policy.observe(index, answer, stop_logit_n, alpha_n), streak)
             go_on = (~stop_n).nonzero()[:, 0]
             if not len(go_on):
                 break
@@ -122,9 +122,9 @@ class Network(nn.Module):
             streak = None if streak is None else streak.of(go_on)
             values = {name: value[go_on] for name, value in values.items()}
         if running_n is None:  # nothing is to be put together, which for one sample is half of a decision's time
-            return Answer(answer, torch.full((samples,), index, device=x_nchw.device))
+            return ExitPrediction(answer, torch.full((samples,), index, device=x_nchw.device))
         logits_nc[running_n], exit_index[running_n] = answer, index
-        return Answer(logits_nc, exit_index)
+        return ExitPrediction(logits_nc, exit_index)
 
     def _kept(self, values: dict[str, Tensor], exit_index: int) -> dict[str, Tensor]:
         """What is needed behind an exit."""

@@ -1,4 +1,4 @@
-"""Whether a network answers pictures as it did when its answers were recorded, maybe on another machine.
+"""Whether a network answers images as it did when its answers were recorded, maybe on another machine.
 
 Legend: n samples, c classes.
 """
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from .exit_policy import ExitPolicy
-from .network import Answer
+from .network import ExitPrediction
 
 LOGIT_TOLERANCE = 1e-4
 THRESHOLD_TOLERANCE = 1e-5
@@ -23,9 +23,9 @@ class CheckResult(NamedTuple):
 
 
 def compare(
-    answer: Answer, recorded: Answer, label_n: Tensor, policy: ExitPolicy, alpha_n: Tensor | None
+    answer: ExitPrediction, recorded: ExitPrediction, label_n: Tensor, policy: ExitPolicy, alpha_n: Tensor | None
 ) -> CheckResult:
-    """An answer beside the one recorded and its classes `label_n`; `alpha_n` is the pictures' difficulty."""
+    """An answer beside the one recorded and its classes `label_n`; `alpha_n` is the images' difficulty."""
     (logits_nc, exit_n), (want_nc, want_n) = answer, recorded
     near_nc = (logits_nc - want_nc).abs() <= LOGIT_TOLERANCE * (1 + want_nc.abs())
     problems, undecided = [], 0
@@ -51,5 +51,5 @@ def _on_threshold(policy: ExitPolicy, logits_c: Tensor, exit_index: int, alpha_n
         return False
     if policy.needs_stop_heads:  # of which nothing is recorded
         return False
-    said = policy.said(exit_index, logits_c[None], alpha_n=alpha_n)
-    return bool((said.score_n - policy.threshold(exit_index, said)).abs() <= THRESHOLD_TOLERANCE)
+    observation = policy.observe(exit_index, logits_c[None], alpha_n=alpha_n)
+    return bool((observation.score_n - policy.threshold(exit_index, observation)).abs() <= THRESHOLD_TOLERANCE)

@@ -12,20 +12,20 @@ from aebnas.core.errors import SpecError, UserError
 from aebnas.core.metrics import Constraint, tuned_cost
 from aebnas.core.progress import Bar, progress_bar
 from aebnas.core.ray_cluster import LOCAL
-from aebnas.cost.bounds.memory_bounds import least_peak_memory
+from aebnas.cost.bounds.memory_bounds import min_peak_memory
 from aebnas.data.splits import read_held
 from aebnas.evaluation.darts.relaxed_training import Relaxation
-from aebnas.evaluation.evaluator import Relaxed, Scored, Tables, Work
-from aebnas.evaluation.operating_points import failed_trial, hopeless, hopeless_trial, make_trial
+from aebnas.evaluation.evaluator import RelaxedResult, Scored, Tables, Work
+from aebnas.evaluation.operating_points import failed_trial, make_trial, provably_infeasible, pruned_trial
 from aebnas.evaluation.worker_pool import Failure, Pool, open_pool
 from aebnas.report.front_files import write_front, write_report
 from aebnas.report.live import LiveSearch, live_search
 from aebnas.report.tensorboard import TrainingScalars
 from aebnas.run.environment import write_environment
 from aebnas.run.run_directory import Run
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.run.weight_files import candidate_weights, keep_candidates, load_weights, save_weights
-from aebnas.search.darts.relaxed_trials import first_genomes, keep_relaxed, settled
+from aebnas.search.darts.relaxed_trials import initial_genomes, keep_relaxed, resolve_trial
 from aebnas.search.plan import Plan, prepare
 from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.build import make_strategy
@@ -42,18 +42,18 @@ TABLES_KEPT = 1000
 """Exit tables kept for candidates that differ in policy only."""
 
 
-def run_search(spec_file: Path, out: Path | None = None, ablation: str | None = None) -> Workspace:
+def run_search(spec_file: Path, out: Path | None = None, ablation: str | None = None) -> RunSession:
     """Run (or go on with) the search that a YAML file describes; see `prepare` for the arguments, and `run_plan`."""
     return run_plan(prepare(spec_file, out, ablation))
 
 
-def run_plan(plan: Plan) -> Workspace:
+def run_plan(plan: Plan) -> RunSession:
     """Run (or go on with) a prepared search.
 
     Raises UserError for what the user can mend: data that don't fit, a run that was started with another spec.
     """
     spec_file, experiment, space, folder, base = plan.spec_file, plan.experiment, plan.space, plan.folder, plan.base
-    workspace = Workspace(Run(folder), experiment, space, base, spec_file)
+    session = RunSession(Run(folder), experiment, space, base, spec_file)
     # what doesn't fit must not leave a run behind, nor show hours later
     where = experiment.evaluate
     here = where.workers == 0 or experiment.ray == LOCAL
@@ -61,74 +61,74 @@ def run_plan(plan: Plan) -> Workspace:
         rule = f"must be 0, since no GPU is there, but got {where.gpus_per_worker:g}"
         raise SpecError("evaluate.gpus_per_worker", rule, spec_file)
     check_memory(space.spec, experiment.parsed_constraints(), spec_file)
-    read_held(workspace.splits)
-    config = Workspace.config(experiment, space, base, folder, plan.profile)
-    run = Run.start(folder, config, Workspace.config_in_full)
+    read_held(session.splits)
+    config = RunSession.config(experiment, space, base, folder, plan.profile)
+    run = Run.start(folder, config, RunSession.config_in_full)
     if plan.profile is not None and not run.profile_file.exists():
         plan.profile.save(run.profile_file)
-    _go_on(workspace)
-    return workspace
+    _go_on(session)
+    return session
 
 
 def check_memory(spec: SpaceSpec, constraints: Sequence[Constraint], source: Path) -> None:
     """Raise SpecError where no architecture of the space can keep a bound on memory."""
     for number, constraint in enumerate(constraints):
         if (constraint.metric, constraint.sense) == ("peak_memory_bytes", "<="):
-            least = least_peak_memory(spec)
+            least = min_peak_memory(spec)
             if constraint.bound < least:
                 rule = f"must leave a network possible (all of this space need at least {least:,} bytes)"
                 raise SpecError(f"constraints.{number}", f"{rule}, but got '{constraint}'", source)
 
 
-def resume_search(folder: Path) -> Workspace:
+def resume_search(folder: Path) -> RunSession:
     """Go on with the search of a run as its `config.json` says; raises UserError if it isn't a run."""
-    workspace = Workspace.open(folder)
-    _go_on(workspace)
-    return workspace
+    session = RunSession.open(folder)
+    _go_on(session)
+    return session
 
 
-def _go_on(workspace: Workspace) -> None:
+def _go_on(session: RunSession) -> None:
     """From where a run stands to its report."""
-    run, experiment = workspace.run, workspace.experiment
+    run, experiment = session.run, session.experiment
     where = experiment.evaluate
-    with run.locked(), workspace.repeatable():
+    with run.locked(), session.repeatable():
         run.recover()
-        write_environment(workspace)
+        write_environment(session)
         supernet = None
         if experiment.supernet is not None and experiment.trains_supernet:
             with run.timed("supernet"):
-                supernet = _supernet(workspace, experiment.supernet)
-        evaluator = workspace.evaluator(supernet)
+                supernet = _supernet(session, experiment.supernet)
+        evaluator = session.evaluator(supernet)
         with (
             run.timed("search"),
             open_pool(evaluator, where.workers, experiment.ray, where.gpus_per_worker) as pool,
         ):
-            _Search(workspace, pool).loop()
-        write_report(workspace)
+            _Search(session, pool).loop()
+        write_report(session)
 
 
-def _supernet(workspace: Workspace, spec: SupernetSpec) -> Supernet:
+def _supernet(session: RunSession, spec: SupernetSpec) -> Supernet:
     """The trained supernet: loaded when it is there, else trained from where its checkpoint stands."""
-    run, experiment = workspace.run, workspace.experiment
-    supernet, checkpoint = workspace.new_supernet(), run.checkpoints / "supernet.pt"
+    run, experiment = session.run, session.experiment
+    supernet, checkpoint = session.new_supernet(), run.checkpoints / "supernet.pt"
     if run.supernet_weights.exists():
         load_weights(supernet, run.supernet_weights)
         checkpoint.unlink(missing_ok=True)  # a kill may have left it beside the weights
         return supernet
-    calibration = workspace.calibration(experiment.evaluate.calibration_images)
-    task = SandwichTask(supernet, workspace.space, spec, workspace.splits.search, workspace.preprocessing, calibration)
-    batches = workspace.training_batches(spec.batch_size)
+    calibration = session.calibration(experiment.evaluate.calibration_images)
+    task = SandwichTask(supernet, session.space, spec, session.splits.search, session.preprocessing, calibration)
+    batches = session.training_batches(spec.batch_size)
     seed, ray = experiment.seed, experiment.ray
     write = partial(write_rows, (run.folder / "train_epoch_metrics.csv").resolve())
     with TrainingScalars(run.folder / "tensorboard" / "supernet", write) as on_rows:
         if spec.workers > 1:
             trained = fit_on_workers(task, batches, spec, seed, "supernet", checkpoint, on_rows, ray)
         else:
-            task.module.to(workspace.device)
-            spec = workspace.settled(spec, workspace.device)
+            task.module.to(session.device)
+            spec = session.with_pinned_precision(spec, session.device)
             trained = fit(task, batches, spec, seed, "supernet", checkpoint, on_rows)
     save_weights(trained, run.supernet_weights)
-    supernet = workspace.new_supernet()  # scoring is done on the CPU, from the weights that lie on disk
+    supernet = session.new_supernet()  # scoring is done on the CPU, from the weights that lie on disk
     load_weights(supernet, run.supernet_weights)
     checkpoint.unlink()
     return supernet
@@ -137,20 +137,20 @@ def _supernet(workspace: Workspace, spec: SupernetSpec) -> Supernet:
 class _Search:
     """The loop. Trials recorded in an earlier sitting are told again instead of being evaluated again."""
 
-    def __init__(self, workspace: Workspace, pool: Pool) -> None:
-        self.workspace, self.pool, self.run = workspace, pool, workspace.run
-        experiment = workspace.experiment
+    def __init__(self, session: RunSession, pool: Pool) -> None:
+        self.session, self.pool, self.run = session, pool, session.run
+        experiment = session.experiment
         self.constraints = experiment.parsed_constraints()
         self.objectives, self.target = experiment.parsed_objectives(), experiment.parsed_target()
-        self.costs = workspace.cost_model
+        self.costs = session.cost_model
         self.strategy = make_strategy(
             experiment.strategy,
-            workspace.space,
+            session.space,
             self.objectives,
             self.constraints,
             self.target,
             np.random.default_rng(experiment.seed),
-            first_genomes(workspace),
+            initial_genomes(session),
         )
         self.recorded = {trial.number: trial for trial in self.run.trials()}
         self.trials: list[Trial] = []
@@ -158,13 +158,13 @@ class _Search:
 
     def loop(self) -> None:
         """Until the strategy asks for nothing more."""
-        total = self.workspace.experiment.strategy.evaluations
-        with live_search(self.workspace) as live, progress_bar("search", total) as bar:
+        total = self.session.experiment.strategy.evaluations
+        with live_search(self.session) as live, progress_bar("search", total) as bar:
             while jobs := self.strategy.ask():
                 first = len(self.trials)
                 self.trials += self._generation(dict(enumerate(jobs, start=first)), bar, live)
                 self.strategy.tell(self.trials[first:])
-                write_front(self.workspace, self._known())
+                write_front(self.session, self._known())
                 self._drop_weights()
         if not front(self.trials, self.objectives, self.constraints):
             raise UserError(_why_empty(self.trials, self.run.folder))
@@ -182,7 +182,7 @@ class _Search:
             bar.advance(note=live.add(trial, is_new), earlier=not is_new)
 
         new = {n: job for n, job in jobs.items() if isinstance(job, Job) and n not in self.recorded}
-        reasons = dict(zip(new, hopeless(list(new.values()), self.constraints, self.costs), strict=True))
+        reasons = dict(zip(new, provably_infeasible(list(new.values()), self.constraints, self.costs), strict=True))
         for number, job in jobs.items():
             if number in self.recorded:
                 finish(self._recorded(number, job), is_new=False)
@@ -191,7 +191,7 @@ class _Search:
                 work[relaxation.id] = relaxation
                 waiting.setdefault(relaxation.id, []).append(number)
             elif why := reasons.get(number):
-                finish(hopeless_trial(number, job, *why))
+                finish(pruned_trial(number, job, *why))
             else:
                 work[job.architecture.id] = job.architecture
                 waiting.setdefault(job.architecture.id, []).append(number)
@@ -205,10 +205,10 @@ class _Search:
         for place, outcome in self.pool.score([work[name] for name, _ in groups]):
             seconds, started = time.monotonic() - started, time.monotonic()
             name, numbers = groups[place]
-            if isinstance(outcome, Relaxed):
+            if isinstance(outcome, RelaxedResult):
                 keep_relaxed(self.run, name, outcome)
             for number in numbers:
-                job, scored = settled(jobs[number], outcome, self.workspace.space)
+                job, scored = resolve_trial(jobs[number], outcome, self.session.space)
                 if isinstance(scored, Scored) and scored.network is not None:  # on disk before a trial that needs it
                     save_weights(scored.network, candidate_weights(self.run, job.architecture.id))
                 tables = scored.tables if isinstance(scored, Scored) else scored
@@ -226,7 +226,7 @@ class _Search:
         return trial
 
     def _trial(self, number: int, job: Job, outcome: Tables | Failure, seconds: float) -> Trial:
-        space = self.workspace.space.spec
+        space = self.session.space.spec
         try:
             cost = tuned_cost(self.objectives)
             return make_trial(number, job, outcome, space, self.constraints, self.target, seconds, cost)
@@ -238,8 +238,8 @@ class _Search:
 
         With its weights a candidate's tables go, so that under another policy it is trained anew, with equal results.
         """
-        experiment = self.workspace.experiment
-        if experiment.own_training is None or experiment.trains_relaxed:  # of those there are few
+        experiment = self.session.experiment
+        if experiment.candidate_training is None or experiment.trains_relaxed:  # of those there are few
             return
         members = front(self._known(), self.objectives, self.constraints)
         for dropped in keep_candidates(self.run, {trial.architecture.id for trial, _ in members}):

@@ -11,9 +11,9 @@ from aebnas.core.confidence_intervals import accuracy_bounds
 from aebnas.core.errors import UserError
 from aebnas.core.metrics import Constraint
 from aebnas.report.hypervolume import normalised_hypervolume
-from aebnas.report.run_state import searched_on
+from aebnas.report.run_state import search_samples
 from aebnas.report.seed_summary import OverSeeds, write_seeds
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.search.loop import run_plan
 from aebnas.search.plan import Plan
 from aebnas.selected.evaluate import evaluate, known_test
@@ -45,11 +45,11 @@ def search_seeds(plan: Plan, seeds: Sequence[int], picks: Sequence[str] = (), te
     fronts, hypervolumes, rows, samples = {}, {}, [], 0
     for seed, folder in folders.items():
         experiment = plan.experiment.model_copy(update={"seed": seed})
-        workspace = run_plan(replace(plan, experiment=experiment, folder=folder))
-        fronts[seed] = workspace.front()
-        hypervolumes[seed] = normalised_hypervolume(workspace, fronts[seed])
-        samples = searched_on(workspace.run)
-        rows += [row | {"seed": seed} for rule in rules if (row := _row(workspace, rule, test))]
+        session = run_plan(replace(plan, experiment=experiment, folder=folder))
+        fronts[seed] = session.front()
+        hypervolumes[seed] = normalised_hypervolume(session, fronts[seed])
+        samples = search_samples(session.run)
+        rows += [row | {"seed": seed} for rule in rules if (row := _row(session, rule, test))]
     table = pd.DataFrame(rows)
     table.insert(0, "seed", table.pop("seed"))
     result = OverSeeds(folders, fronts, hypervolumes, table, tuple(plan.experiment.parsed_objectives()), samples)
@@ -62,18 +62,18 @@ def seeds_folder(plan: Plan) -> Path:
     return plan.folder.with_name(f"{plan.folder.name}-seeds")
 
 
-def _row(workspace: Workspace, rule: str, test: bool) -> dict[str, Any]:
+def _row(session: RunSession, rule: str, test: bool) -> dict[str, Any]:
     """A pick's figures; empty where no point of the front keeps a rule."""
     try:
-        picked = workspace.pick(rule)
+        picked = session.pick(rule)
     except UserError:
         return {}
     point = picked[1]
-    if test and known_test(workspace, picked) is None:
-        evaluate(workspace.run.folder, point.id)
-    known = known_test(workspace, picked) or {}
+    if test and known_test(session, picked) is None:
+        evaluate(session.run.folder, point.id)
+    known = known_test(session, picked) or {}
     row = {"pick": rule, "id": point.id, **point.metrics}
-    row |= accuracy_bounds(point.metrics, searched_on(workspace.run))
+    row |= accuracy_bounds(point.metrics, search_samples(session.run))
     row["test_weights"], row["test_samples"] = known.get("source"), known.get("samples")
     row["test_accuracy"] = known["metrics"]["accuracy"] if known else None
     row["optimism"] = known.get("optimism", {}).get("difference")

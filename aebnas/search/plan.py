@@ -1,6 +1,6 @@
 """What can be known of a search before anything heavy is imported: its specs, and whether they fit each other.
 
-Imports no torch, so that a mistake is shown at once; what the pictures must tell is checked later, by `search`.
+Imports no torch, so that a mistake is shown at once; what the images must tell is checked later, by `search`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ def prepare(
     With `ablation` (see `space.ablation`) that part of the space; `deterministic` switches that key on. `value` stands
     for what the file holds, which then need not be there: it gives errors and the run their name, and relative paths
     their start. The folder is `results/<name of the spec>` unless given, and `results/<name of the spec>-<ablation>`.
-    Raises UserError for bad specs, budgets below the space's minimum and whatever else needs no pictures to be known.
+    Raises UserError for bad specs, budgets below the space's minimum and whatever else needs no images to be known.
     """
     if value is None:
         experiment = read_spec(ExperimentSpec, spec_file)
@@ -220,7 +220,7 @@ def check_stop_heads(spec: SpaceSpec, experiment: ExperimentSpec) -> None:
     if not spec.policy.needs_stop_heads or (experiment.trains_relaxed and experiment.relaxed_stop_heads):
         return
     rules = " and ".join(rule for rule in (LEARNED, DUAL) if rule in spec.policy.criterion)
-    training = experiment.own_training
+    training = experiment.candidate_training
     if training is None:
         rule = f"must be finetune(EPOCHS) or scratch(EPOCHS), since policy.criterion {rules} looks at stop heads"
         raise SpecError("evaluate.weights", f"{rule} and inherited weights have none, but got supernet")

@@ -30,9 +30,9 @@ from aebnas.policies.threshold_search.goal import Goal
 from aebnas.report.front_files import rewrite_html
 from aebnas.report.reliability_plot import plot_reliability
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.selected.recorded_outputs import Answered
+from aebnas.selected.recorded_outputs import SelectedModelOutputs
 from aebnas.selected.selected_model import note_pick, read_pick
-from aebnas.space.min_exits import least_exits
+from aebnas.space.min_exits import min_exits
 from aebnas.space.policy_spec import OptimiseSpec
 from aebnas.strategies.trial import OperatingPoint
 
@@ -55,10 +55,10 @@ class ExitCalibration:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A pick under the policy found for a goal; `point` are its figures on `samples` pictures of the search split.
+    """A pick under the policy found for a goal; `point` are its figures on `samples` images of the search split.
 
     `overall` is the reliability of the answers given under the policy (on `calibrate`), `before` that without
-    temperatures; `difficulty_ms` the latency of estimating a picture's difficulty, where the policy looks at it;
+    temperatures; `difficulty_ms` the latency of estimating an image's difficulty, where the policy looks at it;
     `certify_uses` how often this pick's policies have been tested on `certify`.
     """
 
@@ -116,7 +116,7 @@ def calibrate(
     Temperatures and thresholds come from `calibrate`, a promise about risk from `certify`. `method` is one of
     CALIBRATE_METHODS (left out: the space's, or auto). Noted in `picks/<id>.json`. Raises UserError.
     """
-    answered = Answered.open(folder, rule)
+    answered = SelectedModelOutputs.open(folder, rule)
     if goal.risk is not None:
         answered.images(CERTIFY)  # without any there is nothing to begin with
     cost = goal.cost if goal.budget is not None else answered.tuned_cost
@@ -128,7 +128,7 @@ def calibrate(
     policy = tuned.policy
     search = answered.table_for(policy, SEARCH)
     point = operating_point(answered.picked[0].architecture, policy, search)
-    uses = int((read_pick(answered.workspace.run, answered.id).get("calibrated") or {}).get("certify_uses", 0))
+    uses = int((read_pick(answered.session.run, answered.id).get("calibrated") or {}).get("certify_uses", 0))
     calibrated = Calibrated(
         id=answered.id,
         goal=goal,
@@ -146,14 +146,14 @@ def calibrate(
         certify_uses=uses + (goal.risk is not None),
         notes=tuple(filter(None, (goal.missed(tuned.found), _uses_note(uses + 1) if goal.risk else ""))),
     )
-    run = answered.workspace.run
+    run = answered.session.run
     note_pick(run, answered.id, "calibrated", calibrated.to_json() | {"weights": answered.digest})
     plot_reliability(
         [(each.before, each.reliability) for each in calibrated.exits],
         (calibrated.before, calibrated.overall),
         run.folder / "picks" / f"{answered.id}-reliability.png",
     )
-    rewrite_html(answered.workspace)
+    rewrite_html(answered.session)
     return calibrated
 
 
@@ -168,17 +168,19 @@ class Prepared:
     temperatures: tuple[float, ...]
     finder: Finder
 
-    def with_difficulty(self, answered: Answered, split: str) -> ExitTable:
+    def with_difficulty(self, answered: SelectedModelOutputs, split: str) -> ExitTable:
         """Another split's table, with what policies of the finder look at."""
         table = answered.table(split, self.temperatures)
         difficulty = self.table.difficulty
         return table if difficulty is None else answered.with_difficulty(table, difficulty, answered.images(split))
 
 
-def prepare(answered: Answered, method: str | None, per_exit: int, temperatures: bool, cost: str = MACS) -> Prepared:
+def prepare(
+    answered: SelectedModelOutputs, method: str | None, per_exit: int, temperatures: bool, cost: str = MACS
+) -> Prepared:
     """Fit temperatures on `calibrate` and make the finder of a method; raises UserError for one that isn't."""
-    workspace = answered.workspace
-    space = workspace.space.spec
+    session = answered.session
+    space = session.space.spec
     optimise = space.policy.thresholds.optimise or OptimiseSpec()
     chosen = method or optimise.method
     if chosen not in CALIBRATE_METHODS:
@@ -193,7 +195,7 @@ def prepare(answered: Answered, method: str | None, per_exit: int, temperatures:
     rules = Rules(
         rules_for(space.policy, answered.graph),
         optimise.model_copy(update=update),
-        least_exits(space, answered.picked[0].architecture),
+        min_exits(space, answered.picked[0].architecture),
         cost,
     )
     if chosen != DART:
@@ -202,7 +204,7 @@ def prepare(answered: Answered, method: str | None, per_exit: int, temperatures:
     difficulty = fit_difficulty(images)
     terms_n3 = raw_terms(images, difficulty.tau_edge)
     setting = rules.dart_setting(
-        answered.with_difficulty(table, difficulty, images), difficulty, terms_n3, workspace.experiment.seed
+        answered.with_difficulty(table, difficulty, images), difficulty, terms_n3, session.experiment.seed
     )
     table = answered.with_difficulty(table, setting.difficulty, images)
     return Prepared(chosen, table, plain, fitted, partial(rules.find_dart, setting))

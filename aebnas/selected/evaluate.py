@@ -15,15 +15,15 @@ from aebnas.export.card import CardFacts
 from aebnas.export.folder import export_model
 from aebnas.report.device_words import device_words
 from aebnas.report.front_files import note_optimism, rewrite_html
-from aebnas.run.session import Workspace
-from aebnas.selected.recorded_outputs import Answered
-from aebnas.selected.selected_model import known_of_pick, load_chosen, note_pick, standing
+from aebnas.run.session import RunSession
+from aebnas.selected.recorded_outputs import SelectedModelOutputs
+from aebnas.selected.selected_model import known_of_pick, load_selected_model, note_pick, selected_model_state
 from aebnas.selected.test_report import Evaluation, evaluated
 from aebnas.strategies.front import FrontPoint
 from aebnas.strategies.trial import OperatingPoint
 
 RECORDED = 32
-"""Pictures of the search split whose answers an export records for its self-check."""
+"""Images of the search split whose answers an export records for its self-check."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Assessment:
     """A pick on the test set and on the search split, under the same weights and the same policy.
 
     `id` is that by which it was picked, `source` says where the weights come from; `point` was measured on `samples`
-    pictures of the test set, `search_point` on `search_samples` of the search split.
+    images of the test set, `search_point` on `search_samples` of the search split.
     """
 
     id: str
@@ -68,23 +68,23 @@ class Assessment:
 def evaluate(folder: Path, rule: str, full: bool = False, budgets: Sequence[float] = ()) -> Assessment:
     """Measure the pick on the test set, which nothing else reads; noted in `picks/<id>.json` and `summary.json`.
 
-    `full` also looks at shifted and at unfamiliar pictures, and at online adaptation; `budgets` are average MACs.
+    `full` also looks at shifted and at unfamiliar images, and at online adaptation; `budgets` are average MACs.
     """
-    answered = Answered.open(folder, rule)
-    workspace, now = answered.workspace, answered.now
+    answered = SelectedModelOutputs.open(folder, rule)
+    session, now = answered.session, answered.now
     found, table = evaluated(answered, now.point.policy, full, budgets)
     measured = operating_point(answered.picked[0].architecture, now.point.policy, table)
-    search_samples = len(workspace.splits.search)
+    search_samples = len(session.splits.search)
     assessment = Assessment(answered.id, now.source, measured, table.samples, now.point, search_samples, found)
-    note_pick(workspace.run, answered.id, "test", assessment.to_json())
-    note_optimism(workspace.run)
-    rewrite_html(workspace)
+    note_pick(session.run, answered.id, "test", assessment.to_json())
+    note_optimism(session.run)
+    rewrite_html(session)
     return assessment
 
 
-def known_test(workspace: Workspace, picked: FrontPoint) -> dict[str, Any] | None:
+def known_test(session: RunSession, picked: FrontPoint) -> dict[str, Any] | None:
     """What `evaluate` noted of a point as it stands now (see `Assessment.to_json`); None if it didn't."""
-    return known_of_pick(workspace, picked, "test")
+    return known_of_pick(session, picked, "test")
 
 
 def export(folder: Path, rule: str, out: Path) -> str:
@@ -92,24 +92,24 @@ def export(folder: Path, rule: str, out: Path) -> str:
 
     The card states the test figures where `evaluate` has measured these weights, else those of the search split.
     """
-    workspace = Workspace.open(folder)
-    chosen = load_chosen(workspace, rule)
-    search, now = workspace.splits.search, standing(workspace, chosen.trial_point)
+    session = RunSession.open(folder)
+    chosen = load_selected_model(session, rule)
+    search, now = session.splits.search, selected_model_state(session, chosen.trial_point)
     point, split, samples = chosen.point, "search", len(search)
-    if test := known_test(workspace, chosen.trial_point):
+    if test := known_test(session, chosen.trial_point):
         point, split, samples = OperatingPoint.from_json(test), "test", test["samples"]
     facts = CardFacts(
-        name=f"{workspace.run.name} {chosen.id}",
-        dataset=workspace.experiment.data.name,
+        name=f"{session.run.name} {chosen.id}",
+        dataset=session.experiment.data.name,
         split=split,
         samples=samples,
         metrics=point.metrics,
         exit_shares=point.exit_shares,
         exit_accuracy=point.exit_accuracy,
-        training=f"Weights {now.origin}; {len(workspace.splits.train):,} training pictures.",
-        thresholds=f"Found on {len(workspace.splits.calibrate):,} others: {now.how}." if now.how else None,
+        training=f"Weights {now.origin}; {len(session.splits.train):,} training images.",
+        thresholds=f"Found on {len(session.splits.calibrate):,} others: {now.how}." if now.how else None,
         aebnas_version=__version__,
-        device=device_words(workspace.profile, known_of_pick(workspace, chosen.trial_point, "measured")),
+        device=device_words(session.profile, known_of_pick(session, chosen.trial_point, "measured")),
         date=date.today().isoformat(),
         promise=now.promise,
     )
@@ -117,9 +117,9 @@ def export(folder: Path, rule: str, out: Path) -> str:
         out,
         chosen.network,
         chosen.policy,
-        workspace.preprocessing,
-        workspace.class_names(),
-        search.subset(torch.arange(len(search))[:RECORDED]).pictures(),
+        session.preprocessing,
+        session.class_names(),
+        search.subset(torch.arange(len(search))[:RECORDED]).pixels(),
         facts,
     )
     return chosen.id

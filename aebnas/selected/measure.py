@@ -15,14 +15,14 @@ from aebnas.cost.energy_model import EnergyModel
 from aebnas.cost.latency.hard_exit import WallClock, infer, runs, wall_clock
 from aebnas.cost.latency.latency_model import LearnedLatency, latency_model
 from aebnas.cost.latency.network_profile import Profile, load_profile, name_first
-from aebnas.cost.latency.stopwatch import Setting, describe_device, leave_at
+from aebnas.cost.latency.stopwatch import MeasurementSetting, describe_device, leave_at
 from aebnas.cost.live_tensors import recorded_peak
 from aebnas.cost.memory import peak_memory
 from aebnas.report.front_files import rewrite_html
 from aebnas.report.measured_table import measured_rows, measured_where
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.selected.selected_model import Chosen, load_chosen, note_pick
+from aebnas.selected.selected_model import SelectedModel, load_selected_model, note_pick
 
 LARGE_BATCH = 256
 
@@ -40,7 +40,7 @@ class Measured:
     id: str
     source: str
     policy: ExitPolicy
-    setting: Setting
+    setting: MeasurementSetting
     device: dict[str, Any]
     single: WallClock
     batched: WallClock
@@ -89,18 +89,18 @@ class Measured:
 def measure(
     folder: Path, rule: str, changes: Mapping[str, Any], profile_file: Path | None, samples: int, rounds: int
 ) -> Measured:
-    """Measure a pick of a run on pictures of its search split; noted in `picks/<id>.json` and the report.
+    """Measure a pick of a run on images of its search split; noted in `picks/<id>.json` and the report.
 
-    The setting is that of the profile (`profile_file`, or the run's own), else `Setting`'s defaults, but for `changes`.
-    Where the policy looks at a picture's difficulty the estimate of it is timed and predicted as well. Raises UserError
+    The setting is that of the profile (`profile_file`, or the run's own), else the defaults, but for `changes`.
+    Where the policy looks at an image's difficulty the estimate of it is timed and predicted as well. Raises UserError
     where a profile that was named is of another device or setting, or lacks what the policy needs, or the pick can't be
     run in this setting.
     """
-    workspace = Workspace.open(folder)
-    profile = workspace.profile if profile_file is None else load_profile(profile_file)
+    session = RunSession.open(folder)
+    profile = session.profile if profile_file is None else load_profile(profile_file)
     setting = _setting(profile, changes)
     device, note = _device(setting), ""
-    chosen = load_chosen(workspace, rule)
+    chosen = load_selected_model(session, rule)
     graph, policy = chosen.network.graph, chosen.policy
     exits, estimate_ms = len(graph.exits), 0.0
     if profile is not None:
@@ -112,17 +112,17 @@ def measure(
             if profile_file is not None:
                 raise
             profile, note = None, f"nothing is predicted: {error}"
-    search = workspace.splits.search
-    pictures = search.subset(torch.arange(min(samples, len(search)))).pictures()
-    x_nchw = workspace.preprocessing.apply(pictures)
+    search = session.splits.search
+    pixels = search.subset(torch.arange(min(samples, len(search)))).pixels()
+    x_nchw = session.preprocessing.apply(pixels)
     # on the CPU and in fp32, before the network is made ready for the setting; a slice would hold all samples
     recorded = recorded_peak(chosen.network, x_nchw[:1].clone(), leave_at(exits - 1, exits))
     counted = int(peak_memory(graph)[-1])
     network = setting.network(chosen.network)
     with progress_bar("measure", 2 * rounds) as bar:
-        single = wall_clock(network, policy, x_nchw, setting, rounds, pictures, bar.advance)
+        single = wall_clock(network, policy, x_nchw, setting, rounds, pixels, bar.advance)
         large = replace(setting, batch=LARGE_BATCH)
-        batched = wall_clock(network, policy, x_nchw, large, rounds, pictures, bar.advance)
+        batched = wall_clock(network, policy, x_nchw, large, rounds, pixels, bar.advance)
     predicting = None if profile is None else latency_model(profile)
     model = EnergyModel(dtype=setting.dtype) if profile is None else profile.energy
     predicted_e, modelled_e = None, model.energy(graph).to_exit(runs(policy, exits))
@@ -146,18 +146,18 @@ def measure(
         predicted_latency_ms=None if predicted_e is None else tail(predicted_e, single.exit_shares),
         by_exit_ms=single.ms_at_exits(),
         predicted_by_exit_ms=None if predicted_e is None else predicted_e.tolist(),
-        energy=_energy(chosen, network, x_nchw, setting, pictures),
+        energy=_energy(chosen, network, x_nchw, setting, pixels),
         modelled_energy_mj=float(modelled_e @ single.exit_shares),
         peak_memory_bytes=recorded,
         predicted_peak_memory_bytes=counted,
         note=note,
     )
-    note_pick(workspace.run, chosen.id, "measured", measured.to_json())
-    rewrite_html(workspace)
+    note_pick(session.run, chosen.id, "measured", measured.to_json())
+    rewrite_html(session)
     return measured
 
 
-def check_profile(profile: Profile, setting: Setting, device: dict[str, Any]) -> None:
+def check_profile(profile: Profile, setting: MeasurementSetting, device: dict[str, Any]) -> None:
     """Raise UserError where a profile's figures can't stand beside those measured in a setting on a device."""
     for what, here, there in (("setting", asdict(setting), profile.setting), ("device", device, profile.device)):
         odd = sorted((name for name in here.keys() | there.keys() if here.get(name) != there.get(name)), key=name_first)
@@ -179,16 +179,16 @@ def print_measured(measured: Measured) -> None:
         print(f"  {measured.note}")
 
 
-def _setting(profile: Profile | None, changes: Mapping[str, Any]) -> Setting:
+def _setting(profile: Profile | None, changes: Mapping[str, Any]) -> MeasurementSetting:
     """What is measured: one sample at a time."""
-    known = Setting() if profile is None else Setting(**profile.setting | {"batch": 1})
+    known = MeasurementSetting() if profile is None else MeasurementSetting(**profile.setting | {"batch": 1})
     try:
         return replace(known, **changes)
     except ValueError as error:
         raise UserError(f"--{error}".replace("memory_format", "memory-format")) from None
 
 
-def _device(setting: Setting) -> dict[str, Any]:
+def _device(setting: MeasurementSetting) -> dict[str, Any]:
     try:
         with setting.applied():
             return describe_device(setting.device)
@@ -197,22 +197,22 @@ def _device(setting: Setting) -> dict[str, Any]:
 
 
 def _energy(
-    chosen: Chosen,
+    chosen: SelectedModel,
     network: Any,
     x_nchw: torch.Tensor,
-    setting: Setting,
-    pictures: torch.Tensor,
+    setting: MeasurementSetting,
+    pixels: torch.Tensor,
 ) -> Energy | None:
     """Read from a counter, mean over the samples as they leave; None where there is no counter."""
     reader = find_reader(setting.device)
     if reader is None:
         return None
     singles = [setting.placed(x) for x in x_nchw.split(1)]
-    shown = pictures.to(setting.device).split(1)
+    shown = pixels.to(setting.device).split(1)
 
     def all_samples() -> None:
-        for x, picture in zip(singles, shown, strict=True):
-            infer(network, chosen.policy, x, picture)
+        for x, image in zip(singles, shown, strict=True):
+            infer(network, chosen.policy, x, image)
         if setting.device == "cuda":
             torch.cuda.synchronize()
 

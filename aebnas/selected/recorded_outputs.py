@@ -1,4 +1,4 @@
-"""What a pick's network says of a split's pictures: run once, kept in the run, and read from there ever after.
+"""What a pick's network says of a split's images: run once, kept in the run, and read from there ever after.
 
 The answers lie under `answers/`, by architecture and weights, so a retrained pick has others.
 """
@@ -16,17 +16,23 @@ from aebnas.data.datasets import load_test
 from aebnas.data.image_set import ImageSet
 from aebnas.policies.exit_table.exit_costs import Costs
 from aebnas.policies.exit_table.exit_table import ExitTable
-from aebnas.policies.exit_table.recorded_logits import Answers
+from aebnas.policies.exit_table.recorded_logits import RecordedLogits
 from aebnas.policies.exit_table.sample_costs import table_costs
-from aebnas.policies.exit_table.tabulate import answers_of, with_pictures
-from aebnas.run.session import Workspace
+from aebnas.policies.exit_table.tabulate import record_logits, with_difficulty_of
+from aebnas.run.session import RunSession
 from aebnas.run.weight_files import weights_digest
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_criteria import LEARNED
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.network import Network
-from aebnas.selected.selected_model import Standing, graph_of, load_chosen, require_weights, standing
+from aebnas.selected.selected_model import (
+    SelectedModelState,
+    graph_of,
+    load_selected_model,
+    require_weights,
+    selected_model_state,
+)
 from aebnas.strategies.front import FrontPoint
 
 TEST = "test"
@@ -34,17 +40,17 @@ LOGIT_SCORES = ("confidence", "entropy", "margin")
 
 
 @dataclass(frozen=True)
-class Answered:
-    """A pick of a run, and what it says of pictures. The network is loaded only where an answer isn't kept yet."""
+class SelectedModelOutputs:
+    """A pick of a run, and what it says of images. The network is loaded only where an answer isn't kept yet."""
 
-    workspace: Workspace
+    session: RunSession
     picked: FrontPoint
 
     @classmethod
-    def open(cls, folder: Path, rule: str) -> "Answered":
+    def open(cls, folder: Path, rule: str) -> "SelectedModelOutputs":
         """A run's pick by rule; raises UserError."""
-        workspace = Workspace.open(folder)
-        return cls(workspace, workspace.pick(rule))
+        session = RunSession.open(folder)
+        return cls(session, session.pick(rule))
 
     @property
     def id(self) -> str:
@@ -52,35 +58,35 @@ class Answered:
         return self.picked[1].id
 
     @cached_property
-    def now(self) -> Standing:
+    def now(self) -> SelectedModelState:
         """Its weights and the policy in force."""
-        return standing(self.workspace, self.picked)
+        return selected_model_state(self.session, self.picked)
 
     @cached_property
     def digest(self) -> str:
         """What tells its weights from others; raises UserError where they are lost."""
-        require_weights(self.workspace, self.picked, self.now)
+        require_weights(self.session, self.picked, self.now)
         return weights_digest(self.now.weights)
 
     @cached_property
     def graph(self) -> Graph:
         """The graph of its network."""
-        return graph_of(self.workspace, self.picked)
+        return graph_of(self.session, self.picked)
 
     @cached_property
     def network(self) -> Network:
         """Its network in evaluation mode, on the CPU."""
-        return load_chosen(self.workspace, self.id).network
+        return load_selected_model(self.session, self.id).network
 
     @cached_property
     def costs(self) -> Mapping[str, Costs]:
         """Its costs to each exit."""
-        return self.workspace.cost_model.exit_costs([self.graph])[0]
+        return self.session.cost_model.exit_costs([self.graph])[0]
 
     @property
     def tuned_cost(self) -> str:
         """The cost that its search weighed accuracy against."""
-        return tuned_cost(self.workspace.experiment.parsed_objectives())
+        return tuned_cost(self.session.experiment.parsed_objectives())
 
     @property
     def macs_without_exits(self) -> int:
@@ -88,24 +94,22 @@ class Answered:
         return int(count_graph(self.graph).macs.taken_only[-1])
 
     def images(self, split: str) -> ImageSet:
-        """The pictures of a split, or those of the test set; raises UserError for an empty split."""
+        """The images of a split, or those of the test set; raises UserError for an empty split."""
         if split == TEST:
-            return load_test(self.workspace.experiment.data, self.workspace.base)
-        images: ImageSet = getattr(self.workspace.splits, split)
+            return load_test(self.session.experiment.data, self.session.base)
+        images: ImageSet = getattr(self.session.splits, split)
         if not len(images):
-            raise UserError(f"data.splits.{split}: must hold pictures for this, but is empty in this run")
+            raise UserError(f"data.splits.{split}: must hold images for this, but is empty in this run")
         return images
 
-    def answers(self, split: str, images: ImageSet | None = None) -> Answers:
+    def answers(self, split: str, images: ImageSet | None = None) -> RecordedLogits:
         """Of a split, the test set, or of `images` under the name `split`."""
-        path = (
-            self.workspace.run.folder / "answers" / f"{self.picked[0].architecture.id}-{self.digest}" / f"{split}.npz"
-        )
+        path = self.session.run.folder / "answers" / f"{self.picked[0].architecture.id}-{self.digest}" / f"{split}.npz"
         if path.exists():
-            return Answers.load(path)
+            return RecordedLogits.load(path)
         images = self.images(split) if images is None else images
-        with self.workspace.repeatable():
-            found = answers_of(self.network, images, self.workspace.preprocessing, progress_bar)
+        with self.session.repeatable():
+            found = record_logits(self.network, images, self.session.preprocessing, progress_bar)
         found.save(path)
         return found
 
@@ -119,7 +123,7 @@ class Answered:
         """The ExitTable of a split with every score that the network gives."""
         found = self.answers(split, images)
         scores = LOGIT_SCORES if found.stop_logits_nk is None else (*LOGIT_SCORES, LEARNED)
-        costs = table_costs(self.workspace.cost_model, self.graph, found.chosen)
+        costs = table_costs(self.session.cost_model, self.graph, found.chosen)
         return found.table(scores, costs, keep_logits, temperatures)
 
     def table_for(
@@ -132,6 +136,6 @@ class Answered:
         return self.with_difficulty(table, policy.difficulty, self.images(split) if images is None else images)
 
     def with_difficulty(self, table: ExitTable, difficulty: Difficulty, images: ImageSet) -> ExitTable:
-        """The table of these pictures with their difficulty; raises UserError where the run's profile doesn't know what
+        """The table of these images with their difficulty; raises UserError where the run's profile doesn't know what
         it takes to estimate it."""
-        return with_pictures(table, difficulty, images, self.workspace.cost_model)
+        return with_difficulty_of(table, difficulty, images, self.session.cost_model)

@@ -8,7 +8,7 @@ from aebnas.core.atomic_files import write_json
 from aebnas.core.errors import UserError
 from aebnas.evaluation.evaluator import inherit
 from aebnas.run.run_directory import Run
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.run.weight_files import candidate_weights, load_weights, model_weights, weight_names, weights_digest
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import Graph
@@ -21,7 +21,7 @@ from aebnas.training.exits.stop_heads import is_head, with_stop_heads
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SelectedModel:
     """A picked point as a network: retrained if it was, else with the weights under which the search scored it.
 
     `point` are the figures of these weights, under the policy that goes with them, on the search split.
@@ -43,30 +43,30 @@ class Chosen:
         return self.trial_point[1].id
 
 
-def load_chosen(workspace: Workspace, rule: str) -> Chosen:
-    """The pick's network as it stands now (see `standing`); raises UserError where its weights are lost."""
-    picked = workspace.pick(rule)
-    architecture, now = picked[0].architecture, standing(workspace, picked)
-    evaluate = workspace.experiment.evaluate
-    if now.weights == workspace.run.supernet_weights:
-        calibration = workspace.calibration(evaluate.calibration_images)
-        with workspace.repeatable():
-            network = inherit(workspace.trained_supernet(), architecture, calibration)
-        return Chosen(picked, network, now.point, now.source)
-    require_weights(workspace, picked, now)
-    return Chosen(picked, _network_from(now.weights, architecture), now.point, now.source)
+def load_selected_model(session: RunSession, rule: str) -> SelectedModel:
+    """The pick's network as it stands now (see `selected_model_state`); raises UserError where its weights are lost."""
+    picked = session.pick(rule)
+    architecture, now = picked[0].architecture, selected_model_state(session, picked)
+    evaluate = session.experiment.evaluate
+    if now.weights == session.run.supernet_weights:
+        calibration = session.calibration(evaluate.calibration_images)
+        with session.repeatable():
+            network = inherit(session.trained_supernet(), architecture, calibration)
+        return SelectedModel(picked, network, now.point, now.source)
+    require_weights(session, picked, now)
+    return SelectedModel(picked, _network_from(now.weights, architecture), now.point, now.source)
 
 
-def require_weights(workspace: Workspace, picked: FrontPoint, now: "Standing") -> None:
+def require_weights(session: RunSession, picked: FrontPoint, now: "SelectedModelState") -> None:
     """Raise UserError where a candidate trained by itself has lost its weights; a search makes a supernet's anew."""
-    if now.weights != workspace.run.supernet_weights and not now.weights.exists():
+    if now.weights != session.run.supernet_weights and not now.weights.exists():
         raise UserError(
             f"{now.weights}: the weights are not there; retrain the point first: aebnas retrain --pick {picked[1].id}"
         )
 
 
 @dataclass(frozen=True)
-class Standing:
+class SelectedModelState:
     """Where a pick stands: the file with its weights and where they come from, its figures on the search split under
     the policy in force, how `calibrate` found that policy (empty if it didn't), and what it promised about risk."""
 
@@ -82,38 +82,38 @@ class Standing:
         return f"{self.origin}; {self.how}" if self.how else self.origin
 
 
-def standing(workspace: Workspace, picked: FrontPoint) -> Standing:
+def selected_model_state(session: RunSession, picked: FrontPoint) -> SelectedModelState:
     """A pick with the weights it was retrained to or scored with, and the policy that `calibrate` found for them.
 
     Without that the policy is the one found after retraining, or the search's.
     """
     trial, point = picked
-    run, evaluate = workspace.run, workspace.experiment.evaluate
+    run, evaluate = session.run, session.experiment.evaluate
     retrained = retrained_record(run, point.id)
     if retrained is not None:
-        now = Standing(model_weights(run, point.id), OperatingPoint.from_json(retrained), retrained["source"])
+        now = SelectedModelState(model_weights(run, point.id), OperatingPoint.from_json(retrained), retrained["source"])
     elif evaluate.mode == "supernet":
-        now = Standing(run.supernet_weights, point, workspace.experiment.source)
+        now = SelectedModelState(run.supernet_weights, point, session.experiment.source)
     else:
-        now = Standing(candidate_weights(run, trial.architecture.id), point, workspace.experiment.source)
+        now = SelectedModelState(candidate_weights(run, trial.architecture.id), point, session.experiment.source)
     calibrated = read_pick(run, point.id).get("calibrated")
     if calibrated is None or not now.weights.exists() or calibrated["weights"] != weights_digest(now.weights):
         return now  # found for other weights
     point = OperatingPoint.from_json(calibrated)
-    return Standing(now.weights, point, now.origin, calibrated["how"], calibrated["promise"])
+    return SelectedModelState(now.weights, point, now.origin, calibrated["how"], calibrated["promise"])
 
 
-def graph_of(workspace: Workspace, picked: FrontPoint) -> Graph:
+def graph_of(session: RunSession, picked: FrontPoint) -> Graph:
     """The graph of a pick's network as it stands, stop heads included, without loading it."""
-    graph, weights = lower(picked[0].architecture), standing(workspace, picked).weights
-    if weights == workspace.run.supernet_weights:
+    graph, weights = lower(picked[0].architecture), selected_model_state(session, picked).weights
+    if weights == session.run.supernet_weights:
         return graph
     return with_stop_heads(graph) if any(map(is_head, weight_names(weights))) else graph
 
 
-def kept_network(workspace: Workspace, architecture: Architecture, point_id: str) -> Network:
+def kept_network(session: RunSession, architecture: Architecture, point_id: str) -> Network:
     """A candidate that was trained by itself, with the weights it was scored with; UserError where they are gone."""
-    kept = candidate_weights(workspace.run, architecture.id)
+    kept = candidate_weights(session.run, architecture.id)
     if not kept.exists():
         raise UserError(f"{kept}: the weights are not there; retrain the point first: aebnas retrain --pick {point_id}")
     return _network_from(kept, architecture)
@@ -132,9 +132,9 @@ def read_pick(run: Run, point_id: str) -> dict[str, Any]:
     return run.read_json(name) if (run.folder / name).exists() else {}
 
 
-def known_of_pick(workspace: Workspace, picked: FrontPoint, what: str) -> dict[str, Any] | None:
+def known_of_pick(session: RunSession, picked: FrontPoint, what: str) -> dict[str, Any] | None:
     """What was noted of a pick (`test`, `measured`) with the weights and policy it has now; None if nothing was."""
-    now, known = standing(workspace, picked), read_pick(workspace.run, picked[1].id).get(what, {})
+    now, known = selected_model_state(session, picked), read_pick(session.run, picked[1].id).get(what, {})
     same = known.get("source") == now.source and known.get("policy") == now.point.policy.to_json()
     return known if same else None
 

@@ -1,4 +1,4 @@
-"""`aebnas sweep RUN`: every useful policy of a pick, as a table and a picture, from answers kept in the run."""
+"""`aebnas sweep RUN`: every useful policy of a pick, as a table and an image, from answers kept in the run."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from aebnas.policies.exit_table.exit_costs import taken_only
 from aebnas.policies.exit_table.exit_table import score_policy
 from aebnas.report.policy_plot import plot_frontiers
 from aebnas.selected.calibrate import PER_EXIT, prepare
-from aebnas.selected.recorded_outputs import Answered
+from aebnas.selected.recorded_outputs import SelectedModelOutputs
 
 DEFAULT_METHODS = ("auto", "greedy", "fixed")
 
@@ -23,13 +23,13 @@ DEFAULT_METHODS = ("auto", "greedy", "fixed")
 @dataclass(frozen=True)
 class Sweep:
     """A pick's frontiers by method. `table` has a row for each policy: figures on `calibrate`, where it was found, and
-    on the search split, which had no part in finding it (`samples` pictures)."""
+    on the search split, which had no part in finding it (`samples` images)."""
 
     id: str
     samples: int
     table: pd.DataFrame
     csv: Path
-    picture: Path
+    image: Path
 
 
 def sweep(
@@ -41,7 +41,7 @@ def sweep(
     out: Path | None = None,
 ) -> Sweep:
     """The frontiers of a pick's policies by each method; raises UserError. `out` is a folder (the run's `picks/`)."""
-    answered = Answered.open(folder, rule)
+    answered = SelectedModelOutputs.open(folder, rule)
     cost = mean_of(answered.tuned_cost)
     rows = []
     for method in methods:
@@ -58,8 +58,8 @@ def sweep(
             row |= {"exit_shares": " ".join(f"{share:.4f}" for share in on_search.exit_shares)}
             rows.append(row | {"policy": json.dumps(point.policy.to_json())})
     table = pd.DataFrame(rows)
-    where = out or answered.workspace.run.folder / "picks"
-    csv, picture = where / f"{answered.id}-sweep.csv", where / f"{answered.id}-sweep.png"
+    where = out or answered.session.run.folder / "picks"
+    csv, image = where / f"{answered.id}-sweep.csv", where / f"{answered.id}-sweep.png"
     write_text(csv, table.to_csv(index=False))
     curves = {str(name): (part[cost], part["accuracy"]) for name, part in table.groupby("method", sort=False)}
     now = answered.now.point.metrics
@@ -70,5 +70,5 @@ def sweep(
     }
     title = f"{answered.id}, search split (N = {search.samples:,})"
     unit, scale = ("average MACs of a sample, in millions", 1e6) if cost == "avg_macs" else (f"mean {cost}", 1.0)
-    plot_frontiers(curves, marks, title, picture, unit, scale)
-    return Sweep(answered.id, search.samples, table, csv, picture)
+    plot_frontiers(curves, marks, title, image, unit, scale)
+    return Sweep(answered.id, search.samples, table, csv, image)

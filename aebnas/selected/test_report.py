@@ -1,7 +1,7 @@
-"""A pick on the test set as the field asks for it: at budgets, over samples, under shift, on unfamiliar pictures, in
+"""A pick on the test set as the field asks for it: at budgets, over samples, under shift, on unfamiliar images, in
 traffic; and what is wrong with it in plain words.
 
-Everything is a function of answers that are kept in the run; only pictures that weren't answered yet run the network.
+Everything is a function of answers that are kept in the run; only images that weren't answered yet run the network.
 Legend: n samples, e exits.
 """
 
@@ -26,7 +26,7 @@ from aebnas.report.adaptation_plot import plot_trajectories
 from aebnas.runtime.adaptation import AdaptivePolicy
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.selected.calibrate import prepare
-from aebnas.selected.recorded_outputs import TEST, Answered
+from aebnas.selected.recorded_outputs import TEST, SelectedModelOutputs
 
 TOPS = (1, 5)
 BUDGET_SHARES = (0.4, 0.6, 0.8, 1.0)
@@ -43,7 +43,7 @@ DROP = 0.05
 SHIFT_LOSS, SHIFT_ECE = 0.01, 0.1
 """What the last exit would have more, and the calibration error, from which on it is said."""
 SURE, UNFAMILIAR_SURE = 0.9, 0.1
-"""A confidence, and the share of unfamiliar pictures above it from which on it is said."""
+"""A confidence, and the share of unfamiliar images above it from which on it is said."""
 SURER = f"surer_than_{SURE}"
 
 
@@ -72,9 +72,9 @@ class Evaluation:
 
 
 def evaluated(
-    answered: Answered, policy: ExitPolicy, full: bool = False, budgets: Sequence[float] = ()
+    answered: SelectedModelOutputs, policy: ExitPolicy, full: bool = False, budgets: Sequence[float] = ()
 ) -> tuple[Evaluation, ExitTable]:
-    """Evaluate a pick's policy on the test set; `full` adds shifts, unfamiliar pictures and online adaptation.
+    """Evaluate a pick's policy on the test set; `full` adds shifts, unfamiliar images and online adaptation.
 
     Also gives the test table. `budgets` are for the mean cost; the best policies within them are found on `calibrate`.
     """
@@ -130,7 +130,7 @@ def _frontier(found: Found, table: ExitTable) -> list[dict[str, float]]:
     return rows
 
 
-def _under_shift(answered: Answered, policy: ExitPolicy) -> list[dict[str, Any]]:
+def _under_shift(answered: SelectedModelOutputs, policy: ExitPolicy) -> list[dict[str, Any]]:
     images = answered.images(TEST)
     rows = []
     for kind in SHIFTS:
@@ -146,8 +146,8 @@ def _under_shift(answered: Answered, policy: ExitPolicy) -> list[dict[str, Any]]
     return rows
 
 
-def _unfamiliar(answered: Answered, policy: ExitPolicy, test: ExitTable) -> list[dict[str, Any]]:
-    """Exits, costs and confidence on pictures that are none of the classes, and how well confidence tells them."""
+def _unfamiliar(answered: SelectedModelOutputs, policy: ExitPolicy, test: ExitTable) -> list[dict[str, Any]]:
+    """Exits, costs and confidence on images that are none of the classes, and how well confidence tells them."""
     images = answered.images(TEST)
     known_n = _confidence(test, policy)
     rows = []
@@ -155,7 +155,7 @@ def _unfamiliar(answered: Answered, policy: ExitPolicy, test: ExitTable) -> list
         table = answered.table_for(policy, f"{TEST}-{kind}", images=made(images, UNFAMILIAR))
         figures, confidence_n = score_policy(table, policy), _confidence(table, policy)
         rows.append(
-            {"pictures": kind, "samples": table.samples, "exit_shares": list(figures.exit_shares)}
+            {"images": kind, "samples": table.samples, "exit_shares": list(figures.exit_shares)}
             | {mean_of(name): value for name, value in figures.mean_cost.items()}
             | {"mean_confidence": float(confidence_n.mean()), SURER: float((confidence_n > SURE).mean())}
             | {"auroc": _auroc(known_n, confidence_n)}
@@ -168,7 +168,7 @@ def _confidence(table: ExitTable, policy: ExitPolicy) -> np.ndarray:
 
 
 def _auroc(positive_n: np.ndarray, negative_n: np.ndarray) -> float:
-    """Chance that a known picture is answered with more confidence than an unfamiliar one; ties count half."""
+    """Chance that a known image is answered with more confidence than an unfamiliar one; ties count half."""
     ascending = np.sort(negative_n)
     below = np.searchsorted(ascending, positive_n, "left") + np.searchsorted(ascending, positive_n, "right")
     return float(below.mean() / (2 * len(ascending)))
@@ -211,7 +211,7 @@ def _skewed(table: ExitTable, policy: ExitPolicy, labels_n: np.ndarray) -> dict[
     return told
 
 
-def _adapted(answered: Answered, policy: ExitPolicy) -> dict[str, float]:
+def _adapted(answered: SelectedModelOutputs, policy: ExitPolicy) -> dict[str, float]:
     """Online adaptation on a stream that turns blurred half-way, beside fixed thresholds; trajectories are plotted.
 
     UCB1 chooses among coefficients a tenth lower, as they are, and a tenth higher.
@@ -239,15 +239,15 @@ def _adapted(answered: Answered, policy: ExitPolicy) -> dict[str, float]:
             told[f"{name}, {when}, accuracy"] = float(stream.right_n[part].mean())
             told[f"{name}, {when}, avg_macs"] = float(stream.cost_n[part].mean())
         if name == "adapted":
-            picture = answered.workspace.run.folder / "picks" / f"{answered.id}-adaptation.png"
-            plot_trajectories(stream, picture)
+            image = answered.session.run.folder / "picks" / f"{answered.id}-adaptation.png"
+            plot_trajectories(stream, image)
     return told
 
 
 def _shift_warnings(
     table: ExitTable, policy: ExitPolicy, shifts: Sequence[dict[str, Any]], unfamiliar: Sequence[dict[str, Any]]
 ) -> Iterator[str]:
-    """Signs of trouble on other pictures, one of each kind at the least severity that shows it."""
+    """Signs of trouble on other images, one of each kind at the least severity that shows it."""
     clean, told = score_policy(table, policy), set()
     for row in shifts:
         kind = row["shift"].replace("_", " ")
@@ -265,5 +265,5 @@ def _shift_warnings(
             yield f"Under {name} confidence can't be trusted: it is off by {100 * row['ece']:.0f} points on average."
     for row in unfamiliar:
         if row[SURER] > UNFAMILIAR_SURE:
-            what = {"noise": "pure noise", "jumbled": "jumbled pictures"}[row["pictures"]]
+            what = {"noise": "pure noise", "jumbled": "jumbled images"}[row["images"]]
             yield f"{100 * row[SURER]:.0f} % of {what} get an answer with a confidence above {SURE}."

@@ -9,6 +9,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from aebnas.core.earlier_names import with_present_names
+
+RENAMED = {"picture": "image_side"}
+"""Fields of architectures and of a space's input, as version 0.1 named them."""
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -134,8 +139,8 @@ class Architecture(_Part):
     """Everything that makes a network but its weights and policy; equal networks have equal `id`s.
 
     Equal means: made of the same nodes. The backbone is either `stages` or `cells`. `exits` runs from shallow to deep
-    and leaves out the final classifier, which is always there. `picture` is the side of the pictures fed in where they
-    are resized to `resolution`. `controller` is the width of the small network that looks at the picture and chooses
+    and leaves out the final classifier, which is always there. `image_side` is that of the images fed in where they
+    are resized to `resolution`. `controller` is the width of the small network that looks at the image and chooses
     the op of every edge that has several (0: there is none). `stop_heads`: every early exit has a stop head. Raises
     ValueError for two backbones or none, and where something has to be chosen but there is no controller.
     """
@@ -146,7 +151,7 @@ class Architecture(_Part):
     stem: Stem
     stages: tuple[Stage, ...] = ()
     exits: tuple[Exit, ...]
-    picture: int | None = None
+    image_side: int | None = None
     cells: tuple[Cell, ...] = ()
     controller: int = 0
     stop_heads: bool = False
@@ -161,18 +166,20 @@ class Architecture(_Part):
 
     @property
     def adaptive(self) -> bool:
-        """Whether some edge has several ops, of which every picture is given its own."""
+        """Whether some edge has several ops, of which every image is given its own."""
         return any(len(edge.ops) > 1 for cell in self.cells for edge in cell.edges)
 
     @property
     def side(self) -> int:
-        """Side of the pictures fed in."""
-        return self.picture or self.resolution
+        """Side of the images fed in."""
+        return self.image_side or self.resolution
 
     @cached_property
     def id(self) -> str:
         """Ten hexadecimal digits of a hash over the canonical JSON form."""
-        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        # ids name files in the runs of earlier versions, so the hash keeps the names that fields had at first
+        first = with_present_names(self.to_json(), {now: before for before, now in RENAMED.items()})
+        text = json.dumps(first, sort_keys=True, separators=(",", ":"))
         return hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
@@ -185,7 +192,7 @@ class Architecture(_Part):
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Architecture":
         """Read what `to_json` wrote; raises pydantic's ValidationError (a ValueError) when it isn't that."""
-        return cls.model_validate(value)
+        return cls.model_validate(with_present_names(value, RENAMED))
 
     def __str__(self) -> str:
         """One line for people: widths x blocks a stage, exits with their branch layers."""
@@ -202,7 +209,7 @@ class Architecture(_Part):
             f"[{','.join(map(str, e.layers))}]{'' if e.pool == 'avg' else e.pool}"
             for e in self.exits
         )
-        size = "" if self.picture is None else f"{self.resolution}px "
+        size = "" if self.image_side is None else f"{self.resolution}px "
         more = (f" | controller {self.controller}" if self.controller else "") + (" | stop heads" * self.stop_heads)
         return f"{size}{self.stem.width} | {backbone} | {exits or 'no early exit'}{more}"
 

@@ -11,7 +11,7 @@ from aebnas.space.dag import DagSpec
 Everywhere = Literal["every_stage", "every_cell", "every_node"]
 
 
-class Places:
+class ExitSites:
     """All places of a backbone: of `dag`, or of stages with so many blocks at most (`depths`)."""
 
     def __init__(self, dag: DagSpec | None, depths: Sequence[int] | None) -> None:

@@ -166,7 +166,7 @@ def _decode(spec: SpaceSpec, choices: Choices) -> Candidate:
     architecture = Architecture(
         channels=spec.input.channels,
         resolution=resolution,
-        picture=None if resolution == spec.input.side else spec.input.side,
+        image_side=None if resolution == spec.input.side else spec.input.side,
         classes=spec.classes,
         stem=Stem(
             width=choices["stem.width"], kernel=spec.stem.kernel, stride=spec.stem.stride, act=choices["stem.act"]

@@ -62,27 +62,27 @@ def make_layer(weights: str, op: str, in_shape: Shape, **offered: Attr | None) -
     return Layer(weights, op, tuple(sorted(attrs.items())), in_shape)
 
 
-def input_layers(pictures: InputSpec, resolution: int) -> tuple[Shape, list[Layer]]:
-    """Shape of what the stem sees, and the layer that makes it of the pictures, if one is needed."""
-    shape = (pictures.channels, pictures.side, pictures.side)
-    if resolution == pictures.side:
+def input_layers(pixels: InputSpec, resolution: int) -> tuple[Shape, list[Layer]]:
+    """Shape of what the stem sees, and the layer that makes it of the images, if one is needed."""
+    shape = (pixels.channels, pixels.side, pixels.side)
+    if resolution == pixels.side:
         return shape, []
     layer = resize_layer(shape, resolution)
     return layer.out_shape, [layer]
 
 
 def resize_layer(shape: Shape, resolution: int) -> Layer:
-    """The resizing of pictures of `shape`."""
+    """The resizing of images of `shape`."""
     return make_layer("resize", "resize", shape, side=resolution)
 
 
 def stem_layer(stem: Stem, shape: Shape) -> Layer:
-    """The stem on pictures of `shape`."""
+    """The stem on images of `shape`."""
     return make_layer("stem", "conv", shape, out_channels=stem.width, **stem.model_dump(exclude={"width"}))
 
 
 def stem_layers(spec: SpaceSpec, shape: Shape) -> list[Layer]:
-    """Everything the stem can be on pictures of `shape`."""
+    """Everything the stem can be on images of `shape`."""
     stem = spec.stem
     stems = [Stem(width=w, kernel=stem.kernel, stride=stem.stride, act=a) for w, a in product(stem.width, stem.act)]
     return [stem_layer(one, shape) for one in stems]
@@ -114,9 +114,9 @@ def reduction_layer(number: int, shape: Shape, width: int, stride: int) -> Layer
 
 
 def controller_layers(shape: Shape, width: int, outputs: int) -> list[Layer]:
-    """The controller on pictures of `shape`: two convolutions of stride 2 and a linear layer; the last is `CONTROLLER`.
+    """The controller on images of `shape`: two convolutions of stride 2 and a linear layer; the last is `CONTROLLER`.
 
-    The published code's layers aren't known; these are as small as they can be and still see the whole picture.
+    The published code's layers aren't known; these are as small as they can be and still see the whole image.
     """
     layers: list[Layer] = []
     for number in (1, 2):

@@ -74,7 +74,7 @@ class _Builder:
 
 
 def _add_controller(builder: _Builder) -> None:
-    """The layers that look at the picture and give Delta alpha, beside the path."""
+    """The layers that look at the image and give Delta alpha, beside the path."""
     at, shape = builder.at, builder.shape
     sizes = [len(e.ops) for cell in builder.architecture.cells for e in cell.edges if len(e.ops) > 1]
     builder.at, builder.shape = INPUT, builder.input_shape

@@ -7,14 +7,14 @@ from aebnas.space.policy_spec import LAST
 from aebnas.space.spec import SpaceSpec
 
 
-class LeastExits(NamedTuple):
+class MinExits(NamedTuple):
     """The first exit (from 0) by which a sample may leave, and that by predicted class; empty where all are alike."""
 
     all: int = 0
     by_class: tuple[int, ...] = ()
 
 
-def least_exits(spec: SpaceSpec, architecture: Architecture) -> LeastExits:
+def min_exits(spec: SpaceSpec, architecture: Architecture) -> MinExits:
     """The least exits of an architecture of the space: the first that it has at the named place or behind it."""
     policy = spec.policy
     places = [*(site.name for site in spec.sites()), LAST]
@@ -27,4 +27,4 @@ def least_exits(spec: SpaceSpec, architecture: Architecture) -> LeastExits:
     by_class = [least] * spec.classes
     for label, place in policy.min_exit_by_class.items():
         by_class[label] = max(least, first(place))
-    return LeastExits(least, tuple(by_class) if any(value > least for value in by_class) else ())
+    return MinExits(least, tuple(by_class) if any(value > least for value in by_class) else ())

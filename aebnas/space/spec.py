@@ -10,7 +10,7 @@ from aebnas.core.spec_types import Side
 from aebnas.runtime.shape_rules import mid_channels
 from aebnas.space.architecture import Site
 from aebnas.space.dag import DagSpec
-from aebnas.space.exit_sites import Everywhere, Places
+from aebnas.space.exit_sites import Everywhere, ExitSites
 from aebnas.space.fields import (
     SKIP,
     Acts,
@@ -38,20 +38,20 @@ from aebnas.space.policy_spec import LAST, PolicySpec
 
 
 class InputSpec(Spec):
-    """The picture: `channels`, and `resolution`, the side in pixels that the stem sees.
+    """The image: `channels`, and `resolution`, the side in pixels that the stem sees.
 
-    `picture` is the side of the pictures fed in (default: the largest resolution); where the two differ the
+    `image_side` is that of the images fed in (default: the largest resolution); where the two differ the
     network's first node resizes.
     """
 
     channels: Width = 3
     resolution: Sides
-    picture: Side | None = None
+    image_side: Side | None = None
 
     @property
     def side(self) -> int:
-        """Side of the pictures fed in."""
-        return self.picture or max(self.resolution)
+        """Side of the images fed in."""
+        return self.image_side or max(self.resolution)
 
 
 class StemSpec(Spec):
@@ -259,7 +259,7 @@ class SpaceSpec(Spec):
     def sites(self) -> tuple[Site, ...]:
         """The places where exits may sit, shallow to deep."""
         parts = [max(stage.depth) for stage in self.stages] if self.dag is None else None
-        return Places(self.dag, parts).chosen(self.exits.at)
+        return ExitSites(self.dag, parts).chosen(self.exits.at)
 
     def branch(self, site: Site) -> BranchChoices:
         """What the exit at a site can be."""

@@ -33,8 +33,8 @@ def make_strategy(
     constraints: Sequence[Constraint],
     target: SoftTarget | None,
     rng: np.random.Generator,
-    first: Sequence[tuple[int, ...]] = (),
+    initial_genomes: Sequence[tuple[int, ...]] = (),
 ) -> Strategy:
-    """The strategy that `spec` names; all that it draws comes from `rng`, `first` are genomes to begin with."""
+    """The strategy that `spec` names; all that it draws comes from `rng`, `initial_genomes` are where it begins."""
     fitness = Fitness(tuple(objectives), tuple(constraints), target)
-    return STRATEGIES[spec.name]()(spec, space, fitness, rng, first)
+    return STRATEGIES[spec.name]()(spec, space, fitness, rng, initial_genomes)

@@ -48,7 +48,7 @@ class Nsga2(Strategy):
 
     def _first_population(self) -> list[tuple[int, ...]]:
         """The genomes given, as far as they are distinct candidates and there is room, and random ones."""
-        distinct = {self.key(self.space.decode(genome)): genome for genome in self.first}
+        distinct = {self.key(self.space.decode(genome)): genome for genome in self.initial_genomes}
         given = list(distinct.items())[: self.spec.population]
         drawn = self._draw_new(self.spec.population - len(given), besides={key for key, _ in given})
         return [genome for _, genome in given] + [genome for genome, _ in drawn]
@@ -57,7 +57,7 @@ class Nsga2(Strategy):
         for individual, trial in zip(self._offspring, trials, strict=True):
             individual.set("points", self.fitness.feasible_points(trial))
             individual.set("CV", np.array([self.fitness.violation(trial)]))
-            if self.writes_back and trial.points:
+            if self.lamarckian and trial.points:
                 genome = self.space.with_policy([int(gene) for gene in individual.X], trial.points[0].policy)
                 individual.X = np.array(genome)
         self._algorithm.tell(infills=self._offspring)

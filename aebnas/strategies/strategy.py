@@ -83,20 +83,20 @@ class Strategy(ABC):
         space: SearchSpace,
         fitness: Fitness,
         rng: np.random.Generator,
-        first: Sequence[tuple[int, ...]] = (),
+        initial_genomes: Sequence[tuple[int, ...]] = (),
     ) -> None:
-        self.spec, self.space, self.fitness, self.rng, self.first = spec, space, fitness, rng, first
+        self.spec, self.space, self.fitness, self.rng, self.initial_genomes = spec, space, fitness, rng, initial_genomes
         self.asked: set[Key] = set()
         self._open: Sequence[AnyJob] = []
 
     @property
-    def writes_back(self) -> bool:
+    def lamarckian(self) -> bool:
         """Whether threshold genes don't say a job's policy but are set to the one it was given (AEBNAS)."""
         return self.fitness.target is not None and self.fitness.target.tunes_thresholds
 
     def job(self, candidate: Candidate, origin: str) -> Job:
         """The job that evaluates `candidate`."""
-        return Job(candidate.architecture, None if self.writes_back else candidate.policy, origin)
+        return Job(candidate.architecture, None if self.lamarckian else candidate.policy, origin)
 
     def key(self, candidate: Candidate) -> Key:
         """Key of that job."""

@@ -24,7 +24,7 @@ from aebnas.core.ray_cluster import (
     cores,
     node_resources,
     on_this_machine,
-    open_board,
+    open_progress_actor,
     ray_cluster,
     require_room,
     threads_each,
@@ -73,7 +73,7 @@ def fit_on_workers(
             config = {
                 # through the object store once, whatever the number of workers
                 "work": ray.put((task, batches, spec, seed, label, checkpoint, on_rows)),
-                "board": open_board(ray),
+                "board": open_progress_actor(ray),
                 "threads": threads,
                 "deterministic": deterministic,
             }
@@ -90,7 +90,7 @@ def fit_on_workers(
 
 def _check_shares(batches: Batches, workers: int) -> None:
     if (size := min(batches.batch_size, len(batches.images))) % workers:
-        raise UserError(f"supernet.workers: must divide a batch of {size} pictures, but got {workers}")
+        raise UserError(f"supernet.workers: must divide a batch of {size} images, but got {workers}")
 
 
 def _use_gpu(ray: Any, workers: int) -> bool:
@@ -136,7 +136,7 @@ def _work(config: dict[str, Any]) -> None:
         ray.get(board.fail.remote(error))
 
 
-class _Teller:
+class _ProgressReporter:
     """A bar whose steps are written on the board, now and then."""
 
     def __init__(self, board: Any, total: int, done: int) -> None:
@@ -153,7 +153,7 @@ class _Teller:
 
 @contextmanager
 def _told(board: Any, label: str, total: int, done: int) -> Iterator[Counter]:
-    teller = _Teller(board, total, done)
+    teller = _ProgressReporter(board, total, done)
     teller.advance(0)
     yield teller
 

@@ -36,7 +36,7 @@ def multi_exit_loss(
     return total
 
 
-def self_taught_loss(
+def self_distillation_loss(
     logits: Sequence[Tensor],
     labels_n: Tensor,
     weights: Sequence[float],

@@ -13,8 +13,8 @@ from aebnas.policies.exit_table.tabulate import tabulate
 from aebnas.space.architecture import Architecture
 from aebnas.space.genome import SearchSpace
 from aebnas.supernet.supernet import Supernet
-from aebnas.training.exits.exit_weights import exit_weights, only_active
-from aebnas.training.losses import multi_exit_loss, probabilities, self_taught_loss
+from aebnas.training.exits.exit_weights import exit_weights, mask_inactive
+from aebnas.training.losses import multi_exit_loss, probabilities, self_distillation_loss
 from aebnas.training.task import Row
 from aebnas.training.training_spec import SupernetSpec
 from aebnas.training.validation import REFERENCE_CRITERION, exit_rows
@@ -71,10 +71,10 @@ class SandwichTask:
         total = torch.zeros((), device=labels_n.device)
         for architecture, logits in zip(architectures, outputs, strict=True):
             weights = exit_weights(self.spec.exit_weights, architecture)
-            weights = only_active(weights, self.spec.exits.active(self.epoch, len(weights)))
+            weights = mask_inactive(weights, self.spec.exits.active(self.epoch, len(weights)))
             smoothing, share = self.spec.label_smoothing, self.spec.distillation
             if teacher_nc is None:
-                loss = self_taught_loss(logits, labels_n, weights, smoothing, share)
+                loss = self_distillation_loss(logits, labels_n, weights, smoothing, share)
             else:
                 loss = multi_exit_loss(logits, labels_n, weights, smoothing, teacher_nc, share)
             total = total + loss / len(architectures)

@@ -19,9 +19,9 @@ from aebnas.space.architecture import Architecture
 from aebnas.space.lowering import lower
 from aebnas.supernet.elastic import initialise
 from aebnas.training.exits.exit_losses import Blended, expected_cost, halting_loss, soft_stops
-from aebnas.training.exits.exit_weights import exit_weights, only_active
+from aebnas.training.exits.exit_weights import exit_weights, mask_inactive
 from aebnas.training.exits.frozen_backbone import backbone_to_eval, branch_nodes, freeze_backbone, refit_norms
-from aebnas.training.losses import self_taught_loss
+from aebnas.training.losses import self_distillation_loss
 from aebnas.training.task import Row
 from aebnas.training.training_spec import TrainSpec
 from aebnas.training.validation import REFERENCE_CRITERION, exit_rows
@@ -55,7 +55,7 @@ class SingleTask:
 
     def begin_epoch(self, epoch: int) -> None:
         """Switch exits on and off; keep a frozen backbone's norms from moving."""
-        self.weights = only_active(self.all_weights, self.spec.exits.active(epoch, len(self.all_weights)))
+        self.weights = mask_inactive(self.all_weights, self.spec.exits.active(epoch, len(self.all_weights)))
         if self.frozen:
             backbone_to_eval(self._network(self.module))
 
@@ -67,7 +67,7 @@ class SingleTask:
             yield F.cross_entropy(blended_nc, labels_n, label_smoothing=spec.label_smoothing)
             return
         outputs = self._network(self.module).outputs(x_nchw)
-        loss = self_taught_loss(outputs.logits, labels_n, self.weights, spec.label_smoothing, spec.distillation)
+        loss = self_distillation_loss(outputs.logits, labels_n, self.weights, spec.label_smoothing, spec.distillation)
         cost_share_e = self.cost_share_e.to(loss.device)
         if exits.stop_heads and outputs.stop_logits:
             stop_ne = torch.stack([logit_n.float() for logit_n in outputs.stop_logits], 1).sigmoid()

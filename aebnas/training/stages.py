@@ -11,7 +11,7 @@ from aebnas.data.batches import Batches
 from aebnas.data.image_set import ImageSet
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
-from aebnas.training.exits.exit_training_spec import ExitsSpec
+from aebnas.training.exits.exit_training_spec import ExitTrainingSpec
 from aebnas.training.loop import fit
 from aebnas.training.single_network import SingleTask
 from aebnas.training.task import Row
@@ -55,7 +55,7 @@ def fit_network(
         return task.finished(trained, norm_calibration)
 
     if backbone_epochs:
-        alone = ExitsSpec(warmup_epochs=backbone_epochs)
+        alone = ExitTrainingSpec(warmup_epochs=backbone_epochs)
         first = spec.model_copy(update={"epochs": backbone_epochs, "exits": alone})
         at = checkpoint and checkpoint.with_name(BACKBONE_CHECKPOINT)
         network = stage(network, first, f"{label}, backbone", at, frozen=False)

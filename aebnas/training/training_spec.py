@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from aebnas.core.errors import SpecError
 from aebnas.core.spec_base import Spec
 from aebnas.core.spec_types import Epochs, Processes, Threads
-from aebnas.training.exits.exit_training_spec import ExitsSpec
+from aebnas.training.exits.exit_training_spec import ExitTrainingSpec
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 ExitWeights = Literal["equal", "linear"] | dict[str, Annotated[float, Field(strict=True, ge=0)]]
@@ -32,7 +32,7 @@ class LoopSpec(Spec):
     label_smoothing: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.1
     distillation: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.5
     exit_weights: ExitWeights = "equal"
-    exits: ExitsSpec = ExitsSpec()
+    exits: ExitTrainingSpec = ExitTrainingSpec()
     clip: Annotated[float, Field(strict=True, gt=0)] = 5.0
     ema: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.99
     precision: Precision = "auto"

@@ -35,7 +35,7 @@ def refused(monkeypatch, capsys):
         assert out == "" and err.endswith("\n"), out + err
         *bars, line = err.splitlines()
         assert line.startswith("error: ") and line.isprintable(), err
-        assert all(re.match(r"\w+ pictures: \d+/\d+", bar) for bar in bars), err
+        assert all(re.match(r"\w+ images: \d+/\d+", bar) for bar in bars), err
         assert snapshot(kept) == before
         return line.removeprefix("error: ")
 

@@ -59,26 +59,26 @@ def floats(value: float) -> np.ndarray:
 
 Y = np.arange(N) % 2
 NPZ: dict[str, tuple[bytes, str]] = {
-    "pictures as floats": (npz(x_train=floats(0.5)), "x_train: must be uint8 (0..255), but got float32"),
-    "NaN in pictures": (npz(x_train=floats(np.nan)), "x_train: must be uint8 (0..255), but got float32"),
+    "images as floats": (npz(x_train=floats(0.5)), "x_train: must be uint8 (0..255), but got float32"),
+    "NaN in images": (npz(x_train=floats(np.nan)), "x_train: must be uint8 (0..255), but got float32"),
     "wide integers": (npz(x_train=np.zeros((N, 8, 8), np.int64)), "x_train: must be uint8 (0..255), but got int64"),
     "booleans": (npz(x_train=np.zeros((N, 8, 8), bool)), "x_train: must be uint8 (0..255), but got bool"),
-    "flat pictures": (npz(x_train=np.zeros((N, 64), np.uint8)), "x_train: must have shape (N, H, W, C) or (N, H, W), "),
+    "flat images": (npz(x_train=np.zeros((N, 64), np.uint8)), "x_train: must have shape (N, H, W, C) or (N, H, W), "),
     "films": (npz(x_train=np.zeros((N, 2, 8, 8, 1), np.uint8)), "x_train: must have shape (N, H, W, C) or (N, H, W), "),
-    "no pictures": (npz(x_train=np.zeros((0, 8, 8), np.uint8)), "x_train: must hold at least one picture, but got sha"),
+    "no images": (npz(x_train=np.zeros((0, 8, 8), np.uint8)), "x_train: must hold at least one image, but got sha"),
     "labels as floats": (npz(y_train=Y * 1.0), "y_train: must be integers, but got float64"),
     "NaN in labels": (npz(y_train=np.full(N, np.nan)), "y_train: must be integers, but got float64"),
     "labels as text": (npz(y_train=Y.astype(str)), "y_train: must be integers, but got <U21"),
     "one-hot labels": (npz(y_train=np.eye(2, dtype=int)[Y]), "y_train: must have shape (N,), but got (60, 2)"),
     "fewer labels": (npz(y_train=Y[:-1]), "y_train: must be as long as x_train (60), but got 59"),
-    "more pictures": (npz(x_train=np.zeros((N + 1, 8, 8), np.uint8)), "y_train: must be as long as x_train (61), but"),
+    "more images": (npz(x_train=np.zeros((N + 1, 8, 8), np.uint8)), "y_train: must be as long as x_train (61), but"),
     "a negative label": (npz(y_train=Y - 1), "y_train: must be 0 or more, but got -1"),
     "a label far out": (npz(y_train=Y.astype(np.uint64) * (2**64 - 1)), "y_train: must have every class in 0..1844674"),
     "one class": (npz(y_train=Y * 0), "y_train: must hold at least 2 classes, but got only label 0"),
     "labels from 1": (npz(y_train=Y + 1), "y_train: must have every class in 0..2, but got none of class 0"),
     "an empty class": (npz(y_train=Y * 2), "y_train: must have every class in 0..2, but got none of class 1"),
     "no labels": (npz(y_train=None), "y_train: must be in the file, but got only ['x_test', 'x_train', 'y_test']"),
-    "no test pictures": (
+    "no test images": (
         npz(x_test=None),
         "x_test: must be in the file, but got only ['x_train', 'y_test', 'y_train']",
     ),
@@ -102,18 +102,18 @@ NPZ: dict[str, tuple[bytes, str]] = {
     "one array": (claims((1,)) + b"\0", "must be a .npz archive of numpy arrays (numpy.savez), but got something else"),
 }
 TOO_FEW = {
-    "all pictures": (
+    "all images": (
         {"search": 30, "calibrate": 30},
-        "data.splits: must leave at least 2 pictures (one a class) for tr",
+        "data.splits: must leave at least 2 images (one a class) for tr",
     ),
     "more than all": (
         {"search": 10**6},
-        "data.splits: must leave at least 2 pictures (one a class) for train, but got 1",
+        "data.splits: must leave at least 2 images (one a class) for train, but got 1",
     ),
-    "hardly any": ({"search": 1}, "data.splits.search: must be at least 2 pictures (one a class), but got 1"),
+    "hardly any": ({"search": 1}, "data.splits.search: must be at least 2 images (one a class), but got 1"),
     "a small share": (
         {"calibrate": 0.01},
-        "data.splits.calibrate: must be at least 2 pictures (one a class), but got 1",
+        "data.splits.calibrate: must be at least 2 images (one a class), but got 1",
     ),
 }
 
@@ -157,11 +157,11 @@ def test_splits_that_take_too_much_or_too_little(refused, project, splits, says)
     [
         (
             {"x_train": np.zeros((N, 8, 8, 3), np.uint8)},
-            "input: must fit the pictures of npz, which are 3 x 8 x 8, but",
+            "input: must fit the images of npz, which are 3 x 8 x 8, but",
         ),
         (
             {"x_train": np.zeros((N, 16, 8), np.uint8)},
-            "input: must fit the pictures of npz, which are 1 x 16 x 8, but ",
+            "input: must fit the images of npz, which are 1 x 16 x 8, but ",
         ),
         ({"y_train": np.arange(N) % 3}, "classes: must be 3, as in the data, but got 2"),
     ],
@@ -172,26 +172,26 @@ def test_data_of_another_kind_than_the_space_says(refused, project, changes, say
     assert line.startswith(f"space.yaml: {says}"), line
 
 
-def test_a_crop_that_could_lose_the_picture(refused, project):
+def test_a_crop_that_could_lose_the_image(refused, project):
     (project / "set.npz").write_bytes(npz())
     line = search(refused, project, name="npz", path="set.npz", augment={"crop": 8})
-    assert line == "spec.yaml: data.augment.crop: must be less than the side of a picture (8), but got 8"
+    assert line == "spec.yaml: data.augment.crop: must be less than the side of an image (8), but got 8"
 
 
-def picture(path: Path, size: tuple[int, int] = (8, 8), mode: str = "RGB") -> bytes:
-    """Write a picture; returns its bytes."""
+def image(path: Path, size: tuple[int, int] = (8, 8), mode: str = "RGB") -> bytes:
+    """Write an image; returns its bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.effect_noise(size, 50).convert(mode).save(path)
     return path.read_bytes()
 
 
 @pytest.fixture
-def pictures(project) -> Path:
-    """A sound folder of pictures of two classes; the file that damage is done to is `train/cat/07.png`."""
+def folder_of_images(project) -> Path:
+    """A sound folder of images of two classes; the file that damage is done to is `train/cat/07.png`."""
     for name in ("cat", "dog"):
         for number in range(N // 2):
-            picture(project / f"set/train/{name}/{number:02}.png")
-        picture(project / f"set/test/{name}/0.png")
+            image(project / f"set/train/{name}/{number:02}.png")
+        image(project / f"set/test/{name}/0.png")
     space = SPACE | {"classes": 2, "input": {"channels": 3, "resolution": 8}}
     (project / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
     return project / "set"
@@ -199,23 +199,23 @@ def pictures(project) -> Path:
 
 FOLDER = {"name": "folder", "path": "set", "resolution": 8, "splits": {"search": 20, "calibrate": 20}}
 DAMAGE: dict[str, tuple[bytes | str, str]] = {
-    "an empty file": (b"", "must be a readable picture, but got UnidentifiedImageError"),
-    "text": (b"no picture", "must be a readable picture, but got UnidentifiedImageError"),
-    "a pickle": (pickle.dumps(Evil()), "must be a readable picture, but got UnidentifiedImageError"),
-    "half a file": ("half", "must be a readable picture, but got "),
+    "an empty file": (b"", "must be a readable image, but got UnidentifiedImageError"),
+    "text": (b"no image", "must be a readable image, but got UnidentifiedImageError"),
+    "a pickle": (pickle.dumps(Evil()), "must be a readable image, but got UnidentifiedImageError"),
+    "half a file": ("half", "must be a readable image, but got "),
     "16 bits": ("I;16", "must have 8 bits a channel, but got mode I;16"),
 }
 
 
 @pytest.mark.parametrize("split", ["train", "search"])
 @pytest.mark.parametrize("damage, says", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_picture_is_told_before_there_is_a_run(refused, pictures, damage, says, split, monkeypatch):
+def test_a_damaged_image_is_told_before_there_is_a_run(refused, folder_of_images, damage, says, split, monkeypatch):
     """In whichever split it is."""
-    file = pictures / "train/cat/07.png"
+    file = folder_of_images / "train/cat/07.png"
     if isinstance(damage, bytes):
         file.write_bytes(damage)
     elif damage == "half":
-        content = picture(file, (64, 64))
+        content = image(file, (64, 64))
         file.write_bytes(content[: len(content) // 2])
     else:
         Image.new(damage, (8, 8)).save(file)
@@ -223,7 +223,7 @@ def test_a_damaged_picture_is_told_before_there_is_a_run(refused, pictures, dama
         "train": {"search": 4, "calibrate": 4, "certify": 0},
         "search": {"search": 52, "calibrate": 4, "certify": 0},
     }
-    line = search(refused, pictures.parent, **FOLDER | {"splits": sizes[split]})
+    line = search(refused, folder_of_images.parent, **FOLDER | {"splits": sizes[split]})
     assert line.startswith(f"{file}: {says}"), line
 
 
@@ -232,34 +232,34 @@ def test_a_damaged_picture_is_told_before_there_is_a_run(refused, pictures, dama
     [
         (
             lambda folder: (folder / "train").rename(folder / "trian"),
-            "/train: must be a folder with one folder of pict",
+            "/train: must be a folder with one folder of images",
         ),
         (
             lambda folder: (folder / "test").rename(folder / "tset"),
-            "/test: must be a folder with one folder of picture",
+            "/test: must be a folder with one folder of image",
         ),
         (lambda folder: (folder / "test/dog").rename(folder / "test/cow"), "/test/cow: must be a class of "),
         (
             lambda folder: [file.unlink() for file in (folder / "train/dog").iterdir()],
-            "/train/dog: must hold pictures ",
+            "/train/dog: must hold images ",
         ),
-        (lambda folder: [file.unlink() for file in (folder / "test/dog").iterdir()], "/test/dog: must hold pictures ("),
+        (lambda folder: [file.unlink() for file in (folder / "test/dog").iterdir()], "/test/dog: must hold images ("),
     ],
     ids=["no train", "no test", "an unknown class", "an empty class", "an empty class to test"],
 )
-def test_a_folder_laid_out_wrongly(refused, pictures, spoil, says):
-    spoil(pictures)
-    line = search(refused, pictures.parent, **FOLDER)
-    assert line.startswith(f"{pictures}{says}"), line
+def test_a_folder_laid_out_wrongly(refused, folder_of_images, spoil, says):
+    spoil(folder_of_images)
+    line = search(refused, folder_of_images.parent, **FOLDER)
+    assert line.startswith(f"{folder_of_images}{says}"), line
 
 
-def test_a_folder_with_another_number_of_classes(refused, pictures):
-    picture(pictures / "train/cow/1.png")
-    line = search(refused, pictures.parent, **FOLDER)
+def test_a_folder_with_another_number_of_classes(refused, folder_of_images):
+    image(folder_of_images / "train/cow/1.png")
+    line = search(refused, folder_of_images.parent, **FOLDER)
     assert line == "space.yaml: classes: must be 3, as in the data, but got 2"
 
 
 def test_a_file_where_a_folder_should_be(refused, project):
     (project / "set").write_bytes(b"")
     line = search(refused, project, **FOLDER)
-    assert line.startswith(f"{project / 'set' / 'train'}: must be a folder with one folder of pictures a class")
+    assert line.startswith(f"{project / 'set' / 'train'}: must be a folder with one folder of images a class")

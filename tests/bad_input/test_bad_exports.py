@@ -1,4 +1,4 @@
-"""Damaged exports and pictures, given to the folder's own command: one line, exit code 2, nothing run."""
+"""Damaged exports and images, given to the folder's own command: one line, exit code 2, nothing run."""
 
 import json
 import os
@@ -194,11 +194,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         recorded(images=np.array([Evil()] * 4, object)),
         "check.npz: cannot be read: Object arrays cannot",
     ),
-    "record: other pictures": (
+    "record: other images": (
         recorded(images=np.zeros((4, 3, 9, 9), np.uint8)),
         "check.npz: cannot be read: the recorded",
     ),
-    "record: no pictures": (
+    "record: no images": (
         recorded(images=np.zeros((0, 1, 8, 8), np.uint8)),
         "check.npz: cannot be read: the recorded pi",
     ),
@@ -217,27 +217,27 @@ def test_a_damaged_export(refused, tmp_path, damage, says):
     assert line.startswith(says), line
 
 
-def half_a_picture(path: Path) -> None:
+def half_a_image(path: Path) -> None:
     Image.effect_noise((64, 64), 50).save(path)
     path.write_bytes(path.read_bytes()[:1000])
 
 
-PICTURES: dict[str, tuple[Callable[[Path], Any], str]] = {
+IMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "missing": (lambda path: None, "no such file"),
     "empty": (lambda path: path.write_bytes(b""), "cannot be read: cannot identify image file"),
-    "text": (lambda path: path.write_text("no picture"), "cannot be read: cannot identify image file"),
+    "text": (lambda path: path.write_text("no image"), "cannot be read: cannot identify image file"),
     "a pickle": (lambda path: path.write_bytes(pickle.dumps(Evil())), "cannot be read: cannot identify image file"),
-    "half a file": (half_a_picture, "cannot be read: "),
+    "half a file": (half_a_image, "cannot be read: "),
     "a folder": (lambda path: path.mkdir(), "cannot be read: "),
     "16 bits": (
         lambda path: Image.new("I;16", (8, 8)).save(path),
-        "a picture must have 8 bits a channel, but got mode I",
+        "an image must have 8 bits a channel, but got mode I",
     ),
 }
 
 
-@pytest.mark.parametrize("make, says", PICTURES.values(), ids=PICTURES)
-def test_a_bad_picture(refused, tmp_path, make, says):
+@pytest.mark.parametrize("make, says", IMAGES.values(), ids=IMAGES)
+def test_a_bad_image(refused, tmp_path, make, says):
     make(tmp_path / "a.png")
     line = refused(lambda folder: None, "a.png")
     assert line.startswith(f"a.png: {says}"), line

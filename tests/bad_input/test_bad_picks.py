@@ -46,9 +46,9 @@ def test_picks_that_fit_nothing(refused, run, pick, says):
 
 
 def test_notes_on_a_pick_that_are_none(refused, run):
-    from aebnas.run.session import Workspace
+    from aebnas.run.session import RunSession
 
-    _, point = Workspace.open(run).pick("knee")
+    _, point = RunSession.open(run).pick("knee")
     point_id = point.id
     (run / "picks").mkdir(exist_ok=True)
     notes = run / "picks" / f"{point_id}.json"

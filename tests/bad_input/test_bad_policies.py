@@ -46,9 +46,9 @@ def test_a_command_that_cannot_be(refused, run, words, says):
     assert refused(run, command, run, *rest).startswith(says)
 
 
-def test_a_promise_without_pictures_to_certify(refused, run):
+def test_a_promise_without_images_to_certify(refused, run):
     said = refused(run, "calibrate", run, "--pick", "knee", "--risk", "0.1,0.1")
-    assert said == "data.splits.certify: must hold pictures for this, but is empty in this run"
+    assert said == "data.splits.certify: must hold images for this, but is empty in this run"
 
 
 def test_a_folder_that_is_neither(refused, tmp_path):
@@ -59,17 +59,17 @@ def test_a_folder_that_is_neither(refused, tmp_path):
     assert "must be a folder that aebnas export wrote, but has no graph.json" in refused(tmp_path, *words)
 
 
-PICTURES = np.zeros((60, 8, 8, 1), np.uint8)
+IMAGES = np.zeros((60, 8, 8, 1), np.uint8)
 DATA = [
-    ({"x": PICTURES}, "y: must be in the file, but got only ['x']"),
+    ({"x": IMAGES}, "y: must be in the file, but got only ['x']"),
     (
-        {"x": PICTURES.astype(float), "y": np.zeros(60, int)},
+        {"x": IMAGES.astype(float), "y": np.zeros(60, int)},
         "x: must be uint8 [N, 8, 8, 1], but got float64 (60, 8, 8, 1)",
     ),
-    ({"x": PICTURES[:, :7], "y": np.zeros(60, int)}, "x: must be uint8 [N, 8, 8, 1], but got uint8 (60, 7, 8, 1)"),
-    ({"x": PICTURES, "y": np.zeros(59, int)}, "y: must be 60 whole numbers, as many as pictures, but got int64 (59,)"),
-    ({"x": PICTURES, "y": np.full(60, 10)}, "y: must be in 0..9, but got 10..10"),
-    ({"x": PICTURES, "y": np.zeros(60, int)}, "x: must hold enough pictures that each part of them has 50, but got 60"),
+    ({"x": IMAGES[:, :7], "y": np.zeros(60, int)}, "x: must be uint8 [N, 8, 8, 1], but got uint8 (60, 7, 8, 1)"),
+    ({"x": IMAGES, "y": np.zeros(59, int)}, "y: must be 60 whole numbers, as many as images, but got int64 (59,)"),
+    ({"x": IMAGES, "y": np.full(60, 10)}, "y: must be in 0..9, but got 10..10"),
+    ({"x": IMAGES, "y": np.zeros(60, int)}, "x: must hold enough images that each part of them has 50, but got 60"),
     (None, "must be a .npz archive of plain arrays (numpy.savez), but got: "),
 ]
 

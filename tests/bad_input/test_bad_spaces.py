@@ -1,6 +1,6 @@
 """Malformed spaces, given to `aebnas space` and through a spec: one line with file, YAML path, rule and value.
 
-Places and values of each kind of key are tested in `tests/space`; here is what a space as a whole can get wrong.
+ExitSites and values of each kind of key are tested in `tests/space`; here is what a space as a whole can get wrong.
 """
 
 from copy import deepcopy

@@ -127,7 +127,7 @@ CHANGES: list[tuple[str, Any, str]] = [
     ),
     ("supernet.exit_weights", {"stage1": -1, "last": 1}, "supernet.exit_weights.stage1: must be greater than or equal"),
     ("data", {"name": "npz"}, "data.path: must name the array file when 'name' is npz, but got nothing"),
-    ("data", {"name": "folder", "path": "."}, "data.resolution: must say to how many pixels a side pictures are brou"),
+    ("data", {"name": "folder", "path": "."}, "data.resolution: must say to how many pixels a side images are brou"),
     ("data", {"name": "digits", "path": "x"}, "data.path: must be absent when 'name' is digits (it is for npz, folder"),
     ("data.class_names", ["a", "b"], "data.class_names: must be 10 names, as the space says, but got 2"),
     # paths
@@ -167,7 +167,7 @@ TEXTS: list[tuple[str, str | bytes, str]] = [
     ("a null byte", "seed: \0", ": must be valid YAML, but got: unacceptable character #x0000"),
     ("latin-1", "space: caf\xe9".encode("latin-1"), ": must be UTF-8 text, but got byte 0xe9 at position 10"),
     ("utf-16", "space: x".encode("utf-16"), ": must be UTF-8 text, but got byte 0xff at position 0"),
-    ("a picture", b"\x89PNG\r\n\x1a\n", ": must be UTF-8 text, but got byte 0x89 at position 0"),
+    ("an image", b"\x89PNG\r\n\x1a\n", ": must be UTF-8 text, but got byte 0x89 at position 0"),
     ("a large file", "#" * 300_000, ": must be a YAML file of at most 262,144 bytes, but got 300,000"),
     (
         "a bomb",

@@ -10,7 +10,7 @@ from tiny_run import own_copy, searched, write_spec
 
 from aebnas.evaluation.evaluator import inherit
 from aebnas.run.run_directory import Run
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.space.ablation import ABLATIONS, ablate
 
 
@@ -24,15 +24,15 @@ def ablations(root):
 
 @pytest.mark.parametrize("name", sorted(ABLATIONS))
 def test_lent_weights_give_the_networks_of_the_whole_space(
-    ablations, tmp_path_factory, tmp_path, architectures, pictures, name
+    ablations, tmp_path_factory, tmp_path, architectures, pixels, name
 ):
-    full = Workspace.open(own_copy(searched(tmp_path_factory), tmp_path))
+    full = RunSession.open(own_copy(searched(tmp_path_factory), tmp_path))
     folder = tmp_path / "part"
     ablations.lend_weights(full, folder, name)
-    part = Workspace(Run(folder), full.experiment, ablate(full.space, name), full.base)
+    part = RunSession(Run(folder), full.experiment, ablate(full.space, name), full.base)
     assert part.trained_supernet().state_dict().keys() <= full.trained_supernet().state_dict().keys()
     for architecture in architectures(part.space, 3):
-        x_nchw, calibration = pictures(architecture, 8), full.calibration(128)
+        x_nchw, calibration = pixels(architecture, 8), full.calibration(128)
         answers = [
             torch.stack(inherit(owner.trained_supernet(), architecture, calibration)(x_nchw)) for owner in (full, part)
         ]

@@ -13,7 +13,7 @@ from aebnas.cli.main import app, main
 from aebnas.core.confidence_intervals import wilson
 from aebnas.core.errors import UserError
 from aebnas.cost.bounds.space_bounds import space_bounds
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.selected.evaluate import evaluate
 from aebnas.space.genome import SearchSpace
 from aebnas.space.size import count_architectures
@@ -146,7 +146,7 @@ def test_the_schema_accepts_the_bundled_files(of, folder):
 
 def test_the_front_is_shown_with_exit_shares(run):
     shown = invoke("show", run)
-    for _, point in Workspace.open(run).front():
+    for _, point in RunSession.open(run).front():
         (line,) = [line for line in shown.splitlines() if point.id in line]
         assert f"{100 * point.metrics['accuracy']:.2f}%" in line
         assert all(f"{100 * share:.0f}%" in line for share in point.exit_shares)
@@ -167,7 +167,7 @@ def test_from_spec_to_model(tmp_path_factory, tmp_path):
     copy = own_copy(searched(tmp_path_factory), tmp_path)
     searched_again = invoke("search", copy.parent / "spec" / "tiny.yaml", "--out", copy)
     assert f"{copy}/pareto.csv" in searched_again
-    front = Workspace.open(copy).front()
+    front = RunSession.open(copy).front()
     middle = sorted(point.metrics["avg_macs"] for _, point in front)[len(front) // 2]
     expected = max((p for _, p in front if p.metrics["avg_macs"] <= middle), key=lambda p: p.metrics["accuracy"])
     rule = f"avg_macs <= {middle}"
@@ -180,7 +180,7 @@ def test_from_spec_to_model(tmp_path_factory, tmp_path):
 
 
 def test_accuracies_are_shown_with_their_intervals(run):
-    _, point = Workspace.open(run).pick("best-accuracy")
+    _, point = RunSession.open(run).pick("best-accuracy")
     low, high = (100 * bound for bound in wilson(point.metrics["accuracy"], 287))
     assert f"{100 * point.metrics['accuracy']:.2f}% ({low:.1f}-{high:.1f})" in invoke("show", run)
     measured = evaluate(run, point.id)
@@ -192,7 +192,7 @@ def test_accuracies_are_shown_with_their_intervals(run):
 
 @pytest.mark.parametrize("rule, best", [("best-accuracy", "accuracy"), ("cheapest", "avg_macs")])
 def test_picks_by_rule(run, rule, best):
-    points = [point for _, point in Workspace.open(run).front()]
+    points = [point for _, point in RunSession.open(run).front()]
     sign = -1 if best == "accuracy" else 1
     expected = min(points, key=lambda point: sign * point.metrics[best])
     assert invoke("evaluate", run, "--pick", rule).startswith(f"{expected.id}, weights inherited")

@@ -9,7 +9,7 @@ from tiny_run import EXPERIMENT, front_of, searched, write_spec
 
 from aebnas.core.determinism import CUBLAS, pinned
 from aebnas.run.run_directory import Run
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.training.precision import computing_dtype
 
 
@@ -44,11 +44,11 @@ def test_precision_is_not_measured_in_deterministic_mode(monkeypatch):
 
 
 def test_candidates_are_scored_under_it(tmp_path_factory, monkeypatch):
-    workspace, seen = Workspace.open(searched(tmp_path_factory)), []
-    experiment = workspace.experiment.model_copy(update={"deterministic": True})
-    evaluator = replace(workspace, experiment=experiment).evaluator(workspace.trained_supernet())
+    session, seen = RunSession.open(searched(tmp_path_factory)), []
+    experiment = session.experiment.model_copy(update={"deterministic": True})
+    evaluator = replace(session, experiment=experiment).evaluator(session.trained_supernet())
     monkeypatch.setattr("aebnas.evaluation.evaluator.tabulate", lambda *args, **costs: seen.append(state()))
-    evaluator.score(workspace.front()[0][0].architecture)
+    evaluator.score(session.front()[0][0].architecture)
     assert seen == [(1, True, False, True)] * 2
 
 

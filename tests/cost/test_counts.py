@@ -46,7 +46,7 @@ def test_macs_to_each_exit_equal_fvcore_on_conv_and_linear(bundled, architecture
             assert flops["conv"] + flops["linear"] + passed_by(graph, index).macs == taken_only
 
 
-def test_macs_with_passed_branches_equal_what_hooks_count(bundled, architectures, pictures):
+def test_macs_with_passed_branches_equal_what_hooks_count(bundled, architectures, pixels):
     """A count by hooks on what really runs, for the convention that charges branches passed."""
     for architecture in architectures(bundled, 10, seed=1):
         network = Network(lower(architecture)).eval()
@@ -59,7 +59,7 @@ def test_macs_with_passed_branches_equal_what_hooks_count(bundled, architectures
             for layer in module.modules():
                 if isinstance(layer, nn.Conv2d | nn.Linear):
                     layer.register_forward_hook(count(name))
-        network(pictures(architecture, 1))
+        network(pixels(architecture, 1))
         costs, so_far = count_graph(network.graph).macs, 0
         for index, segment in enumerate(network.graph.segments()):
             so_far += sum(ran[node.name] for part in segment for node in part)

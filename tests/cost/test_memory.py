@@ -29,16 +29,16 @@ def test_live_tensors_are_counted_until_they_are_freed():
         assert live.peak_bytes == 800
 
 
-def test_counted_memory_is_recorded_memory_at_every_exit(bundled, architectures, pictures):
+def test_counted_memory_is_recorded_memory_at_every_exit(bundled, architectures, pixels):
     for architecture in architectures(bundled, 5, seed=4):
         graph = lower(architecture)
         network, exits = Network(graph).eval(), len(graph.exits)
         for index, counted in enumerate(peak_memory(graph)):
-            recorded = recorded_peak(network, pictures(architecture, 1), leave_at(index, exits))
+            recorded = recorded_peak(network, pixels(architecture, 1), leave_at(index, exits))
             assert counted == pytest.approx(recorded, rel=0.05)
 
 
-def test_branches_that_never_run_take_no_memory(digits, architectures, pictures):
+def test_branches_that_never_run_take_no_memory(digits, architectures, pixels):
     drawn = architectures(digits, 40)
     checked = 0
     for architecture in [a for a in drawn if len(a.exits) >= 2][:4]:
@@ -46,7 +46,7 @@ def test_branches_that_never_run_take_no_memory(digits, architectures, pictures)
         network, exits = Network(graph).eval(), len(graph.exits)
         policy = ExitPolicy("margin", (None,) + (1.0,) * (exits - 2))
         counted = peak_memory(graph, [policy.runs(index) for index in range(exits)])
-        assert counted[-1] == pytest.approx(recorded_peak(network, pictures(architecture, 1), policy), rel=0.05)
+        assert counted[-1] == pytest.approx(recorded_peak(network, pixels(architecture, 1), policy), rel=0.05)
         checked += 1
     assert checked == 4
 
@@ -58,11 +58,11 @@ def test_hand_worked_network():
         Node.make("head", "classifier", ("pool",), in_channels=4, classes=2),
     )
     graph = Graph((1, 8, 8), nodes, (GraphExit("pool", "head"),))
-    picture, map_ = 64 * 4, 4 * 64 * 4
+    image, map_ = 64 * 4, 4 * 64 * 4
     # while a norm or an activation runs its input is alive beside its result; the pool's indices take 8 bytes
     assert op_bytes("conv", ((1, 8, 8),), nodes[0].attrs, torch.float32) == (map_, 2 * map_, None)
     assert op_bytes("maxpool", ((4, 8, 8),), nodes[1].attrs, torch.float32) == (map_ // 4, map_ // 4 * 3, None)
-    assert peak_memory(graph).tolist() == [picture + 2 * map_]
+    assert peak_memory(graph).tolist() == [image + 2 * map_]
 
 
 def test_half_the_bytes_a_number_is_half_the_memory(digits, architectures):
@@ -94,6 +94,6 @@ def test_what_an_op_hands_on_is_alive_as_long_as_any_of_its_names():
         Node.make("head", "classifier", ("next",), in_channels=4, classes=2),
     )
     graph = Graph((1, 8, 8), nodes, (GraphExit("sum", "early"), GraphExit("next", "head")))
-    picture, map_ = 64 * 4, 4 * 64 * 4
+    image, map_ = 64 * 4, 4 * 64 * 4
     assert op_bytes("add", ((4, 8, 8),), (), torch.float32) == (0, 0, 0)
-    assert peak_memory(graph)[-1] == picture + map_ + 2 * map_
+    assert peak_memory(graph)[-1] == image + map_ + 2 * map_

@@ -22,7 +22,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def pictures(n: int, shape: tuple[int, int, int] = (3, 5, 4)) -> torch.Tensor:
+def pixels(n: int, shape: tuple[int, int, int] = (3, 5, 4)) -> torch.Tensor:
     return torch.randint(256, (n, *shape), generator=seeded(9), dtype=torch.uint8)
 
 
@@ -31,7 +31,7 @@ def image_set(images: torch.Tensor) -> ImageSet:
 
 
 def test_measure_is_the_mean_and_std_of_each_channel() -> None:
-    images = pictures(20)
+    images = pixels(20)
     images[:, 2] = 51
     scaled = images.double() / 255
     got = Preprocessing.measure(image_set(images))
@@ -39,19 +39,19 @@ def test_measure_is_the_mean_and_std_of_each_channel() -> None:
     assert got.mean == pytest.approx(scaled.mean((0, 2, 3)).tolist(), abs=1e-12)
     assert got.std[:2] == pytest.approx(scaled.std((0, 2, 3), correction=0).tolist()[:2], abs=1e-12)
     assert got.std[2] == 1e-3
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         Preprocessing.measure(image_set(images[:0]))
 
 
-def test_measure_looks_at_evenly_spaced_pictures_of_a_large_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measure_looks_at_evenly_spaced_images_of_a_large_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(augment, "MEASURED", 4)
     monkeypatch.setattr(augment, "MEASURED_AT_ONCE", 3)
-    images = pictures(10)
+    images = pixels(10)
     assert Preprocessing.measure(image_set(images)) == Preprocessing.measure(image_set(images[[0, 2, 5, 7]]))
 
 
 def test_apply_normalises_into_channels_last() -> None:
-    images = pictures(6)
+    images = pixels(6)
     preprocessing = Preprocessing((0.1, 0.2, 0.3), (0.5, 0.25, 2.0), (3, 5, 4))
     x_nchw = preprocessing.apply(images)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
@@ -60,14 +60,14 @@ def test_apply_normalises_into_channels_last() -> None:
     assert x_nchw.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("images", [pictures(2).float(), pictures(2, (1, 5, 4)), pictures(2, (3, 4, 5))])
-def test_apply_refuses_other_pictures(images: torch.Tensor) -> None:
+@pytest.mark.parametrize("images", [pixels(2).float(), pixels(2, (1, 5, 4)), pixels(2, (3, 4, 5))])
+def test_apply_refuses_other_images(images: torch.Tensor) -> None:
     with pytest.raises(ValueError, match=r"images must be torch.uint8 \[n, 3, 5, 4\], but got"):
-        Preprocessing.measure(image_set(pictures(2))).apply(images)
+        Preprocessing.measure(image_set(pixels(2))).apply(images)
 
 
 def test_preprocessing_survives_json() -> None:
-    preprocessing = Preprocessing.measure(image_set(pictures(7)))
+    preprocessing = Preprocessing.measure(image_set(pixels(7)))
     assert Preprocessing.from_json(json.loads(json.dumps(preprocessing.to_json()))) == preprocessing
 
 
@@ -88,7 +88,7 @@ def test_preprocessing_refuses_nonsense(
 
 
 def numbered(n: int) -> ImageSet:
-    """Pictures whose pixels say their number, as do their labels."""
+    """Images whose pixels say their number, as do their labels."""
     numbers = torch.arange(n)
     images = numbers.to(torch.uint8)[:, None, None, None].expand(n, 3, 4, 4).contiguous()
     return ImageSet.of(images, numbers, max(n, 2))
@@ -99,7 +99,7 @@ RAW = Preprocessing((0.0,) * 3, (1 / 255,) * 3, (3, 4, 4))
 
 
 @pytest.mark.parametrize(("n", "batch_size", "steps"), [(10, 4, 2), (8, 4, 2), (3, 4, 1), (4, 1, 4)])
-def test_an_epoch_sees_each_picture_at_most_once(n: int, batch_size: int, steps: int) -> None:
+def test_an_epoch_sees_each_image_at_most_once(n: int, batch_size: int, steps: int) -> None:
     batches = Batches(numbered(n), RAW, AugmentSpec(), batch_size)
     seen = list(batches.epoch(seeded()))
     assert len(batches) == len(seen) == steps
@@ -120,7 +120,7 @@ def same(one: Epoch, other: Epoch) -> bool:
 
 @pytest.mark.parametrize("spec", [AugmentSpec(crop=1, flip=True), FULL])
 def test_epochs_follow_the_generator_alone(spec: AugmentSpec) -> None:
-    batches = Batches(image_set(pictures(12)), Preprocessing.measure(image_set(pictures(12))), spec, 4)
+    batches = Batches(image_set(pixels(12)), Preprocessing.measure(image_set(pixels(12))), spec, 4)
     generator = seeded(3)
     first, second = list(batches.epoch(generator)), list(batches.epoch(generator))
     torch.manual_seed(77)
@@ -135,7 +135,7 @@ def test_epochs_follow_the_generator_alone(spec: AugmentSpec) -> None:
 def test_the_shares_of_all_ranks_are_the_batch_of_one_process(
     spec: AugmentSpec, n: int, batch_size: int, world: int
 ) -> None:
-    images = image_set(pictures(n))
+    images = image_set(pixels(n))
     batches = Batches(images, Preprocessing.measure(images), spec, batch_size)
     whole = list(batches.epoch(seeded(5), epoch=1))
     ranks = [list(batches.epoch(seeded(5), epoch=1, rank=rank, world=world)) for rank in range(world)]
@@ -147,10 +147,10 @@ def test_the_shares_of_all_ranks_are_the_batch_of_one_process(
 
 def test_only_the_share_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
-    monkeypatch.setattr(ImageSet, "pictures", lambda _, indices: read.append(len(indices)) or pictures(len(indices)))
+    monkeypatch.setattr(ImageSet, "pixels", lambda _, indices: read.append(len(indices)) or pixels(len(indices)))
     measured = Preprocessing((0.5,) * 3, (0.5,) * 3, (3, 5, 4))
     for spec, expected in [(AugmentSpec(crop=1), 2), (AugmentSpec(mixup=1), 3)]:  # the last one's partner, too
-        list(Batches(image_set(pictures(8)), measured, spec, 8).epoch(seeded(), rank=3, world=4))
+        list(Batches(image_set(pixels(8)), measured, spec, 8).epoch(seeded(), rank=3, world=4))
         assert read.pop() == expected and not read
 
 
@@ -174,13 +174,13 @@ def test_alternating_flips_turn_the_other_half_in_each_epoch() -> None:
     assert torch.equal(flipped(1, seed=2), ~first) and torch.equal(flipped(2, seed=3), first)
 
 
-def test_mixup_gives_mixed_pictures_and_labels() -> None:
+def test_mixup_gives_mixed_images_and_labels() -> None:
     batches = Batches(numbered(8), RAW, AugmentSpec(mixup=1), 4)
     for x_nchw, y_nk in batches.epoch(seeded(1)):
         assert y_nk.dtype == torch.float32 and y_nk.shape == (4, 8)
         torch.testing.assert_close(y_nk.sum(1), torch.ones(4))
         assert ((y_nk > 0).sum(1) == 2).all()
-        # a pixel says its picture's number, so that of a mixture is the mean number under the mixed label
+        # a pixel says its image's number, so that of a mixture is the mean number under the mixed label
         torch.testing.assert_close(x_nchw[:, 0, 0, 0], y_nk @ torch.arange(8.0))
         assert x_nchw.is_contiguous(memory_format=torch.channels_last)
     assert len({y_nk.max().item() for _, y_nk in batches.epoch(seeded(1))}) == 2  # drawn for each batch
@@ -196,17 +196,17 @@ def test_cutout_blanks_to_the_mean() -> None:
 
 @pytest.fixture
 def on_disk(tmp_path: Path) -> ImageSet:
-    """Twelve picture files."""
+    """Twelve image files."""
     paths = []
-    for number, picture in enumerate(pictures(12, (3, 6, 6))):
+    for number, image in enumerate(pixels(12, (3, 6, 6))):
         paths.append(str(tmp_path / f"{number}.png"))
-        Image.fromarray(picture.permute(1, 2, 0).numpy()).save(paths[-1])
+        Image.fromarray(image.permute(1, 2, 0).numpy()).save(paths[-1])
     return ImageSet(Files(tuple(paths), 6, 3), torch.arange(12) % 3, 3)
 
 
 @pytest.mark.parametrize(("loaders", "held"), [(0, False), (2, False), (1, True)])
 def test_streamed_batches_equal_those_in_memory(on_disk: ImageSet, loaders: int, held: bool) -> None:
-    in_memory = ImageSet.of(pictures(12, (3, 6, 6)), on_disk.labels, 3)
+    in_memory = ImageSet.of(pixels(12, (3, 6, 6)), on_disk.labels, 3)
     measured = Preprocessing.measure(in_memory)
     assert Preprocessing.measure(on_disk) == measured
     read = dataclasses.replace(on_disk, source=Held(on_disk.source, loaders)) if held else on_disk
@@ -217,7 +217,7 @@ def test_streamed_batches_equal_those_in_memory(on_disk: ImageSet, loaders: int,
     assert same(list(eval_batches(on_disk, measured, 5)), list(eval_batches(in_memory, measured, 5)))
 
 
-def test_a_picture_that_cannot_be_read_is_named_by_whichever_process_reads_it(on_disk: ImageSet) -> None:
+def test_an_image_that_cannot_be_read_is_named_by_whichever_process_reads_it(on_disk: ImageSet) -> None:
     assert isinstance(on_disk.source, Files)
     bad = Path(on_disk.source.paths[7])
     bad.write_bytes(bad.read_bytes()[:60])
@@ -225,22 +225,22 @@ def test_a_picture_that_cannot_be_read_is_named_by_whichever_process_reads_it(on
     for _ in range(2):
         with pytest.raises(UserError) as raised:
             list(batches.epoch(seeded()))
-        assert str(raised.value).startswith(f"{bad}: must be a readable picture, but got ")
+        assert str(raised.value).startswith(f"{bad}: must be a readable image, but got ")
         assert "\n" not in str(raised.value)
 
 
 def test_batches_survive_pickling_in_the_midst_of_use() -> None:
-    images = image_set(pictures(12))
+    images = image_set(pixels(12))
     batches = Batches(images, Preprocessing.measure(images), AugmentSpec(crop=1, flip="alternate"), 4, loaders=1)
     before = list(batches.epoch(seeded()))
     assert same(list(pickle.loads(pickle.dumps(batches)).epoch(seeded())), before)
 
 
-def test_eval_batches_go_in_order_unaugmented_to_the_last_picture() -> None:
+def test_eval_batches_go_in_order_unaugmented_to_the_last_image() -> None:
     seen = list(eval_batches(numbered(10), RAW, 4))
     assert [len(y) for _, y in seen] == [4, 4, 2]
     assert torch.cat([y for _, y in seen]).tolist() == list(range(10))
-    torch.testing.assert_close(torch.cat([x for x, _ in seen]), numbered(10).pictures().float())
+    torch.testing.assert_close(torch.cat([x for x, _ in seen]), numbered(10).pixels().float())
     assert all(x.is_contiguous(memory_format=torch.channels_last) for x, _ in seen)
 
 
@@ -249,5 +249,5 @@ def test_batches_refuse_nonsense() -> None:
         Batches(numbered(4), RAW, AugmentSpec(), 0)
     with pytest.raises(ValueError, match="batch_size must be at least 1, but got -1"):
         list(eval_batches(numbered(4), RAW, -1))
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         Batches(numbered(4).subset(torch.tensor([], dtype=torch.int64)), RAW, AugmentSpec(), 2)

@@ -1,4 +1,4 @@
-"""Shifted pictures: what each kind does to numbers, severities in order, and independence of reading order."""
+"""Shifted images: what each kind does to numbers, severities in order, and independence of reading order."""
 
 import numpy as np
 import pytest
@@ -10,12 +10,12 @@ from aebnas.data.image_set import ImageSet
 
 def images(count=12, side=16):
     generator = torch.Generator().manual_seed(0)
-    pictures = torch.randint(0, 256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
-    return ImageSet.of(pictures, torch.arange(count) % 3, 3)
+    pixels = torch.randint(0, 256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
+    return ImageSet.of(pixels, torch.arange(count) % 3, 3)
 
 
 def distance(a, b):
-    return (a.pictures().float() - b.pictures().float()).abs().mean().item()
+    return (a.pixels().float() - b.pixels().float()).abs().mean().item()
 
 
 @pytest.mark.parametrize("kind", SHIFTS)
@@ -25,36 +25,36 @@ def test_each_severity_changes_more_than_the_one_before_and_labels_stay(kind):
     changes = [distance(given, one) for one in shifted]
     assert 0 < changes[0] < changes[1] < changes[2]
     assert all(torch.equal(one.labels, given.labels) and one.shape == given.shape for one in shifted)
-    assert shifted[0].pictures().dtype == torch.uint8
+    assert shifted[0].pixels().dtype == torch.uint8
 
 
 @pytest.mark.parametrize("kind", SHIFTS)
-def test_a_picture_is_shifted_equally_wherever_it_is_read(kind):
+def test_an_image_is_shifted_equally_wherever_it_is_read(kind):
     shifted = shift_images(images(), kind, 2, seed=5)
-    whole = shifted.pictures()
-    assert torch.equal(shifted.pictures([7, 2]), whole[[7, 2]])
-    assert torch.equal(shifted.subset(torch.tensor([3, 9, 1])).pictures([1]), whole[[9]])
-    assert torch.equal(shifted.subset(torch.tensor([3, 9])).subset(torch.tensor([1])).pictures(), whole[[9]])
+    whole = shifted.pixels()
+    assert torch.equal(shifted.pixels([7, 2]), whole[[7, 2]])
+    assert torch.equal(shifted.subset(torch.tensor([3, 9, 1])).pixels([1]), whole[[9]])
+    assert torch.equal(shifted.subset(torch.tensor([3, 9])).subset(torch.tensor([1])).pixels(), whole[[9]])
 
 
 def test_noise_has_the_stated_spread_and_depends_on_the_seed():
     flat = ImageSet.of(torch.full((20, 1, 32, 32), 128, dtype=torch.uint8), torch.zeros(20, dtype=torch.int64), 2)
     for severity, std in zip(SEVERITIES, NOISE_STD, strict=True):
-        noisy = shift_images(flat, "gaussian_noise", severity).pictures().float()
+        noisy = shift_images(flat, "gaussian_noise", severity).pixels().float()
         assert noisy.std().item() / 255 == pytest.approx(std, rel=0.05)
-    one, other = (shift_images(flat, "gaussian_noise", 1, seed).pictures() for seed in (1, 2))
+    one, other = (shift_images(flat, "gaussian_noise", 1, seed).pixels() for seed in (1, 2))
     assert not torch.equal(one, other)
 
 
 def test_contrast_and_blur_by_hand():
     column = torch.tensor([0, 200], dtype=torch.uint8).repeat(8)
     stripes = ImageSet.of(column.expand(1, 1, 16, 16).contiguous(), torch.zeros(1, dtype=torch.int64), 2)
-    pulled = shift_images(stripes, "contrast", 3).pictures()
+    pulled = shift_images(stripes, "contrast", 3).pixels()
     assert pulled[0, 0, 0, :2].tolist() == [round(100 - 100 * CONTRAST[2]), round(100 + 100 * CONTRAST[2])]
     flat = ImageSet.of(torch.full((1, 1, 8, 8), 77, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64), 2)
-    assert (shift_images(flat, "blur", 3).pictures() == 77).all()
+    assert (shift_images(flat, "blur", 3).pixels() == 77).all()
     spreads = [
-        float(np.std(shift_images(stripes, "blur", severity).pictures()[..., 5:-5].numpy())) for severity in SEVERITIES
+        float(np.std(shift_images(stripes, "blur", severity).pixels()[..., 5:-5].numpy())) for severity in SEVERITIES
     ]
     assert 100 > spreads[0] > spreads[1] > spreads[2]
 

@@ -59,7 +59,7 @@ def test_augmentation_is_the_usual_one_unless_given(value: dict[str, Any], usual
         ),
         (
             {"name": "folder", "path": "a"},
-            "resolution: must say to how many pixels a side pictures are brought when 'name' is folder, but got",
+            "resolution: must say to how many pixels a side images are brought when 'name' is folder, but got",
         ),
         ({"name": "svhn", "resolution": 64}, "resolution: must be absent when 'name' is svhn (it is for folder)"),
         ({"name": "digits", "memory": "never"}, "memory: must be absent when 'name' is digits (it is for folder)"),

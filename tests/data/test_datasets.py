@@ -20,7 +20,7 @@ NPZ = DataSpec(name="npz", path=Path("set.npz"))
 
 
 def arrays(**changed: Any) -> dict[str, Any]:
-    """Six training and three test pictures of 2x4 pixels, three channels, three classes."""
+    """Six training and three test images of 2x4 pixels, three channels, three classes."""
     rng = np.random.default_rng(0)
     good = {
         "x_train": rng.integers(0, 256, (6, 2, 4, 3), dtype=np.uint8),
@@ -37,13 +37,13 @@ def save(folder: Path, **changed: Any) -> Path:
     return folder
 
 
-def test_npz_pictures_become_nchw(tmp_path: Path) -> None:
+def test_npz_images_become_nchw(tmp_path: Path) -> None:
     source = arrays()
     train, test = load_train(NPZ, save(tmp_path)), load_test(NPZ, tmp_path)
     assert train.shape == test.shape == (3, 2, 4)
     assert (len(train), len(test), train.classes, test.classes) == (6, 3, 3, 3)
-    assert train.pictures()[5, 1, 0, 3] == source["x_train"][5, 0, 3, 1]
-    assert test.pictures()[2, 2, 1, 0] == source["x_test"][2, 1, 0, 2]
+    assert train.pixels()[5, 1, 0, 3] == source["x_train"][5, 0, 3, 1]
+    assert test.pixels()[2, 2, 1, 0] == source["x_test"][2, 1, 0, 2]
     assert test.labels.tolist() == [2, 1, 0] and test.labels.dtype == torch.int64
 
 
@@ -51,7 +51,7 @@ def test_npz_without_channel_axis_is_grey(tmp_path: Path) -> None:
     grey = {name: arrays()[name][..., 0] for name in ("x_train", "x_test")}
     train = load_train(NPZ, save(tmp_path, **grey))
     assert train.shape == (1, 2, 4)
-    assert np.array_equal(train.pictures()[:, 0], grey["x_train"])
+    assert np.array_equal(train.pixels()[:, 0], grey["x_train"])
 
 
 def test_npz_path_may_be_absolute_or_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ TRAIN_FAULTS: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"x_train": np.zeros((0, 2, 4, 3), np.uint8), "y_train": np.zeros(0, np.int64)},
-        "x_train: must hold at least one picture, but got shape (0, 2, 4, 3)",
+        "x_train: must hold at least one image, but got shape (0, 2, 4, 3)",
     ),
     (
         {"x_train": np.array([{}, 1], dtype=object)},
@@ -90,7 +90,7 @@ TEST_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"x_test": np.zeros((3, 2, 4, 3))}, "x_test: must be uint8 (0..255), but got float64"),
     (
         {"x_test": np.zeros((3, 2, 4), np.uint8)},
-        "x_test: must hold pictures of shape (2, 4, 3) as x_train, but got (2, 4)",
+        "x_test: must hold images of shape (2, 4, 3) as x_train, but got (2, 4)",
     ),
     ({"y_test": np.array([0, 1])}, "y_test: must be as long as x_test (3), but got 2"),
     ({"y_test": np.array([0, 1, 3])}, "y_test: must be below 3 (the classes of y_train), but got 3"),
@@ -125,7 +125,7 @@ def test_a_file_that_is_missing_or_no_npz(tmp_path: Path) -> None:
             load_train(NPZ, tmp_path)
 
 
-def test_damaged_pictures_are_told(tmp_path: Path) -> None:
+def test_damaged_images_are_told(tmp_path: Path) -> None:
     content = bytearray((save(tmp_path) / "set.npz").read_bytes())
     start = content.index(arrays()["x_train"].tobytes())
     content[start] ^= 255
@@ -138,21 +138,21 @@ def test_digits_are_cut_once_and_for_all() -> None:
     train, test = load_train(DIGITS, HERE), load_test(DIGITS, HERE)
     assert (len(train), len(test)) == (1437, 360)
     assert train.shape == test.shape == (1, 8, 8) and train.classes == 10
-    assert int(train.pictures().max()) == 255
+    assert int(train.pixels().max()) == 255
     # Recorded: whoever changes the cut makes all published figures on digits incomparable.
     assert test.labels[:10].tolist() == TEST_LABELS
-    assert int((test.pictures().long() * torch.arange(1, 361)[:, None, None, None]).sum()) == TEST_CHECKSUM
+    assert int((test.pixels().long() * torch.arange(1, 361)[:, None, None, None]).sum()) == TEST_CHECKSUM
 
 
 def test_digits_parts_are_disjoint_and_ignore_the_spec() -> None:
-    def pictures(images: ImageSet) -> set[bytes]:
-        return {picture.numpy().tobytes() for picture in images.pictures()}
+    def pixels(images: ImageSet) -> set[bytes]:
+        return {image.numpy().tobytes() for image in images.pixels()}
 
     train, test = load_train(DIGITS, HERE), load_test(DIGITS, HERE)
-    assert not pictures(train) & pictures(test)
-    assert len(pictures(train) | pictures(test)) == 1797
+    assert not pixels(train) & pixels(test)
+    assert len(pixels(train) | pixels(test)) == 1797
     other = load_test(DataSpec.model_validate({"name": "digits", "splits": {"seed": 1, "search": 0.2}}), HERE)
-    assert torch.equal(other.pictures(), test.pictures())
+    assert torch.equal(other.pixels(), test.pixels())
     shares = test.labels.bincount() / len(test) - train.labels.bincount() / len(train)
     assert shares.abs().max() < 0.005
 
@@ -167,11 +167,11 @@ def test_class_names_are_the_given_ones_or_the_sets_own(tmp_path: Path) -> None:
     assert class_names(folder, tmp_path) == ("fox", "wolf")
 
 
-def test_real_pictures() -> None:
+def test_real_images() -> None:
     folder = os.environ.get("AEBNAS_DATA")
     if not folder or not (Path(folder) / "cifar10_mini.npz").is_file():
         pytest.skip("set AEBNAS_DATA to the folder that holds cifar10_mini.npz")
     spec = DataSpec(name="npz", path=Path("cifar10_mini.npz"))
     train, test = load_train(spec, Path(folder)), load_test(spec, Path(folder))
-    assert train.pictures().shape == (5000, 3, 32, 32) and test.pictures().shape == (1000, 3, 32, 32)
+    assert train.pixels().shape == (5000, 3, 32, 32) and test.pixels().shape == (1000, 3, 32, 32)
     assert train.labels.bincount().tolist() == [500] * 10 and test.labels.bincount().tolist() == [100] * 10

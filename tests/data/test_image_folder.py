@@ -24,27 +24,27 @@ def write(path: Path, colour: tuple[int, ...] | int, size: tuple[int, int] = (4,
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two classes, twelve training pictures each, of many kinds; one to test each."""
+    """Two classes, twelve training images each, of many kinds; one to test each."""
     for number in range(12):
         write(tmp_path / f"set/train/dog/{number:02}.png", (number, 0, 0))
         write(tmp_path / f"set/train/cat/deep/{number:02}.bmp", (0, number, 0), (8, 8))
     write(tmp_path / "set/test/dog/a.PNG", 200, mode="L")
     write(tmp_path / "set/test/cat/b.jpg", (128, 128, 128), (50, 30))
-    (tmp_path / "set/train/dog/notes.txt").write_text("no picture")
+    (tmp_path / "set/train/dog/notes.txt").write_text("no image")
     return tmp_path
 
 
-def test_pictures_and_labels_of_a_folder(folder: Path) -> None:
+def test_images_and_labels_of_a_folder(folder: Path) -> None:
     train, test = load_train(SPEC, folder), load_test(SPEC, folder)
     assert train.shape == test.shape == (3, 4, 4) and train.classes == test.classes == 2
     assert train.labels.tolist() == [0] * 12 + [1] * 12  # cat before dog
-    found = train.pictures([3, 14])
+    found = train.pixels([3, 14])
     assert found.dtype == torch.uint8
     assert found[0, :, 1, 2].tolist() == [0, 3, 0] and found[1, :, 1, 2].tolist() == [2, 0, 0]
     assert test.labels.tolist() == [0, 1]
-    assert test.pictures()[:, :, 0, 0].tolist() == [[128] * 3, [200] * 3]
+    assert test.pixels()[:, :, 0, 0].tolist() == [[128] * 3, [200] * 3]
     grey = load_test(SPEC.model_copy(update={"channels": 1}), folder)
-    assert grey.pictures().shape == (2, 1, 4, 4) and grey.pictures()[:, 0, 3, 3].tolist() == [128, 200]
+    assert grey.pixels().shape == (2, 1, 4, 4) and grey.pixels()[:, 0, 3, 3].tolist() == [128, 200]
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg"])
@@ -53,9 +53,9 @@ def test_the_middle_square_is_resized_with_antialiasing(tmp_path: Path, kind: st
     stripes[:, 32:96:2] = 200  # every other column of the middle square
     stripes[:, :32] = 255
     Image.fromarray(stripes).save(tmp_path / f"a.{kind}", **({"quality": 100} if kind == "jpg" else {}))
-    [picture] = Files((str(tmp_path / f"a.{kind}"),), 8, 3).read(torch.tensor([0]))
-    assert (picture[:, :, 1:-1].int() - 100).abs().max() <= 3
-    assert picture[:, :, 0].max() < 130  # of the white left quarter no more than the filter's edge reaches
+    [image] = Files((str(tmp_path / f"a.{kind}"),), 8, 3).read(torch.tensor([0]))
+    assert (image[:, :, 1:-1].int() - 100).abs().max() <= 3
+    assert image[:, :, 0].max() < 130  # of the white left quarter no more than the filter's edge reaches
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_what_fits_is_held_in_memory(folder: Path, memory: str, limit: int, held
     assert {name for name, part in vars(splits).items() if isinstance(part.source, Held)} == held
     never = load_splits(SPEC.model_copy(update={"memory": "never", "splits": SPLITS}), folder)
     for name, part in vars(splits).items():
-        assert torch.equal(part.pictures(), getattr(never, name).pictures())
+        assert torch.equal(part.pixels(), getattr(never, name).pixels())
         assert torch.equal(part.labels, getattr(never, name).labels)
 
 
@@ -96,38 +96,38 @@ def test_splits_are_cut_and_parts_taken_without_reading(folder: Path, monkeypatc
     splits = load_splits(SPEC.model_copy(update={"splits": SPLITS}), folder)
     few = splits.train.subset(torch.tensor([1, 0]))
     assert not reads
-    first = few.pictures()
+    first = few.pixels()
     assert reads == [2]
-    assert torch.equal(splits.train.pictures([1, 0]), first)
+    assert torch.equal(splits.train.pixels([1, 0]), first)
     assert sum(reads) == 2 + 16  # now all of train is there
-    splits.train.pictures()
+    splits.train.pixels()
     assert sum(reads) == 2 + 16
 
 
 @pytest.mark.parametrize("loaders", [0, 2])
-def test_held_pictures_travel_as_pixels(folder: Path, monkeypatch: pytest.MonkeyPatch, loaders: int) -> None:
+def test_held_images_travel_as_pixels(folder: Path, monkeypatch: pytest.MonkeyPatch, loaders: int) -> None:
     source = load_train(SPEC, folder).source
     held = ImageSet(Held(source, loaders), torch.arange(24) % 2, 2)
     expected = source.read(torch.arange(24))
     sent = pickle.loads(pickle.dumps(held))
-    assert isinstance(sent.source, InMemory) and torch.equal(sent.pictures(), expected)
+    assert isinstance(sent.source, InMemory) and torch.equal(sent.pixels(), expected)
     reads = count_reads(monkeypatch)
-    assert torch.equal(held.pictures(), expected) and not reads
+    assert torch.equal(held.pixels(), expected) and not reads
 
 
-def test_damaged_and_deep_pictures_are_named(folder: Path) -> None:
+def test_damaged_and_deep_images_are_named(folder: Path) -> None:
     bad = folder / "set/train/dog/05.png"
     train = load_train(SPEC, folder)
-    for content in (bad.read_bytes()[:50], b"", b"no picture", bad.read_bytes()[:-30]):
+    for content in (bad.read_bytes()[:50], b"", b"no image", bad.read_bytes()[:-30]):
         bad.write_bytes(content)
         for read in (train, ImageSet(Held(train.source, 2), train.labels, 2)):
             with pytest.raises(UserError) as raised:
-                read.pictures()
-            assert str(raised.value).startswith(f"{bad}: must be a readable picture, but got ")
+                read.pixels()
+            assert str(raised.value).startswith(f"{bad}: must be a readable image, but got ")
             assert "\n" not in str(raised.value)
     Image.fromarray(np.full((4, 4), 60_000, dtype=np.uint16)).save(bad)
     with pytest.raises(UserError, match=r"05.png: must have 8 bits a channel, but got mode I;16"):
-        train.pictures()
+        train.pixels()
 
 
 def test_faults_of_a_folder(folder: Path) -> None:
@@ -137,25 +137,25 @@ def test_faults_of_a_folder(folder: Path) -> None:
                 load(SPEC, path)
         return str(raised.value)
 
-    whole = "must be a folder with one folder of pictures a class, but got no such folder"
+    whole = "must be a folder with one folder of images a class, but got no such folder"
     assert fault(folder / "elsewhere") == f"{folder / 'elsewhere/set/train'}: {whole}"
     (folder / "set/test/horse").mkdir()
     train = folder / "set/train"
     assert fault() == f"{folder / 'set/test/horse'}: must be a class of {train}, but got no such one there"
     (folder / "set/test/horse").rmdir()
     (train / "horse").mkdir()
-    with pytest.raises(UserError, match=r"train/horse: must hold pictures \(\.jpg, .*\), but got none"):
+    with pytest.raises(UserError, match=r"train/horse: must hold images \(\.jpg, .*\), but got none"):
         load_train(SPEC, folder)
     load_test(SPEC, folder)  # a class of train need not be tested
     (folder / "set/test/horse").mkdir()
-    with pytest.raises(UserError, match=r"test/horse: must hold pictures .*, but got none"):
+    with pytest.raises(UserError, match=r"test/horse: must hold images .*, but got none"):
         load_test(SPEC, folder)
 
 
 def test_a_folder_needs_classes(tmp_path: Path) -> None:
     for part in ("train", "test"):
         (tmp_path / "set" / part).mkdir(parents=True)
-    with pytest.raises(UserError, match=r"set/train: must hold one folder of pictures a class, but got none"):
+    with pytest.raises(UserError, match=r"set/train: must hold one folder of images a class, but got none"):
         load_train(SPEC, tmp_path)
     for part in ("train", "test"):
         write(tmp_path / f"set/{part}/cat/a.png", (0, 0, 0))

@@ -98,13 +98,13 @@ def test_the_published_cut_stays() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (SplitSpec(search=3), r"data.splits.search: must be at least 4 pictures \(one a class\), but got 3"),
+        (SplitSpec(search=3), r"data.splits.search: must be at least 4 images \(one a class\), but got 3"),
         (SplitSpec(calibrate=0.01), r"data.splits.calibrate: must be at least 4 .*, but got 1"),
         (
             SplitSpec(search=90),
-            r"data.splits: must leave at least 4 pictures .* for train, but got 100 .* out of 100",
+            r"data.splits: must leave at least 4 images .* for train, but got 100 .* out of 100",
         ),
-        (SplitSpec(search=5000), r"data.splits: must leave at least 4 pictures"),
+        (SplitSpec(search=5000), r"data.splits: must leave at least 4 images"),
     ],
 )
 def test_splits_that_do_not_fit(spec: SplitSpec, message: str) -> None:
@@ -117,17 +117,17 @@ def test_certify_and_arch_may_be_smaller_than_the_number_of_classes() -> None:
     assert (len(parts["arch"]), len(parts["certify"])) == (1, 3)
 
 
-def test_load_splits_gives_the_pictures_of_the_cut() -> None:
+def test_load_splits_gives_the_images_of_the_cut() -> None:
     spec = DataSpec(name="digits")
     whole, splits = load_train(spec, Path()), load_splits(spec, Path())
     cut = cut_splits(whole.labels, spec.splits)
     for name in NAMES:
         part = getattr(splits, name)
-        assert torch.equal(part.pictures(), whole.pictures(cut[name])) and part.classes == 10
+        assert torch.equal(part.pixels(), whole.pixels(cut[name])) and part.classes == 10
     assert len(splits.arch) == 0 and len(splits.search) == 144
 
 
-def test_a_crop_that_could_lose_the_picture() -> None:
+def test_a_crop_that_could_lose_the_image() -> None:
     spec = DataSpec.model_validate({"name": "digits", "augment": {"crop": 8}})
     with pytest.raises(UserError, match=r"data.augment.crop: must be less than .* \(8\), but got 8"):
         load_splits(spec, Path())

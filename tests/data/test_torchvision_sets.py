@@ -52,7 +52,7 @@ def write_cifar100(root: Path) -> None:
 
 
 def write_svhn(root: Path) -> None:
-    """MATLAB arrays, pictures last; the digit 0 is called 10."""
+    """MATLAB arrays, images last; the digit 0 is called 10."""
     root.mkdir(exist_ok=True)
     for part, labels in LABELS.items():
         named = np.array([[label or 10] for label in labels], dtype=np.uint8)
@@ -99,18 +99,18 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def spec_of(name: str, **more: Any) -> DataSpec:
-    return DataSpec.model_validate({"name": name, "root": "pictures"} | more)
+    return DataSpec.model_validate({"name": name, "root": "images"} | more)
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_official_files_are_read(tmp_path: Path, name: str) -> None:
-    WRITERS[name](tmp_path / "pictures")
+    WRITERS[name](tmp_path / "images")
     train, test = load_train(spec_of(name), tmp_path), load_test(spec_of(name), tmp_path)
     expected = COLOUR if name in ("cifar10", "cifar100", "svhn") else GREY[:, None]
-    assert torch.equal(test.pictures(), torch.from_numpy(expected))
+    assert torch.equal(test.pixels(), torch.from_numpy(expected))
     assert test.labels.tolist() == LABELS["test"]
-    copies = 5 if name == "cifar10" else 1  # five files of training pictures
-    assert torch.equal(train.pictures(), torch.from_numpy(np.concatenate([expected] * copies)))
+    copies = 5 if name == "cifar10" else 1  # five files of training images
+    assert torch.equal(train.pixels(), torch.from_numpy(np.concatenate([expected] * copies)))
     assert train.labels.tolist() == LABELS["train"] * copies
     names = class_names(spec_of(name), tmp_path)
     assert names is not None and train.classes == test.classes == len(names) == (100 if name == "cifar100" else 10)
@@ -129,7 +129,7 @@ def test_official_files_are_read(tmp_path: Path, name: str) -> None:
 def test_without_files_and_network_the_message_says_what_goes_where(
     tmp_path: Path, name: str, folder: str, files: list[str]
 ) -> None:
-    root = tmp_path / "pictures"
+    root = tmp_path / "images"
     with pytest.raises(UserError) as raised:
         load_train(spec_of(name), tmp_path)
     message = str(raised.value)
@@ -156,8 +156,8 @@ def test_missing_files_are_downloaded(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_damaged_files_are_told(tmp_path: Path) -> None:
-    write_mnist("MNIST")(tmp_path / "pictures")
-    (tmp_path / "pictures/MNIST/raw/train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03\0\0")
+    write_mnist("MNIST")(tmp_path / "images")
+    (tmp_path / "images/MNIST/raw/train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03\0\0")
     with pytest.raises(UserError, match="must hold MNIST, which cannot be read") as raised:
         load_train(spec_of("mnist"), tmp_path)
     assert "\n" not in str(raised.value)

@@ -13,7 +13,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def pictures(n: int, shape: tuple[int, int, int] = (3, 5, 4)) -> torch.Tensor:
+def pixels(n: int, shape: tuple[int, int, int] = (3, 5, 4)) -> torch.Tensor:
     return torch.randint(256, (n, *shape), generator=seeded(9), dtype=torch.uint8)
 
 
@@ -22,8 +22,8 @@ def drawn(images: torch.Tensor, spec: AugmentSpec, seed: int) -> torch.Tensor:
     return augment(images, spec, draw(spec, len(images), (c, h, w), seeded(seed)))
 
 
-def picture_by_picture(images: torch.Tensor, spec: AugmentSpec, generator: torch.Generator) -> torch.Tensor:
-    """The plain loop over pictures and pixels that crop and flip have to equal."""
+def image_by_image(images: torch.Tensor, spec: AugmentSpec, generator: torch.Generator) -> torch.Tensor:
+    """The plain loop over images and pixels that crop and flip have to equal."""
     n, _, height, width = images.shape
     offsets = torch.zeros(2, n, dtype=torch.int64)
     if spec.crop:
@@ -48,23 +48,23 @@ def picture_by_picture(images: torch.Tensor, spec: AugmentSpec, generator: torch
     st.integers(0, 99),
 )
 @settings(deadline=None, max_examples=50)
-def test_crop_and_flip_equal_a_loop_over_pictures(
+def test_crop_and_flip_equal_a_loop_over_images(
     n: int, shape: tuple[int, int, int], crop: int, flip: bool, seed: int
 ) -> None:
-    images, spec = pictures(n, shape), AugmentSpec(crop=crop, flip=flip)
+    images, spec = pixels(n, shape), AugmentSpec(crop=crop, flip=flip)
     before = images.clone()
     got = drawn(images, spec, seed)
     assert got.dtype == torch.uint8
-    assert torch.equal(got, picture_by_picture(images, spec, seeded(seed)))
+    assert torch.equal(got, image_by_image(images, spec, seeded(seed)))
     assert torch.equal(images, before)
 
 
-def test_pictures_are_augmented_independently_and_evenly() -> None:
+def test_images_are_augmented_independently_and_evenly() -> None:
     image = torch.zeros(1, 1, 3, 3, dtype=torch.uint8)
     image[0, 0, 1, 0] = 1
     out = drawn(image.expand(4000, 1, 3, 3), AugmentSpec(crop=1, flip=True), 0)
     share = out.double().mean((0, 1))
-    # Cropped by -1..1, the left middle pixel leaves the picture one time in three; flips even the sides.
+    # Cropped by -1..1, the left middle pixel leaves the image one time in three; flips even the sides.
     assert share.sum().item() == pytest.approx(2 / 3, abs=0.03)
     assert torch.allclose(share[:, 0], torch.full((3,), 1 / 18, dtype=torch.float64), atol=0.02)
     assert torch.allclose(share[:, 1], torch.full((3,), 1 / 9, dtype=torch.float64), atol=0.02)
@@ -72,8 +72,8 @@ def test_pictures_are_augmented_independently_and_evenly() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_trivial_augment_changes_pictures_each_by_its_own_seed(channels: int) -> None:
-    images = pictures(1, (channels, 8, 8)).expand(40, channels, 8, 8)
+def test_trivial_augment_changes_images_each_by_its_own_seed(channels: int) -> None:
+    images = pixels(1, (channels, 8, 8)).expand(40, channels, 8, 8)
     spec = AugmentSpec(trivial_augment=True)
     before = torch.get_rng_state()
     out = drawn(images, spec, 1)
@@ -86,7 +86,7 @@ def test_trivial_augment_changes_pictures_each_by_its_own_seed(channels: int) ->
 @given(st.integers(0, 99), st.permutations(range(6)))
 @settings(deadline=None, max_examples=20)
 def test_a_part_is_augmented_as_in_the_whole(seed: int, rows: list[int]) -> None:
-    images, part = pictures(6), torch.tensor(rows[:4])
+    images, part = pixels(6), torch.tensor(rows[:4])
     draws = draw(EVERYTHING, 6, (3, 5, 4), seeded(seed))
     whole = augment(images, EVERYTHING, draws)
     assert torch.equal(augment(images[part], EVERYTHING, draws.of(part)), whole[part])

@@ -37,8 +37,8 @@ def job_with_one_exit(policy=None) -> Job:
     return Job(OPTIMISE.extreme(largest=True), policy, "a test")
 
 
-def hopeless(job, constraints):
-    return points.hopeless([job], constraints, COUNTS)[0]
+def provably_infeasible(job, constraints):
+    return points.provably_infeasible([job], constraints, COUNTS)[0]
 
 
 def tables(job, seed=0):
@@ -54,20 +54,20 @@ def test_static_metrics_are_exact():
         ("weight_bytes", counts.weight_bytes.total),
         ("macs", counts.macs.total),
     ]:
-        assert hopeless(job, [Constraint(metric, "<=", exact)]) is None
-        assert hopeless(job, [Constraint(metric, ">=", exact)]) is None
-        reason, violation = hopeless(job, [Constraint(metric, "<=", exact - 1)])
+        assert provably_infeasible(job, [Constraint(metric, "<=", exact)]) is None
+        assert provably_infeasible(job, [Constraint(metric, ">=", exact)]) is None
+        reason, violation = provably_infeasible(job, [Constraint(metric, "<=", exact - 1)])
         assert reason.startswith(f"{metric} is ") and "at least" not in reason
         assert violation == pytest.approx(1 / (exact - 1))
-        assert hopeless(job, [Constraint(metric, ">=", exact + 1)]) is not None
+        assert provably_infeasible(job, [Constraint(metric, ">=", exact + 1)]) is not None
 
 
 @pytest.mark.parametrize("metric", ["avg_macs", "avg_macs_taken_only"])
 def test_an_average_is_hopeless_below_the_cheapest_exit(metric):
     job = job_with_one_exit()
     cheapest = int(count_graph(lower(job.architecture)).macs.taken_only.min())
-    assert hopeless(job, [Constraint(metric, "<=", cheapest)]) is None
-    reason, _ = hopeless(job, [Constraint(metric, "<=", cheapest - 1)])
+    assert provably_infeasible(job, [Constraint(metric, "<=", cheapest)]) is None
+    reason, _ = provably_infeasible(job, [Constraint(metric, "<=", cheapest - 1)])
     assert reason.startswith(f"{metric} is at least ")
 
 
@@ -76,23 +76,26 @@ def test_a_given_policy_without_the_exit_pays_for_the_end():
     end_alone = macs.backbone_e[-1] + macs.branch_e[-1]
     assert macs.taken_only[0] < end_alone < macs.total
     never = job_with_one_exit(ExitPolicy("margin", (None,)))
-    assert hopeless(never, [Constraint("avg_macs", "<=", end_alone)]) is None
-    assert hopeless(never, [Constraint("avg_macs", "<=", end_alone - 1)]) is not None
+    assert provably_infeasible(never, [Constraint("avg_macs", "<=", end_alone)]) is None
+    assert provably_infeasible(never, [Constraint("avg_macs", "<=", end_alone - 1)]) is not None
     assert (
-        hopeless(job_with_one_exit(ExitPolicy("margin", (0.5,))), [Constraint("avg_macs", "<=", end_alone - 1)]) is None
+        provably_infeasible(
+            job_with_one_exit(ExitPolicy("margin", (0.5,))), [Constraint("avg_macs", "<=", end_alone - 1)]
+        )
+        is None
     )
 
 
 def test_what_must_be_measured_is_never_hopeless():
     limits = [Constraint("accuracy", ">=", 1.0), Constraint("avg_macs", ">=", 1e12)]
-    assert hopeless(job_with_one_exit(), limits) is None
+    assert provably_infeasible(job_with_one_exit(), limits) is None
 
 
 def test_violations_add_up():
     job = job_with_one_exit()
     limits = [Constraint("params", "<=", 10), Constraint("macs", "<=", 100)]
-    apart = [hopeless(job, [limit])[1] for limit in limits]
-    assert hopeless(job, limits)[1] == pytest.approx(sum(apart))
+    apart = [provably_infeasible(job, [limit])[1] for limit in limits]
+    assert provably_infeasible(job, limits)[1] == pytest.approx(sum(apart))
 
 
 @settings(deadline=None, max_examples=40)
@@ -110,7 +113,7 @@ def test_what_can_be_kept_is_never_hopeless(make_small, seed, kind):
         reached = operating_point(job.architecture, policy, table).metrics
         for sense in ("<=", ">="):
             constraints = [Constraint(metric, sense, value) for metric, value in reached.items()]
-            assert hopeless(job, constraints) is None
+            assert provably_infeasible(job, constraints) is None
 
 
 def test_a_gene_policy_gives_the_point_of_that_policy():

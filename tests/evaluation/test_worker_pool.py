@@ -8,17 +8,17 @@ from tiny_run import searched
 
 from aebnas.evaluation.evaluator import Evaluator
 from aebnas.evaluation.worker_pool import Failure, InProcess, _why_lost, score_one
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory) -> Workspace:
-    return Workspace.open(searched(tmp_path_factory))
+def session(tmp_path_factory) -> RunSession:
+    return RunSession.open(searched(tmp_path_factory))
 
 
 @pytest.fixture(scope="module")
-def evaluator(workspace) -> Evaluator:
-    return workspace.evaluator(workspace.trained_supernet())
+def evaluator(session) -> Evaluator:
+    return session.evaluator(session.trained_supernet())
 
 
 def same(a, b) -> bool:
@@ -30,32 +30,32 @@ def same(a, b) -> bool:
     )
 
 
-def test_tables_are_the_same_each_time_and_after_pickling(workspace, evaluator, architectures):
+def test_tables_are_the_same_each_time_and_after_pickling(session, evaluator, architectures):
     copy = pickle.loads(pickle.dumps(evaluator))
-    for architecture in architectures(workspace.space, 3):
+    for architecture in architectures(session.space, 3):
         first = evaluator.score(architecture).tables
         assert same(first, evaluator.score(architecture).tables) and same(first, copy.score(architecture).tables)
         assert {name: table.samples for name, table in first.items()} == {"calibrate": 287, "search": 287}
         assert set(first["search"].scores) == {"confidence", "margin"}
-    a, b = architectures(workspace.space, 2)
+    a, b = architectures(session.space, 2)
     assert not same(evaluator.score(a).tables, evaluator.score(b).tables)
 
 
-def test_what_was_scored_before_does_not_matter(workspace, evaluator, architectures):
-    asked = architectures(workspace.space, 4)
+def test_what_was_scored_before_does_not_matter(session, evaluator, architectures):
+    asked = architectures(session.space, 4)
     forward = dict(InProcess(evaluator).score(asked))
     backward = dict(InProcess(evaluator).score(asked[::-1]))
     assert sorted(forward) == sorted(backward) == [0, 1, 2, 3]
     assert all(same(forward[index].tables, backward[3 - index].tables) for index in range(4))
 
 
-def test_the_thread_count_is_pinned_and_given_back(workspace, evaluator, monkeypatch):
+def test_the_thread_count_is_pinned_and_given_back(session, evaluator, monkeypatch):
     seen, network = [], Evaluator.network
     monkeypatch.setattr(Evaluator, "network", lambda self, a: seen.append(torch.get_num_threads()) or network(self, a))
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        evaluator.score(workspace.space.extreme(largest=False))
+        evaluator.score(session.space.extreme(largest=False))
         assert (seen, torch.get_num_threads()) == ([1], 2)
     finally:
         torch.set_num_threads(before)
@@ -63,9 +63,9 @@ def test_the_thread_count_is_pinned_and_given_back(workspace, evaluator, monkeyp
 
 @pytest.mark.parametrize("error", [ValueError, RuntimeError, MemoryError, ZeroDivisionError])
 def test_a_candidate_that_raises_is_a_failure_and_the_others_go_on(
-    workspace, evaluator, architectures, monkeypatch, error
+    session, evaluator, architectures, monkeypatch, error
 ):
-    bad, good = architectures(workspace.space, 2)
+    bad, good = architectures(session.space, 2)
     network = Evaluator.network
 
     def fail_for_one(self, architecture):
@@ -95,10 +95,10 @@ def test_why_a_worker_was_lost_is_one_line():
     assert "\n" not in _why_lost(memory)
 
 
-def test_weights_that_are_not_numbers_are_a_failure(workspace):
-    supernet = workspace.trained_supernet()
+def test_weights_that_are_not_numbers_are_a_failure(session):
+    supernet = session.trained_supernet()
     with torch.no_grad():
         for parameter in supernet.parameters():
             parameter.fill_(float("nan"))
-    outcome = score_one(workspace.evaluator(supernet), workspace.space.extreme(largest=True))
+    outcome = score_one(session.evaluator(supernet), session.space.extreme(largest=True))
     assert isinstance(outcome, Failure) and "NaN" in outcome.reason

@@ -1,4 +1,4 @@
-"""What a test of exports needs: a random network, its pictures, and the folder made of them."""
+"""What a test of exports needs: a random network, its images, and the folder made of them."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def facts(exits: int) -> CardFacts:
 
 
 def random_network(channels: int = 1, seed: int = 0) -> Network:
-    """Two exits and a head, everything random, so that pictures differ in where they leave."""
+    """Two exits and a head, everything random, so that images differ in where they leave."""
     space = SearchSpace.load(SPACE)
     architecture = space.extreme(largest=True).model_copy(update={"channels": channels})
     with torch.random.fork_rng():
@@ -47,7 +47,7 @@ def random_network(channels: int = 1, seed: int = 0) -> Network:
     return network
 
 
-def pictures(channels: int = 1, n: int = 40) -> torch.Tensor:
+def pixels(channels: int = 1, n: int = 40) -> torch.Tensor:
     return torch.randint(256, (n, channels, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
 
 
@@ -69,9 +69,9 @@ def midway_policy(network: Network, x_nchw: torch.Tensor) -> ExitPolicy:
 
 def export(folder: Path, channels: int = 1, seed: int = 0) -> tuple[Network, ExitPolicy]:
     network = random_network(channels, seed)
-    policy = midway_policy(network, preprocessing(channels).apply(pictures(channels)))
+    policy = midway_policy(network, preprocessing(channels).apply(pixels(channels)))
     kept = facts(len(network.graph.exits))
-    export_model(folder, network, policy, preprocessing(channels), NAMES, pictures(channels), kept)
+    export_model(folder, network, policy, preprocessing(channels), NAMES, pixels(channels), kept)
     return network, policy
 
 

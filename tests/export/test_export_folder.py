@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from exporting import NAMES, export, facts, files_of, pictures, preprocessing, random_network
+from exporting import NAMES, export, facts, files_of, pixels, preprocessing, random_network
 
 from aebnas.core.errors import UserError
 from aebnas.export.folder import FILES, export_model
@@ -82,7 +82,7 @@ def test_imported_modules_are_refused(tmp_path: Path) -> None:
     network = Network(Graph((1, 8, 8), (node, head), (GraphExit("net", "head"),)), {"net": torch.nn.Identity()})
     policy = ExitPolicy("margin", ())
     with pytest.raises(UserError, match="node 'net': imported modules cannot be exported yet"):
-        export_model(tmp_path / "model", network, policy, preprocessing(), NAMES, pictures(), facts(1))
+        export_model(tmp_path / "model", network, policy, preprocessing(), NAMES, pixels(), facts(1))
     assert not (tmp_path / "model").exists()
 
 
@@ -91,14 +91,14 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     network.state_dict()["nodes.stem.conv.0.weight"][0] = float("nan")
     policy = ExitPolicy("margin", (0.5, 0.5))
     with pytest.raises(UserError, match=r"'nodes\.stem\.conv\.0\.weight' must be finite"):
-        export_model(tmp_path / "model", network, policy, preprocessing(), NAMES, pictures(), facts(3))
+        export_model(tmp_path / "model", network, policy, preprocessing(), NAMES, pixels(), facts(3))
     assert not list(tmp_path.iterdir())
 
 
 def test_parts_of_different_models_are_refused(tmp_path: Path) -> None:
     network, policy = random_network(), ExitPolicy("margin", (0.5, 0.5))
-    good = [preprocessing(), NAMES, pictures(), facts(3)]
-    for place, wrong in enumerate([preprocessing(3), NAMES[:9], pictures(n=0), facts(4)]):
+    good = [preprocessing(), NAMES, pixels(), facts(3)]
+    for place, wrong in enumerate([preprocessing(3), NAMES[:9], pixels(n=0), facts(4)]):
         parts = [wrong if index == place else part for index, part in enumerate(good)]
         with pytest.raises(ValueError, match="but got"):
             export_model(tmp_path / "model", network, policy, *parts)  # type: ignore[arg-type]

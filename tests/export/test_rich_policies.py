@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from exporting import NAMES, facts, midway_policy, pictures, preprocessing, random_network
+from exporting import NAMES, facts, midway_policy, pixels, preprocessing, random_network
 
 from aebnas.data.image_set import ImageSet
 from aebnas.export.folder import export_model
@@ -20,8 +20,8 @@ def dart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An export with temperatures, thresholds by difficulty and coefficients by class."""
     folder = tmp_path_factory.mktemp("dart") / "model"
     network = random_network()
-    plain = midway_policy(network, preprocessing().apply(pictures()))
-    images = ImageSet.of(pictures(), torch.zeros(40, dtype=torch.int64), 10)
+    plain = midway_policy(network, preprocessing().apply(pixels()))
+    images = ImageSet.of(pixels(), torch.zeros(40, dtype=torch.int64), 10)
     policy = replace(
         plain,
         difficulty=fit_difficulty(images),
@@ -29,7 +29,7 @@ def dart(tmp_path_factory: pytest.TempPathFactory) -> Path:
         temperatures=(0.8, 1.3, 2.0),
         coefficients=((1.0,), (0.95,) * 10),
     )
-    export_model(folder, network, policy, preprocessing(), NAMES, pictures(), facts(3))
+    export_model(folder, network, policy, preprocessing(), NAMES, pixels(), facts(3))
     return folder
 
 
@@ -37,9 +37,9 @@ def test_the_folder_decides_as_the_policy_and_passes_its_own_check(dart: Path) -
     model = Model.load(dart)
     assert model.check().problems == ()
     network = random_network()
-    alpha_n = model.policy.difficulty.alpha(pictures())
-    answer = network.infer(preprocessing().apply(pictures()), model.policy, alpha_n)
-    assert model.infer(pictures()).exit_index.tolist() == answer.exit_index.tolist()
+    alpha_n = model.policy.difficulty.alpha(pixels())
+    answer = network.infer(preprocessing().apply(pixels()), model.policy, alpha_n)
+    assert model.infer(pixels()).exit_index.tolist() == answer.exit_index.tolist()
     assert len(set(answer.exit_index.tolist())) > 1
 
 
@@ -52,14 +52,14 @@ def test_the_estimate_of_difficulty_is_part_of_the_costs(dart: Path, grey: Path)
 
 def test_the_card_tells_what_decides(dart: Path, grey: Path) -> None:
     rich, plain = ((folder / "README.md").read_text(encoding="utf-8") for folder in (dart, grey))
-    assert "- 0.1 times the picture's difficulty" in rich and "temperatures 0.8, 1.3, 2" in rich
+    assert "- 0.1 times the image's difficulty" in rich and "temperatures 0.8, 1.3, 2" in rich
     assert "All numbers are in `policy.json`" in rich and "All numbers are in" not in plain
 
 
 def test_probabilities_are_calibrated_by_the_exits_temperature(dart: Path) -> None:
     model = Model.load(dart)
-    array = pictures().permute(0, 2, 3, 1).numpy()
-    answer = model.infer(pictures())
+    array = pixels().permute(0, 2, 3, 1).numpy()
+    answer = model.infer(pixels())
     for prediction, logits_c, taken in zip(model.predict(array), answer.logits, answer.exit_index, strict=True):
         scaled_c = logits_c / model.policy.temperatures[int(taken)]
         assert prediction.probability == pytest.approx(scaled_c.softmax(0).max().item(), rel=1e-4)
@@ -67,12 +67,12 @@ def test_probabilities_are_calibrated_by_the_exits_temperature(dart: Path) -> No
 
 def test_an_export_adapts_and_can_be_told_to_stop(dart: Path) -> None:
     model = Model.load(dart)
-    fixed = model.infer(pictures()).exit_index.tolist()
+    fixed = model.infer(pixels()).exit_index.tolist()
     adaptive = model.adapt(every=20, window=20, audit_share=1.0, target=1.0, eta=0.5)
     for _ in range(3):
-        model.infer(pictures())
+        model.infer(pixels())
     assert adaptive.state.seen == 120
     assert adaptive.state.coefficients_ek.max() > 1.05
     assert model.check().problems == ()  # that of the policy as exported
     model.adaptive = None
-    assert model.infer(pictures()).exit_index.tolist() == fixed
+    assert model.infer(pixels()).exit_index.tolist() == fixed

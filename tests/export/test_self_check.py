@@ -97,13 +97,13 @@ def test_files_of_different_models_are_told(own: Path, tmp_path: Path) -> None:
         Model.load(own)
 
 
-def test_bad_pictures_give_one_line(
+def test_bad_images_give_one_line(
     grey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)).save(tmp_path / "whole.png")
     half = (tmp_path / "whole.png").read_bytes()[:1500]
     (tmp_path / "half.png").write_bytes(half)
-    (tmp_path / "text.png").write_text("not a picture")
+    (tmp_path / "text.png").write_text("not an image")
     for name in ("half.png", "text.png", "missing.png", "."):
         assert own_main(grey, monkeypatch, str(tmp_path / "whole.png"), str(tmp_path / name)) == 2
         captured = capsys.readouterr()
@@ -111,7 +111,7 @@ def test_bad_pictures_give_one_line(
         assert captured.err.startswith(f"error: {tmp_path / name}: ")
 
 
-@pytest.mark.parametrize("arguments", [[], ["--check", "picture.png"], ["--no-such"]])
+@pytest.mark.parametrize("arguments", [[], ["--check", "image.png"], ["--no-such"]])
 def test_arguments_that_make_no_sense(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exporting import NAMES, export, facts, files_of, pictures, preprocessing, random_network
+from exporting import NAMES, export, facts, files_of, pixels, preprocessing, random_network
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -39,7 +39,7 @@ def test_it_runs_where_aebnas_is_not(grey: Path, tmp_path: Path) -> None:
     checked = run_without_aebnas(tmp_path, str(grey / "model.py"), "--check")
     assert (checked.returncode, checked.stderr) == (0, "")
     assert checked.stdout.startswith("check passed: 40 samples")
-    Image.fromarray(pictures()[0, 0].numpy()).save(tmp_path / "a digit.png")
+    Image.fromarray(pixels()[0, 0].numpy()).save(tmp_path / "a digit.png")
     named = run_without_aebnas(tmp_path, str(grey / "model.py"), "a digit.png", "a digit.png")
     assert (named.returncode, named.stderr) == (0, "")
     lines = named.stdout.splitlines()
@@ -60,10 +60,10 @@ def test_the_api_is_imported_from_anywhere(grey: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_predictions_are_those_of_the_network(tmp_path: Path, channels: int) -> None:
     network, policy = export(tmp_path / "model", channels)
-    answer = network.infer(preprocessing(channels).apply(pictures(channels)), policy)
+    answer = network.infer(preprocessing(channels).apply(pixels(channels)), policy)
     assert len(set(answer.exit_index.tolist())) == 3
     model = Model.load(tmp_path / "model")
-    arrays = pictures(channels).permute(0, 2, 3, 1).numpy()
+    arrays = pixels(channels).permute(0, 2, 3, 1).numpy()
     batch = model.predict(arrays)
     singly = [model.predict(arrays[i : i + 1])[0] for i in range(len(arrays))]
     macs = count_graph(network.graph).macs.to_exit()
@@ -78,16 +78,16 @@ def test_predictions_are_those_of_the_network(tmp_path: Path, channels: int) -> 
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_pictures_are_turned_into_what_the_network_takes(tmp_path: Path, channels: int) -> None:
+def test_images_are_turned_into_what_the_network_takes(tmp_path: Path, channels: int) -> None:
     export(tmp_path / "model", channels)
     model = Model.load(tmp_path / "model")
-    array = pictures(channels)[0].permute(1, 2, 0).numpy()
+    array = pixels(channels)[0].permute(1, 2, 0).numpy()
     fitting = Image.fromarray(array[..., 0] if channels == 1 else array)
     fitting.save(tmp_path / "fitting.png")
     wanted = model.predict(array[None])
     assert model.predict(fitting) == model.predict([tmp_path / "fitting.png"]) == wanted
     assert model.predict(str(tmp_path / "fitting.png")) == wanted
-    other = Image.fromarray(pictures(3)[1].permute(1, 2, 0).numpy()).resize((21, 13)).convert("RGBA")
+    other = Image.fromarray(pixels(3)[1].permute(1, 2, 0).numpy()).resize((21, 13)).convert("RGBA")
     middle = (4, 0, 17, 13)  # its largest square
     as_needed = other.convert("L" if channels == 1 else "RGB").resize((8, 8), Image.Resampling.BILINEAR, middle)
     assert model.predict(other) == model.predict(np.asarray(as_needed).reshape(1, 8, 8, channels))
@@ -95,7 +95,7 @@ def test_pictures_are_turned_into_what_the_network_takes(tmp_path: Path, channel
 
 
 def test_grey_arrays_need_no_channel_axis(grey: Path) -> None:
-    model, array = Model.load(grey), pictures()[:, 0].numpy()
+    model, array = Model.load(grey), pixels()[:, 0].numpy()
     assert model.predict(array) == model.predict(array[..., None])
 
 
@@ -105,7 +105,7 @@ def test_arrays_of_another_kind_are_refused(grey: Path, images: np.ndarray) -> N
         Model.load(grey).predict(images)
 
 
-def test_16_bit_pictures_are_refused(grey: Path) -> None:
+def test_16_bit_images_are_refused(grey: Path) -> None:
     with pytest.raises(BadInput, match="8 bits a channel, but got mode I;16"):
         Model.load(grey).predict(Image.fromarray(np.zeros((8, 8), np.uint16)))
 
@@ -132,7 +132,7 @@ def test_the_folder_holds_what_was_promised(grey: Path) -> None:
 def test_the_network_given_stays_as_it_was(tmp_path: Path) -> None:
     network = random_network().double().train()
     policy = ExitPolicy("margin", (None, 0.5))
-    export_model(tmp_path / "model", network, policy, preprocessing(), NAMES, pictures(), facts(3))
+    export_model(tmp_path / "model", network, policy, preprocessing(), NAMES, pixels(), facts(3))
     assert network.training and next(network.parameters()).dtype == torch.float64
     assert not Model.load(tmp_path / "model").check().problems
 
@@ -141,7 +141,7 @@ def test_an_exit_that_is_never_taken_costs_nothing(tmp_path: Path) -> None:
     network = random_network()
     macs = count_graph(network.graph).macs
     policy = ExitPolicy("entropy", (None, 0.5))
-    export_model(tmp_path / "model", network, policy, preprocessing(), NAMES, pictures(), facts(3))
+    export_model(tmp_path / "model", network, policy, preprocessing(), NAMES, pixels(), facts(3))
     costs = json.loads((tmp_path / "model" / "costs.json").read_text())
     branch = macs.branch_e
     assert costs["macs_to_exit"][1] == macs.backbone_e[1] + branch[1]

@@ -1,4 +1,4 @@
-"""The picture of an adaptation is written, whatever the number of exits; without an update there is none."""
+"""The image of an adaptation is written, whatever the number of exits; without an update there is none."""
 
 import numpy as np
 import pytest
@@ -26,12 +26,12 @@ def a_replay(updates, exits=3, classes=4):
     )
 
 
-def test_a_picture_is_written(tmp_path):
+def test_an_image_is_written(tmp_path):
     plot_trajectories(a_replay(20), tmp_path / "few.png")
     plot_trajectories(a_replay(5, exits=12), tmp_path / "many.png")
     for name in ("few.png", "many.png"):
-        with Image.open(tmp_path / name) as picture:
-            assert picture.size == (1040, 650)
+        with Image.open(tmp_path / name) as image:
+            assert image.size == (1040, 650)
 
 
 def test_a_stream_without_an_update_is_refused(tmp_path):

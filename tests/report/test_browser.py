@@ -8,7 +8,7 @@ import pytest
 from tiny_run import own_copy, searched
 
 from aebnas.report.front_files import write_report
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.selected.selected_model import note_pick
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -26,16 +26,16 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A run with a failed trial and an evaluated pick."""
-    workspace = Workspace.open(own_copy(searched(tmp_path_factory), tmp_path_factory.mktemp("browser")))
-    trial = workspace.run.trials()[0]
+    session = RunSession.open(own_copy(searched(tmp_path_factory), tmp_path_factory.mktemp("browser")))
+    trial = session.run.trials()[0]
     failed = trial.to_json() | {"number": 8, "status": "failed", "points": [], "reason": HOSTILE}
-    with workspace.run.trials_file.open("a") as handle:
+    with session.run.trials_file.open("a") as handle:
         handle.write(json.dumps(failed) + "\n")
-    point = workspace.pick("best-accuracy")[1]
+    point = session.pick("best-accuracy")[1]
     record = point.to_json() | {"source": "from somewhere", "samples": 360}
-    note_pick(workspace.run, point.id, "test", record)
-    write_report(workspace)
-    return workspace.run.folder
+    note_pick(session.run, point.id, "test", record)
+    write_report(session)
+    return session.run.folder
 
 
 @pytest.fixture(scope="module")
@@ -117,11 +117,11 @@ def test_it_is_drawn_without_a_word_on_the_console_or_to_the_network(page, run):
     assert {"dominated", "front", "test set", "chosen"} <= set(names)
     for plot in ("growth", "training", "network"):
         assert page.execute_script("return document.getElementById(arguments[0]).data[0].x.length", plot) > 0
-    assert title(page) == Workspace.open(run).pick("knee")[1].id
+    assert title(page) == RunSession.open(run).pick("knee")[1].id
 
 
 def test_a_click_on_a_point_shows_its_network(page, run):
-    trial, point = Workspace.open(run).pick("cheapest")
+    trial, point = RunSession.open(run).pick("cheapest")
     assert title(page) != point.id
     click_point(page, point.id)
     until(page, "return document.getElementById('detail-title').textContent === arguments[0]", point.id)

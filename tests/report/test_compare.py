@@ -12,7 +12,7 @@ from aebnas.cli.main import app
 from aebnas.core.errors import UserError
 from aebnas.report.compare import compare_runs
 from aebnas.report.hypervolume import normalised_hypervolume
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def copy(tmp_path_factory, tmp_path):
 def test_of_half_a_search_no_point_dominates_the_whole(copy):
     whole, half = copy("whole"), copy("half", 4)
     comparison = compare_runs([whole, half])
-    fronts = {folder: Workspace.open(folder).front() for folder in (whole, half)}
+    fronts = {folder: RunSession.open(folder).front() for folder in (whole, half)}
     figures = {
         folder: np.array([[-p.metrics["accuracy"], p.metrics["avg_macs"]] for _, p in points])
         for folder, points in fronts.items()
@@ -52,7 +52,7 @@ def test_of_half_a_search_no_point_dominates_the_whole(copy):
 
 def test_the_common_hypervolume_is_each_runs_own_where_the_space_is_one(copy):
     folders = [copy("whole"), copy("half", 4)]
-    own = [normalised_hypervolume(run, run.front()) for run in map(Workspace.open, folders)]
+    own = [normalised_hypervolume(run, run.front()) for run in map(RunSession.open, folders)]
     assert compare_runs(folders).hypervolumes == pytest.approx(own)
 
 
@@ -69,7 +69,7 @@ def test_the_reference_point_is_the_greatest_of_all_spaces(copy):
     assert both.hypervolumes[0] > alone.hypervolumes[0]
 
 
-def test_table_and_picture(copy, tmp_path):
+def test_table_and_image(copy, tmp_path):
     runs = [copy("a"), copy("b", 5), copy("c", 3)]
     arguments = ["compare", *map(str, runs), "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
@@ -77,7 +77,7 @@ def test_table_and_picture(copy, tmp_path):
     table = pd.read_csv(tmp_path / "out" / "compare.csv")
     assert list(table.run) == ["a", "b", "c"]
     assert all(f"{value:.4f}" in result.stdout for value in table.hypervolume)
-    for name, run in zip("abc", map(Workspace.open, runs), strict=True):
+    for name, run in zip("abc", map(RunSession.open, runs), strict=True):
         row = table[table.run == name].iloc[0]
         points = [point.metrics for _, point in run.front()]
         assert row.best_accuracy == max(metrics["accuracy"] for metrics in points)
@@ -136,8 +136,8 @@ def test_two_runs_with_a_front_are_needed(copy, tmp_path):
 def test_other_splits_are_told(copy):
     first, second = copy("first"), copy("second")
     protocol = json.loads((second / "protocol.json").read_text())
-    protocol["pictures"]["search"] = 100
+    protocol["images"]["search"] = 100
     (second / "protocol.json").write_text(json.dumps(protocol))
     (warning,) = compare_runs([first, second]).warnings
-    assert warning == "the search split has 100 pictures in second; 287 pictures in first"
+    assert warning == "the search split has 100 images in second; 287 images in first"
     assert compare_runs([first, copy("third")]).warnings == ()

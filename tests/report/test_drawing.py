@@ -69,5 +69,5 @@ def test_labels_tell_what_is_unusual():
         Node.make("head", "classifier", ("block",), in_channels=8, classes=3, pool="max"),
     )
     boxes = drawing(Graph((4, 8, 8), nodes, (GraphExit("block", "head"),)))["boxes"]
-    assert [box["label"] for box in boxes] == ["picture", "mbconv 5×5 /2, expand 4, se, hswish", "classifier, max pool"]
+    assert [box["label"] for box in boxes] == ["image", "mbconv 5×5 /2, expand 4, se, hswish", "classifier, max pool"]
     assert boxes[1]["shape"] == [8, 4, 4]

@@ -11,7 +11,7 @@ from tiny_run import own_copy, searched
 
 from aebnas.core.confidence_intervals import wilson
 from aebnas.report.front_files import write_report
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +20,11 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def workspace(run):
-    return Workspace.open(run)
+def session(run):
+    return RunSession.open(run)
 
 
-def test_the_picture_is_a_png_of_some_size(run):
+def test_the_image_is_a_png_of_some_size(run):
     content = (run / "pareto.png").read_bytes()
     assert content.startswith(b"\x89PNG\r\n\x1a\n")
     width, height = struct.unpack(">II", content[16:24])
@@ -35,7 +35,7 @@ def test_the_report_is_written_again_from_what_lies_on_disk(run, tmp_path):
     copy = own_copy(run, tmp_path)
     for name in ("pareto.csv", "pareto.json", "pareto.png", "report.html", "train_epoch_metrics.csv"):
         (copy / name).unlink()
-    write_report(Workspace.open(copy))
+    write_report(RunSession.open(copy))
     assert (copy / "pareto.csv").read_bytes() == (run / "pareto.csv").read_bytes()
     assert (copy / "report.html").exists() and (copy / "pareto.png").exists()
 
@@ -58,16 +58,16 @@ def test_the_environment_names_what_matters(run):
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==\S+", line) for line in frozen)
 
 
-def test_the_protocol_counts_the_pictures(run):
+def test_the_protocol_counts_the_images(run):
     protocol = json.loads((run / "protocol.json").read_text())
-    assert protocol["pictures"] == {"train": 863, "arch": 0, "search": 287, "calibrate": 287, "certify": 0}
+    assert protocol["images"] == {"train": 863, "arch": 0, "search": 287, "calibrate": 287, "certify": 0}
     assert protocol["splits_read_by_search"] == ["train", "calibrate", "search"]
 
 
-def test_the_rows_of_the_front_read_back(run, workspace):
+def test_the_rows_of_the_front_read_back(run, session):
     rows = {row.id: row for row in pd.read_csv(run / "pareto.csv", dtype={"thresholds": str}).itertuples()}
     as_json = {told["id"]: told for told in json.loads((run / "pareto.json").read_text())}
-    for trial, point in workspace.front():
+    for trial, point in session.front():
         row = rows[point.id]
         assert [float(share) for share in row.exit_shares.split()] == pytest.approx(point.exit_shares, abs=1e-4)
         assert row.criterion == point.policy.criterion and row.architecture == str(trial.architecture)

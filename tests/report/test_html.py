@@ -8,7 +8,7 @@ import pytest
 from tiny_run import own_copy, searched
 
 from aebnas.report.front_files import rewrite_html, write_report
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.selected.selected_model import note_pick
 
 MIB = 2**20
@@ -48,14 +48,14 @@ def test_the_report_is_one_small_file_that_needs_no_network(run):
 
 def test_the_report_holds_every_point_of_every_trial(run):
     data = json.loads(unpacked((run / "report.html").read_text(encoding="utf-8"), "payload"))
-    trials = Workspace.open(run).run.trials()
+    trials = RunSession.open(run).run.trials()
     assert set(data["points"]["id"]) == {point.id for trial in trials for point in trial.points}
     assert data["samples"] == 287 and data["training"] and data["protocol"]["split_seed"] == 2026
 
 
 def test_names_are_escaped(run, tmp_path):
     odd = own_copy(run, tmp_path).rename(tmp_path / "copy" / "<b>&co [[script]]")
-    write_report(Workspace.open(odd))
+    write_report(RunSession.open(odd))
     text = (odd / "report.html").read_text(encoding="utf-8")
     assert "<h1>&lt;b&gt;&amp;co [[script]]</h1>" in text
     assert json.loads(unpacked(text, "payload"))["name"] == "<b>&co [[script]]"
@@ -63,16 +63,16 @@ def test_names_are_escaped(run, tmp_path):
 
 def test_the_report_says_the_same_of_the_same_run(run, tmp_path):
     copy = own_copy(run, tmp_path)
-    write_report(Workspace.open(copy))
+    write_report(RunSession.open(copy))
     before = (copy / "report.html").read_bytes()
-    write_report(Workspace.open(copy))
+    write_report(RunSession.open(copy))
     assert (copy / "report.html").read_bytes() == before
 
 
 def test_what_is_learnt_of_a_pick_comes_into_the_report(run, tmp_path):
-    workspace = Workspace.open(own_copy(run, tmp_path))
-    point = workspace.front()[0][1]
-    note_pick(workspace.run, point.id, "test", point.to_json() | {"source": "from somewhere", "samples": 360})
-    rewrite_html(workspace)
-    data = json.loads(unpacked((workspace.run.folder / "report.html").read_text(encoding="utf-8"), "payload"))
+    session = RunSession.open(own_copy(run, tmp_path))
+    point = session.front()[0][1]
+    note_pick(session.run, point.id, "test", point.to_json() | {"source": "from somewhere", "samples": 360})
+    rewrite_html(session)
+    data = json.loads(unpacked((session.run.folder / "report.html").read_text(encoding="utf-8"), "payload"))
     assert [pick["id"] for pick in data["picks"]] == [point.id]

@@ -6,7 +6,7 @@ from tiny_run import searched
 import aebnas.report.live
 from aebnas.report.live import LiveSearch
 from aebnas.report.tensorboard import Scalars
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.strategies.trial import Trial
 
 
@@ -29,10 +29,10 @@ class Noted(Scalars):
 
 
 def test_the_line_tells_counts_speed_front_and_hypervolume(tmp_path_factory, clock):
-    workspace = Workspace.open(searched(tmp_path_factory))
+    session = RunSession.open(searched(tmp_path_factory))
     scalars = Noted()
-    live = LiveSearch(workspace, scalars)
-    trials = workspace.run.trials()
+    live = LiveSearch(session, scalars)
+    trials = session.run.trials()
     for trial in trials[:4]:
         line = live.add(trial, is_new=False)
     assert "from an earlier sitting" in line and line.startswith("4 ok, 0 infeasible, 0 failed, ")
@@ -42,8 +42,8 @@ def test_the_line_tells_counts_speed_front_and_hypervolume(tmp_path_factory, clo
     clock[0] += 0.5
     line = live.add(Trial(8, trials[0].architecture, None, "failed", (), "worker lost", "test", 0.5))
     found = re.fullmatch(r"8 ok, 0 infeasible, 1 failed, 2 candidates/s, front (\d+), hypervolume (0\.\d{4})", line)
-    assert found and int(found[1]) == len(workspace.front())
-    summary = workspace.run.read_json("summary.json")
+    assert found and int(found[1]) == len(session.front())
+    summary = session.run.read_json("summary.json")
     assert float(found[2]) == pytest.approx(summary["hypervolume"], abs=1e-4)
     step, last = scalars.seen[-1]
-    assert step == 9 and last["search/failed"] == 1 and last["search/front_points"] == len(workspace.front())
+    assert step == 9 and last["search/failed"] == 1 and last["search/front_points"] == len(session.front())

@@ -7,23 +7,23 @@ from tiny_run import own_copy, searched
 import aebnas.report.payload
 from aebnas.core.confidence_intervals import wilson
 from aebnas.report.payload import payload
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.selected.selected_model import note_pick
 from aebnas.strategies.trial import Trial
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory):
-    return Workspace.open(searched(tmp_path_factory))
+def session(tmp_path_factory):
+    return RunSession.open(searched(tmp_path_factory))
 
 
 @pytest.fixture(scope="module")
-def whole(workspace):
-    return payload(workspace, workspace.run.trials(), workspace.front())
+def whole(session):
+    return payload(session, session.run.trials(), session.front())
 
 
-def test_every_point_is_there_with_what_is_known_of_it(workspace, whole):
-    known = {point.id: (trial, point) for trial in workspace.run.trials() for point in trial.points}
+def test_every_point_is_there_with_what_is_known_of_it(session, whole):
+    known = {point.id: (trial, point) for trial in session.run.trials() for point in trial.points}
     points = whole["points"]
     assert len(points["id"]) == len(known) == whole["points_total"] and set(points["id"]) == set(known)
     for place, point_id in enumerate(points["id"]):
@@ -38,39 +38,39 @@ def test_every_point_is_there_with_what_is_known_of_it(workspace, whole):
         assert len(architecture["drawing"]["sites"]) == len(point.exit_shares)
 
 
-def test_the_front_is_told_apart(workspace, whole):
+def test_the_front_is_told_apart(session, whole):
     ids = [i for i, role in zip(whole["points"]["id"], whole["points"]["role"], strict=True) if role == "front"]
-    assert ids == [point.id for _, point in workspace.front()]
+    assert ids == [point.id for _, point in session.front()]
     for rule in ("best-accuracy", "knee", "cheapest"):
-        assert whole["named"][rule] == workspace.pick(rule)[1].id
+        assert whole["named"][rule] == session.pick(rule)[1].id
     assert whole["growth"]["front_points"][-1] == len(ids)
 
 
-def test_a_long_search_keeps_the_front_and_thins_out_the_rest(workspace, monkeypatch):
+def test_a_long_search_keeps_the_front_and_thins_out_the_rest(session, monkeypatch):
     monkeypatch.setattr(aebnas.report.payload, "OTHERS_SHOWN", 3)
-    thin = payload(workspace, workspace.run.trials(), workspace.front())
+    thin = payload(session, session.run.trials(), session.front())
     roles = thin["points"]["role"]
-    assert roles.count("front") == len(workspace.front()) and len(roles) == len(workspace.front()) + 3
-    assert thin["points_total"] == sum(len(trial.points) for trial in workspace.run.trials())
+    assert roles.count("front") == len(session.front()) and len(roles) == len(session.front()) + 3
+    assert thin["points_total"] == sum(len(trial.points) for trial in session.run.trials())
 
 
-def test_points_that_break_a_constraint_are_told_apart(workspace):
-    first, *rest = workspace.run.trials()
+def test_points_that_break_a_constraint_are_told_apart(session):
+    first, *rest = session.run.trials()
     broken = replace(first, status="infeasible", reason="avg_macs <= 1", violation=1.0)
-    roles = payload(workspace, [broken, *rest], [])["points"]["role"]
+    roles = payload(session, [broken, *rest], [])["points"]["role"]
     assert roles.count("infeasible") == len(first.points)
 
 
-def test_a_search_that_found_nothing_has_a_payload(workspace):
-    architecture = workspace.run.trials()[0].architecture
+def test_a_search_that_found_nothing_has_a_payload(session):
+    architecture = session.run.trials()[0].architecture
     failed = Trial(0, architecture, None, "failed", (), "worker lost", "test", 1.0)
-    nothing = payload(workspace, [failed], [])
+    nothing = payload(session, [failed], [])
     assert nothing["points"]["id"] == [] and nothing["named"] == {} and nothing["failures"] == [("worker lost", 1)]
     json.dumps(nothing, allow_nan=False)
 
 
-def test_training_curves_of_supernet_and_retrained_picks(workspace, tmp_path):
-    copy = Workspace.open(own_copy(workspace.run.folder, tmp_path))
+def test_training_curves_of_supernet_and_retrained_picks(session, tmp_path):
+    copy = RunSession.open(own_copy(session.run.folder, tmp_path))
     model = copy.run.folder / "models" / "some-pick"
     model.mkdir(parents=True)
     (model / "train_epoch_metrics.csv").write_text("phase,epoch,loss,subnet,exit1_accuracy\nretrain,1,0.5,chosen,0.9\n")
@@ -84,8 +84,8 @@ def test_training_curves_of_supernet_and_retrained_picks(workspace, tmp_path):
     assert curves[2]["loss"] == [0.5] and curves[2]["exits"] == {"exit1": [0.9]}
 
 
-def test_picks_carry_an_interval(workspace, tmp_path):
-    copy = Workspace.open(own_copy(workspace.run.folder, tmp_path))
+def test_picks_carry_an_interval(session, tmp_path):
+    copy = RunSession.open(own_copy(session.run.folder, tmp_path))
     point = copy.front()[0][1]
     note_pick(copy.run, point.id, "test", point.to_json() | {"source": "from somewhere", "samples": 360})
     note_pick(copy.run, point.id, "retrained", None)
@@ -94,7 +94,7 @@ def test_picks_carry_an_interval(workspace, tmp_path):
     assert (pick["accuracy_low"], pick["accuracy_high"]) == wilson(point.metrics["accuracy"], 360)
 
 
-def test_no_pictures_are_needed(workspace, monkeypatch):
-    fresh = Workspace.open(workspace.run.folder)
+def test_no_images_are_needed(session, monkeypatch):
+    fresh = RunSession.open(session.run.folder)
     payload(fresh, fresh.run.trials(), fresh.front())
     assert "splits" not in vars(fresh)

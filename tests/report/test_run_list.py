@@ -12,7 +12,7 @@ from tiny_run import searched
 from aebnas.core.errors import UserError
 from aebnas.report.run_list import age, is_locked, list_runs, print_runs
 from aebnas.run.run_directory import Run
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +85,11 @@ def test_a_search_given_again_is_unfinished_until_it_is_told_to_the_end(copy, tm
 def test_counts_and_best_points_are_the_runs_own(run, copy, tmp_path):
     copy("one")
     (listed,) = list_runs(tmp_path)
-    workspace = Workspace.open(run)
-    assert (listed.trials, listed.trials_asked, listed.front_points) == (8, 8, len(workspace.front()))
+    session = RunSession.open(run)
+    assert (listed.trials, listed.trials_asked, listed.front_points) == (8, 8, len(session.front()))
     assert listed.hypervolume == json.loads((run / "summary.json").read_text())["hypervolume"]
     for rule, row in listed.best.items():
-        assert row == workspace.pick(rule)[1].metrics
+        assert row == session.pick(rule)[1].metrics
 
 
 def test_other_folders_are_passed_over_and_damaged_runs_told(copy, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from tiny_run import own_copy, searched
 
 from aebnas.run.environment import write_environment
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 
 FILES = ("env_info.json", "pip_freeze.txt", "protocol.json")
 USER, HOST, REGISTRY = "alice-lovelace", "secret-host.example.org", "pypi.internal.example.org"
@@ -34,7 +34,7 @@ def elsewhere(tmp_path, tmp_path_factory, monkeypatch):
     run = own_copy(searched(tmp_path_factory), home)
     for name in FILES:
         (run / name).unlink()
-    write_environment(Workspace.open(run))
+    write_environment(RunSession.open(run))
     return run
 
 

@@ -35,7 +35,7 @@ def test_aebnas_protocol_is_what_the_paper_says(root):
     spec = read_spec(ExperimentSpec, root / "experiments" / "aebnas_cifar10.yaml")
     assert spec.parsed_target() == SoftTarget("avg_macs", 17e6, 0.1, tunes_thresholds=True)
     assert (spec.strategy.name, spec.strategy.evaluations, spec.strategy.crossover_prob) == ("nsga2", 340, 0.9)
-    assert (spec.evaluate.mode, spec.own_training.epochs) == ("finetune", 5)
+    assert (spec.evaluate.mode, spec.candidate_training.epochs) == ("finetune", 5)
     genes = SearchSpace.load(root / "experiments" / spec.space).spec.policy
     assert (genes.criterion, genes.thresholds.genes) == (("margin",), (0.1, 0.2, "never"))
 
@@ -103,13 +103,17 @@ def test_a_missing_file_is_told(tmp_path):
 
 
 def test_candidates_are_trained_as_the_pick_is_unless_told():
-    assert parse().own_training is None and parse().trains_supernet
+    assert parse().candidate_training is None and parse().trains_supernet
     tuned = parse(evaluate={"weights": "finetune(5)"})
     assert tuned.trains_supernet
-    assert tuned.own_training.model_dump() == tuned.retrain.model_dump(exclude={"weights"}) | {"epochs": 5}
+    assert tuned.candidate_training.model_dump() == tuned.retrain.model_dump(exclude={"weights"}) | {"epochs": 5}
     scratch = parse(
         evaluate={"weights": "scratch(12)", "training": {"lr": 0.3}}, retrain=TRAIN | {"weights": "scratch"}
     )
     assert not scratch.trains_supernet
-    assert (scratch.own_training.epochs, scratch.own_training.lr, scratch.own_training.precision) == (12, 0.3, "auto")
+    assert (scratch.candidate_training.epochs, scratch.candidate_training.lr, scratch.candidate_training.precision) == (
+        12,
+        0.3,
+        "auto",
+    )
     assert parse_spec(ExperimentSpec, scratch.to_json(), "again") == scratch

@@ -200,7 +200,7 @@ def test_picks_are_retrained_side_by_side_but_not_beside_a_search(run):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
 def test_a_fork_does_not_keep_the_lock(run):
-    """As the processes do that read pictures, which outlive a killed parent by some seconds."""
+    """As the processes do that read images, which outlive a killed parent by some seconds."""
     (go_on, told), (ready, tell) = os.pipe(), os.pipe()
     with run.locked():
         if (child := os.fork()) == 0:

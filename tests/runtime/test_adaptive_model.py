@@ -20,9 +20,9 @@ def policy_at_the_middle(network, x_nchw):
     return ExitPolicy("confidence", (confidence_n.median().item() + 1e-4,))
 
 
-def test_without_audits_it_answers_as_the_network_alone(two_exits, pictures):
+def test_without_audits_it_answers_as_the_network_alone(two_exits, pixels):
     architecture, network = two_exits
-    x_nchw = pictures(architecture, 25)
+    x_nchw = pixels(architecture, 25)
     base = policy_at_the_middle(network, x_nchw)
     adaptive = Adaptive(network, AdaptivePolicy(base, 10, every=10, audit_share=0.0), (0.4, 1.0), 0.9)
     got, want = adaptive.infer(x_nchw), network.infer(x_nchw, base)
@@ -32,9 +32,9 @@ def test_without_audits_it_answers_as_the_network_alone(two_exits, pictures):
     assert adaptive.infer(x_nchw[:0]).logits.shape == (0, 10)
 
 
-def test_audits_label_samples_by_the_last_exit_and_are_charged(two_exits, pictures):
+def test_audits_label_samples_by_the_last_exit_and_are_charged(two_exits, pixels):
     architecture, network = two_exits
-    x_nchw = pictures(architecture, 30)
+    x_nchw = pixels(architecture, 30)
     base = policy_at_the_middle(network, x_nchw)
     adaptive = Adaptive(network, AdaptivePolicy(base, 10, every=50, window=50, audit_share=1.0), (0.25, 1.0), 0.5)
     answer = adaptive.infer(x_nchw)
@@ -47,9 +47,9 @@ def test_audits_label_samples_by_the_last_exit_and_are_charged(two_exits, pictur
     assert cells.cost_cw.sum().item() == pytest.approx(early * 0.75 + (30 - early) * 1.5)
 
 
-def test_feedback_takes_the_place_of_audits_and_moves_thresholds(two_exits, pictures):
+def test_feedback_takes_the_place_of_audits_and_moves_thresholds(two_exits, pixels):
     architecture, network = two_exits
-    x_nchw = pictures(architecture, 40)
+    x_nchw = pixels(architecture, 40)
     leave_at_once = ExitPolicy("confidence", (0.0,))
     adaptive = Adaptive(network, AdaptivePolicy(leave_at_once, 10, every=20, window=20), (0.25, 1.0), 0.5)
     wrong_n = (network(x_nchw)[0].argmax(-1) + 1) % 10
@@ -57,9 +57,9 @@ def test_feedback_takes_the_place_of_audits_and_moves_thresholds(two_exits, pict
     assert adaptive.state.coefficients_ek.min() > 1.0
 
 
-def test_a_kept_state_goes_on_where_it_was(two_exits, pictures):
+def test_a_kept_state_goes_on_where_it_was(two_exits, pixels):
     architecture, network = two_exits
-    x_nchw = pictures(architecture, 60)
+    x_nchw = pixels(architecture, 60)
     policy = AdaptivePolicy(policy_at_the_middle(network, x_nchw), 10, every=20, window=20, audit_share=0.3)
     whole, first, second = (Adaptive(network, policy, (0.25, 1.0), 0.5) for _ in range(3))
     whole.infer(x_nchw)

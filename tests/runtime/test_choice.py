@@ -1,4 +1,4 @@
-"""Edges whose op depends on the picture: grouping, what runs, what it costs, and that a Graph carries them."""
+"""Edges whose op depends on the image: grouping, what runs, what it costs, and that a Graph carries them."""
 
 import json
 
@@ -46,12 +46,12 @@ def adaptive() -> Architecture:
 
 
 @pytest.fixture(scope="module")
-def network(adaptive, random_network, pictures) -> Network:
+def network(adaptive, random_network, pixels) -> Network:
     """With global logits under which every candidate is chosen by somebody."""
     found = random_network(adaptive, seed=4)
     control = {}
     found.nodes["controller_head"].register_forward_hook(lambda module, args, result: control.update(delta=result))
-    outputs_of(found, pictures(adaptive, 200))
+    outputs_of(found, pixels(adaptive, 200))
     for name in ("cell1_edge0_1", "cell1_edge1_2"):
         choice = found.nodes[name]
         delta_nk = control["delta"][:, choice.start : choice.start + len(choice.names)]
@@ -64,8 +64,8 @@ def outputs_of(network, x_nchw):
         return network.outputs(x_nchw)
 
 
-def test_grouped_execution_equals_sample_by_sample(network, adaptive, pictures):
-    x_nchw = pictures(adaptive, 40)
+def test_grouped_execution_equals_sample_by_sample(network, adaptive, pixels):
+    x_nchw = pixels(adaptive, 40)
     together = outputs_of(network, x_nchw)
     for name, chosen_n in together.chosen.items():
         assert len(chosen_n.unique()) > 1, name
@@ -76,8 +76,8 @@ def test_grouped_execution_equals_sample_by_sample(network, adaptive, pictures):
         assert all(alone.chosen[name][0] == chosen_n[index] for name, chosen_n in together.chosen.items())
 
 
-def test_hard_inference_equals_the_tables_decisions(network, adaptive, pictures):
-    x_nchw = pictures(adaptive, 40)
+def test_hard_inference_equals_the_tables_decisions(network, adaptive, pixels):
+    x_nchw = pixels(adaptive, 40)
     together = outputs_of(network, x_nchw)
     confidence_n = together.logits[0].softmax(-1).amax(-1)
     stop_n = (confidence_n > 0.36) & (together.stop_logits[0].sigmoid() > 0.45)
@@ -88,8 +88,8 @@ def test_hard_inference_equals_the_tables_decisions(network, adaptive, pictures)
         torch.testing.assert_close(answer.logits[index], together.logits[taken][index], rtol=1e-4, atol=1e-5)
 
 
-def test_only_chosen_ops_run_and_each_once_for_its_samples(network, adaptive, pictures):
-    x_nchw = pictures(adaptive, 40)
+def test_only_chosen_ops_run_and_each_once_for_its_samples(network, adaptive, pixels):
+    x_nchw = pixels(adaptive, 40)
     chosen = outputs_of(network, x_nchw).chosen
     ran: dict[tuple[str, int], list[int]] = {}
     hooks = []
@@ -122,10 +122,10 @@ def test_an_op_gets_gradients_from_its_own_samples_alone():
     assert choice.alpha.grad is None
 
 
-def test_each_sample_is_charged_what_it_chose(network, adaptive, pictures):
+def test_each_sample_is_charged_what_it_chose(network, adaptive, pixels):
     graph = network.graph
     static = count_graph(graph).macs
-    chosen = {name: chosen_n.numpy() for name, chosen_n in outputs_of(network, pictures(adaptive, 40)).chosen.items()}
+    chosen = {name: chosen_n.numpy() for name, chosen_n in outputs_of(network, pixels(adaptive, 40)).chosen.items()}
     costs = table_costs(COUNTS, graph, chosen)["macs"]
     assert isinstance(costs, SampleCosts)
     conv1, conv3 = 4 * 4 * 64, 4 * 4 * 9 * 64

@@ -1,4 +1,4 @@
-"""The difficulty of pictures against hand-worked numbers, in whole numbers whatever the batch; its cost."""
+"""The difficulty of images against hand-worked numbers, in whole numbers whatever the batch; its cost."""
 
 import json
 
@@ -12,12 +12,12 @@ def grey(rows):
     return torch.tensor(rows, dtype=torch.uint8)[None, None]
 
 
-def random_pictures(count=20, channels=3, side=32):
+def random_pixels(count=20, channels=3, side=32):
     generator = torch.Generator().manual_seed(0)
     return torch.randint(0, 256, (count, channels, side, side), generator=generator, dtype=torch.uint8)
 
 
-def test_a_flat_picture_is_as_easy_as_can_be():
+def test_a_flat_image_is_as_easy_as_can_be():
     assert terms(torch.full((1, 3, 5, 5), 200, dtype=torch.uint8), 0.0).tolist() == [[0.0, 0.0, 0.0]]
 
 
@@ -34,8 +34,8 @@ def test_a_hand_worked_step():
 
 
 def test_terms_agree_with_a_plain_floating_point_computation():
-    pictures = random_pictures(6)
-    x = pictures.double() / 255
+    pixels = random_pixels(6)
+    x = pixels.double() / 255
     i = (x * torch.tensor([77, 150, 29]).double().view(1, 3, 1, 1) / 256).sum(1, keepdim=True)
     sobel = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]]).double()[None, None]
     laplacian = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]).double()[None, None]
@@ -46,17 +46,17 @@ def test_terms_agree_with_a_plain_floating_point_computation():
     want = torch.stack(
         [(g > tau).double().mean((1, 2, 3)), x.var((2, 3), correction=0).mean(1), fine.mean((1, 2, 3))], 1
     )
-    assert torch.allclose(terms(pictures, tau), want, atol=1e-9)
-    assert torch.allclose(gradient_magnitude(pictures), g.mean((1, 2, 3)))
+    assert torch.allclose(terms(pixels, tau), want, atol=1e-9)
+    assert torch.allclose(gradient_magnitude(pixels), g.mean((1, 2, 3)))
 
 
 @pytest.mark.parametrize("channels, side", [(1, 8), (3, 32), (3, 200)])
-def test_a_picture_is_as_hard_in_any_batch(channels, side):
-    pictures = random_pictures(5, channels, side)
+def test_an_image_is_as_hard_in_any_batch(channels, side):
+    pixels = random_pixels(5, channels, side)
     difficulty = Difficulty(0.5, (0.8, 0.1, 0.3))
-    one_by_one = torch.cat([difficulty.alpha(picture[None]) for picture in pictures])
-    assert torch.equal(difficulty.alpha(pictures), one_by_one)
-    assert torch.equal(difficulty.alpha(pictures.to(memory_format=torch.channels_last)), one_by_one)
+    one_by_one = torch.cat([difficulty.alpha(image[None]) for image in pixels])
+    assert torch.equal(difficulty.alpha(pixels), one_by_one)
+    assert torch.equal(difficulty.alpha(pixels.to(memory_format=torch.channels_last)), one_by_one)
     assert one_by_one.dtype == torch.float32
 
 
@@ -92,15 +92,15 @@ def test_nonsense_is_refused(arguments, problem):
 
 
 @pytest.mark.parametrize(
-    "pictures", [torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 2, 8, dtype=torch.uint8), torch.zeros(1, 2, 8, 8).byte()]
+    "pixels", [torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 2, 8, dtype=torch.uint8), torch.zeros(1, 2, 8, 8).byte()]
 )
-def test_other_pictures_are_refused(pictures):
-    with pytest.raises(ValueError, match="pictures must be uint8"):
-        Difficulty(1.0, (1.0, 1.0, 1.0)).alpha(pictures)
+def test_other_images_are_refused(pixels):
+    with pytest.raises(ValueError, match="images must be uint8"):
+        Difficulty(1.0, (1.0, 1.0, 1.0)).alpha(pixels)
 
 
 def test_noise_is_harder_than_its_blurred_self():
-    pictures = random_pictures(4)
-    smooth = torch.nn.functional.avg_pool2d(pictures.float(), 5, 1, 2).byte()
-    difficulty = Difficulty(gradient_magnitude(pictures).mean().item(), (1.0, 0.2, 1.0))
-    assert (difficulty.alpha(smooth) < difficulty.alpha(pictures)).all()
+    pixels = random_pixels(4)
+    smooth = torch.nn.functional.avg_pool2d(pixels.float(), 5, 1, 2).byte()
+    difficulty = Difficulty(gradient_magnitude(pixels).mean().item(), (1.0, 0.2, 1.0))
+    assert (difficulty.alpha(smooth) < difficulty.alpha(pixels)).all()

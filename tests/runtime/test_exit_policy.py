@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aebnas.runtime.difficulty import Difficulty
-from aebnas.runtime.exit_criteria import CRITERIA, LEARNED, OF_ONE
-from aebnas.runtime.exit_policy import ExitPolicy, Said
+from aebnas.runtime.exit_criteria import CRITERIA, LEARNED, SINGLE_SAMPLE_SCORES
+from aebnas.runtime.exit_policy import ExitObservation, ExitPolicy
 
 
 def stops(policy, exit_index, logits_nc, **more):
     """Which samples leave at an exit that is the first to run."""
-    return policy.stops(exit_index, policy.said(exit_index, logits_nc, **more))[0]
+    return policy.stops(exit_index, policy.observe(exit_index, logits_nc, **more))[0]
 
 
 def test_a_sample_leaves_above_the_threshold_and_not_at_it():
@@ -59,8 +59,8 @@ def test_one_sample_by_itself_leaves_as_it_does_in_a_batch(logits, criterion, te
     policy = ExitPolicy(criterion, (min(max(score, 0.0), 1.0),), temperatures=temperatures)
     assert policy.by_score
     assert policy.stops_one(0, logits_1c) == stops(policy, 0, logits_1c).item()
-    if criterion in OF_ONE and not temperatures:
-        assert OF_ONE[criterion](logits_1c) == CRITERIA[criterion](logits_1c).item()
+    if criterion in SINGLE_SAMPLE_SCORES and not temperatures:
+        assert SINGLE_SAMPLE_SCORES[criterion](logits_1c) == CRITERIA[criterion](logits_1c).item()
 
 
 def test_one_sample_by_its_stop_head_and_one_whose_logits_are_no_numbers():
@@ -100,7 +100,7 @@ def test_patience_counts_exits_in_a_row_that_agree():
     streak, left = None, []
     for index in (0, 1, 3):
         logits_nc = torch.nn.functional.one_hot(torch.tensor(answers[index]), 2).float()
-        stop_n, streak = policy.stops(index, policy.said(index, logits_nc), streak)
+        stop_n, streak = policy.stops(index, policy.observe(index, logits_nc), streak)
         left.append(stop_n.tolist())
     assert left == [[False] * 3, [False] * 3, [True, False, False]]
     assert streak.length_n.tolist() == [3, 2, 1]
@@ -121,9 +121,11 @@ def test_minimum_depth_also_by_class():
 DIFFICULTY = Difficulty(0.1, (1.0, 1.0, 1.0))
 
 
-def test_equation_19_raises_thresholds_for_hard_pictures_and_clamps():
+def test_equation_19_raises_thresholds_for_hard_images_and_clamps():
     logits_nc = torch.tensor([[0.0, 0.0]] * 4)
-    said = Said(torch.tensor([0.70, 0.70, 0.9, 1.0]), logits_nc.argmax(-1), None, torch.tensor([0.0, 0.5, 0.5, 1.0]))
+    said = ExitObservation(
+        torch.tensor([0.70, 0.70, 0.9, 1.0]), logits_nc.argmax(-1), None, torch.tensor([0.0, 0.5, 0.5, 1.0])
+    )
     # 1.2 * 0.5 + 0.3 * alpha: 0.6, 0.75, 0.75, 0.9
     policy = ExitPolicy("confidence", (0.5,), coefficients=((1.2,),), difficulty=DIFFICULTY, beta_diff=0.3)
     assert policy.stops(0, said)[0].tolist() == [True, False, True, True]
@@ -133,13 +135,15 @@ def test_equation_19_raises_thresholds_for_hard_pictures_and_clamps():
 
 
 def test_coefficients_go_by_predicted_class():
-    said = Said(torch.tensor([0.6, 0.6]), torch.tensor([0, 1]))
+    said = ExitObservation(torch.tensor([0.6, 0.6]), torch.tensor([0, 1]))
     policy = ExitPolicy("confidence", (0.5,), coefficients=((1.0, 1.3),))
     assert policy.stops(0, said)[0].tolist() == [True, False]
 
 
 def test_thresholds_by_difficulty_bin_may_be_never():
-    said = Said(torch.tensor([0.6] * 3), torch.zeros(3, dtype=torch.int64), None, torch.tensor([0.1, 0.3, 0.9]))
+    said = ExitObservation(
+        torch.tensor([0.6] * 3), torch.zeros(3, dtype=torch.int64), None, torch.tensor([0.1, 0.3, 0.9])
+    )
     policy = ExitPolicy(
         "confidence",
         (0.5,),
@@ -149,7 +153,7 @@ def test_thresholds_by_difficulty_bin_may_be_never():
         coefficients=((0.3,),),
     )
     assert policy.stops(0, said)[0].tolist() == [True, True, False]  # 0.15, 0.15 (at the edge), never
-    with pytest.raises(ValueError, match="pictures' difficulty, but got none"):
+    with pytest.raises(ValueError, match="images' difficulty, but got none"):
         policy.stops(0, said._replace(alpha_n=None))
 
 

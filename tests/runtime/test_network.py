@@ -37,29 +37,29 @@ def three_exits(digits, architectures):
 
 
 @pytest.mark.parametrize("leaves_at", [0, 1, 2])
-def test_at_batch_1_nothing_behind_the_exit_runs(three_exits, random_network, pictures, leaves_at):
+def test_at_batch_1_nothing_behind_the_exit_runs(three_exits, random_network, pixels, leaves_at):
     network = random_network(three_exits)
     seen = record_calls(network)
     policy = ExitPolicy("confidence", tuple(0.0 if index == leaves_at else 1.0 for index in range(2)))
-    answer = network.infer(pictures(three_exits, 1), policy)
+    answer = network.infer(pixels(three_exits, 1), policy)
     assert answer.exit_index.tolist() == [leaves_at]
     segments = network.graph.segments()
     expected = [n for segment in segments[: leaves_at + 1] for part in segment for n in names(part)]
     assert seen == {name: [1] for name in expected}
 
 
-def test_branches_of_never_exits_do_not_run(three_exits, random_network, pictures):
+def test_branches_of_never_exits_do_not_run(three_exits, random_network, pixels):
     network = random_network(three_exits)
     seen = record_calls(network)
-    network.infer(pictures(three_exits, 1), ExitPolicy("confidence", (None, None)))
+    network.infer(pixels(three_exits, 1), ExitPolicy("confidence", (None, None)))
     segments = network.graph.segments()
     backbone = [name for segment in segments for name in names(segment.backbone)]
     assert seen == {name: [1] for name in backbone + names(segments[-1].branch)}
 
 
-def test_in_a_batch_only_undecided_samples_go_on(three_exits, random_network, pictures):
+def test_in_a_batch_only_undecided_samples_go_on(three_exits, random_network, pixels):
     network = random_network(three_exits)
-    x = pictures(three_exits, 32)
+    x = pixels(three_exits, 32)
     middles = [confidence.median().item() for confidence in map(CRITERIA["confidence"], network(x))]
     seen = record_calls(network)
     answer = network.infer(x, ExitPolicy("confidence", tuple(middles[:2])))
@@ -79,10 +79,10 @@ def test_in_a_batch_only_undecided_samples_go_on(three_exits, random_network, pi
     thresholds=st.lists(st.none() | st.floats(0, 1), min_size=4, max_size=4),
 )
 def test_infer_says_what_forward_and_thresholds_say(
-    bundled, architectures, random_network, pictures, number, seed, samples, criterion, thresholds
+    bundled, architectures, random_network, pixels, number, seed, samples, criterion, thresholds
 ):
     architecture = architectures(bundled, 30)[number]
-    network, x = random_network(architecture, seed), pictures(architecture, samples, seed)
+    network, x = random_network(architecture, seed), pixels(architecture, samples, seed)
     policy = ExitPolicy(criterion, tuple(thresholds[: len(architecture.exits)]))
     with torch.no_grad():
         logits_e = network(x)
@@ -105,10 +105,10 @@ def test_infer_says_what_forward_and_thresholds_say(
         assert (answer.logits - torch.stack(expected_logits)).abs().max() <= CLOSE
 
 
-def test_all_never_answers_at_the_last_exit_and_an_empty_batch_is_fine(three_exits, random_network, pictures):
+def test_all_never_answers_at_the_last_exit_and_an_empty_batch_is_fine(three_exits, random_network, pixels):
     network = random_network(three_exits)
     never = ExitPolicy("margin", (None, None))
-    x = pictures(three_exits, 5)
+    x = pixels(three_exits, 5)
     answer = network.infer(x, never)
     assert answer.exit_index.tolist() == [2] * 5
     assert torch.allclose(answer.logits, network(x)[-1])
@@ -118,13 +118,13 @@ def test_all_never_answers_at_the_last_exit_and_an_empty_batch_is_fine(three_exi
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_a_policy_for_another_number_of_exits_is_refused(three_exits, random_network, pictures, count):
+def test_a_policy_for_another_number_of_exits_is_refused(three_exits, random_network, pixels, count):
     with pytest.raises(ValueError, match=f"must have 2 thresholds, but got {count}"):
-        random_network(three_exits).infer(pictures(three_exits, 1), ExitPolicy("margin", (0.5,) * count))
+        random_network(three_exits).infer(pixels(three_exits, 1), ExitPolicy("margin", (0.5,) * count))
 
 
 def dag_network():
-    """conv and pool meet in `add`; early exit; an opaque layer and a late edge from the picture."""
+    """conv and pool meet in `add`; early exit; an opaque layer and a late edge from the image."""
     nodes = (
         Node.make("left", "conv", (INPUT,), in_channels=3, out_channels=3, kernel=3, stride=1),
         Node.make("right", "avgpool", (INPUT,), kernel=3, stride=1),
@@ -163,7 +163,7 @@ def test_opaque_modules_must_be_handed_in():
         Network(graph, {"imported": nn.Identity(), "more": nn.Identity()})
 
 
-def test_an_exit_may_give_what_an_earlier_segment_made(pictures):
+def test_an_exit_may_give_what_an_earlier_segment_made(pixels):
     nodes = (
         Node.make("a", "conv", (INPUT,), in_channels=1, out_channels=2, kernel=1, stride=1),
         Node.make("answer", "classifier", ("a",), in_channels=2, classes=2),

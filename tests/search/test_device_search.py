@@ -15,13 +15,13 @@ from aebnas.cli.main import app
 from aebnas.core.errors import UserError
 from aebnas.core.metrics import METRICS
 from aebnas.cost.latency.latency_model import LearnedLatency
-from aebnas.cost.latency.network_profile import Pair, PairsProfile, load_profile
+from aebnas.cost.latency.network_profile import NetworkLatency, PairsProfile, load_profile
 from aebnas.cost.memory import peak_memory
 from aebnas.policies.threshold_search.goal import Goal
 from aebnas.report.compare import compare_runs
 from aebnas.report.hypervolume import greatest
 from aebnas.run.run_directory import Run
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.search.loop import run_search
 from aebnas.selected.calibrate import calibrate
 from aebnas.selected.evaluate import evaluate, export
@@ -36,9 +36,9 @@ def run(tmp_path_factory):
 
 
 def test_latency_and_energy_of_every_point_are_those_of_the_profile(run):
-    workspace = Workspace.open(run)
-    profile = workspace.profile
-    points = [(trial, point) for trial in workspace.run.trials() for point in trial.points]
+    session = RunSession.open(run)
+    profile = session.profile
+    points = [(trial, point) for trial in session.run.trials() for point in trial.points]
     assert points
     for trial, point in points:
         graph, shares = lower(trial.architecture), np.array(point.exit_shares)
@@ -52,14 +52,14 @@ def test_latency_and_energy_of_every_point_are_those_of_the_profile(run):
 
 def test_thresholds_are_found_for_the_cost_that_is_the_objective(run):
     """Of one network's points on its own front none has more latency and no more accuracy than another."""
-    for trial in Workspace.open(run).run.trials():
+    for trial in RunSession.open(run).run.trials():
         ordered = sorted(trial.points, key=lambda point: point.metrics["latency_ms"])
         shares = [point.exit_shares for point in ordered]
         assert len(set(shares)) == len(shares)
-    workspace = Workspace.open(run)
-    objectives = workspace.experiment.parsed_objectives()
+    session = RunSession.open(run)
+    objectives = session.experiment.parsed_objectives()
     assert [o.metric for o in objectives] == ["accuracy", "latency_ms"]
-    values = [[o.minimised(point.metrics) for o in objectives] for _, point in workspace.front()]
+    values = [[o.minimised(point.metrics) for o in objectives] for _, point in session.front()]
     assert values == sorted(values) and [v[1] for v in values] == sorted((v[1] for v in values), reverse=True)
 
 
@@ -80,28 +80,28 @@ def test_the_front_is_told_with_its_device(run, tmp_path):
 
 
 def test_a_pick_by_a_percentile(run):
-    workspace = Workspace.open(run)
-    middle = float(np.median([point.metrics["latency_ms@p90"] for _, point in workspace.front()]))
-    _, picked = workspace.pick(f"latency_ms@p90 <= {middle}")
-    within = [p for _, p in workspace.front() if p.metrics["latency_ms@p90"] <= middle]
+    session = RunSession.open(run)
+    middle = float(np.median([point.metrics["latency_ms@p90"] for _, point in session.front()]))
+    _, picked = session.pick(f"latency_ms@p90 <= {middle}")
+    within = [p for _, p in session.front() if p.metrics["latency_ms@p90"] <= middle]
     assert picked.metrics["accuracy"] == max(point.metrics["accuracy"] for point in within)
 
 
 def test_the_reference_of_the_hypervolume_is_the_slowest_network(run):
-    workspace = Workspace.open(run)
-    slowest = greatest(workspace, "latency_ms")
-    points = [point for trial in workspace.run.trials() for point in trial.points]
+    session = RunSession.open(run)
+    slowest = greatest(session, "latency_ms")
+    points = [point for trial in session.run.trials() for point in trial.points]
     assert all(point.metrics["latency_ms@worst"] <= slowest for point in points)
-    assert greatest(workspace, "peak_memory_bytes") >= max(p.metrics["peak_memory_bytes"] for p in points)
+    assert greatest(session, "peak_memory_bytes") >= max(p.metrics["peak_memory_bytes"] for p in points)
 
 
 def test_a_run_keeps_its_profile_and_refuses_another(run, tmp_path):
     copy = own_copy(run, tmp_path)
     spec = copy.parent / "spec" / "tiny.yaml"
-    profile = made_up(Workspace.open(copy).space.spec)
+    profile = made_up(RunSession.open(copy).space.spec)
     (spec.parent / "chip.json").unlink()
-    assert Workspace.open(copy).profile.digest == profile.digest
-    made_up(Workspace.open(copy).space.spec, date="2026-02-02").save(spec.parent / "chip.json")
+    assert RunSession.open(copy).profile.digest == profile.digest
+    made_up(RunSession.open(copy).space.spec, date="2026-02-02").save(spec.parent / "chip.json")
     with pytest.raises(UserError, match="these keys differ: device_profile"):
         run_search(spec, copy)
 
@@ -109,7 +109,7 @@ def test_a_run_keeps_its_profile_and_refuses_another(run, tmp_path):
 def test_runs_of_two_devices_are_not_compared(run, tmp_path):
     copy = own_copy(run, tmp_path)
     other = load_profile(copy / "device_profile.json")
-    made_up(Workspace.open(copy).space.spec, device={"name": "another"}).save(copy / "device_profile.json")
+    made_up(RunSession.open(copy).space.spec, device={"name": "another"}).save(copy / "device_profile.json")
     with pytest.raises(UserError, match=r"device.name must be .* figures of two settings don't go together"):
         compare_runs([run, copy])
     other.save(copy / "device_profile.json")
@@ -117,7 +117,7 @@ def test_runs_of_two_devices_are_not_compared(run, tmp_path):
 
 
 def test_the_hopeless_by_latency_are_never_evaluated(run, tmp_path, scored):
-    trials = Workspace.open(run).run.trials()
+    trials = RunSession.open(run).run.trials()
     quickest = sorted(min(p.metrics["latency_ms"] for p in t.points) for t in trials if t.points)
     middle = quickest[len(quickest) // 2]
     spec = write_spec(tmp_path / "spec", **ON_DEVICE | {"constraints": [f"latency_ms <= {middle}"]})
@@ -126,8 +126,10 @@ def test_the_hopeless_by_latency_are_never_evaluated(run, tmp_path, scored):
     weights = run / "checkpoints" / "supernet.safetensors"
     (tmp_path / "run" / "checkpoints" / weights.name).write_bytes(weights.read_bytes())
     trials = run_search(spec, tmp_path / "run").run.trials()
-    hopeless = [trial for trial in trials if trial.reason.startswith("not evaluated: latency_ms is at least")]
-    assert hopeless and not {trial.architecture.id for trial in hopeless} & set(scored)
+    provably_infeasible = [
+        trial for trial in trials if trial.reason.startswith("not evaluated: latency_ms is at least")
+    ]
+    assert provably_infeasible and not {trial.architecture.id for trial in provably_infeasible} & set(scored)
 
 
 def test_a_batch_has_no_percentiles(tmp_path):
@@ -142,19 +144,19 @@ def test_a_policy_that_looks_at_difficulty_pays_for_it_in_time_and_energy(run, t
     found = calibrate(copy, "knee", Goal.read(beta=0.5), "dart", per_exit=4)
     policy, point = found.policy, found.point
     assert policy.difficulty is not None
-    workspace = Workspace.open(copy)
-    profile, picture = workspace.profile, (1, 8, 8)
-    trial, _ = workspace.pick("knee")
+    session = RunSession.open(copy)
+    profile, image = session.profile, (1, 8, 8)
+    trial, _ = session.pick("knee")
     graph, shares = lower(trial.architecture), np.array(point.exit_shares)
     runs = np.array([policy.runs(index) for index in range(len(shares))])
-    estimates = {"latency_ms": 0.25, "energy_mj": profile.energy.difficulty_mj(picture)}
+    estimates = {"latency_ms": 0.25, "energy_mj": profile.energy.difficulty_mj(image)}
     for name, costs in (("latency_ms", profile.latency(graph)), ("energy_mj", profile.energy.energy(graph))):
         to_exit = costs.to_exit(runs) + estimates[name]
         assert point.metrics[name] == pytest.approx(shares @ to_exit)
         assert point.metrics[f"{name}@worst"] == pytest.approx(to_exit[shares > 0].max())
     assert evaluate(copy, "knee").point.policy == policy
-    made_up(workspace.space.spec, difficulty=None).save(copy / "device_profile.json")
-    told = "device_profile.json: must hold the time of estimating the difficulty of a picture of 1 x 8 x 8"
+    made_up(session.space.spec, difficulty=None).save(copy / "device_profile.json")
+    told = "device_profile.json: must hold the time of estimating the difficulty of an image of 1 x 8 x 8"
     for again in (partial(evaluate, copy, "knee"), partial(calibrate, copy, "knee", Goal.read(beta=0.5), "dart")):
         with pytest.raises(UserError, match=told):
             again()
@@ -168,7 +170,9 @@ def write_pairs_spec(folder, run, architectures, constraints):
     space = SearchSpace(SpaceSpec.model_validate(SPACE))
     truth = made_up(space.spec)
     graphs = [lower(architecture) for architecture in architectures(space, 30)]
-    pairs = tuple(Pair(graph, len(graph.exits) - 1, float(truth.latency(graph).to_exit()[-1])) for graph in graphs)
+    pairs = tuple(
+        NetworkLatency(graph, len(graph.exits) - 1, float(truth.latency(graph).to_exit()[-1])) for graph in graphs
+    )
     about = {"setting": SETTING, "device": {"name": "phone"}, "libraries": {}, "date": "2026-01-01", "rounds": 1}
     PairsProfile(**about, pairs=pairs).save(folder / "spec" / "pairs.json")
     (folder / "run" / "checkpoints").mkdir(parents=True)
@@ -193,10 +197,10 @@ def test_a_budget_that_nothing_keeps_on_such_a_device_ends_with_what_came_closes
 
 def test_a_search_for_a_device_known_by_whole_networks_alone(run, tmp_path, architectures):
     spec = write_pairs_spec(tmp_path, run, architectures, [])
-    workspace = run_search(spec, tmp_path / "run")
+    session = run_search(spec, tmp_path / "run")
     learned = LearnedLatency.fit(load_profile(tmp_path / "run" / "device_profile.json"))
-    assert workspace.front()
-    for trial, point in workspace.front():
+    assert session.front()
+    for trial, point in session.front():
         runs = np.array([point.policy.runs(index) for index in range(len(point.exit_shares))])
         to_exit = learned.latencies([lower(trial.architecture)])[0].to_exit(runs)
         assert point.metrics["latency_ms"] == pytest.approx(to_exit @ np.array(point.exit_shares))

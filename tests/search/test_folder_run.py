@@ -1,4 +1,4 @@
-"""A whole run on a folder of pictures, in memory and streamed."""
+"""A whole run on a folder of images, in memory and streamed."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from aebnas.core.errors import UserError
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test, load_train
 from aebnas.export.model import Model
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.search.loop import run_search
 from aebnas.selected.evaluate import evaluate, export
 
@@ -25,7 +25,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(count):
             place = base / "digits" / part / f"digit {int(images.labels[number])}"
             place.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(images.pictures([number])[0, 0].numpy()).save(place / f"{number}.png")
+            Image.fromarray(images.pixels([number])[0, 0].numpy()).save(place / f"{number}.png")
     return base
 
 
@@ -41,7 +41,7 @@ def search(folder: Path, **data: Any) -> Path:
 def test_streamed_and_in_memory_searches_find_the_same(folder: Path) -> None:
     streamed, held = search(folder, memory="never", loaders=1), search(folder, memory="auto")
     assert front_of(streamed) == front_of(held)
-    assert Workspace.open(streamed).class_names() == [f"digit {number}" for number in range(10)]
+    assert RunSession.open(streamed).class_names() == [f"digit {number}" for number in range(10)]
     assessed = evaluate(streamed, "knee")
     point_id, samples = assessed.id, assessed.samples
     assert samples == 60
@@ -50,6 +50,6 @@ def test_streamed_and_in_memory_searches_find_the_same(folder: Path) -> None:
     assert prediction.class_name.startswith("digit ")
 
 
-def test_pictures_of_another_kind_than_the_space_takes(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"input: must fit the pictures of folder"):
+def test_images_of_another_kind_than_the_space_takes(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"input: must fit the images of folder"):
         search(folder, memory="always", channels=3)

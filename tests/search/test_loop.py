@@ -26,7 +26,7 @@ from aebnas.data.data_spec import AugmentSpec
 from aebnas.evaluation.evaluator import Evaluator
 from aebnas.evaluation.worker_pool import Failure, open_pool, score_one
 from aebnas.run.run_directory import Run
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.search.loop import run_search
 
 
@@ -99,7 +99,7 @@ def test_one_seed_gives_one_front_in_process_and_with_two_workers(run, tmp_path,
     @contextmanager
     def compare_too(evaluator, *where):
         with open_pool(evaluator, *where) as pool:
-            asked = architectures(Workspace.open(run).space, 3)
+            asked = architectures(RunSession.open(run).space, 3)
             wider = asked[0].stem.model_copy(update={"width": 999})
             outcomes = dict(pool.score([*asked, asked[0].model_copy(update={"stem": wider})]))
             assert isinstance(outcomes.pop(3), Failure)
@@ -247,31 +247,31 @@ def test_the_folder_is_named_after_the_spec_unless_told(tmp_path, monkeypatch):
         run_search(write_spec(tmp_path / "spec"))
 
 
-def test_calibration_pictures_come_from_train_and_are_always_the_same(run):
-    a, b = (plain(Workspace.open(run)).calibration(130) for _ in range(2))
+def test_calibration_images_come_from_train_and_are_always_the_same(run):
+    a, b = (plain(RunSession.open(run)).calibration(130) for _ in range(2))
     assert [len(x_nchw) for x_nchw in a] == [130]
     assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
-    train = Workspace.open(run)
-    known = {picture.numpy().tobytes() for picture in train.preprocessing.apply(train.splits.train.pictures())}
-    assert all(picture.numpy().tobytes() in known for picture in a[0])
+    train = RunSession.open(run)
+    known = {image.numpy().tobytes() for image in train.preprocessing.apply(train.splits.train.pixels())}
+    assert all(image.numpy().tobytes() in known for image in a[0])
 
 
-def test_calibration_pictures_are_augmented_as_in_training(run):
-    workspace = plain(Workspace.open(run), crop=2)
-    train = workspace.preprocessing.apply(workspace.splits.train.pictures())
-    border = workspace.preprocessing.apply(torch.zeros(1, *workspace.splits.train.shape, dtype=torch.uint8))[0, 0, 0, 0]
-    black, usual = ((x == border).float().mean() for x in (workspace.calibration(256)[0], train))
+def test_calibration_images_are_augmented_as_in_training(run):
+    session = plain(RunSession.open(run), crop=2)
+    train = session.preprocessing.apply(session.splits.train.pixels())
+    border = session.preprocessing.apply(torch.zeros(1, *session.splits.train.shape, dtype=torch.uint8))[0, 0, 0, 0]
+    black, usual = ((x == border).float().mean() for x in (session.calibration(256)[0], train))
     assert black > usual + 0.05
 
 
-def plain(workspace, crop=0):
-    """The workspace with no augmentation but a crop."""
-    data = workspace.experiment.data.model_copy(update={"augment": AugmentSpec(crop=crop)})
-    return replace(workspace, experiment=workspace.experiment.model_copy(update={"data": data}))
+def plain(session, crop=0):
+    """The session with no augmentation but a crop."""
+    data = session.experiment.data.model_copy(update={"augment": AugmentSpec(crop=crop)})
+    return replace(session, experiment=session.experiment.model_copy(update={"data": data}))
 
 
 def test_the_run_keeps_its_specs_in_full(run):
     config = json.loads((run / "config.json").read_text())
     assert config["base"] == "../spec"
     assert config["experiment"]["supernet"]["clip"] == 5.0  # a default
-    assert Workspace.open(run).space.spec.stem.width == (4,)
+    assert RunSession.open(run).space.spec.stem.width == (4,)

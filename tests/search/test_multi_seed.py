@@ -12,7 +12,7 @@ from aebnas.core.errors import UserError
 from aebnas.report.hypervolume import normalised_hypervolume
 from aebnas.report.run_list import list_runs
 from aebnas.report.seed_summary import mean_std
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.search.loop import run_search
 from aebnas.search.multi_seed import check_seeds, search_seeds
 from aebnas.search.plan import prepare
@@ -39,7 +39,7 @@ def summary(base):
 
 
 def runs(base):
-    return [Workspace.open(base / f"run-seed{seed}") for seed in (11, 12, 13)]
+    return [RunSession.open(base / f"run-seed{seed}") for seed in (11, 12, 13)]
 
 
 def test_one_run_and_one_supernet_for_each_seed_on_the_same_splits(finished):
@@ -47,8 +47,8 @@ def test_one_run_and_one_supernet_for_each_seed_on_the_same_splits(finished):
     assert [run.experiment.seed for run in runs(base)] == [11, 12, 13]
     weights = {(run.run.supernet_weights).read_bytes() for run in runs(base)}
     assert len(weights) == 3
-    pictures = [run.splits.search.labels.tolist() for run in runs(base)]
-    assert pictures[0] == pictures[1] == pictures[2]
+    pixels = [run.splits.search.labels.tolist() for run in runs(base)]
+    assert pixels[0] == pixels[1] == pixels[2]
     assert {listed.folder.name for listed in list_runs(base)} == {f"run-seed{seed}" for seed in (11, 12, 13)}
 
 

@@ -15,12 +15,12 @@ from aebnas.cli.main import app
 from aebnas.core.errors import UserError
 from aebnas.report.relaxed_table import relaxed_rows
 from aebnas.run.run_directory import Run
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.run.weight_files import load_weights
 from aebnas.search.loop import resume_search, run_search
 from aebnas.selected.evaluate import evaluate, export
 from aebnas.selected.retrain import retrain
-from aebnas.selected.selected_model import load_chosen
+from aebnas.selected.selected_model import load_selected_model
 from aebnas.supernet.darts.relaxed_network import RelaxedNetwork
 
 
@@ -34,8 +34,8 @@ def searched(tmp_path_factory):
 
 
 def test_trials_are_of_every_lambda_and_form(searched):
-    workspace = Workspace.open(searched)
-    trials = workspace.run.trials()
+    session = RunSession.open(searched)
+    trials = session.run.trials()
     assert [t.origin for t in trials] == [
         f"adaptive_darts lambda {weight} {form}" for weight in ("0.05", "1") for form in ("static", "adaptive")
     ]
@@ -65,10 +65,10 @@ def test_the_files_of_the_protocol_are_there(searched):
         assert {"stop", "confidence", "accuracy", "exit"} == set(report["forms"][form]["calibration"][0])
 
 
-def test_settled_architectures_train_on_the_pictures_that_chose_them_as_well(searched):
-    workspace = Workspace.open(searched)
-    train, arch = len(workspace.splits.train), len(workspace.splits.arch)
-    evaluator = workspace.evaluator(None)
+def test_settled_architectures_train_on_the_images_that_chose_them_as_well(searched):
+    session = RunSession.open(searched)
+    train, arch = len(session.splits.train), len(session.splits.arch)
+    evaluator = session.evaluator(None)
     assert len(evaluator.training.batches.images) == train + arch > len(evaluator.relaxed.batches.images) == train
 
 
@@ -86,8 +86,8 @@ def test_soft_and_hard_networks_are_shown(searched):
 
 
 def test_the_saved_relaxed_network_can_be_looked_at_again(searched):
-    workspace = Workspace.open(searched)
-    again = RelaxedNetwork(workspace.space.spec, 2, True, torch.Generator().manual_seed(0))
+    session = RunSession.open(searched)
+    again = RelaxedNetwork(session.space.spec, 2, True, torch.Generator().manual_seed(0))
     load_weights(again, searched / "relaxed" / "lambda-1.safetensors")
     assert again.alpha_gk.abs().max() > 0.01
 
@@ -104,18 +104,18 @@ def test_a_training_that_fails_makes_failed_trials(tmp_path):
     spec = write_spec(tmp_path, SPACE, **DARTS | {"relaxed": DARTS["relaxed"] | {"lr": 1e30}})
     with pytest.raises(UserError, match=r"the commonest reason: .*the loss must stay finite"):
         run_search(spec, tmp_path / "run")
-    assert {t.status for t in Workspace.open(tmp_path / "run").run.trials()} == {"failed"}
+    assert {t.status for t in RunSession.open(tmp_path / "run").run.trials()} == {"failed"}
 
 
 def adaptive_pick(run):
     """The id of a point of an adaptive network, on the front or put there."""
-    return next((p.id for t, p in Workspace.open(run).front() if t.architecture.adaptive), None)
+    return next((p.id for t, p in RunSession.open(run).front() if t.architecture.adaptive), None)
 
 
 def test_verbs_work_unchanged(searched, tmp_path):
     run = own_copy(searched, tmp_path)
     rule = adaptive_pick(run) or "best-accuracy"
-    chosen = load_chosen(Workspace.open(run), rule)
+    chosen = load_selected_model(RunSession.open(run), rule)
     assert "fine-tuned for 1 epochs from its relaxed network's" in chosen.source
     assert evaluate(run, rule).point.metrics["avg_macs"] > 0
     export(run, rule, tmp_path / "out")
@@ -136,7 +136,7 @@ def test_an_adaptive_pick_is_not_retrained_from_scratch(searched, tmp_path):
 
 
 def test_its_front_begins_the_population_of_another_search(searched, tmp_path):
-    static = {t.architecture.id for t, _ in Workspace.open(searched).front() if not t.architecture.adaptive}
+    static = {t.architecture.id for t, _ in RunSession.open(searched).front() if not t.architecture.adaptive}
     nsga2 = {"name": "nsga2", "population": 4, "generations": 1, "init": f"from {searched}"}
     changes = {"strategy": nsga2, "evaluate": {"weights": "scratch(1)"}, "retrain": DARTS["retrain"]}
     spec = write_spec(tmp_path, SPACE, **changes)
@@ -144,13 +144,13 @@ def test_its_front_begins_the_population_of_another_search(searched, tmp_path):
         with pytest.raises(UserError, match=r"strategy\.init: must name a run with an architecture of this space"):
             run_search(spec, tmp_path / "run")
         return
-    workspace = run_search(spec, tmp_path / "run")
-    first = workspace.run.trials()[0].architecture
+    session = run_search(spec, tmp_path / "run")
+    first = session.run.trials()[0].architecture
     assert str(first) in {
-        str(t.architecture).removesuffix(" | stop heads") for t in Workspace.open(searched).run.trials()
+        str(t.architecture).removesuffix(" | stop heads") for t in RunSession.open(searched).run.trials()
     }
 
 
 def test_a_supernet_serves_a_dag_space(tmp_path):
-    workspace = run_search(write_spec(tmp_path, SPACE), tmp_path / "run")
-    assert all(t.status == "ok" for t in workspace.run.trials())
+    session = run_search(write_spec(tmp_path, SPACE), tmp_path / "run")
+    assert all(t.status == "ok" for t in session.run.trials())

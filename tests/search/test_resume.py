@@ -10,7 +10,7 @@ import aebnas.search.loop
 from aebnas.core.errors import UserError
 from aebnas.evaluation.evaluator import Evaluator
 from aebnas.run.run_directory import Run
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.search.loop import run_search
 
 
@@ -132,10 +132,10 @@ def test_two_searches_in_one_folder_are_refused(run, tmp_path):
 def test_the_precision_measured_first_is_kept(run, tmp_path, monkeypatch):
     """`auto` is measured, and a busy machine may find another format quicker than in the sitting before."""
     copy, cpu = own_copy(run, tmp_path), torch.device("cpu")
-    spec = Workspace.open(copy).experiment.retrain
+    spec = RunSession.open(copy).experiment.retrain
     auto = spec.model_copy(update={"precision": "auto"})
     for measured in (torch.bfloat16, torch.float32):
         monkeypatch.setattr("aebnas.run.session.computing_dtype", lambda *args, measured=measured: measured)
-        assert Workspace.open(copy).settled(auto, cpu).precision == "bf16"
-        assert Workspace.open(copy).settled(spec, cpu).precision == "fp32"
-        assert Workspace.open(copy).settled(auto, torch.device("cuda")).precision == "auto"
+        assert RunSession.open(copy).settled(auto, cpu).precision == "bf16"
+        assert RunSession.open(copy).settled(spec, cpu).precision == "fp32"
+        assert RunSession.open(copy).settled(auto, torch.device("cuda")).precision == "auto"

@@ -13,16 +13,16 @@ from typer.testing import CliRunner
 from aebnas.cli.main import app
 from aebnas.core.errors import UserError
 from aebnas.core.metrics import SoftTarget
-from aebnas.evaluation.evaluator import Evaluator, OwnTraining, inherit
+from aebnas.evaluation.evaluator import CandidateTraining, Evaluator, inherit
 from aebnas.evaluation.operating_points import operating_point
 from aebnas.policies.exit_table.tabulate import tabulate
 from aebnas.run.run_directory import Run
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.search.loop import run_search
 from aebnas.selected.evaluate import evaluate, export
 from aebnas.selected.retrain import retrain
-from aebnas.selected.selected_model import load_chosen
+from aebnas.selected.selected_model import load_selected_model
 from aebnas.space.ablation import ABLATIONS
 from aebnas.space.spec import SpaceSpec
 
@@ -58,18 +58,18 @@ def kept(folder):
 
 
 def on_front(folder):
-    return {trial.architecture.id for trial, _ in Workspace.open(folder).front()}
+    return {trial.architecture.id for trial, _ in RunSession.open(folder).front()}
 
 
 @pytest.mark.parametrize("mode", ["scratch", "finetuned"])
 def test_the_front_is_that_of_the_networks_kept(mode, request):
     folder = request.getfixturevalue(mode)
-    workspace = Workspace.open(folder)
-    assert kept(folder) == on_front(folder) and {trial.status for trial in workspace.run.trials()} == {"ok"}
-    assert len(kept(folder)) < len(workspace.run.trials())
-    for trial, point in workspace.front():
-        chosen = load_chosen(workspace, point.id)
-        table = tabulate(chosen.network, workspace.splits.search, workspace.preprocessing, [point.policy.criterion])
+    session = RunSession.open(folder)
+    assert kept(folder) == on_front(folder) and {trial.status for trial in session.run.trials()} == {"ok"}
+    assert len(kept(folder)) < len(session.run.trials())
+    for trial, point in session.front():
+        chosen = load_selected_model(session, point.id)
+        table = tabulate(chosen.network, session.splits.search, session.preprocessing, [point.policy.criterion])
         assert operating_point(trial.architecture, point.policy, table).metrics == pytest.approx(point.metrics)
 
 
@@ -81,9 +81,9 @@ def test_from_scratch_needs_no_supernet(scratch):
 
 def test_fine_tuning_starts_from_the_supernet_and_is_a_training(finetuned):
     assert (finetuned / "checkpoints" / "supernet.safetensors").exists()
-    workspace = Workspace.open(finetuned)
-    evaluator = workspace.evaluator(workspace.trained_supernet())
-    architecture = workspace.space.extreme(largest=True)
+    session = RunSession.open(finetuned)
+    evaluator = session.evaluator(session.trained_supernet())
+    architecture = session.space.extreme(largest=True)
     tuned = evaluator.network(architecture)
 
     def distance(other):
@@ -110,7 +110,7 @@ def test_a_picked_candidate_is_evaluated_exported_and_retrained_at_once(scratch,
     assessed = evaluate(run, "best-accuracy")
     point_id, source, point = assessed.id, assessed.source, assessed.point
     assert (
-        source == "trained for 1 epochs from scratch" and point.policy == Workspace.open(run).pick(point_id)[1].policy
+        source == "trained for 1 epochs from scratch" and point.policy == RunSession.open(run).pick(point_id)[1].policy
     )
     assert export(run, "best-accuracy", tmp_path / "out") == point_id
     with pytest.raises(
@@ -118,7 +118,7 @@ def test_a_picked_candidate_is_evaluated_exported_and_retrained_at_once(scratch,
     ):
         retrain(run, "best-accuracy", "supernet")
     assert retrain(run, "best-accuracy")[0] == point_id
-    assert load_chosen(Workspace.open(run), point_id).source == "retrained for 1 epochs from scratch"
+    assert load_selected_model(RunSession.open(run), point_id).source == "retrained for 1 epochs from scratch"
 
 
 def test_lost_weights_are_told_and_made_good_by_retraining(scratch, tmp_path):
@@ -150,7 +150,7 @@ def test_a_killed_search_trains_what_was_in_flight_anew(scratch, tmp_path, monke
 
 
 def test_a_loss_that_is_not_a_number_is_a_failed_trial(tmp_path, monkeypatch):
-    fresh, drawn = OwnTraining.fresh, []
+    fresh, drawn = CandidateTraining.fresh, []
 
     def spoilt(self, architecture):
         network = fresh(self, architecture)
@@ -160,7 +160,7 @@ def test_a_loss_that_is_not_a_number_is_a_failed_trial(tmp_path, monkeypatch):
                 next(network.parameters()).fill_(float("nan"))
         return network
 
-    monkeypatch.setattr(OwnTraining, "fresh", spoilt)
+    monkeypatch.setattr(CandidateTraining, "fresh", spoilt)
     run_search(write_spec(tmp_path / "spec", **SCRATCH), tmp_path / "run")
     status = [trial.status for trial in Run.open(tmp_path / "run").trials()]
     assert (status.count("failed"), len(status)) == (1, 8)
@@ -177,11 +177,11 @@ def test_candidates_that_differ_in_policy_only_have_the_weights_of_their_archite
 
 
 def test_weights_depend_on_the_seed_and_the_architecture_alone(scratch, architectures):
-    workspace = Workspace.open(scratch)
-    evaluator = workspace.evaluator(None)
-    a, b = architectures(workspace.space, 2)
+    session = RunSession.open(scratch)
+    evaluator = session.evaluator(None)
+    a, b = architectures(session.space, 2)
     seeds = {evaluator.training.seed_of(a), evaluator.training.seed_of(b)}
-    seeds.add(OwnTraining(evaluator.training.spec, evaluator.training.batches, 12).seed_of(a))
+    seeds.add(CandidateTraining(evaluator.training.spec, evaluator.training.batches, 12).seed_of(a))
     assert len(seeds) == 3
     first, second = evaluator.network(a), evaluator.network(a)
     assert all(torch.equal(x, y) for x, y in zip(first.parameters(), second.parameters(), strict=True))
@@ -200,20 +200,20 @@ TUNED = {"target": {"metric": "avg_macs", "value": 3e4, "weight": 0.1, "tune_thr
 
 def test_thresholds_are_tuned_to_the_target_on_calibrate(tmp_path):
     """AEBNAS's protocol in small: fine-tuning, a grid of thresholds, the soft target."""
-    workspace = run_search(write_spec(tmp_path / "spec", GENES, **FINETUNE | TUNED), tmp_path / "run")
-    found = workspace.run.trials()
+    session = run_search(write_spec(tmp_path / "spec", GENES, **FINETUNE | TUNED), tmp_path / "run")
+    found = session.run.trials()
     assert len(found) == 8 == len({trial.architecture.id for trial in found})
     assert all(trial.policy is None and len(trial.points) == 1 for trial in found)
-    trial, point = workspace.pick("best-accuracy")
-    network = load_chosen(workspace, "best-accuracy").network
-    table = tabulate(network, workspace.splits.calibrate, workspace.preprocessing, ["margin"])
+    trial, point = session.pick("best-accuracy")
+    network = load_selected_model(session, "best-accuracy").network
+    table = tabulate(network, session.splits.calibrate, session.preprocessing, ["margin"])
 
     def goal(policy):
         return SoftTarget("avg_macs", 3e4, 0.1).minimised(operating_point(trial.architecture, policy, table).metrics)[0]
 
     grid = [ExitPolicy("margin", t) for t in product((0.2, 0.6, None), repeat=len(trial.architecture.exits))]
     assert point.policy in grid and goal(point.policy) == pytest.approx(min(map(goal, grid)))
-    retrained = retrain(workspace.run.folder, "best-accuracy")[1]
+    retrained = retrain(session.run.folder, "best-accuracy")[1]
     assert retrained.policy in grid
 
 
@@ -235,9 +235,9 @@ def test_an_ablation_is_one_command(tmp_path, monkeypatch, ablation):
     spec = write_spec(tmp_path / "spec", **SCRATCH)
     result = CliRunner().invoke(app, ["search", str(spec), "--ablation", ablation], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    workspace = Workspace.open(Path("results") / f"tiny-{ablation}")
-    assert workspace.space.spec == ABLATIONS[ablation](SpaceSpec.model_validate(SPACE))
-    assert len(workspace.run.trials()) >= 4 and workspace.front()
+    session = RunSession.open(Path("results") / f"tiny-{ablation}")
+    assert session.space.spec == ABLATIONS[ablation](SpaceSpec.model_validate(SPACE))
+    assert len(session.run.trials()) >= 4 and session.front()
 
 
 HEADS = {"exits": {"stop_heads": True}}
@@ -266,15 +266,15 @@ def ruled(tmp_path_factory):
 
 
 def test_every_rule_is_searched_and_runs_as_it_was_scored(ruled):
-    workspace = Workspace.open(ruled)
-    points = [point for trial in workspace.run.trials() for point in trial.points]
+    session = RunSession.open(ruled)
+    points = [point for trial in session.run.trials() for point in trial.points]
     assert {point.policy.criterion for point in points} >= {"learned", "margin"}
     assert any(point.policy.stop_thresholds for point in points)
-    search = workspace.splits.search
-    for _, point in workspace.front()[:3]:
-        chosen = load_chosen(workspace, point.id)
+    search = session.splits.search
+    for _, point in session.front()[:3]:
+        chosen = load_selected_model(session, point.id)
         assert all(graph_exit.stop for graph_exit in chosen.network.graph.exits[:-1])
-        answer = chosen.network.infer(workspace.preprocessing.apply(search.pictures()), point.policy)
+        answer = chosen.network.infer(session.preprocessing.apply(search.pixels()), point.policy)
         right = (answer.logits.argmax(-1) == search.labels).float().mean()
         assert float(right) == pytest.approx(point.metrics["accuracy"])
         if point.policy.min_exit_by_class:
@@ -283,5 +283,5 @@ def test_every_rule_is_searched_and_runs_as_it_was_scored(ruled):
 
 def test_rules_survive_retraining_and_export(ruled, tmp_path):
     point_id, point = retrain(ruled, "best-accuracy")
-    assert load_chosen(Workspace.open(ruled), point_id).policy == point.policy
+    assert load_selected_model(RunSession.open(ruled), point_id).policy == point.policy
     export(ruled, point_id, tmp_path / "out")  # checks itself

@@ -14,13 +14,13 @@ from aebnas.export.recalibrate import retune
 from aebnas.policies.exit_table.exit_table import score_policy
 from aebnas.policies.exit_table.tabulate import tabulate_for
 from aebnas.policies.threshold_search.goal import Goal
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.selected import recorded_outputs as answered
 from aebnas.selected.calibrate import calibrate
 from aebnas.selected.evaluate import evaluate, export
 from aebnas.selected.retrain import retrain
-from aebnas.selected.selected_model import load_chosen
+from aebnas.selected.selected_model import load_selected_model
 from aebnas.selected.sweep import sweep
 
 
@@ -42,8 +42,8 @@ def no_network(monkeypatch):
         def refused(*arguments, **options):
             raise AssertionError("the network was run again")
 
-        monkeypatch.setattr(answered, "answers_of", refused)
-        monkeypatch.setattr(answered, "load_chosen", refused)
+        monkeypatch.setattr(answered, "record_logits", refused)
+        monkeypatch.setattr(answered, "load_selected_model", refused)
 
     return forbid
 
@@ -59,9 +59,7 @@ def test_a_goal_is_met_without_running_the_network_again(own, no_network):
         assert len(record["exits"]) == 3 and record["exits"][0]["temperature"] == found.policy.temperatures[0]
     swept = sweep(own, "knee", ("auto", "fixed", "greedy", "value_iteration"))
     table = pd.read_csv(swept.csv)
-    assert (
-        set(table["method"]) == {"auto", "fixed", "greedy", "value_iteration"} and swept.picture.stat().st_size > 9000
-    )
+    assert set(table["method"]) == {"auto", "fixed", "greedy", "value_iteration"} and swept.image.stat().st_size > 9000
     assert ExitPolicy.from_json(json.loads(table["policy"][0])).temperatures
 
 
@@ -75,13 +73,13 @@ def test_temperatures_lower_the_loss_they_are_fitted_for(own):
 @pytest.mark.parametrize("method", ["joint", "lagrangian", "value_iteration", "greedy", "fixed", "dart"])
 def test_every_method_ends_in_a_policy_that_runs_as_it_was_scored(own, method):
     found = calibrate(own, "knee", Goal.read(beta=0.3), method, per_exit=8)
-    workspace = Workspace.open(own)
-    chosen = load_chosen(workspace, "knee")
+    session = RunSession.open(own)
+    chosen = load_selected_model(session, "knee")
     assert chosen.policy == found.policy and (found.policy.difficulty is not None) == (method == "dart")
-    search = workspace.splits.search
-    pictures = search.pictures()
-    alpha = None if found.policy.difficulty is None else found.policy.difficulty.alpha(pictures)
-    answer = chosen.network.infer(workspace.preprocessing.apply(pictures), found.policy, alpha)
+    search = session.splits.search
+    pixels = search.pixels()
+    alpha = None if found.policy.difficulty is None else found.policy.difficulty.alpha(pixels)
+    answer = chosen.network.infer(session.preprocessing.apply(pixels), found.policy, alpha)
     shares = np.bincount(answer.exit_index, minlength=3) / len(search)
     assert shares == pytest.approx(found.point.exit_shares)
     assert (found.difficulty_ms is not None) == (method == "dart")
@@ -90,7 +88,7 @@ def test_every_method_ends_in_a_policy_that_runs_as_it_was_scored(own, method):
 def test_the_policy_is_evaluated_and_exported_until_the_weights_change(own, tmp_path):
     found = calibrate(own, "knee", Goal.read(risk="0.3,0.1"))
     promise = found.tuned.promise
-    assert promise is not None and promise.samples == len(Workspace.open(own).splits.certify)
+    assert promise is not None and promise.samples == len(RunSession.open(own).splits.certify)
     tested = evaluate(own, "knee")
     assert tested.point.policy == found.policy and "thresholds for risk" in tested.source
     export(own, "knee", tmp_path / "out")
@@ -100,39 +98,39 @@ def test_the_policy_is_evaluated_and_exported_until_the_weights_change(own, tmp_
     again = calibrate(own, "knee", Goal.read(risk="0.2,0.1"))
     assert again.certify_uses == 2 and "tested on certify 2 times" in again.notes[0]
     _, point = retrain(own, "knee")
-    chosen = load_chosen(Workspace.open(own), "knee")
+    chosen = load_selected_model(RunSession.open(own), "knee")
     assert chosen.policy == point.policy and "thresholds for" not in chosen.source
 
 
 def test_an_export_is_re_tuned_without_the_run(own, tmp_path):
     calibrate(own, "knee", Goal.read(beta=0.2))
     export(own, "knee", tmp_path / "out")
-    workspace = Workspace.open(own)
-    train = workspace.splits.train
-    pictures = train.pictures().permute(0, 2, 3, 1).numpy()
-    np.savez(tmp_path / "new.npz", x=pictures, y=train.labels.numpy())
-    network = load_chosen(workspace, "knee").network
+    session = RunSession.open(own)
+    train = session.splits.train
+    pixels = train.pixels().permute(0, 2, 3, 1).numpy()
+    np.savez(tmp_path / "new.npz", x=pixels, y=train.labels.numpy())
+    network = load_selected_model(session, "knee").network
     (own / "config.json").unlink()
     found = retune(tmp_path / "out", tmp_path / "new.npz", Goal.read(budget="avg_macs=1.2e5"))
     assert (found.samples, found.found_on) == (len(train) - round(0.7 * len(train)), round(0.7 * len(train)))
     model = Model.load(tmp_path / "out")
     assert model.check().problems == () and model.policy.to_json() == found.policy.to_json()
     assert model.monitor.expected.shares == found.after.exit_shares
-    x = workspace.preprocessing.apply(train.pictures())
+    x = session.preprocessing.apply(train.pixels())
     answer = network.infer(x, found.policy)
-    assert torch.equal(model.infer(train.pictures()).exit_index, answer.exit_index)
+    assert torch.equal(model.infer(train.pixels()).exit_index, answer.exit_index)
     assert model.monitor.report()["exit_counts"] == np.bincount(answer.exit_index, minlength=3).tolist()
     risky = retune(tmp_path / "out", tmp_path / "new.npz", Goal.read(risk="0.3,0.1"))
     assert risky.promise is not None and str(risky.promise) in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_figures_of_a_re_tuned_export_are_those_of_pictures_without_a_part_in_it(own, tmp_path):
+def test_figures_of_a_re_tuned_export_are_those_of_images_without_a_part_in_it(own, tmp_path):
     export(own, "knee", tmp_path / "out")
     facts = json.loads((tmp_path / "out" / "card.json").read_text())
     assert facts["split"] == "search" and facts["promise"] is None
-    search = Workspace.open(own).splits.search
-    np.savez(tmp_path / "few.npz", x=search.pictures()[:60].permute(0, 2, 3, 1).numpy(), y=search.labels[:60].numpy())
-    with pytest.raises(UserError, match="must hold enough pictures that each part of them has 50, but got 60"):
+    search = RunSession.open(own).splits.search
+    np.savez(tmp_path / "few.npz", x=search.pixels()[:60].permute(0, 2, 3, 1).numpy(), y=search.labels[:60].numpy())
+    with pytest.raises(UserError, match="must hold enough images that each part of them has 50, but got 60"):
         retune(tmp_path / "out", tmp_path / "few.npz", Goal.read(beta=0.5))
     assert json.loads((tmp_path / "out" / "card.json").read_text()) == facts
 
@@ -150,13 +148,13 @@ def test_what_is_refused(own):
 
 def test_a_promise_needs_a_certify_split(tmp_path_factory, tmp_path):
     run = own_copy(searched(tmp_path_factory), tmp_path)
-    with pytest.raises(UserError, match="certify: must hold pictures for this, but is empty in this run"):
+    with pytest.raises(UserError, match="certify: must hold images for this, but is empty in this run"):
         calibrate(run, "knee", Goal.read(risk="0.1,0.1"))
 
 
 def test_scores_of_a_kept_table_are_those_of_a_fresh_one(own):
     calibrate(own, "knee", Goal.read(beta=0.5))
-    kept = answered.Answered.open(own, "knee")
+    kept = answered.SelectedModelOutputs.open(own, "knee")
     policy = kept.now.point.policy
-    fresh = tabulate_for(policy, kept.network, kept.images("search"), kept.workspace.preprocessing)
+    fresh = tabulate_for(policy, kept.network, kept.images("search"), kept.session.preprocessing)
     assert score_policy(fresh, policy) == score_policy(kept.table_for(policy, "search"), policy)

@@ -12,10 +12,10 @@ from aebnas.data.datasets import load_test
 from aebnas.evaluation.operating_points import operating_point
 from aebnas.policies.exit_table.tabulate import tabulate
 from aebnas.report.front_files import write_report
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.selected.evaluate import evaluate, export
 from aebnas.selected.retrain import retrain
-from aebnas.selected.selected_model import load_chosen
+from aebnas.selected.selected_model import load_selected_model
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +36,15 @@ def record(run, point_id):
 
 
 def test_an_inherited_pick_is_measured_on_the_test_set(own):
-    workspace = Workspace.open(own)
+    session = RunSession.open(own)
     assessed = evaluate(own, "cheapest")
     point_id, source, point = assessed.id, assessed.source, assessed.point
     assert (source, assessed.samples) == ("inherited from the supernet", 360)
-    trial, picked = workspace.pick("cheapest")
+    trial, picked = session.pick("cheapest")
     assert (point_id, point.policy) == (picked.id, picked.policy)
-    network = load_chosen(workspace, "cheapest").network
-    images = load_test(workspace.experiment.data, workspace.base)
-    table = tabulate(network, images, workspace.preprocessing, [picked.policy.criterion])
+    network = load_selected_model(session, "cheapest").network
+    images = load_test(session.experiment.data, session.base)
+    table = tabulate(network, images, session.preprocessing, [picked.policy.criterion])
     assert point == operating_point(trial.architecture, picked.policy, table)
     assert point.metrics["accuracy"] != picked.metrics["accuracy"]
     kept = record(own, point_id)["test"]
@@ -71,22 +71,22 @@ def test_picks_need_a_front_and_weights(own):
 
 def test_the_search_splits_optimism_is_that_of_the_same_weights_and_policy(own):
     """Retrained: both accuracies are those after retraining, not the search's."""
-    workspace = Workspace.open(own)
+    session = RunSession.open(own)
     for rule, on_search in (
         ("cheapest", lambda known, picked: picked.metrics),
         ("best-accuracy", lambda known, picked: known["retrained"]["metrics"]),
     ):
         assessed = evaluate(own, rule)
         known = record(own, assessed.id)
-        told, search = known["test"]["optimism"], on_search(known, workspace.pick(rule)[1])["accuracy"]
+        told, search = known["test"]["optimism"], on_search(known, session.pick(rule)[1])["accuracy"]
         assert told == assessed.optimism
         assert told["difference"] == search - assessed.point.metrics["accuracy"]
         assert (told["search_samples"], told["test_samples"]) == (287, 360)
         bounds = difference(search, 287, assessed.point.metrics["accuracy"], 360)
         assert (told["difference_low"], told["difference_high"]) == bounds
     noted = json.loads((own / "summary.json").read_text())["optimism"]
-    assert {told["id"] for told in noted} == {assessed.id, workspace.pick("cheapest")[1].id}
-    write_report(workspace)  # as a search given again does
+    assert {told["id"] for told in noted} == {assessed.id, session.pick("cheapest")[1].id}
+    write_report(session)  # as a search given again does
     assert json.loads((own / "summary.json").read_text())["optimism"] == noted
 
 

@@ -16,11 +16,11 @@ from aebnas.cost.latency.hard_exit import runs
 from aebnas.cost.latency.stopwatch import describe_device
 from aebnas.policies.threshold_search.goal import Goal
 from aebnas.report.payload import payload
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.selected.calibrate import calibrate
 from aebnas.selected.evaluate import export
 from aebnas.selected.measure import measure
-from aebnas.selected.selected_model import load_chosen, note_pick
+from aebnas.selected.selected_model import load_selected_model, note_pick
 
 
 @pytest.fixture(autouse=True)
@@ -58,11 +58,11 @@ def test_profile_then_measure(tmp_path_factory, tmp_path):
 def test_a_policy_that_looks_at_difficulty_is_measured_and_predicted_with_the_estimate(tmp_path_factory, tmp_path):
     run = tiny_run.own_copy(tiny_run.searched_on_device(tmp_path_factory), tmp_path)
     policy = calibrate(run, "knee", Goal.read(beta=0.5), "dart", per_exit=4).policy
-    spec, here = Workspace.open(run).space.spec, describe_device("cpu")
+    spec, here = RunSession.open(run).space.spec, describe_device("cpu")
     made_up(spec, device=here).save(tmp_path / "here.json")
     made_up(spec, device=here, difficulty=None).save(tmp_path / "old.json")
     measured = measure(run, "knee", {}, tmp_path / "here.json", 6, 1)
-    graph = load_chosen(Workspace.open(run), "knee").network.graph
+    graph = load_selected_model(RunSession.open(run), "knee").network.graph
     ran, model = runs(policy, len(graph.exits)), EnergyModel()
     expected_e = made_up(spec).latency(graph).to_exit(ran) + 0.25
     assert measured.predicted_by_exit_ms == pytest.approx(expected_e.tolist())
@@ -81,8 +81,8 @@ def test_the_report_and_the_card_show_what_was_measured(tmp_path_factory, tmp_pa
     measured = measure(run, "knee", {}, None, 4, 1)
     assert measured.predicted_latency_ms is None
     assert "device.name must be" in measured.note and "but got 'chip'" in measured.note
-    workspace = Workspace.open(run)
-    (shown,) = payload(workspace, workspace.run.trials(), workspace.front())["measured"]
+    session = RunSession.open(run)
+    (shown,) = payload(session, session.run.trials(), session.front())["measured"]
     assert shown["id"] == measured.id and "1 thread, batch 1" in shown["where"]
     rows = {what: (real, guess) for what, real, guess in shown["rows"]}
     assert rows["latency, p99"] == (f"{measured.latency_ms['p99']:.3f} ms", "-")
@@ -91,8 +91,8 @@ def test_the_report_and_the_card_show_what_was_measured(tmp_path_factory, tmp_pa
     export(run, measured.id, tmp_path / "out")
     assert f"| latency, p99 | {measured.latency_ms['p99']:.3f} ms | - |" in (tmp_path / "out" / "README.md").read_text()
     # of other weights it isn't shown any longer
-    note_pick(workspace.run, measured.id, "measured", measured.to_json() | {"source": "elsewhere"})
-    assert payload(workspace, workspace.run.trials(), workspace.front())["measured"] == []
+    note_pick(session.run, measured.id, "measured", measured.to_json() | {"source": "elsewhere"})
+    assert payload(session, session.run.trials(), session.front())["measured"] == []
 
 
 def test_emit_and_wrong_options(tmp_path, root):

@@ -12,11 +12,11 @@ from aebnas.data.datasets import load_train
 from aebnas.policies.exit_table.exit_table import score_policy
 from aebnas.policies.exit_table.tabulate import tabulate
 from aebnas.policies.threshold_search.find import find
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.run.weight_files import model_weights
 from aebnas.search.loop import run_search
 from aebnas.selected.retrain import retrain
-from aebnas.selected.selected_model import load_chosen
+from aebnas.selected.selected_model import load_selected_model
 
 
 class Stopped(BaseException):
@@ -27,7 +27,7 @@ class Stopped(BaseException):
 def retrained(tmp_path_factory):
     """(run, id, operating point) of a pick with an early exit, retrained from the supernet's weights."""
     run = own_copy(searched(tmp_path_factory), tmp_path_factory.mktemp("retrained"))
-    picked = next(p for _, p in Workspace.open(run).front() if len(p.exit_shares) > 1 and min(p.exit_shares) > 0)
+    picked = next(p for _, p in RunSession.open(run).front() if len(p.exit_shares) > 1 and min(p.exit_shares) > 0)
     return run, *retrain(run, picked.id)
 
 
@@ -45,16 +45,16 @@ def test_what_is_written(retrained):
     folder = run / "models" / point_id
     assert {path.name for path in folder.iterdir()} >= {"weights.safetensors", "train_epoch_metrics.csv"}
     assert not (folder / "checkpoint.pt").exists()
-    assert f"retrain {point_id}" in Workspace.open(run).run.seconds()
+    assert f"retrain {point_id}" in RunSession.open(run).run.seconds()
 
 
 def test_the_retrained_network_is_the_one_that_was_measured(retrained):
     run, point_id, point = retrained
-    workspace = Workspace.open(run)
-    chosen = load_chosen(workspace, point_id)
+    session = RunSession.open(run)
+    chosen = load_selected_model(session, point_id)
     assert (chosen.id, chosen.policy) == (point_id, point.policy)
     assert chosen.source == "retrained for 1 epochs from the supernet's weights"
-    table = tabulate(chosen.network, workspace.splits.search, workspace.preprocessing, [point.policy.criterion])
+    table = tabulate(chosen.network, session.splits.search, session.preprocessing, [point.policy.criterion])
     scored = score_policy(table, point.policy)
     assert scored.accuracy == pytest.approx(point.metrics["accuracy"], abs=2 / 287)
     assert scored.avg_macs == pytest.approx(point.metrics["avg_macs"], rel=0.02)
@@ -63,11 +63,11 @@ def test_the_retrained_network_is_the_one_that_was_measured(retrained):
 def test_thresholds_are_found_anew_within_the_cost_of_the_pick(retrained):
     """On `calibrate`, under the new weights: none that costs no more is more accurate there."""
     run, point_id, point = retrained
-    workspace = Workspace.open(run)
-    _, picked = workspace.pick(point_id)
-    network = load_chosen(workspace, point_id).network
-    policy = workspace.space.spec.policy
-    table = tabulate(network, workspace.splits.calibrate, workspace.preprocessing, policy.scores)
+    session = RunSession.open(run)
+    _, picked = session.pick(point_id)
+    network = load_selected_model(session, point_id).network
+    policy = session.space.spec.policy
+    table = tabulate(network, session.splits.calibrate, session.preprocessing, policy.scores)
     scored, budget = score_policy(table, point.policy), picked.metrics["avg_macs"]
     assert point.policy != picked.policy
     assert scored.avg_macs <= budget * 1.001
@@ -76,24 +76,24 @@ def test_thresholds_are_found_anew_within_the_cost_of_the_pick(retrained):
 
 def test_threshold_genes_stay_as_they_are(tmp_path_factory, tmp_path):
     run = own_copy(searched_genes(tmp_path_factory), tmp_path)
-    _, picked = Workspace.open(run).pick("best-accuracy")
+    _, picked = RunSession.open(run).pick("best-accuracy")
     assert retrain(run, "best-accuracy")[1].policy == picked.policy
 
 
 def test_from_scratch_is_another_network_and_forgets_the_supernet(own):
     point_id, _ = retrain(own, "knee", "supernet")
-    inherited = model_weights(Workspace.open(own).run, point_id).read_bytes()
+    inherited = model_weights(RunSession.open(own).run, point_id).read_bytes()
     (own / "checkpoints" / "supernet.safetensors").unlink()
     assert retrain(own, "knee", "scratch", epochs=2)[0] == point_id
     record = json.loads((own / "picks" / f"{point_id}.json").read_text())["retrained"]
     assert record["source"] == "retrained for 2 epochs from scratch"
-    assert model_weights(Workspace.open(own).run, point_id).read_bytes() != inherited
+    assert model_weights(RunSession.open(own).run, point_id).read_bytes() != inherited
 
 
 @pytest.mark.parametrize("weights_of_the_second", ["scratch", "supernet"])
 def test_an_interrupted_retraining_goes_on_unless_the_settings_changed(own, monkeypatch, weights_of_the_second):
     whole_id, whole = retrain(own, "knee", weights_of_the_second, 2)
-    weights = model_weights(Workspace.open(own).run, whole_id)
+    weights = model_weights(RunSession.open(own).run, whole_id)
     expected = weights.read_bytes()
     weights.unlink()
     write_rows = aebnas.selected.retrain.write_rows
@@ -114,7 +114,7 @@ def test_an_interrupted_retraining_goes_on_unless_the_settings_changed(own, monk
 def test_a_kill_before_the_record_was_written_leaves_the_inherited_network(own):
     point_id, _ = retrain(own, "knee")
     (own / "picks" / f"{point_id}.json").unlink()
-    assert load_chosen(Workspace.open(own), "knee").source == "inherited from the supernet"
+    assert load_selected_model(RunSession.open(own), "knee").source == "inherited from the supernet"
 
 
 def test_an_unknown_pick_is_told(own):
@@ -124,9 +124,9 @@ def test_an_unknown_pick_is_told(own):
 
 
 def test_neither_search_nor_retraining_reads_the_test_set(tmp_path):
-    """An array file whose test pictures are no pictures serves them both."""
+    """An array file whose test images are no images serves them both."""
     train = load_train(DataSpec(name="digits"), tmp_path)
-    x_train = train.pictures()[:, 0].numpy()
+    x_train = train.pixels()[:, 0].numpy()
     (tmp_path / "spec").mkdir()
     for name, value in (("spec", np.nan), ("other", 1.0)):
         (tmp_path / name).mkdir(exist_ok=True)

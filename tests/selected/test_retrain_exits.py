@@ -6,12 +6,12 @@ from tiny_run import EXPERIMENT, SPACE, write_spec
 
 from aebnas.policies.exit_table.exit_table import score_policy
 from aebnas.policies.exit_table.tabulate import tabulate
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.runtime.exit_criteria import LEARNED
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.search.loop import run_search
 from aebnas.selected.retrain import retrain
-from aebnas.selected.selected_model import load_chosen
+from aebnas.selected.selected_model import load_selected_model
 
 EXITS = {"backbone_epochs": 1, "stop_heads": True, "policy_loss": 0.05}
 
@@ -27,15 +27,15 @@ def run(tmp_path_factory):
 
 
 def test_a_pick_is_retrained_with_stop_heads_and_loads_with_them(run):
-    picked = Workspace.open(run).front()[0][1]
+    picked = RunSession.open(run).front()[0][1]
     point_id, point = retrain(run, picked.id)
-    workspace = Workspace.open(run)
-    chosen = load_chosen(workspace, point_id)
+    session = RunSession.open(run)
+    chosen = load_selected_model(session, point_id)
     assert [bool(graph_exit.stop) for graph_exit in chosen.network.graph.exits] == [True, False]
     assert chosen.policy == point.policy and point.policy.criterion in ("confidence", "margin", LEARNED)
     assert point.metrics["avg_macs"] > 0
     left = {path.name for path in (run / "models" / point_id).iterdir()}
     assert not left & {"checkpoint.pt", "backbone.pt", "unfinished.json"}
-    table = tabulate(chosen.network, workspace.splits.calibrate, workspace.preprocessing, ["confidence", LEARNED])
+    table = tabulate(chosen.network, session.splits.calibrate, session.preprocessing, ["confidence", LEARNED])
     learned = ExitPolicy(LEARNED, (float(np.median(table.scores[LEARNED][:, 0])),))
     assert 0 < score_policy(table, learned).exit_shares[0] < 1

@@ -15,7 +15,7 @@ from aebnas.policies.threshold_search.goal import Goal
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.selected.calibrate import calibrate
 from aebnas.selected.evaluate import evaluate
-from aebnas.selected.recorded_outputs import Answered
+from aebnas.selected.recorded_outputs import SelectedModelOutputs
 from aebnas.selected.test_report import SURER, _shift_warnings
 
 
@@ -28,14 +28,14 @@ def assessed(tmp_path_factory):
 
 
 def running(answered, images):
-    x_nchw = answered.workspace.preprocessing.apply(images.pictures())
+    x_nchw = answered.session.preprocessing.apply(images.pixels())
     answer = answered.network.infer(x_nchw, answered.now.point.policy)
     return answer.logits, answer.exit_index.numpy()
 
 
 def test_figures_are_those_of_the_running_network(assessed):
     run, found = assessed
-    answered = Answered.open(run, "knee")
+    answered = SelectedModelOutputs.open(run, "knee")
     images = answered.images("test")
     logits, taken = running(answered, images)
     told = found.evaluation.description
@@ -53,7 +53,7 @@ def test_figures_are_those_of_the_running_network(assessed):
 
 def test_shifts_are_those_of_the_running_network(assessed):
     run, found = assessed
-    answered = Answered.open(run, "knee")
+    answered = SelectedModelOutputs.open(run, "knee")
     rows = {(row["shift"], row["severity"]): row for row in found.evaluation.shifts}
     assert set(rows) == {(kind, s) for kind in ("gaussian_noise", "blur", "contrast") for s in (1, 2, 3)}
     shifted = shift_images(answered.images("test"), "contrast", 2)
@@ -63,7 +63,7 @@ def test_shifts_are_those_of_the_running_network(assessed):
     assert row["exit_shares"] == pytest.approx(np.bincount(taken, minlength=3) / len(shifted))
 
 
-def test_budgets_traffic_and_unfamiliar_pictures(assessed):
+def test_budgets_traffic_and_unfamiliar_images(assessed):
     _, found = assessed
     budgets = found.evaluation.budgets
     assert [row["budget_avg_macs"] for row in budgets] == [9e4, 1.5e5]
@@ -74,7 +74,7 @@ def test_budgets_traffic_and_unfamiliar_pictures(assessed):
     assert alone["load"] == pytest.approx(0.5) and alone["p50"] >= 1 - 1e-9 and early["worst"] >= early["p99"]
     skewed = found.evaluation.traffic["skewed"]
     assert skewed["accuracy_least"] <= skewed["accuracy"] <= skewed["accuracy_most"]
-    assert [row["pictures"] for row in found.evaluation.unfamiliar] == ["noise", "jumbled"]
+    assert [row["images"] for row in found.evaluation.unfamiliar] == ["noise", "jumbled"]
     assert all(0 <= row["auroc"] <= 1 for row in found.evaluation.unfamiliar)
     assert any(name.startswith("adapted, UCB1") for name in found.evaluation.adaptation)
 
@@ -92,22 +92,22 @@ def test_a_second_policy_is_evaluated_without_the_network(assessed, monkeypatch,
     copy = own_copy(run, tmp_path)
     calibrate(copy, "knee", Goal.read(beta=1.0), per_exit=10)
     monkeypatch.setattr(
-        "aebnas.selected.recorded_outputs.load_chosen", lambda *arguments: pytest.fail("the network was loaded")
+        "aebnas.selected.recorded_outputs.load_selected_model", lambda *arguments: pytest.fail("the network was loaded")
     )
-    assert evaluate(copy, "knee", full=True).point.policy == Answered.open(copy, "knee").now.point.policy
+    assert evaluate(copy, "knee", full=True).point.policy == SelectedModelOutputs.open(copy, "knee").now.point.policy
 
 
-def test_unfamiliar_pictures_are_none_of_the_classes(assessed):
-    images = Answered.open(assessed[0], "knee").images("test")
+def test_unfamiliar_images_are_none_of_the_classes(assessed):
+    images = SelectedModelOutputs.open(assessed[0], "knee").images("test")
     noise, tiles = noise_like(images, 50, 1), jumbled(images, 40, 1)
     assert (len(noise), len(tiles)) == (50, 40) and noise.shape == tiles.shape == images.shape
-    assert torch.equal(noise.pictures(), noise_like(images, 50, 1).pictures())
-    before, after = images.pictures()[:40], tiles.pictures()
+    assert torch.equal(noise.pixels(), noise_like(images, 50, 1).pixels())
+    before, after = images.pixels()[:40], tiles.pixels()
     assert torch.equal(before.flatten(1).sort().values, after.flatten(1).sort().values)  # the same pixels
     assert (before != after).flatten(1).any(1).float().mean() > 0.9 and TILES > 1
 
 
-def test_trouble_on_other_pictures_is_said_once_of_each_kind():
+def test_trouble_on_other_images_is_said_once_of_each_kind():
     scores = {"confidence": np.array([[0.9, 0.9], [0.2, 0.9]], np.float32)}
     table = ExitTable(scores, np.ones((2, 2), bool), {"macs": ExitCosts((10, 100), (0, 0))})
     policy = ExitPolicy("confidence", (0.5,))
@@ -121,7 +121,7 @@ def test_trouble_on_other_pictures_is_said_once_of_each_kind():
         "ece": 0.02,
     }
     shifts = [harmless, row | {"severity": 2}, row | {"severity": 3}]
-    unfamiliar = [{"pictures": "noise", SURER: 0.5}, {"pictures": "jumbled", SURER: 0.05}]
+    unfamiliar = [{"images": "noise", SURER: 0.5}, {"images": "jumbled", SURER: 0.05}]
     early, sure, noise = _shift_warnings(table, policy, shifts, unfamiliar)
     assert early.startswith("Under gaussian noise 2 samples leave earlier (mean MACs 27 % lower), 40.0 points")
     assert sure == "Under gaussian noise 2 confidence can't be trusted: it is off by 30 points on average."

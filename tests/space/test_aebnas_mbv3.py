@@ -47,7 +47,7 @@ def test_branches_are_the_papers(large):
     assert sides == [side, half, quarter] * 2 + [1]
 
 
-def test_pictures_of_32_pixels_feed_every_resolution(large, architectures, pictures):
+def test_images_of_32_pixels_feed_every_resolution(large, architectures, pixels):
     drawn = {architecture.resolution: architecture for architecture in architectures(large, 60)}
     assert set(drawn) == set(range(32, 73, 4))
     for resolution in (32, 72):
@@ -56,7 +56,7 @@ def test_pictures_of_32_pixels_feed_every_resolution(large, architectures, pictu
         assert [node.op == "resize" for node in graph.nodes if node.inputs == ("input",)] == [resolution != 32]
         assert graph.shapes["stem"] == (16, resolution, resolution)
         network = Network(graph).eval()
-        assert [logits.shape for logits in network(pictures(drawn[resolution], 2))] == [(2, 10)] * 5
+        assert [logits.shape for logits in network(pixels(drawn[resolution], 2))] == [(2, 10)] * 5
 
 
 def test_costs_lie_within_bounds_and_resolution_costs(large, architectures):
@@ -67,12 +67,12 @@ def test_costs_lie_within_bounds_and_resolution_costs(large, architectures):
     assert large.extreme(False).resolution == 32
 
 
-def test_extracted_networks_equal_the_supernet(large, architectures, pictures):
+def test_extracted_networks_equal_the_supernet(large, architectures, pixels):
     net = Supernet(large.spec, torch.Generator().manual_seed(0))
     for architecture in architectures(large, 2):
-        x = pictures(architecture, 2)
+        x = pixels(architecture, 2)
         with torch.no_grad():
-            stats = net.recalibrate(architecture, [pictures(architecture, 8)])
+            stats = net.recalibrate(architecture, [pixels(architecture, 8)])
             for shared, extracted in zip(net(x, architecture, stats), net.extract(architecture, stats)(x), strict=True):
                 assert (shared - extracted).abs().max() <= 1e-5
                 assert shared.std() > 0

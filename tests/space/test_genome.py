@@ -163,16 +163,16 @@ def test_positions_and_places_have_choices_of_their_own(make_small):
     assert genes["exit.stage2.layer1.width"] == (1.0, 2.0)
 
 
-def test_pictures_are_resized_where_the_resolution_differs(make_small):
-    space = make_small("resolutions")  # 6, 7 or 8 pixels of pictures of 7
-    for resolution, picture in [(6, 7), (7, None), (8, 7)]:
+def test_images_are_resized_where_the_resolution_differs(make_small):
+    space = make_small("resolutions")  # 6, 7 or 8 pixels of images of 7
+    for resolution, image in [(6, 7), (7, None), (8, 7)]:
         architecture = space.decode(genome_of(space, input__resolution=resolution)).architecture
-        assert (architecture.resolution, architecture.picture, architecture.side) == (resolution, picture, 7)
+        assert (architecture.resolution, architecture.image, architecture.side) == (resolution, image, 7)
         graph = lower(architecture)
         assert graph.input_shape == (1, 7, 7)
         assert graph.shapes["stem"][1:] == (resolution, resolution)
-        assert (graph.nodes[0].op == "resize") == (picture is not None)
-        assert str(architecture).startswith("4 |" if picture is None else f"{resolution}px 4 |")
+        assert (graph.nodes[0].op == "resize") == (image is not None)
+        assert str(architecture).startswith("4 |" if image is None else f"{resolution}px 4 |")
     assert space.extreme(True).resolution == 8 and space.extreme(False).resolution == 6
 
 

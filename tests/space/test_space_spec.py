@@ -222,8 +222,8 @@ def test_filled_in_choices_survive_json(make_small):
     assert SpaceSpec.model_validate_json(spec.model_dump_json()) == spec
 
 
-def test_pictures_are_as_large_as_the_largest_resolution_unless_said():
-    inputs = [InputSpec.model_validate({"resolution": [8, 16]} | more) for more in ({}, {"picture": 10})]
+def test_images_are_as_large_as_the_largest_resolution_unless_said():
+    inputs = [InputSpec.model_validate({"resolution": [8, 16]} | more) for more in ({}, {"image_side": 10})]
     assert [spec.side for spec in inputs] == [16, 10]
 
 

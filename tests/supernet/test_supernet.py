@@ -53,10 +53,10 @@ def difference(logits, others):
     return max((a - b).abs().max().item() for a, b in zip(logits, others, strict=True))
 
 
-def test_extracted_networks_equal_the_supernet(bundled, architectures, pictures, supernets, random_stats):
+def test_extracted_networks_equal_the_supernet(bundled, architectures, pixels, supernets, random_stats):
     net = supernets(bundled)
     for seed, architecture in enumerate(architectures(bundled, 110)):
-        stats, x = random_stats(architecture, seed), pictures(architecture, 2, seed)
+        stats, x = random_stats(architecture, seed), pixels(architecture, 2, seed)
         with torch.no_grad():
             shared, extracted = net(x, architecture, stats), net.extract(architecture, stats)(x)
         assert len(shared) == len(architecture.exits) + 1
@@ -65,11 +65,11 @@ def test_extracted_networks_equal_the_supernet(bundled, architectures, pictures,
 
 
 @pytest.mark.parametrize("fault", ["swapped statistics", "norm weights", "slice offset", "kernel corner"])
-def test_the_equality_test_can_fail(digits, architectures, pictures, supernets, random_stats, monkeypatch, fault):
+def test_the_equality_test_can_fail(digits, architectures, pixels, supernets, random_stats, monkeypatch, fault):
     net = supernets(digits)
     failed = 0
     for seed, architecture in enumerate(architectures(digits, 10)):
-        stats, x = random_stats(architecture, seed), pictures(architecture, 2, seed)
+        stats, x = random_stats(architecture, seed), pixels(architecture, 2, seed)
         with torch.no_grad():
             shared = net(x, architecture, stats)
             with monkeypatch.context() as patch:
@@ -106,10 +106,10 @@ def test_first_weights_come_from_the_generator_alone(digits):
     assert any(not torch.equal(value, first[name]) for name, value in weights(1).items())
 
 
-def test_no_state_whatever_runs_in_between(bundled, architectures, pictures, supernets, random_stats):
+def test_no_state_whatever_runs_in_between(bundled, architectures, pixels, supernets, random_stats):
     net = supernets(bundled)
     drawn = architectures(bundled, 10, seed=3)
-    x = pictures(drawn[0], 4)
+    x = pixels(drawn[0], 4)
     state = copy.deepcopy(net.state_dict())
     assert not list(net.buffers())
     with torch.no_grad():
@@ -121,19 +121,19 @@ def test_no_state_whatever_runs_in_between(bundled, architectures, pictures, sup
     assert all(torch.equal(value, state[name]) for name, value in net.state_dict().items())
 
 
-def test_forward_changes_no_statistics(digits, architectures, pictures, supernets, random_stats):
+def test_forward_changes_no_statistics(digits, architectures, pixels, supernets, random_stats):
     architecture = architectures(digits, 1)[0]
     stats = random_stats(architecture)
     before = {name: value.clone() for name, value in stats.items()}
-    supernets(digits)(pictures(architecture, 4), architecture, stats)
+    supernets(digits)(pixels(architecture, 4), architecture, stats)
     network = supernets(digits).extract(architecture, stats)
-    network.train()(pictures(architecture, 4))  # an extracted network has its own
+    network.train()(pixels(architecture, 4))  # an extracted network has its own
     assert all(torch.equal(value, before[name]) for name, value in stats.items())
 
 
-def test_threads_do_not_disturb_each_other(digits, architectures, pictures, supernets, random_stats):
+def test_threads_do_not_disturb_each_other(digits, architectures, pixels, supernets, random_stats):
     architecture = architectures(digits, 1)[0]
-    xs = [pictures(architecture, 8, seed) for seed in range(2)]
+    xs = [pixels(architecture, 8, seed) for seed in range(2)]
     stats = [random_stats(architecture, seed) for seed in range(2)]
     net = supernets(digits)
     with torch.no_grad():
@@ -157,10 +157,10 @@ def test_threads_do_not_disturb_each_other(digits, architectures, pictures, supe
     assert not problems
 
 
-def test_training_mode_uses_the_batchs_own_statistics(bundled, architectures, pictures, supernets, random_stats):
+def test_training_mode_uses_the_batchs_own_statistics(bundled, architectures, pixels, supernets, random_stats):
     net = supernets(bundled)
     for architecture in architectures(bundled, 10):
-        x = pictures(architecture, 8)
+        x = pixels(architecture, 8)
         network = net.extract(architecture, random_stats(architecture)).train()
         with torch.no_grad():
             assert difference(net(x, architecture), network(x)) <= CLOSE
@@ -172,50 +172,50 @@ def count_runs(net, monkeypatch):
     return ran
 
 
-def test_forward_many_equals_separate_forwards(bundled, architectures, pictures, supernets):
+def test_forward_many_equals_separate_forwards(bundled, architectures, pixels, supernets):
     net = supernets(bundled)
     drawn = architectures(bundled, 8)
-    x = pictures(drawn[0], 4)
+    x = pixels(drawn[0], 4)
     with torch.no_grad():
         for together, architecture in zip(net.forward_many(x, drawn), drawn, strict=True):
             assert difference(together, net(x, architecture)) <= CLOSE
 
 
-def test_forward_many_runs_a_shared_backbone_once(bundled, pictures, supernets, rng, monkeypatch):
+def test_forward_many_runs_a_shared_backbone_once(bundled, pixels, supernets, rng, monkeypatch):
     net = supernets(bundled)
     backbone = bundled.extreme(True)
     drawn = [bundled.sample_branches(backbone, rng) for _ in range(3)]
     ran = count_runs(net, monkeypatch)
-    net.forward_many(pictures(backbone, 2), drawn)
+    net.forward_many(pixels(backbone, 2), drawn)
     trunk = [n for n in ran if not n.startswith("exit_")]
     assert sorted(trunk) == sorted(n.name for n in lower(backbone).nodes if not n.name.startswith("exit_"))
     ran.clear()
-    net.forward_many(pictures(backbone, 2), [drawn[0], drawn[0]])
+    net.forward_many(pixels(backbone, 2), [drawn[0], drawn[0]])
     assert len(ran) == len(lower(drawn[0]).nodes)  # equal architectures cost nothing more
 
 
-def test_forward_many_does_not_share_what_differs(digits, pictures, supernets, monkeypatch):
+def test_forward_many_does_not_share_what_differs(digits, pixels, supernets, monkeypatch):
     net = supernets(digits)
     small, large = digits.extreme(False), digits.extreme(True)
     ran = count_runs(net, monkeypatch)
-    net.forward_many(pictures(small, 2), [small, large])
+    net.forward_many(pixels(small, 2), [small, large])
     assert len(ran) == len(lower(small).nodes) + len(lower(large).nodes) - 1  # the stem is the same
 
 
-def test_statistics_belong_to_one_architecture(digits, architectures, pictures, supernets, random_stats):
+def test_statistics_belong_to_one_architecture(digits, architectures, pixels, supernets, random_stats):
     first, second = architectures(digits, 2)
     net, stats = supernets(digits), random_stats(first)
     with pytest.raises(ValueError, match="belong to one architecture, but got 2"):
-        net.forward_many(pictures(first, 2), [first, second], stats)
+        net.forward_many(pixels(first, 2), [first, second], stats)
     with pytest.raises(ValueError, match="must be of this architecture"):
         net.extract(digits.extreme(True), random_stats(digits.extreme(False)))
 
 
-def test_gradients_reach_only_the_slices_used(bundled, architectures, pictures, supernets):
+def test_gradients_reach_only_the_slices_used(bundled, architectures, pixels, supernets):
     net = supernets(bundled)
     for architecture in architectures(bundled, 5):
         net.zero_grad()
-        sum(logits.square().sum() for logits in net(pictures(architecture, 8), architecture)).backward()
+        sum(logits.square().sum() for logits in net(pixels(architecture, 8), architecture)).backward()
         used = {}
         network = Network(lower(architecture))
         for node in network.graph.nodes:
@@ -232,10 +232,10 @@ def test_gradients_reach_only_the_slices_used(bundled, architectures, pictures, 
             assert not outside.any()
 
 
-def test_recalibrate_gives_the_mean_of_the_batches_statistics(digits, architectures, pictures, supernets):
+def test_recalibrate_gives_the_mean_of_the_batches_statistics(digits, architectures, pixels, supernets):
     net = supernets(digits)
     architecture = next(a for a in architectures(digits, 50) if a.exits)
-    batches = [pictures(architecture, 16, seed) * (seed + 1) for seed in range(3)]
+    batches = [pixels(architecture, 16, seed) * (seed + 1) for seed in range(3)]
     stats = net.recalibrate(architecture, batches)
     weight = net.shared["stem/conv/0/weight"]
     with torch.no_grad():
@@ -248,10 +248,10 @@ def test_recalibrate_gives_the_mean_of_the_batches_statistics(digits, architectu
     assert normed.std().item() < 1.0  # the smallest batch, seen through the statistics of all
 
 
-def test_recalibrated_on_one_batch_equals_training_mode(bundled, architectures, pictures, supernets):
+def test_recalibrated_on_one_batch_equals_training_mode(bundled, architectures, pixels, supernets):
     net = supernets(bundled)
     for architecture in architectures(bundled, 2):
-        x = pictures(architecture, 128)
+        x = pixels(architecture, 128)
         with torch.no_grad():
             calibrated, training = (
                 net(x, architecture, net.recalibrate(architecture, [x])),
@@ -260,9 +260,9 @@ def test_recalibrated_on_one_batch_equals_training_mode(bundled, architectures, 
         assert difference(calibrated, training) < 0.05  # unbiased against biased variance
 
 
-def test_extract_copies(digits, architectures, pictures, supernets, random_stats):
+def test_extract_copies(digits, architectures, pixels, supernets, random_stats):
     architecture = architectures(digits, 1)[0]
-    net, x = supernets(digits), pictures(architecture, 2)
+    net, x = supernets(digits), pixels(architecture, 2)
     stats = random_stats(architecture)
     before = net(x, architecture, stats)
     network = net.extract(architecture, stats)

@@ -7,7 +7,7 @@ import pytest
 from faulty import QUICK, aebnas
 from tiny_run import write_spec
 
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def undisturbed(folder: Path, **changes) -> Path:
 @pytest.fixture(scope="session")
 def pick(whole) -> str:
     """A point with an early exit."""
-    return next(p.id for _, p in Workspace.open(whole).front() if len(p.exit_shares) > 1 and min(p.exit_shares) > 0)
+    return next(p.id for _, p in RunSession.open(whole).front() if len(p.exit_shares) > 1 and min(p.exit_shares) > 0)
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from faulty import Fault, aebnas, moving
 from tiny_run import front_of
 
 from aebnas.run.run_directory import Run
-from aebnas.run.session import Workspace
-from aebnas.selected.selected_model import load_chosen
+from aebnas.run.session import RunSession
+from aebnas.selected.selected_model import load_selected_model
 
 KILLED = -9
 WEIGHTS = "checkpoints/supernet.safetensors"
@@ -162,9 +162,11 @@ def test_a_kill_between_new_weights_and_their_note_does_not_mix_two_retrainings(
     run = tmp_path / "run"
     retrain = ("retrain", run, "--pick", pick, "--weights", "supernet", "--epochs", 1)
     assert aebnas(*retrain, faults=(moving("weights.safetensors", after=True),)).code == KILLED
-    assert load_chosen(Workspace.open(run), pick).source == "inherited from the supernet"
+    assert load_selected_model(RunSession.open(run), pick).source == "inherited from the supernet"
     assert aebnas("resume", run).code == 0
-    assert load_chosen(Workspace.open(run), pick).source == "retrained for 1 epochs from the supernet's weights"
+    assert (
+        load_selected_model(RunSession.open(run), pick).source == "retrained for 1 epochs from the supernet's weights"
+    )
 
 
 IN_EXPORT = {

@@ -153,8 +153,8 @@ def test_progress_follows_the_first_rank(capsys, monkeypatch):
 def test_shares_must_be_equal(make_sandwich, batches, tmp_path):
     with pytest.raises(ValueError, match="equal share of 2 or more, but got 64 for 3"):
         SupernetSpec(epochs=1, batch_size=64, workers=3)
-    task = make_sandwich(workers=60, batch_size=600)  # more than the pictures
-    with pytest.raises(UserError, match="must divide a batch of 64 pictures, but got 60"):
+    task = make_sandwich(workers=60, batch_size=600)  # more than the images
+    with pytest.raises(UserError, match="must divide a batch of 64 images, but got 60"):
         fit_on_workers(task, batches, task.spec, 5, "test", tmp_path / "c.pt", print, "local")
 
 

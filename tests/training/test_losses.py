@@ -1,7 +1,7 @@
 import torch
 from torch.nn import functional as F
 
-from aebnas.training.losses import multi_exit_loss, probabilities, self_taught_loss
+from aebnas.training.losses import multi_exit_loss, probabilities, self_distillation_loss
 
 
 def random_logits(seed: int, n: int = 6, c: int = 5) -> torch.Tensor:
@@ -64,5 +64,5 @@ def test_the_last_exit_teaches_the_others_and_learns_from_labels():
     hard = F.cross_entropy(early, labels_n), F.cross_entropy(last, labels_n)
     soft = F.cross_entropy(early, last.softmax(-1))
     expected = 0.4 * (0.7 * hard[0] + 0.3 * soft) + 0.6 * hard[1]
-    torch.testing.assert_close(self_taught_loss([early, last], labels_n, [0.4, 0.6], 0.0, 0.3), expected)
-    torch.testing.assert_close(self_taught_loss([last], labels_n, [1.0], 0.0, 0.3), hard[1])
+    torch.testing.assert_close(self_distillation_loss([early, last], labels_n, [0.4, 0.6], 0.0, 0.3), expected)
+    torch.testing.assert_close(self_distillation_loss([last], labels_n, [1.0], 0.0, 0.3), hard[1])

@@ -18,7 +18,7 @@ def test_the_last_exit_teaches_the_others(make_single, batches):
     torch.testing.assert_close(loss, expected)
 
 
-def test_norm_statistics_are_those_of_the_pictures(make_single, calibration):
+def test_norm_statistics_are_those_of_the_images(make_single, calibration):
     module = make_single().module
     with torch.no_grad():
         for buffer in module.buffers():

@@ -76,8 +76,8 @@ def _walks(spec: SpaceSpec, dag: DagSpec, costs: DagCosts) -> Iterator[tuple[flo
 def dag_layers(spec: SpaceSpec, dag: DagSpec) -> Iterator[tuple[list[Layer], list[Layer | None], list[Shape]]]:
     """For all resolutions, stems, widths: the layers up to the stem, that before each cell, and cells' maps."""
     for resolution, *widths in product(spec.input.resolution, *(stack.width for stack in dag.stacks)):
-        pictures, resizing = input_layers(spec.input, resolution)
-        for stem in stem_layers(spec, pictures):
+        pixels, resizing = input_layers(spec.input, resolution)
+        for stem in stem_layers(spec, pixels):
             shape, reductions, shapes = stem.out_shape, [], []
             for number, stack in enumerate(dag.stack_of):
                 layer = reduction_layer(number, shape, widths[stack], dag.stride_of(number))

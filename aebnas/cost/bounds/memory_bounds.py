@@ -11,7 +11,7 @@ from itertools import product
 import torch
 
 from aebnas.cost.bounds.dag_bounds import dag_layers
-from aebnas.cost.memory import op_bytes, picture_bytes
+from aebnas.cost.memory import image_bytes, op_bytes
 from aebnas.runtime.shape_rules import Shape
 from aebnas.space.dag import DagSpec, is_free
 from aebnas.space.layers import Layer, edge_layer, head_layer, input_layers, stage_layers, stem_layers
@@ -19,11 +19,11 @@ from aebnas.space.size import reachable_depths
 from aebnas.space.spec import SpaceSpec
 
 
-def least_peak_memory(spec: SpaceSpec) -> int:
-    """Bytes that every network of the space needs at least, in fp32 for one sample, the picture included."""
+def min_peak_memory(spec: SpaceSpec) -> int:
+    """Bytes that every network of the space needs at least, in fp32 for one sample, the image included."""
     channels, side = spec.input.channels, spec.input.side
-    picture = picture_bytes((channels, side, side), torch.float32)
-    return picture + (_of_stages(spec) if spec.dag is None else _of_dag(spec, spec.dag))
+    image = image_bytes((channels, side, side), torch.float32)
+    return image + (_of_stages(spec) if spec.dag is None else _of_dag(spec, spec.dag))
 
 
 def _map_bytes(shape: Shape) -> int:

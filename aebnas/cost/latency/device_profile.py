@@ -22,7 +22,7 @@ from aebnas.core.errors import UserError
 from aebnas.cost.counts import ExitCosts, count_layer
 from aebnas.cost.latency.measured_device import MeasuredDevice, difficulty_time
 from aebnas.cost.latency.space_layers import space_keys
-from aebnas.cost.layer_population import LayerKey, Population, as_key, dearest, out_shape
+from aebnas.cost.layer_population import LayerKey, Population, as_key, max_candidate_cost, out_shape
 from aebnas.runtime.graph import Graph
 from aebnas.space.layers import space_layers
 from aebnas.space.spec import SpaceSpec
@@ -31,7 +31,7 @@ FORMAT = 1
 MB = 1e6
 
 
-class Timed(NamedTuple):
+class LayerTime(NamedTuple):
     """A layer's time: median over the rounds, half the spread between the quartiles, and whether it was only estimated
     from other layers."""
 
@@ -57,7 +57,7 @@ class DeviceProfile(MeasuredDevice):
     `fit` says how well the coefficients fit the whole networks. Raises ValueError for figures that can't be.
     """
 
-    layers: dict[LayerKey, Timed]
+    layers: dict[LayerKey, LayerTime]
     overheads: Overheads
     fit: dict[str, float]
 
@@ -90,7 +90,9 @@ class DeviceProfile(MeasuredDevice):
     def latencies(self, graphs: Sequence[Graph]) -> list[ExitCosts]:
         """Predicted latency in ms to every exit, of a whole population at once."""
         population = Population.of(graphs)
-        return population.costs([dearest(key, self.cost_ms) for key in population.layers], *self.each_run_and_exit_ms())
+        return population.costs(
+            [max_candidate_cost(key, self.cost_ms) for key in population.layers], *self.each_run_and_exit_ms()
+        )
 
     def latency(self, graph: Graph) -> ExitCosts:
         """The same for one graph."""
@@ -144,7 +146,7 @@ class DeviceProfile(MeasuredDevice):
     def from_json(cls, value: dict[str, Any], source: str) -> "DeviceProfile":
         """Read what `to_json` made; raises KeyError, TypeError or ValueError when it isn't that."""
         layers = {
-            as_key(layer): Timed(layer["ms"], layer["spread_ms"], layer["estimated"]) for layer in value["layers"]
+            as_key(layer): LayerTime(layer["ms"], layer["spread_ms"], layer["estimated"]) for layer in value["layers"]
         }
         return cls(
             **{name: value[name] for name in ("setting", "device", "libraries", "date", "rounds", "fit")},

@@ -1,7 +1,7 @@
 """A folder that measures a job on a device without aebnas: a script, the job, and what it runs.
 
 For PyTorch that is the code of the networks; for ONNX Runtime a model for each layer, each network, and the estimator
-of a picture's difficulty. A network's model is cut off behind the exit where it is left, all branches before it
+of an image's difficulty. A network's model is cut off behind the exit where it is left, all branches before it
 included, so no exit decides in it.
 """
 
@@ -50,8 +50,8 @@ def emit_onnx(job: dict[str, Any], folder: Path) -> None:
     Raises UserError where it holds something already, and for a setting that ONNX Runtime isn't measured in.
     """
     _check_empty(folder)
-    setting = stopwatch.Setting(**job["setting"])
-    usual = stopwatch.Setting(threads=setting.threads, batch=setting.batch)
+    setting = stopwatch.MeasurementSetting(**job["setting"])
+    usual = stopwatch.MeasurementSetting(threads=setting.threads, batch=setting.batch)
     if setting != usual:
         raise UserError(f"--onnx: the setting must be cpu, fp32, contiguous and not compiled, but got {setting.key}")
     here = Path(__file__).with_name("measure_onnx_here.py")
@@ -61,8 +61,8 @@ def emit_onnx(job: dict[str, Any], folder: Path) -> None:
     draw = partial(torch.randn, setting.batch)
     subjects = [partial(_layer, layer, draw) for layer in job["layers"]]
     subjects += [partial(_cut_network, subject, draw) for subject in job["networks"]]
-    if job["picture"] is not None:
-        subjects.append(partial(_estimator, job["picture"], setting.batch))
+    if job["image"] is not None:
+        subjects.append(partial(_estimator, job["image"], setting.batch))
     _save_onnx(torch.nn.Conv2d(32, 32, 3), [draw(32, 16, 16)], folder / "models" / "yardstick.onnx")
     with progress_bar("write models", len(subjects)) as bar:
         for number, make in enumerate(subjects):
@@ -83,10 +83,10 @@ class _LastExit(torch.nn.Module):
 
 
 class _Estimator(torch.nn.Module):
-    """A picture's difficulty; its constants don't matter to its time."""
+    """An image's difficulty; its constants don't matter to its time."""
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
-        return Difficulty(0.1, (1.0, 1.0, 1.0)).alpha(pictures)
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return Difficulty(0.1, (1.0, 1.0, 1.0)).alpha(pixels)
 
 
 Draw = Callable[..., torch.Tensor]
@@ -101,8 +101,8 @@ def _cut_network(subject: dict[str, Any], draw: Draw) -> tuple[torch.nn.Module, 
     return _LastExit(Network(graph)), [draw(*graph.input_shape)]
 
 
-def _estimator(picture: list[int], batch: int) -> tuple[torch.nn.Module, list[torch.Tensor]]:
-    return _Estimator(), [torch.randint(0, 256, (batch, *picture), dtype=torch.uint8)]
+def _estimator(image: list[int], batch: int) -> tuple[torch.nn.Module, list[torch.Tensor]]:
+    return _Estimator(), [torch.randint(0, 256, (batch, *image), dtype=torch.uint8)]
 
 
 def _save_onnx(module: torch.nn.Module, inputs: list[torch.Tensor], path: Path) -> None:

@@ -9,7 +9,7 @@ from sklearn.linear_model import LinearRegression
 
 from aebnas.core.errors import UserError
 from aebnas.cost.counts import count_layer
-from aebnas.cost.latency.device_profile import DeviceProfile, Overheads, Timed, weight_mb
+from aebnas.cost.latency.device_profile import DeviceProfile, LayerTime, Overheads, weight_mb
 from aebnas.cost.latency.measured_device import DifficultyTime
 from aebnas.cost.latency.rounds import subjects
 from aebnas.cost.layer_population import LayerKey, as_key, layer_key
@@ -57,12 +57,12 @@ def network_times(result: dict[str, Any]) -> list[list[float]]:
 
 
 def measured_difficulty(result: dict[str, Any]) -> DifficultyTime | None:
-    """Of a finished job what the estimate of a picture's difficulty takes; None where it wasn't measured."""
-    picture = result["job"].get("picture")
-    if picture is None:
+    """Of a finished job what the estimate of an image's difficulty takes; None where it wasn't measured."""
+    image = result["job"].get("image")
+    if image is None:
         return None
     timed = _timed(result["times_ms"][-1])
-    return DifficultyTime((picture[0], picture[1], picture[2]), timed.ms, timed.spread_ms)
+    return DifficultyTime((image[0], image[1], image[2]), timed.ms, timed.spread_ms)
 
 
 def network_row(profile: DeviceProfile, graph: Graph, leave: int) -> list[float]:
@@ -103,12 +103,12 @@ def _solve(rows: np.ndarray, measured_ms: np.ndarray) -> np.ndarray:
     return solver.coef_ / sizes
 
 
-def _timed(rounds_ms: list[float]) -> Timed:
+def _timed(rounds_ms: list[float]) -> LayerTime:
     low, middle, high = np.quantile(rounds_ms, [0.25, 0.5, 0.75])
-    return Timed(float(middle), float(high - low) / 2)
+    return LayerTime(float(middle), float(high - low) / 2)
 
 
-def estimates(wanted: list[LayerKey], known: dict[LayerKey, Timed]) -> dict[LayerKey, Timed]:
+def estimates(wanted: list[LayerKey], known: dict[LayerKey, LayerTime]) -> dict[LayerKey, LayerTime]:
     """Times of layers that were left out of the measuring, by boosted trees over those of `known`.
 
     Their spread is the error of layers left out in turn: half the distance between its quartiles.
@@ -124,7 +124,9 @@ def estimates(wanted: list[LayerKey], known: dict[LayerKey, Timed]) -> dict[Laye
     errors = log_ms - cross_val_predict(trees, x, log_ms, cv=FOLDS)
     low, high = np.quantile(errors, [0.25, 0.75])
     guessed = np.exp(trees.fit(x, log_ms).predict(_features(wanted, ops)))
-    return {key: Timed(float(ms), float(ms * (high - low) / 2), True) for key, ms in zip(wanted, guessed, strict=True)}
+    return {
+        key: LayerTime(float(ms), float(ms * (high - low) / 2), True) for key, ms in zip(wanted, guessed, strict=True)
+    }
 
 
 def _features(keys: list[LayerKey], ops: list[str]) -> np.ndarray:

@@ -13,16 +13,16 @@ from torch import Tensor
 
 from aebnas.cost.counts import count_graph
 from aebnas.cost.latency.rounds import WARM_UP_CALLS
-from aebnas.cost.latency.stopwatch import Setting, call_times_ms
+from aebnas.cost.latency.stopwatch import MeasurementSetting, call_times_ms
 from aebnas.runtime.difficulty import estimator_macs
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import INPUT, Graph, Node
-from aebnas.runtime.network import Answer, Network
+from aebnas.runtime.network import ExitPrediction, Network
 
 ROUNDS = 5
 FULL = -1
 LOOKS = 20
-"""So many batches a round tell what a known exit takes, whatever is in the pictures."""
+"""So many batches a round tell what a known exit takes, whatever is in the images."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,15 @@ def wall_clock(
     network: Network,
     policy: ExitPolicy,
     x_nchw: Tensor,
-    setting: Setting,
+    setting: MeasurementSetting,
     rounds: int = ROUNDS,
-    pictures: Tensor | None = None,
+    pixels: Tensor | None = None,
     advance: Callable[[], object] = lambda: None,
 ) -> WallClock:
     """Time a network on samples in batches of `setting.batch`, with the policy and with every exit at never.
 
     Each round goes through all batches, both ways one right after the other. The network must be `setting.network`'s.
-    `pictures` are the same samples as uint8, for a policy that looks at their difficulty, the estimate of which is
+    `pixels` are the same samples as uint8, for a policy that looks at their difficulty, the estimate of which is
     timed and counted as well. `advance` is called after each round. Raises ValueError where a policy needs them and
     there are none.
     """
@@ -95,7 +95,7 @@ def wall_clock(
     never = ExitPolicy(policy.criterion, (None,) * (exits - 1))
     places = [slice(start, start + setting.batch) for start in range(0, len(x_nchw), setting.batch)]
     batches = [setting.placed(x_nchw[place]) for place in places]
-    given = None if pictures is None or policy.difficulty is None else pictures.to(setting.device)
+    given = None if pixels is None or policy.difficulty is None else pixels.to(setting.device)
     shown = [None if given is None else given[place] for place in places]
     calls = [partial(infer, network, policy, x, seen) for x, seen in zip(batches, shown, strict=True)]
     early_rb, full_rb = [], []
@@ -125,10 +125,10 @@ def wall_clock(
     )
 
 
-def infer(network: Network, policy: ExitPolicy, x_nchw: Tensor, pictures: Tensor | None) -> Answer:
-    """`Network.infer`, before it the estimate of the pictures' difficulty (uint8) where the policy looks at that."""
+def infer(network: Network, policy: ExitPolicy, x_nchw: Tensor, pixels: Tensor | None) -> ExitPrediction:
+    """`Network.infer`, before it the estimate of the images' difficulty (uint8) where the policy looks at that."""
     estimator = policy.difficulty
-    alpha_n = None if estimator is None or pictures is None else estimator.alpha(pictures)
+    alpha_n = None if estimator is None or pixels is None else estimator.alpha(pixels)
     return network.infer(x_nchw, policy, alpha_n)
 
 
@@ -136,7 +136,7 @@ def free_speed_up(
     network: Network,
     policy: ExitPolicy,
     x_nchw: Tensor,
-    setting: Setting,
+    setting: MeasurementSetting,
     shares_e: np.ndarray,
     rounds: int = ROUNDS,
 ) -> float:

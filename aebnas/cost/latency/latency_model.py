@@ -46,9 +46,9 @@ class LearnedLatency:
         """Modelled energy in the profile's number format."""
         return self.profile.energy
 
-    def difficulty_ms(self, picture: Shape) -> float:
+    def difficulty_ms(self, image: Shape) -> float:
         """See `MeasuredDevice.difficulty_ms`."""
-        return self.profile.difficulty_ms(picture)
+        return self.profile.difficulty_ms(image)
 
     def whole(self, graphs: Sequence[Graph]) -> Predicted:
         """Latency per call of each network if all of it runs, with the range in which measurements should lie."""

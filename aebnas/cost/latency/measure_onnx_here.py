@@ -37,7 +37,7 @@ def measure(job: dict[str, Any], record: Path, advance: Any) -> list[list[float]
 
 
 def random_input(tensor: Any) -> np.ndarray:
-    """Maps, or pictures where a model takes bytes."""
+    """Maps, or images where a model takes bytes."""
     rng = np.random.default_rng(0)
     if tensor.type == "tensor(uint8)":
         return rng.integers(0, 256, tensor.shape, dtype=np.uint8)

@@ -11,25 +11,26 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from aebnas.core.earlier_names import with_present_names
 from aebnas.core.errors import UserError
 from aebnas.cost.energy_model import HOROWITZ, ITEM_BYTES, EnergyModel
 from aebnas.runtime.shape_rules import Shape
 
 
 class DifficultyTime(NamedTuple):
-    """What it takes to estimate the difficulty of a batch of pictures `(c, h, w)`: median over the rounds, and half the
+    """What it takes to estimate the difficulty of a batch of images `(c, h, w)`: median over the rounds, and half the
     spread between the quartiles."""
 
-    picture: Shape
+    image: Shape
     ms: float
     spread_ms: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class MeasuredDevice(ABC):
-    """A device in one setting (`setting` as in `stopwatch.Setting`), and when and how often it was measured.
+    """A device in one setting (`setting` as in `MeasurementSetting`), and when and how often it was measured.
 
-    `difficulty` is the time of estimating a picture's difficulty; None where that wasn't measured. `pj_per_mac` and
+    `difficulty` is the time of estimating an image's difficulty; None where that wasn't measured. `pj_per_mac` and
     `pj_per_byte` are those of the energy model. `source` names the file in errors. Raises ValueError
     for a setting or energies that can't be.
     """
@@ -65,15 +66,15 @@ class MeasuredDevice(ABC):
         """Ten hexadecimal digits of the whole profile."""
         return hashlib.blake2b(json.dumps(self.to_json(), sort_keys=True).encode(), digest_size=5).hexdigest()
 
-    def difficulty_ms(self, picture: Shape) -> float:
+    def difficulty_ms(self, image: Shape) -> float:
         """What a sample pays for the estimate of its difficulty; raises UserError where that wasn't measured for such
-        pictures, since unknown is not zero."""
-        if self.difficulty is None or self.difficulty.picture != picture:
-            shape, so = " x ".join(map(str, picture)), "was made without it"
+        images, since unknown is not zero."""
+        if self.difficulty is None or self.difficulty.image != image:
+            shape, so = " x ".join(map(str, image)), "was made without it"
             if self.difficulty is not None:
-                so = f"was measured for pictures of {' x '.join(map(str, self.difficulty.picture))}"
+                so = f"was measured for images of {' x '.join(map(str, self.difficulty.image))}"
             raise UserError(
-                f"{self.source}: must hold the time of estimating the difficulty of a picture of {shape}, which the "
+                f"{self.source}: must hold the time of estimating the difficulty of an image of {shape}, which the "
                 f"policy looks at, but {so}; profile the space again: aebnas profile SPACE"
             )
         return self.difficulty.ms / self.setting["batch"]
@@ -96,5 +97,5 @@ def difficulty_time(value: dict[str, Any] | None) -> DifficultyTime | None:
     """Read what a profile's JSON holds of it; raises KeyError, TypeError or ValueError when it isn't that."""
     if value is None:
         return None
-    channels, height, width = value["picture"]
+    channels, height, width = with_present_names(value, {"picture": "image"})["image"]
     return DifficultyTime((channels, height, width), float(value["ms"]), float(value["spread_ms"]))

@@ -26,7 +26,7 @@ LEARNED = "learned"
 LEAST_PAIRS = 10
 
 
-class Pair(NamedTuple):
+class NetworkLatency(NamedTuple):
     """A network's latency in ms for a sample that leaves at an exit (from 0), all branches before it run."""
 
     graph: Graph
@@ -42,7 +42,7 @@ class PairsProfile(MeasuredDevice):
     pairs, or figures that can't be.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[NetworkLatency, ...]
     helpers: tuple["Profile", ...] = ()
 
     def __post_init__(self) -> None:
@@ -90,7 +90,7 @@ class PairsProfile(MeasuredDevice):
         """Read what `to_json` made; raises KeyError, TypeError or ValueError when it isn't that."""
         return cls(
             **{name: value[name] for name in ("setting", "device", "libraries", "date", "rounds")},
-            pairs=tuple(Pair(Graph.from_json(p["graph"]), p["leave"], p["ms"]) for p in value["pairs"]),
+            pairs=tuple(NetworkLatency(Graph.from_json(p["graph"]), p["leave"], p["ms"]) for p in value["pairs"]),
             helpers=tuple(profile_from_json(helper, source) for helper in value["helpers"]),
             difficulty=difficulty_time(value.get("difficulty")),
             pj_per_mac=value["energy_model"]["pj_per_mac"],
@@ -142,7 +142,7 @@ def check_same(profiles: Sequence[Profile]) -> None:
                 )
 
 
-def read_pairs(path: Path) -> tuple[Pair, ...]:
+def read_pairs(path: Path) -> tuple[NetworkLatency, ...]:
     """Pairs from JSON lines: `architecture` (as in trials), `latency_ms` and, if not the last, the `exit` from 1.
 
     Raises UserError naming the line that isn't such.
@@ -160,7 +160,7 @@ def read_pairs(path: Path) -> tuple[Pair, ...]:
         except (ValueError, KeyError, TypeError, AttributeError, UserError) as error:
             told = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
             raise UserError(f"{path}: line {number}: must hold an architecture and its latency_ms; {told}") from None
-        pairs.append(Pair(graph, leave - 1, float(ms)))
+        pairs.append(NetworkLatency(graph, leave - 1, float(ms)))
     if len(pairs) < LEAST_PAIRS:
         raise UserError(f"{path}: must hold {LEAST_PAIRS} pairs or more, but got {len(pairs)}")
     return tuple(pairs)

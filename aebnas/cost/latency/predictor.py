@@ -85,7 +85,7 @@ class LatencyPredictor:
                 log_ms = log_ms - self._prior.predict(log_others)
         self.choice, self._middle, self._spread = best.choice, best.middle, best.spread
         target = (log_ms - self._middle) / self._spread
-        self._process = _process(self.choice, scaled, target, _trust(best.log_errors))
+        self._process = _process(self.choice, scaled, target, _robust_weights(best.log_errors))
         self._low, self._high = np.quantile(best.log_errors, [0.025, 0.975])
         return self
 
@@ -137,7 +137,7 @@ def _tune(x: np.ndarray, log_ms: np.ndarray) -> _Tuned:
     target, weights = (log_ms - middle) / spread, np.ones(len(log_ms))
     for _ in range(ROUNDS):
         loss, choice, errors = _choose(x, target, weights, TOLERANCE / spread)
-        weights = _trust(errors * spread)
+        weights = _robust_weights(errors * spread)
     return _Tuned(loss, choice, middle, spread, errors * spread)
 
 
@@ -170,7 +170,7 @@ def _choose(x: np.ndarray, y: np.ndarray, weights: np.ndarray, tolerance: float)
     return best
 
 
-def _trust(log_errors: np.ndarray) -> np.ndarray:
+def _robust_weights(log_errors: np.ndarray) -> np.ndarray:
     """Weights that go with Geman and McClure's loss."""
     return np.maximum(1.0 / (1.0 + (log_errors / DISTURBED) ** 2) ** 2, 1e-3)
 

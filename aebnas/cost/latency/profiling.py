@@ -17,7 +17,7 @@ from aebnas.cost.latency.emit import emit, emit_onnx
 from aebnas.cost.latency.fitting import make_profile, measured_difficulty, network_times
 from aebnas.cost.latency.latency_model import LearnedLatency
 from aebnas.cost.latency.network_profile import (
-    Pair,
+    NetworkLatency,
     PairsProfile,
     Profile,
     load_profile,
@@ -26,7 +26,7 @@ from aebnas.cost.latency.network_profile import (
 )
 from aebnas.cost.latency.rounds import recorded, subjects
 from aebnas.cost.latency.space_layers import space_keys
-from aebnas.cost.latency.stopwatch import Setting, measure, result
+from aebnas.cost.latency.stopwatch import MeasurementSetting, measure, result
 from aebnas.runtime.difficulty import estimable
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.shape_rules import Shape
@@ -45,17 +45,19 @@ MAX_LAYERS = 20_000
 JOB = "aebnas-profile-job-1"
 
 
-def make_setting(device: str, threads: int, batch: int, dtype: str, memory_format: str, compiled: bool) -> Setting:
+def make_setting(
+    device: str, threads: int, batch: int, dtype: str, memory_format: str, compiled: bool
+) -> MeasurementSetting:
     """The setting that options stand for; raises UserError for a choice that isn't there."""
     try:
-        return Setting(device, threads, batch, dtype, memory_format, compiled)
+        return MeasurementSetting(device, threads, batch, dtype, memory_format, compiled)
     except ValueError as error:
         raise UserError(f"--{error}".replace("memory_format", "memory-format")) from None
 
 
 def make_job(
     space: SearchSpace,
-    setting: Setting,
+    setting: MeasurementSetting,
     rounds: int = ROUNDS,
     networks: int = NETWORKS,
     max_layers: int = MAX_LAYERS,
@@ -63,7 +65,7 @@ def make_job(
     whole: bool = False,
 ) -> dict[str, Any]:
     """What is to be measured, as JSON: all distinct layers of the space, random networks, each left at one exit, and
-    the estimator of difficulty for the space's `picture` (None where it can't look at such).
+    the estimator of difficulty for the space's `image` (None where it can't look at such).
 
     Layers beyond `max_layers` are `left_out`; with `whole` no layer is measured at all. The networks take turns in
     leaving at their last exit and at a random one, so that what exits cost is told apart from what nodes cost.
@@ -80,7 +82,7 @@ def make_job(
         "layers": [layer for index, layer in enumerate(layers) if index in chosen],
         "left_out": [layer for index, layer in enumerate(layers) if index not in chosen],
         "networks": [],
-        "picture": picture if estimable(picture := picture_shape(space)) else None,
+        "image": image if estimable(image := image_shape(space)) else None,
     }
     for number in range(networks):
         architecture = space.decode(space.sample(rng)).architecture
@@ -92,8 +94,8 @@ def make_job(
     return job | {"id": hashlib.blake2b(json.dumps(job, sort_keys=True).encode(), digest_size=8).hexdigest()}
 
 
-def picture_shape(space: SearchSpace) -> Shape:
-    """The pictures that networks of a space are fed with, `(c, h, w)`."""
+def image_shape(space: SearchSpace) -> Shape:
+    """The images that networks of a space are fed with, `(c, h, w)`."""
     given = space.spec.input
     return given.channels, given.side, given.side
 
@@ -138,7 +140,7 @@ def profile_of(found: dict[str, Any], source: str, helpers: Sequence[Profile] = 
             return make_profile(found, source)
         job = found["job"]
         pairs = tuple(
-            Pair(Graph.from_json(one["graph"]), one["leave"], float(np.median(rounds)))
+            NetworkLatency(Graph.from_json(one["graph"]), one["leave"], float(np.median(rounds)))
             for one, rounds in zip(job["networks"], network_times(found), strict=True)
         )
         about = {name: found[name] for name in ("device", "libraries", "date")}
@@ -158,7 +160,7 @@ def profile_of(found: dict[str, Any], source: str, helpers: Sequence[Profile] = 
 
 
 def profile_of_pairs(
-    file: Path, space: SearchSpace, setting: Setting, device: str, out: Path, helpers: Sequence[Profile] = ()
+    file: Path, space: SearchSpace, setting: MeasurementSetting, device: str, out: Path, helpers: Sequence[Profile] = ()
 ) -> Profile:
     """The profile learned from a file of pairs (see `pairs.read_pairs`), measured elsewhere on a device of that name.
 
@@ -240,14 +242,14 @@ def print_profile(profile: Profile) -> None:
         _print_layers(profile)
     if profile.difficulty is not None:
         shape, ms, spread_ms = profile.difficulty
-        print(f"  difficulty  {ms:.4f} ms (+-{spread_ms:.4f}) for a batch of pictures of {' x '.join(map(str, shape))}")
+        print(f"  difficulty  {ms:.4f} ms (+-{spread_ms:.4f}) for a batch of images of {' x '.join(map(str, shape))}")
 
 
 def _print_layers(profile: DeviceProfile) -> None:
     timed = list(profile.layers.values())
     estimated = sum(layer.estimated for layer in timed)
     spread = float(np.median([layer.spread_ms / layer.ms for layer in timed]))
-    print(f"{profile.device['name']}: {Setting(**profile.setting).key}; median of {profile.rounds} rounds")
+    print(f"{profile.device['name']}: {MeasurementSetting(**profile.setting).key}; median of {profile.rounds} rounds")
     print(f"  layers      {len(timed):,} ({estimated:,} estimated), half the quartiles' distance {100 * spread:.1f} %")
     parts = ", ".join(f"{name} {value:.4g}" for name, value in profile.overheads._asdict().items())
     print(f"  overheads   {parts}")
@@ -260,7 +262,8 @@ def _print_layers(profile: DeviceProfile) -> None:
 
 def _print_learned(profile: PairsProfile) -> None:
     low, high = LearnedLatency.fit(profile).predictor.left_out_range
-    print(f"{profile.device['name']}: {Setting(**profile.setting).key}; learned from {len(profile.pairs)} networks")
+    setting = MeasurementSetting(**profile.setting).key
+    print(f"{profile.device['name']}: {setting}; learned from {len(profile.pairs)} networks")
     if profile.helpers:
         print(f"  helped by   {', '.join(helper.device['name'] for helper in profile.helpers)}")
     print(f"  networks    of those left out 95 % are within {100 * (low - 1):+.1f} to {100 * (high - 1):+.1f} %")

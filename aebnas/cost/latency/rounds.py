@@ -52,7 +52,7 @@ def visit_ms(call: Call, timer: Timer = wall_times_ms) -> float:
     return statistics.median(timer(call, calls))
 
 
-class Yardstick:
+class LoadGuard:
     """Tells whether the machine is busy with something else, by a computation whose time is known from earlier calls.
 
     Whatever shares a core, a cache or the clock with a measurement slows the yardstick as well.
@@ -71,7 +71,7 @@ class Yardstick:
         return now / sorted(self._times)[len(self._times) // 10]
 
 
-def undisturbed_ms(call: Call, yardstick: Yardstick, timer: Timer = wall_times_ms) -> float:
+def undisturbed_ms(call: Call, yardstick: LoadGuard, timer: Timer = wall_times_ms) -> float:
     """`visit_ms` of a try before and after which the machine was idle; see `MAX_TRIES`."""
     tries: list[tuple[float, float]] = []
     while len(tries) < MAX_TRIES:
@@ -84,8 +84,8 @@ def undisturbed_ms(call: Call, yardstick: Yardstick, timer: Timer = wall_times_m
 
 
 def subjects(job: dict[str, Any]) -> int:
-    """How many things a job measures: layers, then networks, then the estimator of difficulty if it has a `picture`."""
-    return len(job["layers"]) + len(job["networks"]) + (job.get("picture") is not None)
+    """How many things a job measures: layers, then networks, then the estimator of difficulty if it has a `image`."""
+    return len(job["layers"]) + len(job["networks"]) + (job.get("image") is not None)
 
 
 def visits(job: dict[str, Any]) -> Iterator[tuple[int, int]]:
@@ -111,7 +111,7 @@ def measure_in_rounds(
     belongs to another job.
     """
     known = recorded(job, record)
-    guard = Yardstick(yardstick, timer)
+    guard = LoadGuard(yardstick, timer)
     with record.open("a", encoding="utf-8") as lines:
         if not record.stat().st_size:
             lines.write(json.dumps({"job": job["id"]}) + "\n")

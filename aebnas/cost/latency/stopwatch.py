@@ -25,7 +25,7 @@ FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 
 
 @dataclass(frozen=True)
-class Setting:
+class MeasurementSetting:
     """How something is run; figures of different settings are never put together.
 
     Raises ValueError for a choice that isn't there.
@@ -95,7 +95,7 @@ def leave_at(exit_index: int, exits: int, never: Sequence[int] = ()) -> ExitPoli
     return ExitPolicy("margin", tuple(None if e in never else threshold for e, threshold in enumerate(thresholds)))
 
 
-def layer_call(layer: dict[str, Any], setting: Setting) -> Call:
+def layer_call(layer: dict[str, Any], setting: MeasurementSetting) -> Call:
     """One layer of a job, ready to be called."""
     module = setting.ready(OPS[layer["op"]].build(**layer["attrs"]))
     if setting.compiled:
@@ -104,7 +104,7 @@ def layer_call(layer: dict[str, Any], setting: Setting) -> Call:
     return lambda: module(*inputs)
 
 
-def network_call(subject: dict[str, Any], setting: Setting) -> Call:
+def network_call(subject: dict[str, Any], setting: MeasurementSetting) -> Call:
     """One whole network of a job with freshly drawn weights, left by all at one exit."""
     graph = Graph.from_json(subject["graph"])
     network = setting.network(Network(graph))
@@ -115,20 +115,20 @@ def network_call(subject: dict[str, Any], setting: Setting) -> Call:
     return lambda: network.infer(x_nchw, policy)
 
 
-def difficulty_call(picture: Sequence[int], setting: Setting) -> Call:
-    """The estimate of the difficulty of a batch of pictures `(c, h, w)`, which is never compiled."""
-    pictures = torch.randint(0, 256, (setting.batch, *picture), dtype=torch.uint8, device=setting.device)
+def difficulty_call(image: Sequence[int], setting: MeasurementSetting) -> Call:
+    """The estimate of the difficulty of a batch of images `(c, h, w)`, which is never compiled."""
+    pixels = torch.randint(0, 256, (setting.batch, *image), dtype=torch.uint8, device=setting.device)
     estimator = Difficulty(0.1, (1.0, 1.0, 1.0))  # its constants don't matter to its time
-    return lambda: estimator.alpha(pictures)
+    return lambda: estimator.alpha(pixels)
 
 
-def _call(job: dict[str, Any], subject: int, setting: Setting) -> Call:
+def _call(job: dict[str, Any], subject: int, setting: MeasurementSetting) -> Call:
     layers, networks = job["layers"], job["networks"]
     if subject < len(layers):
         return layer_call(layers[subject], setting)
     if subject < len(layers) + len(networks):
         return network_call(networks[subject - len(layers)], setting)
-    return difficulty_call(job["picture"], setting)
+    return difficulty_call(job["image"], setting)
 
 
 def call_times_ms(call: Call, device: str, calls: int) -> list[float]:
@@ -148,7 +148,7 @@ def call_times_ms(call: Call, device: str, calls: int) -> list[float]:
 
 def measure(job: dict[str, Any], record: Path, advance: Callable[[], object]) -> list[list[float]]:
     """`measure_in_rounds` of a job in its setting; raises ValueError also where the device isn't there."""
-    setting = Setting(**job["setting"])
+    setting = MeasurementSetting(**job["setting"])
     with setting.applied():
         module, x_nchw = setting.ready(torch.nn.Conv2d(32, 32, 3)), setting.inputs((32, 16, 16))
         return measure_in_rounds(

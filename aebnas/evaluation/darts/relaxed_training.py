@@ -47,7 +47,7 @@ class Relaxation:
 class RelaxedTraining:
     """How relaxed networks are trained: weights on `batches`, the architecture on `arch`, looked at on `validation`.
 
-    `folder` takes checkpoints and rows; `choosing` are the pictures whose choices say which candidates are kept.
+    `folder` takes checkpoints and rows; `choosing` are the images whose choices say which candidates are kept.
     """
 
     spec: RelaxedSpec
@@ -97,7 +97,7 @@ class RelaxedTraining:
         soft |= {"expected_macs": expected, "macs_run": float(everything) * macs.total}
         return finished, soft
 
-    def pictures(self, preprocessing: Preprocessing) -> list[Tensor]:
+    def pixels(self, preprocessing: Preprocessing) -> list[Tensor]:
         """Batches `x_nchw` of `choosing`."""
         return [x_nchw for x_nchw, _ in eval_batches(self.choosing, preprocessing, EVAL_BATCH)]
 

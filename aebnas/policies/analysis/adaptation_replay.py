@@ -18,8 +18,8 @@ from aebnas.runtime.adaptation import (
     AdaptState,
     Observation,
     adapt,
+    current_policy,
     initial_state,
-    policy_now,
     until_update,
 )
 from aebnas.runtime.exit_policy import ExitPolicy
@@ -61,8 +61,8 @@ def replay(
     start = 0
     while start < len(stream_n):
         part_n = stream_n[start : start + until_update(policy, state)]
-        now = policy_now(policy, state)
-        exit_n = exits_taken(now, table.said(now, part_n), len(part_n)).numpy()
+        now = current_policy(policy, state)
+        exit_n = exits_taken(now, table.observe(now, part_n), len(part_n)).numpy()
         audited_n = policy.audited(state.seen, len(part_n)).numpy()
         runs_e = np.array([now.runs(index) for index in range(table.exits)])
         cost_n = _at(to_exit(costs, runs_e), part_n, exit_n) + difficulty_cost(table, now, cost)
@@ -86,7 +86,7 @@ def replay(
         audits.append(audited_n)
         if state.seen % policy.every == 0:
             seen.append(state.seen)
-            coefficients.append(policy_now(policy, state).coefficients)
+            coefficients.append(current_policy(policy, state).coefficients)
             arms.append(state.arm)
     exit_n = np.concatenate(exits) if exits else np.zeros(0, dtype=np.int64)
     return Replay(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Merit:
+class EfficiencyScore:
     """A method against the static network. `accuracy` and `mean_alpha` are fractions.
 
     `power_efficiency` is the static network's energy over the method's. Raises ValueError for a ratio that isn't
@@ -36,7 +36,7 @@ class Merit:
         static_energy: float,
         energy: float,
         mean_alpha: float,
-    ) -> "Merit":
+    ) -> "EfficiencyScore":
         """From times and energies per sample; without an energy model both can be MACs, and then say so."""
         return cls(accuracy, static_time / time, static_energy / energy, mean_alpha)
 

@@ -22,11 +22,11 @@ from scipy.stats import binom
 
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.frontier import Frontier
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
 
 
-def kept(table_correct_ne: np.ndarray) -> np.ndarray:
+def keeps_final_answer(table_correct_ne: np.ndarray) -> np.ndarray:
     """Whether leaving at each exit loses nothing, bool `[n, e]`: it is right, or the last exit is wrong, too.
 
     Judged by this, the accuracy of a policy is 1 - risk.
@@ -107,19 +107,19 @@ class RiskPromise:
 
 
 def careful_to_cheap(found: Frontier[ExitPolicy]) -> list[ExitPolicy]:
-    """Candidates from a frontier found with `kept` as what is right, the least risky (and dearest) first."""
+    """Candidates from a frontier found with `kept` as what is right, the least risky (and max_candidate_cost) first."""
     return [point.policy for point in reversed(found.points)]
 
 
-def risk_frontier_table(scored: ScoreTable) -> ScoreTable:
+def risk_frontier_table(scored: ThresholdProblem) -> ThresholdProblem:
     """The table on which a search for thresholds finds the frontier of risk against cost."""
-    return scored.judged_by(kept(scored.correct_ne))
+    return scored.with_correctness(keeps_final_answer(scored.correct_ne))
 
 
 def losses(table: ExitTable, policy: ExitPolicy) -> np.ndarray:
     """Whether leaving early lost an answer that the last exit has right, bool `[n]`."""
     taken_n = table.exit_taken(policy)
-    return ~kept(table.correct_ne)[np.arange(table.samples), taken_n]
+    return ~keeps_final_answer(table.correct_ne)[np.arange(table.samples), taken_n]
 
 
 def certify(candidates: Sequence[ExitPolicy], table: ExitTable, epsilon: float, delta: float) -> RiskPromise:

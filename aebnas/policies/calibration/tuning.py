@@ -9,20 +9,20 @@ from functools import partial
 
 from torch import Tensor
 
-from aebnas.policies.calibration.risk_control import RiskPromise, careful_to_cheap, certify, kept
+from aebnas.policies.calibration.risk_control import RiskPromise, careful_to_cheap, certify, keeps_final_answer
 from aebnas.policies.exit_table.exit_table import ExitTable
-from aebnas.policies.threshold_search.dart import Setting, dart_scores, tune_dart, tune_weights
+from aebnas.policies.threshold_search.dart import DartSetting, dart_scores, tune_dart, tune_weights
 from aebnas.policies.threshold_search.find import Found, automatic, find
 from aebnas.policies.threshold_search.goal import Goal
-from aebnas.policies.threshold_search.min_exit import not_before
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.min_exit import with_min_exit
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.space.min_exits import LeastExits
+from aebnas.space.min_exits import MinExits
 from aebnas.space.policy_spec import OptimiseSpec, PolicySpec
 
 DART = "dart"
-"""The method whose thresholds rise with a picture's difficulty (Eq. 19)."""
+"""The method whose thresholds rise with an image's difficulty (Eq. 19)."""
 
 MAX_CANDIDATES = 50
 """Of a promise about risk: with fewer, luck ends the sequence of tests less often before its time."""
@@ -30,7 +30,7 @@ MAX_CANDIDATES = 50
 TUNING_PER_EXIT = 8
 """Quantiles of an exit while DART's setting is tuned: only settings are compared there."""
 
-EVERYWHERE = LeastExits()
+EVERYWHERE = MinExits()
 
 Finder = Callable[[ExitTable], Found]
 
@@ -41,27 +41,27 @@ class Rules:
 
     spec: PolicySpec
     optimise: OptimiseSpec
-    least: LeastExits = EVERYWHERE
+    least: MinExits = EVERYWHERE
     cost: str = "macs"
 
     def find(self, table: ExitTable) -> Found:
         """Their frontier on a table."""
         return find(table, self.spec, self.optimise, self.least, self.cost)
 
-    def find_dart(self, setting: Setting, table: ExitTable) -> Found:
+    def find_dart(self, setting: DartSetting, table: ExitTable) -> Found:
         """The frontier of DART's policies on a table that holds the setting's difficulty, the estimate charged."""
         assert table.alpha_n is not None, "a table for DART holds difficulties"
         estimate = table.difficulty_costs.get(self.cost, 0)
-        scored = not_before(ScoreTable.of(table, "confidence", self.cost), table, self.least)
+        scored = with_min_exit(ThresholdProblem.of(table, "confidence", self.cost), table, self.least)
         shifted = dart_scores(scored, setting.difficulty, table.alpha_n, setting.beta_diff, estimate)
         return automatic(shifted, self.optimise.per_exit)
 
-    def dart_setting(self, table: ExitTable, difficulty: Difficulty, terms_n3: Tensor, seed: int) -> Setting:
+    def dart_setting(self, table: ExitTable, difficulty: Difficulty, terms_n3: Tensor, seed: int) -> DartSetting:
         """Weights by cross-validated random search, then beta_diff likewise, for the middle trade-off beta 0.5.
 
-        `terms_n3` are the raw terms of the table's pictures under the difficulty's `tau_edge`.
+        `terms_n3` are the raw terms of the table's images under the difficulty's `tau_edge`.
         """
-        scored = not_before(ScoreTable.of(table, "confidence", self.cost), table, self.least)
+        scored = with_min_exit(ThresholdProblem.of(table, "confidence", self.cost), table, self.least)
         estimate = table.difficulty_costs.get(self.cost, 0)
         search = partial(automatic, per_exit=TUNING_PER_EXIT)
         weighed = tune_weights(scored, difficulty, terms_n3, search, 0.5, estimator_cost=estimate, seed=seed)
@@ -85,7 +85,7 @@ def tune(goal: Goal, finder: Finder, calibrate: ExitTable, certify_table: ExitTa
         found = finder(calibrate)
         return Tuned(goal.choose(found).policy, found)
     assert certify_table is not None, "a promise about risk needs certify"
-    found = finder(replace(calibrate, correct_ne=kept(calibrate.correct_ne)))
+    found = finder(replace(calibrate, correct_ne=keeps_final_answer(calibrate.correct_ne)))
     candidates = careful_to_cheap(found.thinned(MAX_CANDIDATES))
     promise = certify(candidates, certify_table, *goal.risk)
     return Tuned(promise.policy, found, promise)

@@ -9,31 +9,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aebnas.runtime.exit_policy import ExitPolicy, Said, Streak
+from aebnas.runtime.exit_policy import ExitObservation, ExitPolicy, Streak
 
 
-def exits_taken(policy: ExitPolicy, said_k: Sequence[Said], samples: int) -> Tensor:
+def exits_taken(policy: ExitPolicy, observations_k: Sequence[ExitObservation], samples: int) -> Tensor:
     """Exit at which each of `samples` samples leaves, int64 `[n]`, from what all early exits say of all of them.
 
     What exits say that don't run is not looked at.
     """
-    taken_n = torch.full((samples,), len(said_k), dtype=torch.int64)
+    taken_n = torch.full((samples,), len(observations_k), dtype=torch.int64)
     running_n = torch.ones(samples, dtype=torch.bool)
     streak: Streak | None = None
-    for index, said in enumerate(said_k):
+    for index, observation in enumerate(observations_k):
         if policy.runs(index):
-            stop_n, streak = policy.stops(index, said, streak)
+            stop_n, streak = policy.stops(index, observation, streak)
             taken_n[running_n & stop_n] = index
             running_n &= ~stop_n
     return taken_n
 
 
-def said_of(
+def observations_of(
     scores_ne: np.ndarray, predicted_ne: np.ndarray, stop_ne: np.ndarray | None, alpha_n: np.ndarray | None
-) -> list[Said]:
+) -> list[ExitObservation]:
     """What early exits say, from the columns of a table (`[n, e]`; stop probabilities `[n, k]`)."""
     return [
-        Said(
+        ExitObservation(
             torch.from_numpy(np.ascontiguousarray(scores_ne[:, index])),
             torch.from_numpy(predicted_ne[:, index].astype(np.int64)),
             None if stop_ne is None else torch.from_numpy(np.ascontiguousarray(stop_ne[:, index])),

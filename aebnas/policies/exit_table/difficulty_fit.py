@@ -1,6 +1,6 @@
-"""Fixing the constants of the difficulty estimator on pictures, and finding its weights.
+"""Fixing the constants of the difficulty estimator on images, and finding its weights.
 
-Legend: n pictures; 3 terms.
+Legend: n images; 3 terms.
 """
 
 import statistics
@@ -24,10 +24,10 @@ def fit_difficulty(
 ) -> Difficulty:
     """The estimator whose terms reach 1 at their 99th percentile over `images` (those of `calibrate`).
 
-    `tau_edge` is the mean gradient magnitude over them unless given. Raises ValueError for no pictures.
+    `tau_edge` is the mean gradient magnitude over them unless given. Raises ValueError for no images.
     """
     if not len(images):
-        raise ValueError("there must be at least one picture to fix the difficulty's constants on, but got none")
+        raise ValueError("there must be at least one image to fix the difficulty's constants on, but got none")
     if tau_edge is None:
         tau_edge = float(torch.cat([gradient_magnitude(part) for part in _parts(images)]).mean())
     terms_n3 = raw_terms(images, tau_edge)
@@ -37,12 +37,12 @@ def fit_difficulty(
 
 
 def raw_terms(images: ImageSet, tau_edge: float) -> Tensor:
-    """The three terms of all pictures before scaling, float64 `[n, 3]`."""
+    """The three terms of all images before scaling, float64 `[n, 3]`."""
     return torch.cat([terms(part, tau_edge).cpu() for part in _parts(images)])
 
 
 def alphas(images: ImageSet, difficulty: Difficulty) -> np.ndarray:
-    """Difficulty of all pictures, float32 `[n]`."""
+    """Difficulty of all images, float32 `[n]`."""
     return difficulty.mix(raw_terms(images, difficulty.tau_edge)).numpy()
 
 
@@ -54,10 +54,10 @@ def random_weights(difficulty: Difficulty, trials: int, seed: int) -> Iterator[D
 
 
 def estimator_latency_ms(difficulty: Difficulty, shape: tuple[int, int, int], batch: int = 1, calls: int = 50) -> float:
-    """Median time in ms of estimating a batch of pictures of `shape` (c, h, w) on this CPU, over `calls` calls."""
-    pictures = torch.zeros(batch, *shape, dtype=torch.uint8)
-    return statistics.median(call_times_ms(lambda: difficulty.alpha(pictures), "cpu", calls))
+    """Median time in ms of estimating a batch of images of `shape` (c, h, w) on this CPU, over `calls` calls."""
+    pixels = torch.zeros(batch, *shape, dtype=torch.uint8)
+    return statistics.median(call_times_ms(lambda: difficulty.alpha(pixels), "cpu", calls))
 
 
 def _parts(images: ImageSet) -> Iterator[Tensor]:
-    return (images.pictures(slice(start, start + AT_ONCE)) for start in range(0, len(images), AT_ONCE))
+    return (images.pixels(slice(start, start + AT_ONCE)) for start in range(0, len(images), AT_ONCE))

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aebnas.policies.exit_table.decisions import exits_taken, said_of
+from aebnas.policies.exit_table.decisions import exits_taken, observations_of
 from aebnas.policies.exit_table.exit_costs import Costs, exits_of, taken_only, to_exit
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_criteria import CRITERIA, LEARNED
-from aebnas.runtime.exit_policy import ExitPolicy, Said
+from aebnas.runtime.exit_policy import ExitObservation, ExitPolicy
 
 CHUNK_CELLS = 20_000_000
 """At most this many (threshold vector, sample, exit) cells are held at once."""
@@ -28,7 +28,7 @@ class ExitTable:
 
     `scores` maps a criterion to float32 `[n, e]`; `correct_ne` is bool; `costs` maps a cost metric (`macs`) to the
     cost to each exit. `labels_n` and `predicted_ne` are classes, `logits_nec` float16: where they were kept.
-    `stop_nk` are the stop heads' probabilities (k = e - 1), `alpha_n` the pictures' difficulty as `difficulty` has it,
+    `stop_nk` are the stop heads' probabilities (k = e - 1), `alpha_n` the images' difficulty as `difficulty` has it,
     both float32, where there are any; `difficulty_costs` is what that takes of each cost metric (0 if not named).
     `temperatures` are those under which scores were computed. Raises ValueError when shapes disagree or a score is not
     finite.
@@ -102,7 +102,7 @@ class ExitTable:
     def with_difficulty(
         self, difficulty: Difficulty, alpha_n: np.ndarray, costs: Mapping[str, float] | None = None
     ) -> "ExitTable":
-        """The same with the pictures' difficulty (float32 `[n]`), and what it takes to estimate one of each cost."""
+        """The same with the images' difficulty (float32 `[n]`), and what it takes to estimate one of each cost."""
         return replace(self, difficulty=difficulty, alpha_n=alpha_n, difficulty_costs=costs or {})
 
     @property
@@ -122,9 +122,9 @@ class ExitTable:
         """
         if policy.plain and not self.temperatures:
             return self.exits_taken(policy.criterion, thresholds_te([policy]))[0]
-        return exits_taken(policy, self.said(policy), self.samples).numpy()
+        return exits_taken(policy, self.observe(policy), self.samples).numpy()
 
-    def said(self, policy: ExitPolicy, rows_n: np.ndarray | slice = slice(None)) -> list[Said]:
+    def observe(self, policy: ExitPolicy, rows_n: np.ndarray | slice = slice(None)) -> list[ExitObservation]:
         """What every early exit says of the samples `rows_n`, as far as the policy looks at it; raises ValueError."""
         if len(policy.thresholds) != self.exits - 1:
             raise ValueError(f"thresholds must be for {self.exits - 1} exits, but got {len(policy.thresholds)}")
@@ -138,7 +138,7 @@ class ExitTable:
             raise ValueError("the policy needs the classes predicted at each exit, but the table has none")
         stop_nk = None if self.stop_nk is None else self.stop_nk[rows_n]
         alpha_n = None if self.alpha_n is None else self.alpha_n[rows_n]
-        return said_of(self.scores[policy.criterion][rows_n], predicted_ne[rows_n], stop_nk, alpha_n)
+        return observations_of(self.scores[policy.criterion][rows_n], predicted_ne[rows_n], stop_nk, alpha_n)
 
     def exits_taken(self, criterion: str, thresholds_te: np.ndarray) -> np.ndarray:
         """The same for t threshold vectors (`[t, e - 1]`, float32, infinity for never), int `[t, n]`."""

@@ -1,4 +1,4 @@
-"""What a network said of a set of pictures, kept whole: every ExitTable is made of it without running it again.
+"""What a network said of a set of images, kept whole: every ExitTable is made of it without running it again.
 
 Legend: n samples, e exits, k early exits, c classes.
 """
@@ -23,9 +23,9 @@ CHOSEN = "chosen."
 
 
 @dataclass(frozen=True)
-class Answers:
+class RecordedLogits:
     """Logits of every exit, the right answers, and the outputs of stop heads where there are any; `chosen` maps every
-    edge whose op depends on the picture to the candidate of each sample, int64 `[n]`.
+    edge whose op depends on the image to the candidate of each sample, int64 `[n]`.
 
     Logits are kept in 32 bits, as they were: half of that could turn a decision at a threshold. Raises ValueError where
     shapes disagree.
@@ -61,11 +61,11 @@ class Answers:
             self.logits_nec, self.labels_n, criteria, costs, keep_logits, self.stop_logits_nk, temperatures
         )
 
-    def rows(self, indices_n: Tensor) -> "Answers":
+    def rows(self, indices_n: Tensor) -> "RecordedLogits":
         """Those of the samples `indices_n` (or bool)."""
         stops = None if self.stop_logits_nk is None else self.stop_logits_nk[indices_n]
         chosen = {name: chosen_n[indices_n] for name, chosen_n in self.chosen.items()}
-        return Answers(self.logits_nec[indices_n], self.labels_n[indices_n], stops, chosen)
+        return RecordedLogits(self.logits_nec[indices_n], self.labels_n[indices_n], stops, chosen)
 
     def save(self, path: Path) -> None:
         """Write an .npz, whole or not at all."""
@@ -76,7 +76,7 @@ class Answers:
         write_atomically(path, lambda partial: np.savez_compressed(partial, allow_pickle=False, **arrays))
 
     @classmethod
-    def load(cls, path: Path) -> "Answers":
+    def load(cls, path: Path) -> "RecordedLogits":
         """Read what `save` wrote; raises UserError for a damaged file."""
         try:
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:

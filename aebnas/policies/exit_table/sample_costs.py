@@ -1,4 +1,4 @@
-"""What each sample costs at each exit where the op of an edge depends on the picture.
+"""What each sample costs at each exit where the op of an edge depends on the image.
 
 Legend: n samples, e exits, k candidates.
 """

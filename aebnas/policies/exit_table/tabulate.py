@@ -1,4 +1,4 @@
-"""Running a network once over a set of pictures to fill its ExitTable."""
+"""Running a network once over a set of images to fill its ExitTable."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from aebnas.data.batches import Preprocessing, eval_batches
 from aebnas.data.image_set import ImageSet
 from aebnas.policies.exit_table.difficulty_fit import alphas
 from aebnas.policies.exit_table.exit_table import ExitTable
-from aebnas.policies.exit_table.recorded_logits import Answers
+from aebnas.policies.exit_table.recorded_logits import RecordedLogits
 from aebnas.policies.exit_table.sample_costs import table_costs
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_policy import ExitPolicy
@@ -20,12 +20,14 @@ EVAL_BATCH = 250
 
 
 @torch.inference_mode()
-def answers_of(network: Network, images: ImageSet, preprocessing: Preprocessing, progress: MakeBar = no_bar) -> Answers:
+def record_logits(
+    network: Network, images: ImageSet, preprocessing: Preprocessing, progress: MakeBar = no_bar
+) -> RecordedLogits:
     """What `network` (in evaluation mode, fp32) says of `images` at all its exits."""
     device = next(network.parameters()).device
     logits, labels, stops = [], [], []
     chosen: dict[str, list[torch.Tensor]] = {}
-    with progress("tabulating pictures", len(images), 0) as bar:
+    with progress("tabulating images", len(images), 0) as bar:
         for x_nchw, labels_n in eval_batches(images, preprocessing, EVAL_BATCH):
             outputs = network.outputs(x_nchw.to(device))
             logits.append(torch.stack([exit_nc.float().cpu() for exit_nc in outputs.logits], 1))
@@ -36,7 +38,7 @@ def answers_of(network: Network, images: ImageSet, preprocessing: Preprocessing,
             labels.append(labels_n.cpu())
             bar.advance(len(labels_n))
     together = {name: torch.cat(parts) for name, parts in chosen.items()}
-    return Answers(torch.cat(logits), torch.cat(labels), torch.cat(stops) if stops else None, together)
+    return RecordedLogits(torch.cat(logits), torch.cat(labels), torch.cat(stops) if stops else None, together)
 
 
 def tabulate(
@@ -53,15 +55,17 @@ def tabulate(
     """The ExitTable of `network` (in evaluation mode, fp32) on `images`, with all costs that `costs` knows.
 
     Raises ValueError for NaN logits, UserError for a layer whose cost isn't known. With `difficulty` it holds that of
-    every picture, and what the estimate costs.
+    every image, and what the estimate costs.
     """
-    said = answers_of(network, images, preprocessing, progress)
-    table = said.table(criteria, table_costs(costs, network.graph, said.chosen), keep_logits, temperatures)
-    return table if difficulty is None else with_pictures(table, difficulty, images, costs)
+    recorded = record_logits(network, images, preprocessing, progress)
+    table = recorded.table(criteria, table_costs(costs, network.graph, recorded.chosen), keep_logits, temperatures)
+    return table if difficulty is None else with_difficulty_of(table, difficulty, images, costs)
 
 
-def with_pictures(table: ExitTable, difficulty: Difficulty, images: ImageSet, costs: CostModel = COUNTS) -> ExitTable:
-    """The table with the pictures' difficulty and what it takes to estimate one's; raises UserError where `costs` don't
+def with_difficulty_of(
+    table: ExitTable, difficulty: Difficulty, images: ImageSet, costs: CostModel = COUNTS
+) -> ExitTable:
+    """The table with the images' difficulty and what it takes to estimate one's; raises UserError where `costs` don't
     know that."""
     return table.with_difficulty(difficulty, alphas(images, difficulty), costs.difficulty_costs(images.shape))
 

@@ -11,7 +11,7 @@ import numpy as np
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.frontier import Frontier, frontier_of
 from aebnas.policies.threshold_search.joint_grid import candidates
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
 
 FIXED = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
@@ -20,7 +20,7 @@ BRANCHYNET_ENTROPIES = (0.0001, 0.001, 0.005, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.
 """Entropies in nats, of the sizes BranchyNet screened."""
 
 
-def fixed(scored: ScoreTable, values: Sequence[float] = FIXED) -> Frontier[ExitPolicy]:
+def fixed(scored: ThresholdProblem, values: Sequence[float] = FIXED) -> Frontier[ExitPolicy]:
     """The frontier of policies with one threshold for all exits, that of no early exit among them.
 
     An exit where nobody may leave, whatever the threshold, is never.
@@ -38,10 +38,12 @@ def branchynet(
     As a score, 1 - H / ln(classes). Entropies beyond ln(classes) let everybody out.
     """
     values = [max(0.0, 1.0 - entropy / math.log(classes)) for entropy in entropies]
-    return fixed(ScoreTable.of(table, "entropy", cost), values)
+    return fixed(ThresholdProblem.of(table, "entropy", cost), values)
 
 
-def greedy(scored: ScoreTable, per_exit: int = 50, targets: Sequence[float] | None = None) -> Frontier[ExitPolicy]:
+def greedy(
+    scored: ThresholdProblem, per_exit: int = 50, targets: Sequence[float] | None = None
+) -> Frontier[ExitPolicy]:
     """The frontier of thresholds set exit by exit, the first exit first, without looking ahead.
 
     For a target accuracy each exit gets the lowest of `per_exit` quantiles at which those who leave there, of those

@@ -1,4 +1,4 @@
-"""DART's thresholds on an ExitTable: Eq. 19 with the difficulty of pictures, its factor and weights tuned.
+"""DART's thresholds on an ExitTable: Eq. 19 with the difficulty of images, its factor and weights tuned.
 
 A sample stops if its confidence exceeds tau_i + beta_diff * alpha, that is, if confidence - beta_diff * alpha exceeds
 tau_i. So any search for thresholds finds DART's base thresholds when it is given that difference as the score.
@@ -18,18 +18,18 @@ from aebnas.cost.counts import ExitCosts
 from aebnas.policies.exit_table.difficulty_fit import random_weights
 from aebnas.policies.exit_table.exit_costs import Costs, SampleCosts
 from aebnas.policies.threshold_search.frontier import Frontier
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable, Thresholds
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem, Thresholds
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_policy import ExitPolicy
 
 BETAS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 """Values of beta_diff that are tried; DART's is 0.3, and at 0 the difficulty decides nothing."""
 
-Search = Callable[[ScoreTable], Frontier[ExitPolicy]]
+Search = Callable[[ThresholdProblem], Frontier[ExitPolicy]]
 
 
 @dataclass(frozen=True)
-class Setting:
+class DartSetting:
     """The difficulty that raises thresholds, and by how much; chosen for the cross-validated J `objective`."""
 
     difficulty: Difficulty
@@ -38,9 +38,9 @@ class Setting:
 
 
 def dart_scores(
-    scored: ScoreTable, difficulty: Difficulty, alpha_n: np.ndarray, beta_diff: float, estimator_cost: float = 0
-) -> ScoreTable:
-    """What a search for DART's base thresholds sees. `estimator_cost` (of one picture) is charged to every sample."""
+    scored: ThresholdProblem, difficulty: Difficulty, alpha_n: np.ndarray, beta_diff: float, estimator_cost: float = 0
+) -> ThresholdProblem:
+    """What a search for DART's base thresholds sees. `estimator_cost` (of one image) is charged to every sample."""
     shifted_nk = np.maximum(scored.scores_nk - np.float32(beta_diff) * alpha_n.astype(np.float32)[:, None], 0.0)
     return replace(
         scored,
@@ -58,7 +58,7 @@ def with_overhead(costs: Costs, overhead: float) -> Costs:
 
 
 def tune_dart(
-    scored: ScoreTable,
+    scored: ThresholdProblem,
     difficulties: Iterable[Difficulty],
     terms_n3: Tensor,
     search: Search,
@@ -67,7 +67,7 @@ def tune_dart(
     estimator_cost: float = 0,
     folds: int = 5,
     seed: int = 0,
-) -> Setting:
+) -> DartSetting:
     """The difficulty and beta_diff of the best cross-validated J = accuracy - beta_opt * cost; of equals the first.
 
     `terms_n3` are the raw terms of the samples under the difficulties' one `tau_edge`. For each fold thresholds are
@@ -76,7 +76,7 @@ def tune_dart(
     if scored.samples < folds or folds < 2:
         raise ValueError(f"there must be 2 or more folds and a sample for each, but got {folds}, {scored.samples}")
     fold_n = np.random.default_rng(seed).permutation(scored.samples) % folds
-    best: Setting | None = None
+    best: DartSetting | None = None
     betas = tuple(betas)
     for difficulty in difficulties:
         alpha_n = difficulty.mix(terms_n3).numpy()
@@ -84,13 +84,13 @@ def tune_dart(
             shifted = dart_scores(scored, difficulty, alpha_n, beta_diff, estimator_cost)
             objective = float(np.mean([_held_out(shifted, fold_n == fold, search, beta_opt) for fold in range(folds)]))
             if best is None or objective > best.objective:
-                best = Setting(difficulty, beta_diff, objective)
+                best = DartSetting(difficulty, beta_diff, objective)
     assert best is not None, "there is at least one difficulty"
     return best
 
 
 def tune_weights(
-    scored: ScoreTable,
+    scored: ThresholdProblem,
     difficulty: Difficulty,
     terms_n3: Tensor,
     search: Search,
@@ -100,7 +100,7 @@ def tune_weights(
     estimator_cost: float = 0,
     folds: int = 5,
     seed: int = 0,
-) -> Setting:
+) -> DartSetting:
     """The weights of the best cross-validated J among the given ones and `trials` random ones (see `tune_dart`)."""
     drawn = random_weights(difficulty, trials, seed)
     return tune_dart(scored, drawn, terms_n3, search, beta_opt, (beta_diff,), estimator_cost, folds, seed)
@@ -112,7 +112,7 @@ def _with_difficulty(
     return replace(make(thresholds), difficulty=difficulty, beta_diff=beta_diff)
 
 
-def _held_out(scored: ScoreTable, held_n: np.ndarray, search: Search, beta_opt: float) -> float:
+def _held_out(scored: ThresholdProblem, held_n: np.ndarray, search: Search, beta_opt: float) -> float:
     """J on the held-out samples of the policy that is best for it on the others."""
     found = search(scored.rows(~held_n)).best_for(beta_opt)
     thresholds = [np.inf if value is None else value for value in found.policy.thresholds]

@@ -14,16 +14,16 @@ from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.frontier import Frontier, merged
 from aebnas.policies.threshold_search.joint_grid import grid_fits, joint_grid
 from aebnas.policies.threshold_search.lagrangian import lagrangian
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.space.policy_spec import STOP_THRESHOLDS
 
 
-def dual_scores(table: ExitTable, tau_s: float, criterion: str = "confidence", cost: str = "macs") -> ScoreTable:
+def dual_scores(table: ExitTable, tau_s: float, criterion: str = "confidence", cost: str = "macs") -> ThresholdProblem:
     """What a search for tau_c sees under one tau_s for all exits; raises ValueError for a table without stop heads."""
     if table.stop_nk is None:
         raise ValueError("the dual rule needs stop heads, but the network has none")
-    scored = ScoreTable.of(table, criterion, cost)
+    scored = ThresholdProblem.of(table, criterion, cost)
     make = partial(ExitPolicy, criterion, temperatures=table.temperatures, stop_thresholds=(tau_s,) * (table.exits - 1))
     masked_nk = np.where(table.stop_nk > np.float32(tau_s), scored.scores_nk, np.float32(0.0))
     return replace(scored, scores_nk=masked_nk, make=make)

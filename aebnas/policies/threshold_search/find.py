@@ -13,24 +13,24 @@ from aebnas.policies.threshold_search.dual_rule import dual_scores
 from aebnas.policies.threshold_search.frontier import Frontier, merged
 from aebnas.policies.threshold_search.joint_grid import grid_fits, joint_grid
 from aebnas.policies.threshold_search.lagrangian import lagrangian
-from aebnas.policies.threshold_search.min_exit import not_before
+from aebnas.policies.threshold_search.min_exit import with_min_exit
 from aebnas.policies.threshold_search.patience import patience_frontier
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.policies.threshold_search.value_iteration import dart_frontier
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import Graph
-from aebnas.space.min_exits import LeastExits
+from aebnas.space.min_exits import MinExits
 from aebnas.space.policy_spec import DUAL, LEARNED, PATIENCE, OptimiseSpec, PolicySpec
 
 Found = Frontier[ExitPolicy]
 
 
-def automatic(scored: ScoreTable, per_exit: int) -> Found:
+def automatic(scored: ThresholdProblem, per_exit: int) -> Found:
     """The exact joint grid where it fits, else the Lagrangian sweep over the same candidates."""
     return (joint_grid if grid_fits(scored, per_exit) else lagrangian)(scored, per_exit)
 
 
-METHODS: dict[str, Callable[[ScoreTable, np.ndarray, int], Found]] = {
+METHODS: dict[str, Callable[[ThresholdProblem, np.ndarray, int], Found]] = {
     "auto": lambda scored, last_n, per_exit: automatic(scored, per_exit),
     "joint": lambda scored, last_n, per_exit: joint_grid(scored, per_exit),
     "lagrangian": lambda scored, last_n, per_exit: lagrangian(scored, per_exit),
@@ -45,7 +45,7 @@ def find(
     table: ExitTable,
     spec: PolicySpec,
     optimise: OptimiseSpec,
-    least: LeastExits | None = None,
+    least: MinExits | None = None,
     cost: str = "macs",
 ) -> Found:
     """The frontier of accuracy and a cost of the policies that a space allows, on one network's table.
@@ -55,7 +55,7 @@ def find(
     """
     if cost not in table.costs:
         raise ValueError(f"the cost must be one of {', '.join(table.costs)}, but got '{cost}'")
-    least = least or LeastExits()
+    least = least or MinExits()
     frontiers = []
     if PATIENCE in spec.criterion:
         frontiers.append(patience_frontier(table, spec.patience, cost, least))
@@ -72,14 +72,14 @@ def rules_for(spec: PolicySpec, graph: Graph) -> PolicySpec:
 
 
 def score_tables(
-    table: ExitTable, spec: PolicySpec, cost: str, least: LeastExits
-) -> Iterator[tuple[ScoreTable, np.ndarray]]:
+    table: ExitTable, spec: PolicySpec, cost: str, least: MinExits
+) -> Iterator[tuple[ThresholdProblem, np.ndarray]]:
     """For each rule that has thresholds what a search for them sees, and the last exit's scores `[n]`."""
     for rule in spec.criterion:
         if rule == DUAL:
             for tau_s in spec.stop_thresholds:
                 scored = dual_scores(table, tau_s, "confidence", cost)
-                yield not_before(scored, table, least), table.scores["confidence"][:, -1]
+                yield with_min_exit(scored, table, least), table.scores["confidence"][:, -1]
         elif rule != PATIENCE:
-            scored = ScoreTable.of(table, rule, cost)
-            yield not_before(scored, table, least), table.scores[rule][:, -1]
+            scored = ThresholdProblem.of(table, rule, cost)
+            yield with_min_exit(scored, table, least), table.scores[rule][:, -1]

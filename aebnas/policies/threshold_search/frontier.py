@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
 
 P = TypeVar("P")
@@ -70,7 +70,7 @@ def undominated(accuracy_t: np.ndarray, cost_t: np.ndarray) -> np.ndarray:
     return order[accuracy_t[order] > best_before]
 
 
-def frontier_of(scored: ScoreTable, thresholds_tk: np.ndarray) -> Frontier[ExitPolicy]:
+def frontier_of(scored: ThresholdProblem, thresholds_tk: np.ndarray) -> Frontier[ExitPolicy]:
     """The frontier of given threshold vectors `[t, k]` on a table."""
     figures = scored.evaluate(thresholds_tk)
     kept = undominated(figures.right_t, figures.cost_t)

@@ -9,7 +9,7 @@ import numpy as np
 
 from aebnas.core.metrics import MAX_COMBINATIONS
 from aebnas.policies.threshold_search.frontier import Frontier, frontier_of
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
 
 
@@ -43,7 +43,7 @@ def midpoints(values_n: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
     return middles[between]
 
 
-def candidates(scored: ScoreTable, per_exit: int) -> list[np.ndarray]:
+def candidates(scored: ThresholdProblem, per_exit: int) -> list[np.ndarray]:
     """The candidate thresholds of every early exit, ascending."""
     return [candidate_thresholds(scored.scores_nk[:, exit_], per_exit, scored.lowest) for exit_ in range(scored.early)]
 
@@ -56,7 +56,7 @@ def combinations(grid: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([axis.reshape(-1) for axis in axes], axis=1).astype(np.float32, copy=False)
 
 
-def joint_grid(scored: ScoreTable, per_exit: int) -> Frontier[ExitPolicy]:
+def joint_grid(scored: ThresholdProblem, per_exit: int) -> Frontier[ExitPolicy]:
     """The frontier over all combinations of `per_exit` quantiles at every exit, 0 and never.
 
     Where they are more than MAX_COMBINATIONS, each exit gets fewer.
@@ -66,6 +66,6 @@ def joint_grid(scored: ScoreTable, per_exit: int) -> Frontier[ExitPolicy]:
     return frontier_of(scored, combinations(candidates(scored, per_exit)))
 
 
-def grid_fits(scored: ScoreTable, per_exit: int) -> bool:
+def grid_fits(scored: ThresholdProblem, per_exit: int) -> bool:
     """Whether the joint grid of `per_exit` quantiles can be searched as it is."""
     return (per_exit + 2) ** scored.early <= MAX_COMBINATIONS

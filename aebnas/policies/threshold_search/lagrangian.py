@@ -19,7 +19,7 @@ import numpy as np
 from aebnas.policies.exit_table.exit_costs import parts
 from aebnas.policies.threshold_search.frontier import Frontier, frontier_of
 from aebnas.policies.threshold_search.joint_grid import candidates
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
 
 STARTS = 6
@@ -90,7 +90,7 @@ class _Problem:
             beyond_n = beyond_n - beta * (self.onward_ne[:, exit_] + branch_n * (chosen < size - 1))
 
 
-def lagrangian(scored: ScoreTable, per_exit: int, seed: int = 0) -> Frontier[ExitPolicy]:
+def lagrangian(scored: ThresholdProblem, per_exit: int, seed: int = 0) -> Frontier[ExitPolicy]:
     """The frontier over `per_exit` quantiles of every exit, 0 and never, found without trying all combinations.
 
     Seeded: the same table gives the same frontier.
@@ -104,7 +104,7 @@ def lagrangian(scored: ScoreTable, per_exit: int, seed: int = 0) -> Frontier[Exi
     return frontier_of(scored, np.stack(thresholds, axis=1))
 
 
-def _problem(scored: ScoreTable, per_exit: int) -> _Problem:
+def _problem(scored: ThresholdProblem, per_exit: int) -> _Problem:
     grid = candidates(scored, per_exit)
     above = [np.searchsorted(grid[i], scored.scores_nk[:, i], side="left") for i in range(scored.early)]
     backbone_ne, branch_ne = (np.broadcast_to(part, scored.correct_ne.shape) for part in parts(scored.costs))
@@ -112,7 +112,7 @@ def _problem(scored: ScoreTable, per_exit: int) -> _Problem:
     return _Problem(grid, np.stack(above, 1), scored.correct_ne.astype(float), onward_ne, branch_ne / scored.full_cost)
 
 
-def _corners(problem: _Problem, rng: np.random.Generator, scored: ScoreTable) -> np.ndarray:
+def _corners(problem: _Problem, rng: np.random.Generator, scored: ThresholdProblem) -> np.ndarray:
     """Vectors at the corners of the frontier's hull, indices `[t, k]`, with what was found on the way."""
     sizes_k = np.array([len(grid) for grid in problem.grid])
     seen: dict[bytes, tuple[np.ndarray, float, float]] = {}

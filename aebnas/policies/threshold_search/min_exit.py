@@ -9,17 +9,17 @@ from functools import partial
 import numpy as np
 
 from aebnas.policies.exit_table.exit_table import ExitTable
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable, Thresholds
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem, Thresholds
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.space.min_exits import LeastExits
+from aebnas.space.min_exits import MinExits
 
 
-def not_before(scored: ScoreTable, table: ExitTable, least: LeastExits) -> ScoreTable:
+def with_min_exit(scored: ThresholdProblem, table: ExitTable, least: MinExits) -> ThresholdProblem:
     """What a search for thresholds sees where nobody leaves before `least`; its policies say so, too.
 
     Raises ValueError where classes have depths of their own and the table doesn't know which were predicted.
     """
-    if least == LeastExits():
+    if least == MinExits():
         return scored
     scores_nk = scored.scores_nk.copy()
     scores_nk[:, : least.all] = 0.0
@@ -32,6 +32,6 @@ def not_before(scored: ScoreTable, table: ExitTable, least: LeastExits) -> Score
     return replace(scored, scores_nk=scores_nk, make=partial(_with_depth, scored.make, least))
 
 
-def _with_depth(make: object, least: LeastExits, thresholds: Thresholds) -> ExitPolicy:
+def _with_depth(make: object, least: MinExits, thresholds: Thresholds) -> ExitPolicy:
     assert callable(make)
     return replace(make(thresholds), min_exit=least.all, min_exit_by_class=least.by_class)

@@ -11,17 +11,17 @@ from aebnas.policies.exit_table.exit_costs import full_cost
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
 from aebnas.policies.threshold_search.frontier import Frontier, TunedPolicy
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.space.min_exits import LeastExits
+from aebnas.space.min_exits import MinExits
 
 ALL_SETS_UP_TO = 12
 """Early exits; with more, only sets that begin at some exit and take every second, third, ... are tried."""
 
 
 def patience_frontier(
-    table: ExitTable, patience: Sequence[int], cost: str = "macs", least: LeastExits | None = None
+    table: ExitTable, patience: Sequence[int], cost: str = "macs", least: MinExits | None = None
 ) -> Frontier[ExitPolicy]:
     """The frontier over the sets of exits that run and the numbers of exits that have to agree."""
-    least = least or LeastExits()
+    least = least or MinExits()
     found = []
     for agree in patience:
         for running in _sets(table.exits - 1):

@@ -14,7 +14,7 @@ import numpy as np
 
 from aebnas.policies.exit_table.exit_costs import to_exit
 from aebnas.policies.threshold_search.frontier import Frontier, frontier_of
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
 
 EXIT, CONTINUE = 0, 1
@@ -30,7 +30,7 @@ class Learning:
     bins: int = 20
 
 
-def q_learning(scored: ScoreTable, beta_opt: float, seed: int, learning: Learning | None = None) -> np.ndarray:
+def q_learning(scored: ThresholdProblem, beta_opt: float, seed: int, learning: Learning | None = None) -> np.ndarray:
     """The thresholds an agent learns for the trade-off `beta_opt` in [0, 1], float32 `[k]`, infinity for never.
 
     Equal for an equal seed. A bin holds about as many samples as another, per exit. Raises ValueError for another
@@ -50,7 +50,7 @@ def q_learning(scored: ScoreTable, beta_opt: float, seed: int, learning: Learnin
 
 
 def q_frontier(
-    scored: ScoreTable, betas: Sequence[float], seed: int, learning: Learning | None = None
+    scored: ThresholdProblem, betas: Sequence[float], seed: int, learning: Learning | None = None
 ) -> Frontier[ExitPolicy]:
     """The frontier of the policies learned for several trade-offs."""
     return frontier_of(scored, np.stack([q_learning(scored, beta, seed, learning) for beta in betas]))

@@ -10,7 +10,7 @@ import numpy as np
 from aebnas.core.metrics import SoftTarget
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.joint_grid import combinations
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
 
 
@@ -26,7 +26,7 @@ def tune_to_target(
     thresholds_tk = combinations([grid] * early)
     best: tuple[float, ExitPolicy] | None = None
     for criterion in criteria if early else criteria[:1]:
-        figures = ScoreTable.of(table, criterion).evaluate(thresholds_tk)
+        figures = ThresholdProblem.of(table, criterion).evaluate(thresholds_tk)
         means = zip(figures.accuracy_t, figures.cost_t, strict=True)
         values = [target.minimised({"accuracy": accuracy, "avg_macs": macs})[0] for accuracy, macs in means]
         flat = int(np.argmin(values))

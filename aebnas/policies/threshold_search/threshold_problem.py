@@ -39,7 +39,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class ScoreTable:
+class ThresholdProblem:
     """Scores `scores_nk` (float32) of the early exits, `correct_ne`, the costs, and what makes a policy of thresholds.
 
     A sample leaves at the first exit where its score is above the threshold; infinity means `never`. `lowest` is
@@ -65,7 +65,7 @@ class ScoreTable:
             raise ValueError(f"costs must be of {exits} exits and {samples} samples")
 
     @classmethod
-    def of(cls, table: ExitTable, criterion: str, cost: str = "macs") -> "ScoreTable":
+    def of(cls, table: ExitTable, criterion: str, cost: str = "macs") -> "ThresholdProblem":
         """The scores of a criterion with a cost metric of the table; raises KeyError for one it doesn't have."""
         early = table.exits - 1
         make = partial(ExitPolicy, criterion, temperatures=table.temperatures)
@@ -86,11 +86,11 @@ class ScoreTable:
         """Mean cost where everything runs; costs divided by it lie in [0, 1]."""
         return full_cost(self.costs)
 
-    def judged_by(self, correct_ne: np.ndarray) -> "ScoreTable":
+    def with_correctness(self, correct_ne: np.ndarray) -> "ThresholdProblem":
         """The same with another notion of right, bool `[n, e]`."""
         return replace(self, correct_ne=correct_ne)
 
-    def rows(self, chosen_n: np.ndarray) -> "ScoreTable":
+    def rows(self, chosen_n: np.ndarray) -> "ThresholdProblem":
         """The chosen samples, bool `[n]` or indices."""
         costs = self.costs
         if isinstance(costs, SampleCosts):

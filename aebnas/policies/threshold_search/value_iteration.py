@@ -19,7 +19,7 @@ import numpy as np
 from aebnas.policies.exit_table.exit_costs import to_exit
 from aebnas.policies.threshold_search.frontier import Frontier, TunedPolicy, frontier_of
 from aebnas.policies.threshold_search.joint_grid import candidate_thresholds, candidates, midpoints
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_policy import ExitPolicy
 
@@ -80,7 +80,7 @@ def cut(advantage_b: np.ndarray, count_b: np.ndarray) -> int:
 
 
 def value_iteration(
-    scored: ScoreTable,
+    scored: ThresholdProblem,
     last_scores_n: np.ndarray,
     beta: float,
     bins: int = 20,
@@ -108,7 +108,7 @@ def value_iteration(
 
 
 def dart_frontier(
-    scored: ScoreTable, last_scores_n: np.ndarray, betas: Sequence[float] = DEFAULT_BETAS, bins: int = 20
+    scored: ThresholdProblem, last_scores_n: np.ndarray, betas: Sequence[float] = DEFAULT_BETAS, bins: int = 20
 ) -> Frontier[ExitPolicy]:
     """The frontier of value iteration over trade-offs, the same thresholds for all difficulties."""
     found = [value_iteration(scored, last_scores_n, beta, bins) for beta in betas]
@@ -116,7 +116,7 @@ def dart_frontier(
 
 
 def dart_binned_frontier(
-    scored: ScoreTable,
+    scored: ThresholdProblem,
     last_scores_n: np.ndarray,
     difficulty: Difficulty,
     alpha_n: np.ndarray,
@@ -135,7 +135,7 @@ def dart_binned_frontier(
 
 
 def _binned(
-    scored: ScoreTable, group_n: np.ndarray, edges: np.ndarray, thresholds_ak: np.ndarray, difficulty: Difficulty
+    scored: ThresholdProblem, group_n: np.ndarray, edges: np.ndarray, thresholds_ak: np.ndarray, difficulty: Difficulty
 ) -> TunedPolicy[ExitPolicy]:
     # a branch runs for all samples if any bin may leave by it
     runs_k = np.isfinite(thresholds_ak).any(axis=0)

@@ -34,8 +34,8 @@ function evaluatedParts(pick) {
     recordTable(`requests at random times (${evaluation.traffic.unit})`, evaluation.traffic.queue),
     recordTable("skewed classes", evaluation.traffic.skewed ? [evaluation.traffic.skewed] : []),
     recordTable("under shift", evaluation.shifts),
-    recordTable("pictures that are none of the classes", evaluation.unfamiliar),
-    recordTable("online adaptation while pictures turn blurred", adaptation),
+    recordTable("images that are none of the classes", evaluation.unfamiliar),
+    recordTable("online adaptation while images turn blurred", adaptation),
   ].filter(Boolean);
 }
 

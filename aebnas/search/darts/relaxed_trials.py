@@ -6,32 +6,32 @@ import pandas as pd
 
 from aebnas.core.atomic_files import write_json, write_text
 from aebnas.core.errors import SpecError, UserError
-from aebnas.evaluation.evaluator import Relaxed, Scored
+from aebnas.evaluation.evaluator import RelaxedResult, Scored
 from aebnas.evaluation.worker_pool import Failure, Outcome
 from aebnas.run.run_directory import Run
-from aebnas.run.session import Workspace
+from aebnas.run.session import RunSession
 from aebnas.run.weight_files import save_weights
 from aebnas.space.architecture import Architecture
 from aebnas.space.genome import Candidate, SearchSpace
 from aebnas.strategies.strategy import AnyJob, Job
 
 
-def settled(job: AnyJob, outcome: Outcome, space: SearchSpace) -> tuple[Job, Scored | Failure]:
+def resolve_trial(job: AnyJob, outcome: Outcome, space: SearchSpace) -> tuple[Job, Scored | Failure]:
     """The job of the architecture that came of it, and how that scored.
 
     Of a relaxed training that failed, the space's largest architecture stands for the one that isn't known.
     """
     if isinstance(job, Job):
-        assert not isinstance(outcome, Relaxed)
+        assert not isinstance(outcome, RelaxedResult)
         return job, outcome
     if isinstance(outcome, Failure):
         return Job(space.extreme(largest=True), None, job.origin), outcome
-    assert isinstance(outcome, Relaxed)
+    assert isinstance(outcome, RelaxedResult)
     architecture, scored = outcome.forms[job.form]
     return Job(architecture, None, job.origin), scored
 
 
-def keep_relaxed(run: Run, name: str, outcome: Relaxed) -> None:
+def keep_relaxed(run: Run, name: str, outcome: RelaxedResult) -> None:
     """Write a relaxed network and its figures to `relaxed/`, and all validation rows to `train_epoch_metrics.csv`."""
     save_weights(outcome.network, run.relaxed / f"{name}.safetensors")
     write_json(run.relaxed / f"{name}.json", outcome.report)
@@ -42,28 +42,28 @@ def keep_relaxed(run: Run, name: str, outcome: Relaxed) -> None:
         write_text(run.folder / "train_epoch_metrics.csv", rows.to_csv(index=False, float_format="%.6g"))
 
 
-def first_genomes(workspace: Workspace) -> list[tuple[int, ...]]:
+def initial_genomes(session: RunSession) -> list[tuple[int, ...]]:
     """Genomes of the run that `strategy.init` names: of those architectures on its front that are of this space.
 
     Raises UserError where the run isn't there, or none of its architectures is.
     """
-    folder = workspace.experiment.strategy.init_run
+    folder = session.experiment.strategy.init_run
     if folder is None:
         return []
-    path = workspace.base / folder.expanduser()
+    path = session.base / folder.expanduser()
     try:
-        other = Workspace.open(path)
+        other = RunSession.open(path)
     except UserError as error:
-        raise SpecError("strategy.init", f"must name a run, but {error}", workspace.source) from None
+        raise SpecError("strategy.init", f"must name a run, but {error}", session.source) from None
     genomes = []
     for trial, point in other.front():
         plain = _without_stop_heads(trial.architecture)
         for policy in (None, point.policy):
             with suppress(ValueError):
-                genomes.append(workspace.space.encode(Candidate(plain, policy)))
+                genomes.append(session.space.encode(Candidate(plain, policy)))
     if not genomes:
         rule = f"must name a run with an architecture of this space on its front, but {path} has none"
-        raise SpecError("strategy.init", rule, workspace.source)
+        raise SpecError("strategy.init", rule, session.source)
     return list(dict.fromkeys(genomes))
 
 

@@ -1,4 +1,4 @@
-"""From a relaxed network to networks that run one op an edge: static (by alpha alone) or chosen for every picture.
+"""From a relaxed network to networks that run one op an edge: static (by alpha alone) or chosen for every image.
 
 Legend: n samples, g edges, k candidates.
 """
@@ -47,7 +47,7 @@ def static_architecture(network: RelaxedNetwork, inputs: int) -> Architecture:
 
 
 def adaptive_architecture(network: RelaxedNetwork, share_gk: Tensor, min_share: float) -> Architecture:
-    """Every edge with those candidates that at least `min_share` of pictures choose; `share_gk` as `choice_shares`."""
+    """Every edge with those candidates that at least `min_share` of images choose; `share_gk` as `choice_shares`."""
     blocks = network.dag.blocks
     kept_gk = (share_gk >= min_share) | (share_gk == share_gk.amax(-1, keepdim=True)) & (share_gk > 0)
 
@@ -64,7 +64,7 @@ def adaptive_architecture(network: RelaxedNetwork, share_gk: Tensor, min_share: 
 
 @torch.no_grad()
 def choice_shares(network: RelaxedNetwork, batches: Iterable[Tensor]) -> Tensor:
-    """Shares of pictures that choose each candidate, argmax of alpha'(x), `[g, k]`; `batches` are `x_nchw`."""
+    """Shares of images that choose each candidate, argmax of alpha'(x), `[g, k]`; `batches` are `x_nchw`."""
     counts_gk, samples = torch.zeros(network.alpha_gk.shape), 0
     for x_nchw in batches:
         delta_ngk = network.delta(x_nchw.to(network.alpha_gk.device))
@@ -123,7 +123,7 @@ def _architecture(network: RelaxedNetwork, edges_of: Callable[[int], list[Edge]]
     return Architecture(
         channels=spec.input.channels,
         resolution=resolution,
-        picture=None if resolution == spec.input.side else spec.input.side,
+        image_side=None if resolution == spec.input.side else spec.input.side,
         classes=spec.classes,
         stem=Stem(width=stem.width[0], kernel=stem.kernel, stride=stem.stride, act=stem.act[0]),
         cells=tuple(cells),

@@ -103,6 +103,6 @@ def relaxed_costs(network: RelaxedNetwork, cost: LayerCost) -> RelaxedCosts:
                     edges_egk[e, network.group(cell, edge)] += torch.tensor(costs)
     fixed_e[-1] += cost(network.head_layer)
     branches = [torch.tensor([float(sum(map(cost, b.parts))) for b in several]) for several in network.branches]
-    dearest = sum(float(costs.max()) for costs in branches)
-    total = float(fixed_e[-1] + edges_egk[-1].amax(-1).sum()) + dearest
+    max_candidate_cost = sum(float(costs.max()) for costs in branches)
+    total = float(fixed_e[-1] + edges_egk[-1].amax(-1).sum()) + max_candidate_cost
     return RelaxedCosts(total, fixed_e / total, edges_egk / total, tuple(costs / total for costs in branches))

@@ -112,10 +112,10 @@ class RelaxedNetwork(nn.Module):
         self.head_layer = head_layer(self.shapes[-1], spec.classes)
         self.head = _module(self.head_layer)
         groups = len(self.dag.pairs) * (1 if self.dag.shared else len(self.shapes))
-        picture: Shape = (spec.input.channels, spec.input.side, spec.input.side)
+        image: Shape = (spec.input.channels, spec.input.side, spec.input.side)
         self.controller_width = controller
         self.controller_layers = (
-            controller_layers(picture, controller, groups * len(self.dag.blocks)) if controller else []
+            controller_layers(image, controller, groups * len(self.dag.blocks)) if controller else []
         )
         self.controller = nn.ModuleDict({layer.weights: _module(layer) for layer in self.controller_layers})
         self.alpha_gk = nn.Parameter(torch.zeros(groups, len(self.dag.blocks)))

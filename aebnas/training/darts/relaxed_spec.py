@@ -29,8 +29,8 @@ class RelaxedSpec(TrainSpec):
     stop early.
 
     For deployment: of a static network each node keeps the `inputs` strongest edges; an adaptive one keeps those
-    candidates of an edge that at least `min_share` of the `arch` pictures choose. `validate_images` limits validations
-    to so many pictures (all, if not given).
+    candidates of an edge that at least `min_share` of the `arch` images choose. `validate_images` limits validations
+    to so many images (all, if not given).
 
     `bilevel: joint` and `cost: linspace` rebuild the published code for comparison: everything learns from `train`,
     and exit i of E costs i / E.

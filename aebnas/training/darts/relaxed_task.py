@@ -191,7 +191,7 @@ def _restore(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> None:
 def soft_figures(
     network: RelaxedNetwork, task: RelaxedTask, images: ImageSet, preprocessing: Preprocessing
 ) -> dict[str, float]:
-    """The soft network on pictures: accuracies (top 1 and 5), expected cost as a share, stop probabilities."""
+    """The soft network on images: accuracies (top 1 and 5), expected cost as a share, stop probabilities."""
     right = torch.zeros(2 + len(network.sites) + 1)
     cost, stops = 0.0, torch.zeros(len(network.sites))
     device = network.alpha_gk.device

@@ -10,7 +10,7 @@ from aebnas.core.spec_base import Spec
 Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 
 
-class ExitsSpec(Spec):
+class ExitTrainingSpec(Spec):
     """How exits are trained; by default all jointly, from the first epoch.
 
     `warmup_epochs`: so many epochs the last exit alone. `activation`: then all early exits at once, or one after
@@ -33,7 +33,7 @@ class ExitsSpec(Spec):
     stop_heads: bool = False
 
     @model_validator(mode="after")
-    def _one_way(self) -> "ExitsSpec":
+    def _one_way(self) -> "ExitTrainingSpec":
         others = [name for name in ("policy_loss", "stop_heads", "backbone_epochs") if getattr(self, name)]
         if self.activation != "all" or self.warmup_epochs:
             others.append("activation" if self.activation != "all" else "warmup_epochs")

@@ -31,7 +31,7 @@ def exit_weights(setting: ExitWeights, architecture: Architecture) -> list[float
     return [weight / sum(weights) for weight in weights]
 
 
-def only_active(weights: Sequence[float], active: Sequence[bool]) -> list[float]:
+def mask_inactive(weights: Sequence[float], active: Sequence[bool]) -> list[float]:
     """The weights with 0 for exits that don't train, summing to 1 again; the last gets all where none is left."""
     if all(active):
         return list(weights)

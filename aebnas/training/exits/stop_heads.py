@@ -5,10 +5,10 @@ import torch
 from aebnas.runtime.network import Network
 from aebnas.space.stop_heads import SUFFIX, with_stop_heads
 from aebnas.supernet.elastic import initialise
-from aebnas.training.exits.exit_training_spec import ExitsSpec
+from aebnas.training.exits.exit_training_spec import ExitTrainingSpec
 
 
-def prepared(network: Network, exits: ExitsSpec, seed: int = 0) -> Network:
+def add_stop_heads(network: Network, exits: ExitTrainingSpec, seed: int = 0) -> Network:
     """The network with the stop heads that its training asks for, newly drawn from the seed; else as it is."""
     graph = with_stop_heads(network.graph)
     if not exits.stop_heads or graph == network.graph:

@@ -3,7 +3,7 @@
 import pytest
 from made_up_device import made_up
 
-from aebnas.cost.bounds.memory_bounds import least_peak_memory
+from aebnas.cost.bounds.memory_bounds import min_peak_memory
 from aebnas.cost.bounds.space_bounds import energy_bounds, latency_bounds, space_bounds
 from aebnas.cost.counts import count_graph
 from aebnas.cost.memory import peak_memory
@@ -58,4 +58,4 @@ def test_bounds_of_latency_and_energy_equal_enumeration(small, everything):
 def test_no_network_needs_less_memory_than_the_bound(small, everything):
     graphs = [lower(architecture) for architecture in {c.architecture for c in everything(small)}]
     least = min(int(peak_memory(graph)[-1]) for graph in graphs)
-    assert 0.5 * least < least_peak_memory(small.spec) <= least
+    assert 0.5 * least < min_peak_memory(small.spec) <= least

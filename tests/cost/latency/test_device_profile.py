@@ -8,7 +8,7 @@ import pytest
 
 from aebnas.core.errors import UserError
 from aebnas.cost.counts import count_graph
-from aebnas.cost.latency.device_profile import DeviceProfile, Overheads, Timed
+from aebnas.cost.latency.device_profile import DeviceProfile, LayerTime, Overheads
 from aebnas.cost.latency.network_profile import check_same, load_profile
 from aebnas.cost.layer_population import layer_key
 from aebnas.space.layers import space_layers
@@ -31,7 +31,7 @@ def graph(digits, architectures):
 
 
 def test_latency_is_the_sum_of_what_ran_and_its_overheads(graph):
-    layers = {layer_key(graph, node): Timed(0.5 + index, 0.0) for index, node in enumerate(graph.nodes)}
+    layers = {layer_key(graph, node): LayerTime(0.5 + index, 0.0) for index, node in enumerate(graph.nodes)}
     plain = make(layers).latency(graph)
     segments = graph.segments()
 
@@ -56,7 +56,7 @@ def test_latency_is_the_sum_of_what_ran_and_its_overheads(graph):
 
 
 def test_an_unknown_layer_is_an_error_that_names_it(graph):
-    layers = {layer_key(graph, node): Timed(1.0, 0.0) for node in graph.nodes[1:]}
+    layers = {layer_key(graph, node): LayerTime(1.0, 0.0) for node in graph.nodes[1:]}
     with pytest.raises(UserError, match=rf"profile.json: must hold {graph.nodes[0].op} .*profile this one"):
         make(layers, source="profile.json").latencies([graph])
 
@@ -73,7 +73,7 @@ def test_profiles_of_two_settings_or_devices_are_not_mixed():
 
 def test_a_profile_is_read_back_as_it_was_written(digits, graph, tmp_path):
     layers = {
-        (layer.op, (layer.in_shape,), layer.attrs): Timed(0.1 * index + 0.1, 0.01, index % 2 == 0)
+        (layer.op, (layer.in_shape,), layer.attrs): LayerTime(0.1 * index + 0.1, 0.01, index % 2 == 0)
         for index, layer in enumerate(sorted(space_layers(digits.spec), key=repr))
     }
     profile = make(layers, Overheads(1.1, 0.01, 0.02, 0.0, 0.1), fit={"networks": 3.0})

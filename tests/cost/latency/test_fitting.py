@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aebnas.cost.latency.device_profile import Overheads, Timed
+from aebnas.cost.latency.device_profile import LayerTime, Overheads
 from aebnas.cost.latency.fitting import estimates, fit_overheads
 from aebnas.space.layers import space_layers
 
@@ -33,7 +33,7 @@ def test_too_few_networks_leave_plain_sums():
 
 def test_left_out_layers_are_estimated_from_the_others(digits):
     keys = sorted({(layer.op, (layer.in_shape,), layer.attrs) for layer in space_layers(digits.spec)}, key=repr)
-    truth = {key: Timed(1e-3 * (1 + key[1][0][0]) * (1 + key[1][0][1]), 0.0) for key in keys}
+    truth = {key: LayerTime(1e-3 * (1 + key[1][0][0]) * (1 + key[1][0][1]), 0.0) for key in keys}
     known = {key: truth[key] for key in keys[::2]}
     wanted = keys[1::2]
     found = estimates(wanted, known)

@@ -14,7 +14,7 @@ from aebnas.cost.latency.hard_exit import (
     threshold_shares,
     wall_clock,
 )
-from aebnas.cost.latency.stopwatch import Setting, leave_at
+from aebnas.cost.latency.stopwatch import MeasurementSetting, leave_at
 from aebnas.runtime.difficulty import Difficulty, estimator_macs
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.space.lowering import lower
@@ -37,11 +37,11 @@ def test_figures_by_hand():
 
 
 @pytest.mark.parametrize("batch", [1, 4])
-def test_exits_and_macs_are_those_of_infer(digits, architectures, random_network, pictures, batch):
+def test_exits_and_macs_are_those_of_infer(digits, architectures, random_network, pixels, batch):
     architecture = next(a for a in architectures(digits, 30) if len(a.exits) >= 2)
-    network, x_nchw = random_network(architecture), pictures(architecture, 10)
+    network, x_nchw = random_network(architecture), pixels(architecture, 10)
     policy = ExitPolicy("confidence", (None,) + (0.3,) * (len(architecture.exits) - 1))
-    clock = wall_clock(network, policy, x_nchw, Setting(batch=batch), rounds=1)
+    clock = wall_clock(network, policy, x_nchw, MeasurementSetting(batch=batch), rounds=1)
     taken = network.infer(x_nchw, policy).exit_index.numpy()
     assert clock.exit_n.tolist() == taken.tolist()
     assert len(clock.batch_ms) == len(clock.full_ms) == -(-10 // batch)
@@ -57,24 +57,24 @@ def test_an_estimate_of_difficulty_is_timed_and_counted(digits, architectures, r
     network = random_network(architecture)
     shape = network.graph.input_shape
     generator = torch.Generator().manual_seed(0)
-    pictures = torch.randint(0, 256, (10, *shape), dtype=torch.uint8, generator=generator)
+    pixels = torch.randint(0, 256, (10, *shape), dtype=torch.uint8, generator=generator)
     difficulty = Difficulty(0.1, (1.0, 1.0, 1.0))
     policy = ExitPolicy("confidence", (0.2, 0.2), difficulty=difficulty, beta_diff=0.3)
-    x_nchw, seen, real = pictures.float() / 255, [], Difficulty.alpha
+    x_nchw, seen, real = pixels.float() / 255, [], Difficulty.alpha
     monkeypatch.setattr(Difficulty, "alpha", lambda self, some: seen.append(some) or real(self, some))
-    clock = wall_clock(network, policy, x_nchw, Setting(batch=batch), rounds=2, pictures=pictures)
-    assert torch.equal(torch.cat(seen), torch.cat([pictures] * 3))  # once to see who leaves where, then every round
-    assert clock.exit_n.tolist() == network.infer(x_nchw, policy, real(difficulty, pictures)).exit_index.tolist()
+    clock = wall_clock(network, policy, x_nchw, MeasurementSetting(batch=batch), rounds=2, pixels=pixels)
+    assert torch.equal(torch.cat(seen), torch.cat([pixels] * 3))  # once to see who leaves where, then every round
+    assert clock.exit_n.tolist() == network.infer(x_nchw, policy, real(difficulty, pixels)).exit_index.tolist()
     macs = count_graph(network.graph).macs
     assert clock.avg_macs == pytest.approx(macs.to_exit()[clock.exit_n].mean() + estimator_macs(shape))
     assert clock.full_macs == macs.taken_only[-1]
-    with pytest.raises(ValueError, match="needs the pictures' difficulty, but got none"):
-        wall_clock(network, policy, x_nchw, Setting(batch=batch), rounds=1)
+    with pytest.raises(ValueError, match="needs the images' difficulty, but got none"):
+        wall_clock(network, policy, x_nchw, MeasurementSetting(batch=batch), rounds=1)
 
 
-def test_with_known_exits_as_much_runs_as_with_decisions(digits, architectures, random_network, pictures):
+def test_with_known_exits_as_much_runs_as_with_decisions(digits, architectures, random_network, pixels):
     architecture = next(a for a in architectures(digits, 30) if len(a.exits) >= 2)
-    network, x_nchw = random_network(architecture), pictures(architecture, 3)
+    network, x_nchw = random_network(architecture), pixels(architecture, 3)
     exits = len(network.graph.exits)
     ran = []
     for name, module in network.nodes.items():
@@ -89,7 +89,7 @@ def test_with_known_exits_as_much_runs_as_with_decisions(digits, architectures, 
         assert ran == decided
         ran.clear()
     shares = np.eye(exits)[0]
-    assert 0 < free_speed_up(network, leave_at(0, exits), x_nchw, Setting(), shares, rounds=1) < float("inf")
+    assert 0 < free_speed_up(network, leave_at(0, exits), x_nchw, MeasurementSetting(), shares, rounds=1) < float("inf")
 
 
 def test_thresholds_send_out_the_wanted_shares(rng):

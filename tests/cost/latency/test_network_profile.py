@@ -11,7 +11,7 @@ from aebnas.cli.main import app
 from aebnas.core.errors import UserError
 from aebnas.cost.latency.latency_model import LearnedLatency
 from aebnas.cost.latency.network_profile import (
-    Pair,
+    NetworkLatency,
     PairsProfile,
     check_same,
     load_profile,
@@ -33,7 +33,7 @@ def pairs_of(device, drawn, seed=0):
     pairs = []
     for graph in map(lower, drawn):
         leave = int(rng.integers(len(graph.exits)))
-        pairs.append(Pair(graph, leave, float(device.latency(graph).to_exit()[leave])))
+        pairs.append(NetworkLatency(graph, leave, float(device.latency(graph).to_exit()[leave])))
     return tuple(pairs)
 
 
@@ -96,7 +96,7 @@ def test_pairs_from_elsewhere_become_a_profile(truth, digits, root, architecture
     for line, architecture in zip(lines, drawn, strict=True):
         line["latency_ms"] = float(truth.latency(lower(architecture)).to_exit()[0])
     file.write_text("\n".join(map(json.dumps, lines)))
-    assert read_pairs(file)[0] == Pair(lower(drawn[0]), 0, lines[0]["latency_ms"])
+    assert read_pairs(file)[0] == NetworkLatency(lower(drawn[0]), 0, lines[0]["latency_ms"])
     space, out = root / "search_spaces" / "digits_tiny.yaml", tmp_path / "p.json"
     options = ["--pairs", str(file), "--device-name", "phone", "--out", str(out)]
     done = CliRunner().invoke(app, ["profile", str(space), *options], catch_exceptions=False)

@@ -14,16 +14,16 @@ from aebnas.cost.latency.fitting import make_profile
 from aebnas.cost.latency.measured_device import DifficultyTime
 from aebnas.cost.latency.network_profile import load_profile
 from aebnas.cost.latency.profiling import (
+    image_shape,
     import_result,
     make_job,
     make_setting,
-    picture_shape,
     profile_of,
     profile_space,
     record_file,
 )
 from aebnas.cost.latency.rounds import recorded
-from aebnas.cost.latency.stopwatch import Setting, leave_at, measure, result
+from aebnas.cost.latency.stopwatch import MeasurementSetting, leave_at, measure, result
 from aebnas.runtime.network import Network
 from aebnas.space.genome import SearchSpace
 from aebnas.space.layers import space_layers
@@ -43,7 +43,7 @@ def space(make_small):
 
 @pytest.fixture
 def job(space):
-    return make_job(space, Setting(), rounds=2, networks=3)
+    return make_job(space, MeasurementSetting(), rounds=2, networks=3)
 
 
 def test_a_job_holds_every_distinct_layer_once_and_no_architecture_twice_the_work(space, job):
@@ -52,8 +52,8 @@ def test_a_job_holds_every_distinct_layer_once_and_no_architecture_twice_the_wor
     distinct = {(layer.op, layer.in_shape, layer.attrs) for layer in space_layers(space.spec)}
     assert len(keys) == len(distinct)
     assert job["left_out"] == []
-    assert make_job(space, Setting(), rounds=2, networks=3) == job
-    assert make_job(space, Setting(threads=2), rounds=2, networks=3)["id"] != job["id"]
+    assert make_job(space, MeasurementSetting(), rounds=2, networks=3) == job
+    assert make_job(space, MeasurementSetting(threads=2), rounds=2, networks=3)["id"] != job["id"]
 
 
 def test_each_round_goes_through_everything_in_an_order_of_its_own(job):
@@ -106,7 +106,7 @@ def test_a_stopped_profile_goes_on(job, tmp_path, monkeypatch):
 
 
 def test_a_part_may_be_measured_and_the_rest_estimated(digits, tmp_path):
-    job = make_job(digits, Setting(), rounds=1, networks=0, max_layers=40)
+    job = make_job(digits, MeasurementSetting(), rounds=1, networks=0, max_layers=40)
     assert len(job["layers"]) == 40 and job["left_out"]
     told = []
     profile = profile_space(job, tmp_path / "p.json", told.append)
@@ -134,7 +134,7 @@ def test_an_emitted_folder_measures_without_aebnas(space, job, tmp_path):
     assert load_profile(out).layers == profile.layers
     assert len(profile.layers) == len(job["layers"])
     assert profile.device["name"] and "host" not in profile.device
-    assert profile.difficulty_ms(picture_shape(space)) > 0
+    assert profile.difficulty_ms(image_shape(space)) > 0
     with pytest.raises(UserError, match="must be new or an empty folder"):
         emit(job, folder)
 
@@ -150,45 +150,45 @@ def test_files_that_are_no_results_are_refused(space, tmp_path):
 
 
 def test_the_estimator_of_difficulty_is_measured_with_the_layers_and_without(space, job, make_small, tmp_path):
-    picture = picture_shape(space)
-    assert job["picture"] == list(picture)
-    whole = make_job(space, Setting(batch=2), rounds=1, networks=10, whole=True)
+    image = image_shape(space)
+    assert job["image"] == list(image)
+    whole = make_job(space, MeasurementSetting(batch=2), rounds=1, networks=10, whole=True)
     for each in (job, whole):
         trace = [[float(number)] * each["rounds"] for number in range(1, rounds.subjects(each) + 1)]
         profile = profile_of(result(each, trace), "p.json")
-        assert profile.difficulty == DifficultyTime(picture, rounds.subjects(each), 0.0)
-        assert profile.difficulty_ms(picture) == rounds.subjects(each) / each["setting"]["batch"]
+        assert profile.difficulty == DifficultyTime(image, rounds.subjects(each), 0.0)
+        assert profile.difficulty_ms(image) == rounds.subjects(each) / each["setting"]["batch"]
         profile.save(tmp_path / f"{len(each['layers'])}.json")
         assert load_profile(tmp_path / f"{len(each['layers'])}.json").difficulty == profile.difficulty
         # as it was before there was an estimator in jobs
-        before = {name: value for name, value in each.items() if name != "picture"}
+        before = {name: value for name, value in each.items() if name != "image"}
         old = profile_of(result(before, trace[:-1]), "p.json")
         assert old.difficulty is None and "difficulty" not in old.to_json()
         with pytest.raises(UserError, match=r"p.json: must hold the time of estimating .* was made without it"):
-            old.difficulty_ms(picture)
+            old.difficulty_ms(image)
         assert type(old)(**{**vars(old), "difficulty": profile.difficulty}).digest == profile.digest
-    with pytest.raises(UserError, match="measured for pictures of"):
+    with pytest.raises(UserError, match="measured for images of"):
         profile.difficulty_ms((3, 7, 7))
 
 
-def test_pictures_without_a_difficulty_are_left_out(space):
+def test_images_without_a_difficulty_are_left_out(space):
     two_channels = space.spec.input.model_copy(update={"channels": 2})
     space = SearchSpace(space.spec.model_copy(update={"input": two_channels}))
-    job = make_job(space, Setting(), rounds=1, networks=0)
-    assert job["picture"] is None and rounds.subjects(job) == len(job["layers"])
+    job = make_job(space, MeasurementSetting(), rounds=1, networks=0)
+    assert job["image"] is None and rounds.subjects(job) == len(job["layers"])
 
 
 def test_settings():
-    assert Setting(threads=2, compiled=True).key == "cpu, 2 threads, batch 1, fp32, contiguous, compiled"
+    assert MeasurementSetting(threads=2, compiled=True).key == "cpu, 2 threads, batch 1, fp32, contiguous, compiled"
     with pytest.raises(UserError, match="--dtype must be one of fp32, bf16, fp16, but got 'int8'"):
         make_setting("cpu", 1, 1, "int8", "contiguous", False)
     before = torch.get_num_threads()
-    with Setting(threads=before + 1).applied():
+    with MeasurementSetting(threads=before + 1).applied():
         assert torch.get_num_threads() == before + 1
         assert not torch.is_grad_enabled()
     assert torch.get_num_threads() == before
     assert (
-        Setting(batch=3, memory_format="channels_last")
+        MeasurementSetting(batch=3, memory_format="channels_last")
         .inputs((4, 5, 5))
         .is_contiguous(memory_format=torch.channels_last)
     )
@@ -197,7 +197,7 @@ def test_settings():
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 def test_networks_are_left_where_it_was_asked_for(space, architectures, dtype):
     graph = lower(next(a for a in architectures(space, 20) if a.exits))
-    setting = Setting(batch=2, dtype=dtype)
+    setting = MeasurementSetting(batch=2, dtype=dtype)
     network = setting.network(Network(graph))
     for index in range(len(graph.exits)):
         answer = network.infer(setting.inputs(graph.input_shape), leave_at(index, len(graph.exits)))
@@ -208,19 +208,19 @@ def test_compiled_layers_are_compiled(space, architectures, monkeypatch):
     compiled = []
     monkeypatch.setattr(torch, "compile", lambda module: compiled.append(module) or module)
     graph = lower(architectures(space, 1)[0])
-    Setting(compiled=True).network(Network(graph))
+    MeasurementSetting(compiled=True).network(Network(graph))
     assert len(compiled) == len(graph.nodes)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_cuda_is_refused(space, tmp_path):
     with pytest.raises(UserError, match="device must be cpu, since PyTorch finds no CUDA GPU"):
-        profile_space(make_job(space, Setting("cuda"), 1, 1), tmp_path / "p.json")
+        profile_space(make_job(space, MeasurementSetting("cuda"), 1, 1), tmp_path / "p.json")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 def test_a_gpu_is_timed_by_events(space, tmp_path, architectures):
-    profile = profile_space(make_job(space, Setting("cuda"), 2, 3), tmp_path / "p.json")
+    profile = profile_space(make_job(space, MeasurementSetting("cuda"), 2, 3), tmp_path / "p.json")
     assert (profile.latency(lower(architectures(space, 1)[0])).to_exit() > 0).all()
 
 
@@ -237,9 +237,9 @@ def test_an_onnx_folder_measures_without_aebnas_and_torch(space, job, tmp_path):
     profile = import_result(folder / "here.json", space, tmp_path / "profile.json")
     assert len(profile.layers) == len(job["layers"])
     assert profile.device["runtime"].startswith("onnxruntime")
-    assert profile.difficulty_ms(picture_shape(space)) > 0
+    assert profile.difficulty_ms(image_shape(space)) > 0
     with pytest.raises(UserError, match="--onnx: the setting must be cpu, fp32, contiguous and not compiled, but got"):
-        emit_onnx(make_job(space, Setting(dtype="bf16"), 1, 1), tmp_path / "other")
+        emit_onnx(make_job(space, MeasurementSetting(dtype="bf16"), 1, 1), tmp_path / "other")
 
 
 def test_a_busy_machine_is_waited_for(monkeypatch):
@@ -247,7 +247,7 @@ def test_a_busy_machine_is_waited_for(monkeypatch):
     monkeypatch.setattr(rounds, "MAX_TRIES", 3)
 
     def tried(slowed, figures):
-        class Scripted(rounds.Yardstick):
+        class Scripted(rounds.LoadGuard):
             def __init__(self):
                 self.values = iter(slowed)
 

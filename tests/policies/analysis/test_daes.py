@@ -2,22 +2,22 @@
 
 import pytest
 
-from aebnas.policies.analysis.daes import Merit, power
+from aebnas.policies.analysis.daes import EfficiencyScore, power
 
 
 def test_the_check_value_of_alexnet_on_mnist():
-    assert Merit(0.9931, 3.0, 5.13, 0.76).daes == pytest.approx(8.684, abs=5e-4)
+    assert EfficiencyScore(0.9931, 3.0, 5.13, 0.76).daes == pytest.approx(8.684, abs=5e-4)
 
 
 def test_ratios_are_against_the_static_network():
-    merit = Merit.measured(0.9, static_time=8.0, time=4.0, static_energy=30.0, energy=10.0, mean_alpha=0.5)
+    merit = EfficiencyScore.measured(0.9, static_time=8.0, time=4.0, static_energy=30.0, energy=10.0, mean_alpha=0.5)
     assert (merit.speedup, merit.power_efficiency) == (2.0, 3.0)
     assert merit.daes == pytest.approx(0.9 * 2 * 3 / 1.5)
     assert power(10.0, 8.0) == 1.25
 
 
 def test_the_static_network_itself_scores_its_accuracy_over_difficulty():
-    assert Merit(0.8, 1.0, 1.0, 0.0).daes == pytest.approx(0.8)
+    assert EfficiencyScore(0.8, 1.0, 1.0, 0.0).daes == pytest.approx(0.8)
 
 
 @pytest.mark.parametrize(
@@ -26,4 +26,4 @@ def test_the_static_network_itself_scores_its_accuracy_over_difficulty():
 )
 def test_figures_that_cannot_be_are_refused(figures, problem):
     with pytest.raises(ValueError, match=problem):
-        Merit(*figures)
+        EfficiencyScore(*figures)

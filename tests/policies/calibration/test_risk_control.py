@@ -13,7 +13,7 @@ from aebnas.policies.calibration.risk_control import (
     careful_to_cheap,
     certify,
     hoeffding_bentkus_p_value,
-    kept,
+    keeps_final_answer,
     losses,
     risk_frontier_table,
 )
@@ -54,7 +54,7 @@ def test_p_values_are_valid():
 
 def test_only_what_the_full_network_has_right_can_be_lost():
     correct = np.array([[0, 1], [0, 0], [1, 0], [1, 1]], bool)
-    assert kept(correct).tolist() == [[False, True], [True, True], [True, True], [True, True]]
+    assert keeps_final_answer(correct).tolist() == [[False, True], [True, True], [True, True], [True, True]]
     table = ExitTable({"margin": np.ones((4, 2), np.float32)}, correct, {"macs": ExitCosts((1, 2), (0, 0))})
     assert losses(table, ExitPolicy("margin", (0.5,))).tolist() == [True, False, False, False]
     assert not losses(table, ExitPolicy("margin", (None,))).any()

@@ -76,7 +76,7 @@ def policies(draw, early=3):
 
 def clear_cut(policy, table):
     """Whether no decision hangs on rounding."""
-    for index, said in enumerate(table.said(policy)):
+    for index, said in enumerate(table.observe(policy)):
         if policy.runs(index):
             gap = (said.score_n - policy.threshold(index, said)).abs()
             if policy.stop_thresholds:
@@ -88,8 +88,8 @@ def clear_cut(policy, table):
 
 @settings(deadline=None, max_examples=25)
 @given(policy=policies(), seed=st.integers(0, 4), samples=st.integers(1, 24))
-def test_a_running_network_decides_as_the_table(four_exits, pictures, randomise_module, policy, seed, samples):
-    network, x_nchw = network_of(four_exits, seed, randomise_module), pictures(four_exits, samples, seed)
+def test_a_running_network_decides_as_the_table(four_exits, pixels, randomise_module, policy, seed, samples):
+    network, x_nchw = network_of(four_exits, seed, randomise_module), pixels(four_exits, samples, seed)
     alpha_n = torch.rand(samples, generator=torch.Generator().manual_seed(seed))
     table = table_of(network, x_nchw, alpha_n, policy.temperatures)
     taken_n = table.exit_taken(policy)
@@ -108,9 +108,9 @@ def test_a_running_network_decides_as_the_table(four_exits, pictures, randomise_
 @settings(deadline=None, max_examples=20)
 @given(policy=policies(), seed=st.integers(0, 4), index=st.integers(0, 2), higher=shares)
 def test_raising_a_threshold_lets_no_more_samples_out_there(
-    four_exits, pictures, randomise_module, policy, seed, index, higher
+    four_exits, pixels, randomise_module, policy, seed, index, higher
 ):
-    network, x_nchw = network_of(four_exits, seed, randomise_module), pictures(four_exits, 20, seed)
+    network, x_nchw = network_of(four_exits, seed, randomise_module), pixels(four_exits, 20, seed)
     table = table_of(network, x_nchw, torch.rand(20), policy.temperatures)
     old = policy.thresholds[index]
     if policy.binned_thresholds or old is None or higher <= old:
@@ -122,8 +122,8 @@ def test_raising_a_threshold_lets_no_more_samples_out_there(
         assert score_policy(table, raised).avg_macs >= score_policy(table, policy).avg_macs
 
 
-def test_all_never_is_the_full_network_whatever_else_is_demanded(four_exits, pictures, randomise_module):
-    network, x_nchw = network_of(four_exits, 0, randomise_module), pictures(four_exits, 9)
+def test_all_never_is_the_full_network_whatever_else_is_demanded(four_exits, pixels, randomise_module):
+    network, x_nchw = network_of(four_exits, 0, randomise_module), pixels(four_exits, 9)
     table = table_of(network, x_nchw, torch.rand(9))
     never = ExitPolicy("confidence", (None,) * 3, patience=2, coefficients=((0.5,),) * 3, stop_thresholds=(0.0,) * 3)
     assert table.exit_taken(never).tolist() == [3] * 9
@@ -131,9 +131,9 @@ def test_all_never_is_the_full_network_whatever_else_is_demanded(four_exits, pic
 
 
 def test_the_estimate_of_difficulty_is_charged_to_every_sample_of_a_policy_that_looks_at_it(
-    four_exits, pictures, randomise_module
+    four_exits, pixels, randomise_module
 ):
-    network, x_nchw = network_of(four_exits, 1, randomise_module), pictures(four_exits, 9)
+    network, x_nchw = network_of(four_exits, 1, randomise_module), pixels(four_exits, 9)
     table = table_of(network, x_nchw, torch.rand(9))
     blind = ExitPolicy("confidence", (0.5,) * 3)
     seeing = ExitPolicy("confidence", (0.5,) * 3, difficulty=DIFFICULTY)
@@ -142,8 +142,8 @@ def test_the_estimate_of_difficulty_is_charged_to_every_sample_of_a_policy_that_
     assert (sample_costs(table, seeing) - sample_costs(table, blind)).tolist() == [OVERHEAD] * 9
 
 
-def test_a_table_refuses_a_policy_that_looks_at_what_it_does_not_hold(four_exits, pictures, randomise_module):
-    network, x_nchw = network_of(four_exits, 0, randomise_module), pictures(four_exits, 3)
+def test_a_table_refuses_a_policy_that_looks_at_what_it_does_not_hold(four_exits, pixels, randomise_module):
+    network, x_nchw = network_of(four_exits, 0, randomise_module), pixels(four_exits, 3)
     table = table_of(network, x_nchw, torch.rand(3))
     other = Difficulty(0.4, (1.0, 1.0, 1.0))
     for policy, problem in (
@@ -160,9 +160,9 @@ def test_a_table_refuses_a_policy_that_looks_at_what_it_does_not_hold(four_exits
         bare.exit_taken(ExitPolicy("confidence", (0.5,) * 3, stop_thresholds=(0.5,) * 3))
 
 
-def test_a_network_refuses_a_policy_that_looks_at_what_there_is_not(four_exits, pictures, random_network):
-    network, x_nchw = random_network(four_exits), pictures(four_exits, 3)
-    with pytest.raises(ValueError, match="pictures' difficulty"):
+def test_a_network_refuses_a_policy_that_looks_at_what_there_is_not(four_exits, pixels, random_network):
+    network, x_nchw = random_network(four_exits), pixels(four_exits, 3)
+    with pytest.raises(ValueError, match="images' difficulty"):
         network.infer(x_nchw, ExitPolicy("confidence", (0.5,) * 3, difficulty=DIFFICULTY))
     with pytest.raises(ValueError, match="stop heads"):
         network.infer(x_nchw, ExitPolicy(LEARNED, (0.5,) * 3))

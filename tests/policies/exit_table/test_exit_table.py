@@ -104,9 +104,9 @@ def test_exits_taken_equal_a_plain_loop_in_chunks_of_any_size(samples, exits, se
     assert np.array_equal(table.exit_taken(policies[0]), taken_tn[0])
 
 
-def test_decisions_equal_those_of_the_running_network(bundled, architectures, random_network, pictures):
+def test_decisions_equal_those_of_the_running_network(bundled, architectures, random_network, pixels):
     for seed, architecture in enumerate(architectures(bundled, 10, seed=2)):
-        network, x = random_network(architecture, seed), pictures(architecture, 24, seed)
+        network, x = random_network(architecture, seed), pixels(architecture, 24, seed)
         with torch.no_grad():
             logits_nec = torch.stack(network(x), 1)
         labels = torch.arange(24) % bundled.spec.classes
@@ -123,9 +123,9 @@ def test_decisions_equal_those_of_the_running_network(bundled, architectures, ra
             assert score_policy(table, policy).accuracy == pytest.approx(accuracy)
 
 
-def test_average_macs_equal_what_the_running_network_spends(digits, architectures, random_network, pictures):
+def test_average_macs_equal_what_the_running_network_spends(digits, architectures, random_network, pixels):
     architecture = next(a for a in architectures(digits, 100) if len(a.exits) == 2)
-    network, x = random_network(architecture), pictures(architecture, 24)
+    network, x = random_network(architecture), pixels(architecture, 24)
     macs = count_graph(lower(architecture)).macs
     with torch.no_grad():
         table = ExitTable.from_logits(torch.stack(network(x), 1), torch.zeros(24), ["margin"], {"macs": macs})
@@ -160,7 +160,7 @@ def test_a_threshold_is_compared_in_32_bits_as_in_the_network():
             with pytest.MonkeyPatch.context() as patch:
                 patch.setitem(CRITERIA, criterion, lambda logits_nc, value=value: value[None])
                 policy, logits_nc = ExitPolicy(criterion, (0.9,)), torch.zeros(1, 2)
-                assert policy.stops(0, policy.said(0, logits_nc))[0].tolist() == [leaves]
+                assert policy.stops(0, policy.observe(0, logits_nc))[0].tolist() == [leaves]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

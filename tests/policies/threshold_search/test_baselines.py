@@ -11,7 +11,7 @@ from aebnas.cost.counts import ExitCosts
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.baselines import branchynet, fixed, greedy
 from aebnas.policies.threshold_search.joint_grid import joint_grid
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
 
 
@@ -42,7 +42,7 @@ def test_greedy_by_hand():
     scores = np.array([[0.9, 0.5], [0.8, 0.9], [0.7, 0.2], [0.6, 0.8], [0.1, 0.3]], np.float32)
     correct = np.array([[1, 1, 1], [1, 1, 1], [0, 1, 1], [1, 0, 1], [0, 1, 1]], bool)
     costs = ExitCosts((1, 2, 3), (0, 0, 0))
-    scored = ScoreTable(scores, correct, costs, lambda values: ExitPolicy("margin", values))
+    scored = ThresholdProblem(scores, correct, costs, lambda values: ExitPolicy("margin", values))
     (all_right,) = greedy(scored, targets=[1.0]).points
     # exit 1 lets 0 and 1 out (all right); at exit 2, 3 is the surest of the rest and wrong, but 2, 3, 4 have
     # one wrong of three: never

@@ -19,9 +19,9 @@ from aebnas.policies.exit_table.difficulty_fit import (
     raw_terms,
 )
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
-from aebnas.policies.threshold_search.dart import Setting, dart_scores, tune_dart, tune_weights
+from aebnas.policies.threshold_search.dart import DartSetting, dart_scores, tune_dart, tune_weights
 from aebnas.policies.threshold_search.joint_grid import joint_grid
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.difficulty import Difficulty, estimator_macs
 from aebnas.space.policy_spec import OptimiseSpec, PolicySpec
 
@@ -47,7 +47,7 @@ def search(scored):
 def test_what_a_search_on_shifted_scores_promises_the_policies_keep(seed, beta_diff):
     alpha_n = np.random.default_rng(seed).random(60)
     table = table_of(60, seed, alpha_n)
-    shifted = dart_scores(ScoreTable.of(table, "confidence"), DIFFICULTY, alpha_n, beta_diff, estimator_cost=7)
+    shifted = dart_scores(ThresholdProblem.of(table, "confidence"), DIFFICULTY, alpha_n, beta_diff, estimator_cost=7)
     for point in search(shifted).points:
         assert point.policy.difficulty == DIFFICULTY and point.policy.beta_diff == beta_diff
         figures = score_policy(table, point.policy)
@@ -61,19 +61,19 @@ def test_an_estimate_that_takes_a_fraction_is_charged():
     costs = {"macs": COSTS, "latency_ms": ExitCosts((0.4, 0.7, 1.0), (0.03, 0.04, 0.05))}
     table = replace(table_of(60, 0, alpha_n), costs=costs, difficulty_costs={"macs": 7, "latency_ms": 0.3})
     rules = Rules(PolicySpec(), OptimiseSpec(per_exit=4), cost="latency_ms")
-    for point in rules.find_dart(Setting(DIFFICULTY, 0.3, 0.0), table).points:
+    for point in rules.find_dart(DartSetting(DIFFICULTY, 0.3, 0.0), table).points:
         assert point.cost == pytest.approx(score_policy(table, point.policy).mean_cost["latency_ms"])
         assert point.cost >= 0.43 + 0.3
 
 
 def hard_ones_mislead(samples=600, seed=0):
-    """On hard pictures the first exit is as confident as on easy ones, and wrong; what is hard is told by term 0."""
+    """On hard images the first exit is as confident as on easy ones, and wrong; what is hard is told by term 0."""
     rng = np.random.default_rng(seed)
     hard_n = rng.random(samples) < 0.5
     terms_n3 = torch.tensor(np.stack([hard_n, rng.random(samples), rng.random(samples)], 1), dtype=torch.float64)
     scores_nk = rng.uniform(0.5, 0.9, (samples, 1)).astype(np.float32)
     correct_ne = np.stack([~hard_n, np.ones(samples, bool)], 1)
-    scored = ScoreTable.of(
+    scored = ThresholdProblem.of(
         ExitTable({"confidence": np.repeat(scores_nk, 2, 1)}, correct_ne, {"macs": ExitCosts((20, 100), (0, 0))}),
         "confidence",
     )
@@ -107,9 +107,9 @@ def test_more_folds_than_samples_are_refused():
 @pytest.fixture
 def images():
     generator = torch.Generator().manual_seed(0)
-    pictures = torch.randint(0, 256, (40, 3, 12, 12), generator=generator, dtype=torch.uint8)
-    pictures[:10] = 128  # flat ones
-    return ImageSet.of(pictures, torch.zeros(40, dtype=torch.int64), 2)
+    pixels = torch.randint(0, 256, (40, 3, 12, 12), generator=generator, dtype=torch.uint8)
+    pixels[:10] = 128  # flat ones
+    return ImageSet.of(pixels, torch.zeros(40, dtype=torch.int64), 2)
 
 
 def test_terms_reach_one_at_their_99th_percentile(images):
@@ -118,14 +118,14 @@ def test_terms_reach_one_at_their_99th_percentile(images):
     assert list(difficulty.scales) == pytest.approx(np.percentile(terms_n3, 99, axis=0).tolist())
     alpha_n = alphas(images, difficulty)
     assert (alpha_n[:10] == 0).all() and (alpha_n[10:] > 0.5).all() and alpha_n.max() <= 1
-    assert alpha_n.tolist() == difficulty.alpha(images.pictures()).tolist()
+    assert alpha_n.tolist() == difficulty.alpha(images.pixels()).tolist()
 
 
-def test_flat_pictures_give_an_estimator_all_the_same_and_none_give_an_error(images):
+def test_flat_images_give_an_estimator_all_the_same_and_none_give_an_error(images):
     flat = images.subset(torch.arange(10))
     assert fit_difficulty(flat).scales == (1.0, 1.0, 1.0)
     assert (alphas(flat, fit_difficulty(flat)) == 0).all()
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         fit_difficulty(images.subset(torch.arange(0)))
 
 

@@ -12,10 +12,10 @@ from aebnas.policies.exit_table.exit_costs import SampleCosts
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
 from aebnas.policies.threshold_search import joint_grid as grid_module
 from aebnas.policies.threshold_search.find import METHODS, find
-from aebnas.policies.threshold_search.min_exit import not_before
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.min_exit import with_min_exit
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.space.min_exits import LeastExits
+from aebnas.space.min_exits import MinExits
 from aebnas.space.policy_spec import OptimiseSpec, PolicySpec
 
 CRITERIA = ("margin", "entropy")
@@ -55,9 +55,9 @@ def best_goals(found):
 @pytest.mark.parametrize("rule", RULES)
 def test_policies_do_on_their_table_as_promised(rule, method):
     table = lifelike_table()
-    least = LeastExits(1, (1, 3, 2, 1))
+    least = MinExits(1, (1, 3, 2, 1))
     spec = policy(rule, stop_thresholds=[0.1, 0.5], patience=[2, 3])
-    for deep in (LeastExits(), LeastExits(1), least):
+    for deep in (MinExits(), MinExits(1), least):
         found = find(table, spec, optimise(method=method), deep)
         for point in found.points:
             figures = score_policy(table, point.policy)
@@ -71,9 +71,9 @@ def test_policies_do_on_their_table_as_promised(rule, method):
 
 def test_a_depth_is_searched_exactly():
     """As brute force over the policies that say so."""
-    table, least = lifelike_table(60, 3), LeastExits(0, (0, 1, 2, 0))
+    table, least = lifelike_table(60, 3), MinExits(0, (0, 1, 2, 0))
     found = find(table, policy("margin"), optimise(4, method="joint"), least)
-    masked = not_before(ScoreTable.of(table, "margin"), table, least)
+    masked = with_min_exit(ThresholdProblem.of(table, "margin"), table, least)
     for values in product(*grid_module.candidates(masked, 4)):
         vector = tuple(None if np.isinf(value) else float(value) for value in values)
         figures = score_policy(table, ExitPolicy("margin", vector, min_exit_by_class=least.by_class))

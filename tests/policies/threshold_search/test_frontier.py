@@ -7,7 +7,7 @@ from random_tables import random_table
 
 from aebnas.policies.threshold_search.frontier import Frontier, TunedPolicy, merged
 from aebnas.policies.threshold_search.joint_grid import joint_grid
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 
 POINTS = Frontier(tuple(TunedPolicy(name, a, c) for name, a, c in [("a", 0.5, 10), ("b", 0.7, 20), ("c", 0.9, 50)]), 60)
 
@@ -39,7 +39,7 @@ def test_what_is_beaten_goes_and_of_equals_the_first_stays(pairs):
 
 
 def test_a_thinned_frontier_keeps_both_ends():
-    whole = joint_grid(ScoreTable.of(random_table(200, 3, seed=1), "margin"), 10)
+    whole = joint_grid(ThresholdProblem.of(random_table(200, 3, seed=1), "margin"), 10)
     thinned = whole.thinned(5)
     assert len(whole.points) > 5 == len(thinned.points)
     assert (thinned.points[0], thinned.points[-1]) == (whole.points[0], whole.points[-1])
@@ -49,7 +49,7 @@ def test_a_thinned_frontier_keeps_both_ends():
 
 def test_frontiers_are_merged_into_one():
     table = random_table(100, 3, seed=2)
-    each = [joint_grid(ScoreTable.of(table, criterion), 8) for criterion in ("margin", "entropy")]
+    each = [joint_grid(ThresholdProblem.of(table, criterion), 8) for criterion in ("margin", "entropy")]
     both = merged(each)
     assert {point.policy.criterion for point in both.points} == {"margin", "entropy"}
     for budget in range(20, 300, 20):

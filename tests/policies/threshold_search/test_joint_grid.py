@@ -17,7 +17,7 @@ from aebnas.policies.threshold_search.joint_grid import (
     grid_fits,
     joint_grid,
 )
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 
 
 @settings(deadline=None, max_examples=30)
@@ -30,7 +30,7 @@ from aebnas.policies.threshold_search.threshold_problem import ScoreTable
 )
 def test_the_frontier_is_what_brute_force_finds(samples, exits, seed, per_exit, criterion):
     table = random_table(samples, exits, seed)
-    scored = ScoreTable.of(table, criterion)
+    scored = ThresholdProblem.of(table, criterion)
     points = joint_grid(scored, per_exit).points
     every = [plainly(scored, vector) for vector in product(*candidates(scored, per_exit))]
     every = {(right / samples, charged / samples) for right, _, charged, _ in every}
@@ -49,14 +49,14 @@ def test_combinations_run_fastest_at_the_last_exit():
 
 def test_many_exits_make_the_grid_coarser(monkeypatch):
     monkeypatch.setattr(grid_module, "MAX_COMBINATIONS", 30)
-    scored = ScoreTable.of(random_table(50, 4, 0), "margin")
-    sizes, original = [], ScoreTable.evaluate
+    scored = ThresholdProblem.of(random_table(50, 4, 0), "margin")
+    sizes, original = [], ThresholdProblem.evaluate
 
     def spy(self, thresholds):
         sizes.append(len(thresholds))
         return original(self, thresholds)
 
-    monkeypatch.setattr(ScoreTable, "evaluate", spy)
+    monkeypatch.setattr(ThresholdProblem, "evaluate", spy)
     assert joint_grid(scored, per_exit=20)
     assert sizes == [27]  # 3 candidates an exit: 0, the median, never
     assert [grid_fits(scored, per_exit) for per_exit in (1, 2)] == [True, False]

@@ -6,7 +6,7 @@ from random_tables import lifelike, per_sample, random_table
 
 from aebnas.policies.threshold_search.joint_grid import joint_grid
 from aebnas.policies.threshold_search.lagrangian import lagrangian
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 
 BETAS = np.linspace(0, 3, 101)
 
@@ -29,7 +29,7 @@ def test_the_hull_is_that_of_the_joint_grid(samples, exits, per_exit, seed):
 
 
 def test_scores_without_meaning_make_no_difference():
-    scored = ScoreTable.of(random_table(60, 4, 0), "entropy")
+    scored = ThresholdProblem.of(random_table(60, 4, 0), "entropy")
     assert hull(lagrangian(scored, 6)) == pytest.approx(hull(joint_grid(scored, 6)), abs=1e-12)
 
 

@@ -5,14 +5,14 @@ import pytest
 
 from aebnas.cost.counts import ExitCosts
 from aebnas.policies.threshold_search.q_learning import Learning, q_frontier, q_learning
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
 
 COSTS = ExitCosts((40, 100), (0, 0))
 
 
 def scored(scores_nk, correct_ne, costs=COSTS):
-    return ScoreTable(
+    return ThresholdProblem(
         np.array(scores_nk, dtype=np.float32),
         np.array(correct_ne, dtype=bool),
         costs,

@@ -11,14 +11,14 @@ from aebnas.cost.counts import ExitCosts
 from aebnas.policies.exit_table.exit_costs import SampleCosts
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
 from aebnas.policies.threshold_search import reach as reach_module
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
 
 # 4 samples, 3 exits
 SCORES = np.array([[0.9, 0.1], [0.5, 0.8], [0.2, 0.6], [0.1, 0.2]], np.float32)
 CORRECT = np.array([[1, 0, 0], [0, 1, 1], [1, 0, 1], [0, 0, 1]], bool)
 COSTS = ExitCosts(backbone_e=(10, 30, 60), branch_e=(1, 2, 4))
-HAND = ScoreTable(SCORES, CORRECT, COSTS, lambda thresholds: ExitPolicy("margin", thresholds))
+HAND = ThresholdProblem(SCORES, CORRECT, COSTS, lambda thresholds: ExitPolicy("margin", thresholds))
 
 
 def vectors(scored, rng, count):
@@ -49,7 +49,7 @@ def test_hand_worked_vectors():
     chunk=st.sampled_from([1, 7, 1024]),
 )
 def test_many_vectors_equal_a_plain_loop_in_blocks_of_any_size(samples, exits, seed, criterion, block, chunk):
-    scored = ScoreTable.of(random_table(samples, exits, seed), criterion)
+    scored = ThresholdProblem.of(random_table(samples, exits, seed), criterion)
     thresholds = vectors(scored, np.random.default_rng(seed), 12)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reach_module, "BLOCK_SAMPLES", block)
@@ -65,7 +65,7 @@ def test_many_vectors_equal_a_plain_loop_in_blocks_of_any_size(samples, exits, s
 @settings(deadline=None, max_examples=40)
 @given(samples=st.integers(1, 150), exits=st.integers(1, 4), seed=st.integers(0, 2**31), chunk=st.sampled_from([1, 64]))
 def test_costs_may_differ_from_sample_to_sample(samples, exits, seed, chunk):
-    scored = per_sample(ScoreTable.of(random_table(samples, exits, seed), "entropy"), seed)
+    scored = per_sample(ThresholdProblem.of(random_table(samples, exits, seed), "entropy"), seed)
     thresholds = vectors(scored, np.random.default_rng(seed), 8)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reach_module, "BLOCK_SAMPLES", 70)
@@ -94,9 +94,9 @@ def test_more_samples_than_a_block_holds():
 def test_a_policy_scored_by_itself_is_the_same(samples, exits, seed, own):
     table = random_table(samples, exits, seed)
     if own:
-        scored = per_sample(ScoreTable.of(table, "margin"), seed)
+        scored = per_sample(ThresholdProblem.of(table, "margin"), seed)
         table = type(table)(table.scores, table.correct_ne, {"macs": scored.costs})
-    scored = ScoreTable.of(table, "margin")
+    scored = ThresholdProblem.of(table, "margin")
     thresholds = vectors(scored, np.random.default_rng(seed), 6)
     found = scored.evaluate(thresholds)
     for row, vector in enumerate(thresholds):
@@ -112,7 +112,7 @@ def test_policies_of_a_table_with_temperatures_have_them_too():
     costs = {"macs": ExitCosts((1, 2, 3), (1, 1, 1))}
     labels = torch.zeros(50, dtype=torch.int64)
     table = ExitTable.from_logits(logits, labels, ["confidence"], costs, temperatures=(2.0, 1.5, 1.0))
-    scored = ScoreTable.of(table, "confidence")
+    scored = ThresholdProblem.of(table, "confidence")
     vector = np.median(scored.scores_nk, axis=0)
     found, alone = scored.evaluate(vector[None]), score_policy(table, scored.policy(vector))
     assert (alone.accuracy, alone.avg_macs) == (found.accuracy_t[0], found.cost_t[0])
@@ -168,7 +168,7 @@ def test_no_vectors_give_no_figures():
 def test_what_does_not_fit_is_refused(change, problem):
     fields = {"scores_nk": SCORES, "correct_ne": CORRECT, "costs": COSTS, "make": HAND.make} | change
     with pytest.raises(ValueError, match=problem):
-        ScoreTable(**fields)
+        ThresholdProblem(**fields)
 
 
 @pytest.mark.parametrize("shape", [(3, 1), (3, 3), (2,)])

@@ -10,7 +10,7 @@ from aebnas.cost.counts import ExitCosts
 from aebnas.policies.exit_table.exit_costs import to_exit
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
 from aebnas.policies.threshold_search.joint_grid import candidates, joint_grid
-from aebnas.policies.threshold_search.threshold_problem import ScoreTable
+from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.policies.threshold_search.value_iteration import (
     cut,
     dart_binned_frontier,
@@ -87,7 +87,7 @@ def markov_table():
     right = np.array([[0, 1, 1], [0, 0, 1], [0, 1, 1]], bool)
     correct = np.stack([right[exit_][score_index[:, exit_]] for exit_ in range(3)], 1)
     costs = ExitCosts((10, 20, 40), (1, 1, 1))
-    scored = ScoreTable(levels[score_index[:, :2]], correct, costs, lambda values: ExitPolicy("margin", values))
+    scored = ThresholdProblem(levels[score_index[:, :2]], correct, costs, lambda values: ExitPolicy("margin", values))
     return scored, levels[score_index[:, 2]]
 
 
@@ -132,7 +132,7 @@ def test_difficulty_bins_have_thresholds_of_their_own():
     correct = np.stack([alpha < 0.5, np.ones(600, bool)], 1)
     costs = {"macs": ExitCosts((10, 100), (1, 1))}
     table = ExitTable({"margin": scores}, correct, costs).with_difficulty(DIFFICULTY, alpha)
-    scored = ScoreTable.of(table, "margin")
+    scored = ThresholdProblem.of(table, "margin")
     (point,) = dart_binned_frontier(scored, scores[:, 1], DIFFICULTY, alpha, difficulty_bins=2, betas=[0.3]).points
     ((easy, hard),) = point.policy.binned_thresholds
     assert easy < 0.1 and hard is None
@@ -151,7 +151,7 @@ def test_the_policy_found_is_the_one_that_was_measured(seed):
     alpha = rng.random(200, np.float32)
     table = table.with_difficulty(DIFFICULTY, alpha)
     found = dart_binned_frontier(
-        ScoreTable.of(table, "margin"), table.scores["margin"][:, -1], DIFFICULTY, alpha, 3, [0.0, 0.2, 0.5, 0.9]
+        ThresholdProblem.of(table, "margin"), table.scores["margin"][:, -1], DIFFICULTY, alpha, 3, [0.0, 0.2, 0.5, 0.9]
     )
     for point in found.points:
         alone = score_policy(table, point.policy)

@@ -42,7 +42,7 @@ def make(randomise_module, value=VALUE, controller=2, stop_heads=True, **changes
     return randomise_module(made, 1).eval()
 
 
-def pictures(count=20):
+def pixels(count=20):
     return torch.randn(count, 1, 8, 8, generator=torch.Generator().manual_seed(5))
 
 
@@ -69,7 +69,7 @@ def test_with_one_hot_alpha_it_equals_the_discretised_network(randomise_module, 
         architecture = static_architecture(network, inputs=9)
         hard = extract(network, architecture)
         with torch.no_grad():
-            soft, found = network(pictures()), hard.outputs(pictures())
+            soft, found = network(pixels()), hard.outputs(pixels())
         assert len(soft.logits) == len(found.logits) == len(network.sites) + 1
         for a, b in zip(soft.logits, found.logits, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
@@ -114,10 +114,10 @@ def test_without_perturbation_and_cost_it_is_plain_darts(randomise_module):
     with torch.no_grad():
         list(network.controller.values())[-1].linear.weight.zero_()
         list(network.controller.values())[-1].linear.bias.zero_()
-    x_nchw, labels_n = pictures(), torch.arange(20) % 3
+    x_nchw, labels_n = pixels(), torch.arange(20) % 3
 
     def plain(alpha_gk):
-        p_gk, row, h = alpha_gk.softmax(-1), 0, network.before["stem"](pictures())
+        p_gk, row, h = alpha_gk.softmax(-1), 0, network.before["stem"](pixels())
         for cell in range(2):
             h = network.reduce[str(cell)](h) if str(cell) in network.reduce else h
             nodes = [h]
@@ -147,10 +147,10 @@ def test_without_perturbation_and_cost_it_is_plain_darts(randomise_module):
 
 def test_the_controller_starts_at_nothing_and_perturbs_each_sample_by_itself(randomise_module):
     fresh = RelaxedNetwork(spec(), 2, True, torch.Generator().manual_seed(0)).eval()
-    assert not fresh.delta(pictures()).any()
+    assert not fresh.delta(pixels()).any()
     network = make(randomise_module)
-    mix_ngk = network(pictures()).mix_ngk
-    torch.testing.assert_close(mix_ngk, (network.alpha_gk + network.delta(pictures())).softmax(-1))
+    mix_ngk = network(pixels()).mix_ngk
+    torch.testing.assert_close(mix_ngk, (network.alpha_gk + network.delta(pixels())).softmax(-1))
     assert mix_ngk.std(0).max() > 0
     network.temperature = 0.5
     torch.testing.assert_close(network.mixture(network.alpha_gk), (2 * network.alpha_gk).softmax(-1))
@@ -173,7 +173,7 @@ def test_expected_cost_is_the_mean_of_sampled_hard_costs(randomise_module):
     costs = relaxed_costs(network, layer_cost("macs"))
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
-        outputs = network(pictures(1))
+        outputs = network(pixels(1))
         cost_ne = costs.expected(outputs.mix_ngk, list(network.beta))
         expected = float(soft_exits(outputs, cost_ne).cost_n) * costs.total
     stop_k = outputs.stop_logits_nk[0].sigmoid()
@@ -202,9 +202,9 @@ def test_costs_are_shares_of_the_costliest_architecture_and_differentiable(rando
     full = count_graph(lower(largest)).macs
     chosen = sum(costs_b[-1] for costs_b in branches)
     assert costs.total == full.total + controller - chosen + sum(map(max, branches))
-    outputs = make(randomise_module)(pictures())
+    outputs = make(randomise_module)(pixels())
     network = make(randomise_module)
-    outputs = network(pictures())
+    outputs = network(pixels())
     soft_exits(outputs, costs.expected(outputs.mix_ngk, list(network.beta))).cost_n.mean().backward()
     for parameter in network.architecture_parameters():
         assert parameter.grad is not None and parameter.grad.any()
@@ -214,23 +214,23 @@ def test_costs_are_shares_of_the_costliest_architecture_and_differentiable(rando
 def test_any_additive_metric_can_be_expected(randomise_module, metric):
     network = make(randomise_module, controller=0)
     costs = relaxed_costs(network, layer_cost(metric))
-    mix_ngk = network(pictures(2)).mix_ngk
+    mix_ngk = network(pixels(2)).mix_ngk
     shares = costs.expected(mix_ngk, list(network.beta))[0].tolist()
     assert shares == sorted(shares) and 0 < shares[0] < shares[-1] < 1
     one_hot(network, [3] * 6)
     hard = Network(lower(static_architecture(network, 9)))
     if metric != "energy_mj":
         whole = getattr(count_graph(hard.graph), metric).total
-        mine = costs.expected(network(pictures(2)).mix_ngk, list(network.beta))[0, -1].detach() * costs.total
+        mine = costs.expected(network(pixels(2)).mix_ngk, list(network.beta))[0, -1].detach() * costs.total
         assert float(mine) == pytest.approx(whole, rel=1e-5)
 
 
-def test_an_adaptive_network_gives_each_picture_its_argmax(randomise_module):
+def test_an_adaptive_network_gives_each_image_its_argmax(randomise_module):
     network = make(randomise_module)
-    x_nchw = pictures(60)
+    x_nchw = pixels(60)
     shares = choice_shares(network, [x_nchw[:40], x_nchw[40:]])
     torch.testing.assert_close(shares.sum(-1), torch.ones(len(shares)))
-    with torch.no_grad():  # so that choices differ between pictures
+    with torch.no_grad():  # so that choices differ between images
         network.alpha_gk.copy_(-network.delta(x_nchw).mean(0))
     shares = choice_shares(network, [x_nchw])
     architecture = adaptive_architecture(network, shares, min_share=0.0)

@@ -64,7 +64,7 @@ def architecture_names(network):
 @pytest.mark.parametrize("bilevel", ["first_order", "second_order"])
 def test_weights_learn_from_train_alone_and_the_architecture_from_arch_alone(make, some_digits, preprocessing, bilevel):
     def batch(images, rows):
-        return preprocessing.apply(images.pictures(rows)), images.labels[rows]
+        return preprocessing.apply(images.pixels(rows)), images.labels[rows]
 
     rows = torch.arange(32)
     train, other = batch(some_digits[0], rows), batch(some_digits[0], rows + 32)
@@ -87,7 +87,7 @@ def test_weights_learn_from_train_alone_and_the_architecture_from_arch_alone(mak
 
 
 def test_the_architectures_step_depends_on_arch(make, some_digits, preprocessing):
-    x_nchw, labels_n = preprocessing.apply(some_digits[0].pictures(torch.arange(32))), some_digits[0].labels[:32]
+    x_nchw, labels_n = preprocessing.apply(some_digits[0].pixels(torch.arange(32))), some_digits[0].labels[:32]
     one, two = make(), make()
     two.arch = Batches(some_digits[0], preprocessing, AugmentSpec(), 50)
     one_step(one, x_nchw, labels_n)
@@ -102,8 +102,8 @@ def test_the_second_order_is_the_gradient_through_one_step_of_the_weights(make, 
     network = task.module.train()
     task.begin_epoch(2)
     rows = torch.arange(60)
-    train = preprocessing.apply(some_digits[0].pictures(rows)), some_digits[0].labels[rows]
-    arch = preprocessing.apply(some_digits[1].pictures(rows)), some_digits[1].labels[rows]
+    train = preprocessing.apply(some_digits[0].pixels(rows)), some_digits[0].labels[rows]
+    arch = preprocessing.apply(some_digits[1].pixels(rows)), some_digits[1].labels[rows]
     task._second_order(network, train, arch, np.random.default_rng(0))
     found = network.alpha_gk.grad.clone()
 
@@ -136,7 +136,7 @@ def test_the_second_order_is_the_gradient_through_one_step_of_the_weights(make, 
 
 def test_the_published_recipe_learns_everything_from_one_split(make, some_digits, preprocessing):
     task = make(bilevel="joint", cost="linspace")
-    x_nchw, labels_n = preprocessing.apply(some_digits[0].pictures(torch.arange(32))), some_digits[0].labels[:32]
+    x_nchw, labels_n = preprocessing.apply(some_digits[0].pixels(torch.arange(32))), some_digits[0].labels[:32]
     moved, graded = one_step(task, x_nchw, labels_n)
     assert "alpha_gk" in moved and "stops.0.linear.weight" in moved
     assert not graded & architecture_names(task.module)  # stepped already, and gone

@@ -4,18 +4,18 @@ import pytest
 from pydantic import ValidationError
 
 from aebnas.core.errors import SpecError
-from aebnas.training.exits.exit_training_spec import ExitsSpec
-from aebnas.training.exits.exit_weights import only_active
+from aebnas.training.exits.exit_training_spec import ExitTrainingSpec
+from aebnas.training.exits.exit_weights import mask_inactive
 from aebnas.training.training_spec import RetrainSpec, SupernetSpec, TrainSpec
 
 
 def test_by_default_all_exits_train_from_the_first_epoch():
-    assert ExitsSpec().active(0, 3) == (True, True, True)
-    assert ExitsSpec().active(0, 1) == (True,)
+    assert ExitTrainingSpec().active(0, 3) == (True, True, True)
+    assert ExitTrainingSpec().active(0, 1) == (True,)
 
 
 def test_warm_up_trains_the_last_exit_alone():
-    exits = ExitsSpec(warmup_epochs=2)
+    exits = ExitTrainingSpec(warmup_epochs=2)
     assert [exits.active(epoch, 3) for epoch in (0, 1, 2)] == [
         (False, False, True),
         (False, False, True),
@@ -28,7 +28,7 @@ def test_warm_up_trains_the_last_exit_alone():
     [("shallow_first", (True, False, False, True)), ("deep_first", (False, False, True, True))],
 )
 def test_exits_are_switched_on_one_after_another(activation, second):
-    exits = ExitsSpec(warmup_epochs=1, activation=activation, activation_epochs=2)
+    exits = ExitTrainingSpec(warmup_epochs=1, activation=activation, activation_epochs=2)
     assert exits.active(0, 4) == (False, False, False, True)
     assert exits.active(1, 4) == exits.active(2, 4) == second
     assert sum(exits.active(3, 4)) == 3
@@ -36,9 +36,9 @@ def test_exits_are_switched_on_one_after_another(activation, second):
 
 
 def test_weights_of_exits_that_do_not_train_go_to_the_others():
-    assert only_active([0.2, 0.3, 0.5], (False, True, True)) == pytest.approx([0.0, 0.375, 0.625])
-    assert only_active([0.2, 0.3, 0.5], (True, True, True)) == [0.2, 0.3, 0.5]
-    assert only_active([1.0, 0.0], (False, True)) == [0.0, 1.0]
+    assert mask_inactive([0.2, 0.3, 0.5], (False, True, True)) == pytest.approx([0.0, 0.375, 0.625])
+    assert mask_inactive([0.2, 0.3, 0.5], (True, True, True)) == [0.2, 0.3, 0.5]
+    assert mask_inactive([1.0, 0.0], (False, True)) == [0.0, 1.0]
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_weights_of_exits_that_do_not_train_go_to_the_others():
 )
 def test_blending_stands_alone(more):
     with pytest.raises((SpecError, ValidationError), match="must stand alone"):
-        ExitsSpec(blended=True, **more)
+        ExitTrainingSpec(blended=True, **more)
 
 
 def test_branches_need_epochs_behind_the_backbones():
