@@ -25,6 +25,7 @@ from aebnas.core.progress import progress_bar
 from aebnas.cost.counts import count_graph
 from aebnas.evaluation.evaluator import inherit
 from aebnas.policies.exit_table.tabulate import tabulate
+from aebnas.run.events import RunEvents
 from aebnas.run.session import RunSession
 from aebnas.runtime.network import Network
 from aebnas.selected.retrain import clear_training, train_alone
@@ -53,7 +54,7 @@ def train_and_measure(run: Path, architecture: Architecture, epochs: int) -> dic
     changes = {"epochs": epochs, "weights": "scratch", "validate_every": epochs}
     spec = RetrainSpec.model_validate(session.experiment.retrain.model_dump() | changes)
     started, name = time.monotonic(), f"ranking-{architecture.id}"
-    trained = train_alone(session, architecture, spec, name)
+    trained = train_alone(session, architecture, spec, name, RunEvents(session.facts))
     row: dict[str, Any] = {"architecture": architecture.id, "epochs": epochs}
     row["macs"] = count_graph(lower(architecture)).macs.total
     for name, network in (("inherited", inherited), ("trained", trained)):

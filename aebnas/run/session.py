@@ -1,7 +1,5 @@
 """A run with everything loaded that its verbs work on: experiment, space, images, weights, the pick."""
 
-import json
-import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,11 +10,8 @@ import torch
 from torch import Tensor
 
 from aebnas.core.determinism import pinned
-from aebnas.core.earlier_names import with_present_names
 from aebnas.core.errors import SpecError, UserError, in_file
-from aebnas.core.spec_base import parse_spec, short
-from aebnas.cost.latency.latency_model import latency_model
-from aebnas.cost.latency.network_profile import Profile, load_profile
+from aebnas.cost.latency.network_profile import Profile
 from aebnas.cost.model import CostModel
 from aebnas.data.batches import Batches, Preprocessing
 from aebnas.data.class_names import class_names
@@ -26,11 +21,12 @@ from aebnas.evaluation.darts.relaxed_training import RelaxedTraining
 from aebnas.evaluation.evaluator import CandidateTraining, Evaluator
 from aebnas.evaluation.operating_points import splits_needed
 from aebnas.run.experiment_spec import ExperimentSpec
-from aebnas.run.run_directory import Config, Run
+from aebnas.run.run_config import RunConfig
+from aebnas.run.run_directory import Run
+from aebnas.run.run_facts import RunFacts, cost_model, read_profile
+from aebnas.run.selected_state import SelectedModelState, selected_model_state, valid_record
 from aebnas.run.weight_files import load_weights
-from aebnas.space.architecture import RENAMED
 from aebnas.space.genome import SearchSpace
-from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.front import FrontPoint, front, pick
 from aebnas.supernet.supernet import Supernet
 from aebnas.training.precision import computing_dtype, dtype_name
@@ -54,50 +50,25 @@ class RunSession:
 
     @classmethod
     def open(cls, folder: Path) -> "RunSession":
-        """Everything from the run's own `config.json`; raises UserError when it isn't a run."""
+        """Open a run from its own `config.json`; raises UserError when the folder isn't a run."""
         run = Run.open(folder)
-        config, source = run.config(), folder / "config.json"
-        experiment = parse_spec(ExperimentSpec, config.get("experiment"), source, "experiment")
-        spec = parse_spec(SpaceSpec, _present(config.get("space")), source, "space")
-        with in_file(source, "space"):
-            space = SearchSpace(spec)
-        base = config.get("base")
-        if not isinstance(base, str):
-            raise SpecError("base", f"must be a path, but got {short(base)}", source)
-        return cls(run, experiment, space, folder / base, source)
-
-    @staticmethod
-    def config(
-        experiment: ExperimentSpec, space: SearchSpace, base: Path, folder: Path, profile: Profile | None
-    ) -> Config:
-        """What `config.json` holds: the specs in full, where relative paths start, seen from the run, and which device
-        profile, by its digest."""
-        relative = Path(os.path.relpath(base.resolve(), folder.resolve())).as_posix()
-        space_json = space.spec.model_dump(mode="json")
-        config = {"experiment": experiment.to_json(), "space": space_json, "base": relative}
-        if profile is not None:
-            config["device_profile"] = profile.digest
-        return json.loads(json.dumps(config))
-
-    @staticmethod
-    def config_in_full(known: Config) -> Config:
-        """A `config.json` with the defaults of keys that came after it; as it is where it can't be read."""
-        try:
-            experiment = parse_spec(ExperimentSpec, known.get("experiment"), "config.json")
-            space = parse_spec(SpaceSpec, _present(known.get("space")), "config.json")
-        except UserError:
-            return known
-        return known | {"experiment": experiment.to_json(), "space": space.model_dump(mode="json")}
+        config = RunConfig.read(run)
+        return cls(run, config.experiment, config.space, config.base, folder / "config.json")
 
     @cached_property
     def profile(self) -> Profile | None:
         """The device profile that the run began with, its own copy; raises UserError where it can't be read."""
-        return None if self.experiment.device is None else load_profile(self.run.profile_file)
+        return read_profile(self.run, self.experiment)
 
     @cached_property
     def cost_model(self) -> CostModel:
         """What is known of networks' costs without running them."""
-        return CostModel(None if self.profile is None else latency_model(self.profile))
+        return cost_model(self.profile)
+
+    @cached_property
+    def facts(self) -> RunFacts:
+        """What reports state of the run; raises UserError before `protocol.json` is written."""
+        return RunFacts.of(self.run, self.experiment, self.space, self.profile, self.cost_model)
 
     @property
     def device(self) -> torch.device:
@@ -228,14 +199,17 @@ class RunSession:
         """One point of the front; see `front.pick`."""
         return pick(self.front(), self.experiment.parsed_objectives(), rule)
 
+    def selected_state(self, picked: FrontPoint) -> SelectedModelState:
+        """The weights and the policy that a point has now."""
+        return selected_model_state(self.run, self.experiment.scored_weights, picked)
+
+    def valid_record(self, picked: FrontPoint, what: str) -> dict[str, Any] | None:
+        """A record of a point that applies to its present weights and policy; see `selected_state.valid_record`."""
+        return valid_record(self.run, self.experiment.scored_weights, picked, what)
+
     def class_names(self) -> list[str]:
         """Names of the classes, or their numbers where the spec gives none."""
         names = class_names(self.experiment.data, self.base)
         if names is None:
             return [str(number) for number in range(self.space.spec.classes)]
         return list(names)
-
-
-def _present(space: Any) -> Any:
-    """A space's JSON with the names that its fields have now."""
-    return with_present_names(space, RENAMED)

@@ -19,6 +19,7 @@ from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.exit_table.recorded_logits import RecordedLogits
 from aebnas.policies.exit_table.sample_costs import table_costs
 from aebnas.policies.exit_table.tabulate import record_logits, with_difficulty_of
+from aebnas.run.selected_state import SelectedModelState
 from aebnas.run.session import RunSession
 from aebnas.run.weight_files import weights_digest
 from aebnas.runtime.difficulty import Difficulty
@@ -26,13 +27,7 @@ from aebnas.runtime.exit_criteria import LEARNED
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.network import Network
-from aebnas.selected.selected_model import (
-    SelectedModelState,
-    graph_of,
-    load_selected_model,
-    require_weights,
-    selected_model_state,
-)
+from aebnas.selected.selected_model import graph_of, load_selected_model, require_weights
 from aebnas.strategies.front import FrontPoint
 
 TEST = "test"
@@ -58,15 +53,15 @@ class SelectedModelOutputs:
         return self.picked[1].id
 
     @cached_property
-    def now(self) -> SelectedModelState:
+    def state(self) -> SelectedModelState:
         """Its weights and the policy in force."""
-        return selected_model_state(self.session, self.picked)
+        return self.session.selected_state(self.picked)
 
     @cached_property
     def digest(self) -> str:
         """What tells its weights from others; raises UserError where they are lost."""
-        require_weights(self.session, self.picked, self.now)
-        return weights_digest(self.now.weights)
+        require_weights(self.session, self.picked, self.state)
+        return weights_digest(self.state.weights)
 
     @cached_property
     def graph(self) -> Graph:
