@@ -30,6 +30,7 @@ from aebnas.run.hypervolume import normalised_hypervolume
 from aebnas.run.pick_records import read_pick
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
+from aebnas.run.training_setup import new_supernet, trained_supernet
 from aebnas.run.weight_files import save_weights
 from aebnas.search.loop import run_search
 from aebnas.selected.evaluate import evaluate
@@ -72,7 +73,7 @@ def search_all(spec: Path, out: Path, seed: int) -> dict[str, RunSession]:
 def lend_weights(full: RunSession, folder: Path, ablation: str) -> None:
     """Put the slices of a trained supernet that an ablation's space needs where its search looks for weights."""
     part = RunSession(Run(folder), full.experiment, ablate(full.space, ablation), full.base)
-    weights, supernet = full.trained_supernet().state_dict(), part.new_supernet()
+    weights, supernet = trained_supernet(full).state_dict(), new_supernet(part)
     for name, parameter in supernet.named_parameters():
         parameter.copy_(slice_to(weights[name], tuple(parameter.shape)))
     save_weights(supernet, part.run.supernet_weights)

@@ -27,7 +27,7 @@ def write_environment(session: RunSession) -> None:
 
 
 def _protocol(session: RunSession) -> dict[str, object]:
-    experiment, splits = session.experiment, session.splits
+    experiment, splits = session.experiment, session.images.splits
     names = ("train", "arch", "search", "calibrate", "certify")
     learns_on_arch = experiment.relaxed is not None and experiment.relaxed.bilevel != "joint"
     read = ["train", *(["arch"] if learns_on_arch else [])]

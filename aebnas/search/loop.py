@@ -17,12 +17,14 @@ from aebnas.evaluation.darts.relaxed_training import Relaxation
 from aebnas.evaluation.evaluator import RelaxedResult, Scored, Tables, Work
 from aebnas.evaluation.operating_points import failed_trial, make_trial, provably_infeasible, pruned_trial
 from aebnas.evaluation.worker_pool import Failure, Pool, open_pool
+from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.environment import write_environment
 from aebnas.run.events import Listen, RunEvents, TrainingRows
 from aebnas.run.front_files import write_front
 from aebnas.run.run_config import RunConfig, config_in_full
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
+from aebnas.run.training_setup import new_supernet, repeatable, training_device, with_pinned_precision
 from aebnas.run.weight_files import candidate_weights, keep_candidates, load_weights, save_weights
 from aebnas.search.darts.relaxed_trials import initial_genomes, keep_relaxed, resolve_trial
 from aebnas.search.plan import Plan, prepare
@@ -62,7 +64,7 @@ def run_plan(plan: Plan, listen: Listen = RunEvents) -> RunSession:
         rule = f"must be 0, since no GPU is there, but got {where.gpus_per_worker:g}"
         raise SpecError("evaluate.gpus_per_worker", rule, spec_file)
     check_memory(space.spec, experiment.parsed_constraints(), spec_file)
-    read_held(session.splits)
+    read_held(session.images.splits)
     config = RunConfig(experiment, space, base).to_json(folder, plan.profile)
     run = Run.start(folder, config, config_in_full)
     if plan.profile is not None and not run.profile_file.exists():
@@ -92,7 +94,7 @@ def _go_on(session: RunSession, listen: Listen) -> None:
     """From whatever state a run is in to its final front."""
     run, experiment = session.run, session.experiment
     where = experiment.evaluate
-    with run.locked(), session.repeatable():
+    with run.locked(), repeatable(session.experiment):
         run.recover()
         write_environment(session)
         with listen(session.facts) as events:
@@ -100,7 +102,7 @@ def _go_on(session: RunSession, listen: Listen) -> None:
             if experiment.supernet is not None and experiment.trains_supernet:
                 with run.timed("supernet"):
                     supernet = _supernet(session, experiment.supernet, events)
-            evaluator = session.evaluator(supernet)
+            evaluator = candidate_evaluator(session, supernet)
             with (
                 run.timed("search"),
                 open_pool(evaluator, where.workers, experiment.ray, where.gpus_per_worker) as pool,
@@ -113,24 +115,25 @@ def _go_on(session: RunSession, listen: Listen) -> None:
 def _supernet(session: RunSession, spec: SupernetSpec, events: RunEvents) -> Supernet:
     """The trained supernet: loaded when it is there, else trained from where its checkpoint stands."""
     run, experiment = session.run, session.experiment
-    supernet, checkpoint = session.new_supernet(), run.checkpoints / "supernet.pt"
+    supernet, checkpoint = new_supernet(session), run.checkpoints / "supernet.pt"
     if run.supernet_weights.exists():
         load_weights(supernet, run.supernet_weights)
         checkpoint.unlink(missing_ok=True)  # a kill may have left it beside the weights
         return supernet
-    calibration = session.calibration(experiment.evaluate.calibration_images)
-    task = SandwichTask(supernet, session.space, spec, session.splits.search, session.preprocessing, calibration)
-    batches = session.training_batches(spec.batch_size)
+    images = session.images
+    calibration = images.calibration(experiment.evaluate.calibration_images)
+    task = SandwichTask(supernet, session.space, spec, images.splits.search, images.preprocessing, calibration)
+    batches = images.training_batches(spec.batch_size)
     seed, ray = experiment.seed, experiment.ray
     on_rows = TrainingRows((run.folder / "train_epoch_metrics.csv").resolve(), events, "supernet")
     if spec.workers > 1:
         trained = fit_on_workers(task, batches, spec, seed, "supernet", checkpoint, on_rows, ray)
     else:
-        task.module.to(session.device)
-        spec = session.with_pinned_precision(spec, session.device)
+        task.module.to(training_device())
+        spec = with_pinned_precision(session.run, spec, training_device())
         trained = fit(task, batches, spec, seed, "supernet", checkpoint, on_rows)
     save_weights(trained, run.supernet_weights)
-    supernet = session.new_supernet()  # scoring is done on the CPU, from the weights that lie on disk
+    supernet = new_supernet(session)  # scoring is done on the CPU, from the weights that lie on disk
     load_weights(supernet, run.supernet_weights)
     checkpoint.unlink()
     return supernet

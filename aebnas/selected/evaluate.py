@@ -80,7 +80,7 @@ def evaluate(
     with listen(session.facts) as events:
         found, table = evaluated(answered, state.point.policy, full, budgets, events)
         measured = operating_point(answered.picked[0].architecture, state.point.policy, table)
-        search_samples = len(session.splits.search)
+        search_samples = len(session.images.splits.search)
         assessment = Assessment(answered.id, state.source, measured, table.samples, state.point, search_samples, found)
         record_pick(session.run, answered.id, "test", assessment.to_json())
         record_optimism(session.run)
@@ -95,7 +95,7 @@ def export(folder: Path, rule: str, out: Path) -> str:
     """
     session = RunSession.open(folder)
     chosen = load_selected_model(session, rule)
-    search, state = session.splits.search, session.selected_state(chosen.trial_point)
+    search, state = session.images.splits.search, session.selected_state(chosen.trial_point)
     point, split, samples = chosen.point, "search", len(search)
     if test := session.valid_record(chosen.trial_point, "test"):
         point, split, samples = OperatingPoint.from_json(test), "test", test["samples"]
@@ -107,8 +107,8 @@ def export(folder: Path, rule: str, out: Path) -> str:
         metrics=point.metrics,
         exit_shares=point.exit_shares,
         exit_accuracy=point.exit_accuracy,
-        training=f"Weights {state.origin}; {len(session.splits.train):,} training images.",
-        thresholds=f"Found on {len(session.splits.calibrate):,} others: {state.how}." if state.how else None,
+        training=f"Weights {state.origin}; {len(session.images.splits.train):,} training images.",
+        thresholds=f"Found on {len(session.images.splits.calibrate):,} others: {state.how}." if state.how else None,
         aebnas_version=__version__,
         device=device_text(session.profile, session.valid_record(chosen.trial_point, "measured")),
         date=date.today().isoformat(),
@@ -118,7 +118,7 @@ def export(folder: Path, rule: str, out: Path) -> str:
         out,
         chosen.network,
         chosen.policy,
-        session.preprocessing,
+        session.images.preprocessing,
         session.class_names(),
         search.subset(torch.arange(len(search))[:RECORDED]).pixels(),
         facts,

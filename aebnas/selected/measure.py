@@ -118,9 +118,9 @@ def measure(
             if profile_file is not None:
                 raise
             profile, note = None, f"nothing is predicted: {error}"
-    search = session.splits.search
+    search = session.images.splits.search
     pixels = search.subset(torch.arange(min(samples, len(search)))).pixels()
-    x_nchw = session.preprocessing.apply(pixels)
+    x_nchw = session.images.preprocessing.apply(pixels)
     # on the CPU and in fp32, before the network is made ready for the setting; a slice would hold all samples
     recorded = recorded_peak(chosen.network, x_nchw[:1].clone(), leave_at(exits - 1, exits))
     counted = int(peak_memory(graph)[-1])

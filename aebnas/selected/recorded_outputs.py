@@ -21,6 +21,7 @@ from aebnas.policies.exit_table.sample_costs import table_costs
 from aebnas.policies.exit_table.tabulate import record_logits, with_difficulty_of
 from aebnas.run.selected_state import SelectedModelState
 from aebnas.run.session import RunSession
+from aebnas.run.training_setup import repeatable
 from aebnas.run.weight_files import weights_digest
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_criteria import LEARNED
@@ -92,7 +93,7 @@ class SelectedModelOutputs:
         """The images of a split, or those of the test set; raises UserError for an empty split."""
         if split == TEST:
             return load_test(self.session.experiment.data, self.session.base)
-        images: ImageSet = getattr(self.session.splits, split)
+        images: ImageSet = getattr(self.session.images.splits, split)
         if not len(images):
             raise UserError(f"data.splits.{split}: must hold images for this, but is empty in this run")
         return images
@@ -103,8 +104,8 @@ class SelectedModelOutputs:
         if path.exists():
             return RecordedLogits.load(path)
         images = self.images(split) if images is None else images
-        with self.session.repeatable():
-            found = record_logits(self.network, images, self.session.preprocessing, progress_bar)
+        with repeatable(self.session.experiment):
+            found = record_logits(self.network, images, self.session.images.preprocessing, progress_bar)
         found.save(path)
         return found
 

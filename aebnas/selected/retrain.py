@@ -16,6 +16,7 @@ from aebnas.policies.threshold_search.find import find, rules_for
 from aebnas.run.events import Listen, RunEvents, TrainingRows
 from aebnas.run.pick_records import read_pick, record_pick
 from aebnas.run.session import RunSession
+from aebnas.run.training_setup import repeatable, trained_supernet, training_device, with_pinned_precision
 from aebnas.run.weight_files import model_weights, save_weights
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
@@ -74,19 +75,19 @@ def _retrain(
     session: RunSession, trial: Trial, point: OperatingPoint, spec: RetrainSpec, listen: Listen
 ) -> OperatingPoint:
     run = session.run
-    with run.retraining(point.id), session.repeatable(), listen(session.facts) as events:
+    with run.retraining(point.id), repeatable(session.experiment), listen(session.facts) as events:
         remove_partials(run.model_folder(point.id))
         with run.timed(f"retrain {point.id}"):
             network = train_alone(session, trial.architecture, spec, point.id, events)
             policy = _policy(session, network, trial.architecture, point)
-        search, costs = session.splits.search, session.cost_model
-        table = tabulate_for(policy, network, search, session.preprocessing, progress_bar, costs)
+        search, costs = session.images.splits.search, session.cost_model
+        table = tabulate_for(policy, network, search, session.images.preprocessing, progress_bar, costs)
         retrained = operating_point(trial.architecture, policy, table)
         origins = {"supernet": "the supernet's weights", "scratch": "scratch", "kept": "the weights of the search"}
         origin = origins[spec.weights]
         record: dict[str, Any] = retrained.to_json()
         record |= {"source": f"retrained for {spec.epochs} epochs from {origin}"}
-        record |= {"samples": (samples := len(session.splits.search))} | accuracy_bounds(retrained.metrics, samples)
+        record |= {"samples": (samples := len(search))} | accuracy_bounds(retrained.metrics, samples)
         # a kill between the two must not leave these weights under an earlier retraining's thresholds
         if "retrained" in read_pick(run, point.id):
             record_pick(run, point.id, "retrained", None)
@@ -104,7 +105,7 @@ def train_alone(
 
     The checkpoint of an interrupted run of the same settings is resumed; it stays until `clear_training`.
     """
-    experiment, device = session.experiment, session.device
+    experiment, device = session.experiment, training_device()
     folder = session.run.model_folder(name)
     checkpoint, settings = folder / CHECKPOINT, folder / UNFINISHED
     text = spec.model_dump_json(indent=2)
@@ -112,7 +113,7 @@ def train_alone(
         for stale in (checkpoint, folder / BACKBONE_CHECKPOINT):  # of other settings
             stale.unlink(missing_ok=True)
         write_text(settings, text)
-    spec = session.with_pinned_precision(spec, device)
+    spec = with_pinned_precision(session.run, spec, device)
     if spec.weights == "kept":
         network = kept_network(session, architecture, name)
     elif architecture.adaptive:
@@ -121,23 +122,23 @@ def train_alone(
             f"since its choices are learned with them, but got {spec.weights}"
         )
     elif spec.weights == "supernet":
-        supernet = session.trained_supernet()
-        network = inherit(supernet, architecture, session.calibration(experiment.evaluate.calibration_images))
+        supernet = trained_supernet(session)
+        network = inherit(supernet, architecture, session.images.calibration(experiment.evaluate.calibration_images))
     else:
         network = fresh_network(architecture, experiment.seed)
     network = add_stop_heads(network, spec.exits).to(device)
-    calibration = [x.to(device) for x in session.calibration(experiment.evaluate.calibration_images)]
+    calibration = [x.to(device) for x in session.images.calibration(experiment.evaluate.calibration_images)]
     trained = fit_network(
         network,
         architecture,
         spec,
-        session.training_batches(spec.batch_size, include_arch_split=True),
+        session.images.training_batches(spec.batch_size, include_arch_split=True),
         experiment.seed,
         f"retrain {name}",
         checkpoint,
-        session.splits.search,
+        session.images.splits.search,
         calibration,
-        [x.to(device) for x in session.calibration(NORM_IMAGES)],
+        [x.to(device) for x in session.images.calibration(NORM_IMAGES)],
         TrainingRows((folder / "train_epoch_metrics.csv").resolve(), events, f"retrain-{name}"),
     )
     return trained.cpu()
@@ -154,8 +155,8 @@ def _policy(session: RunSession, network: Network, architecture: Architecture, p
     if CALIBRATE not in splits_needed(space.policy, target):
         return point.policy
     policy, optimise = rules_for(space.policy, network.graph), space.policy.thresholds.optimise
-    calibrate, costs = session.splits.calibrate, session.cost_model
-    table = tabulate(network, calibrate, session.preprocessing, policy.scores, progress_bar, costs=costs)
+    calibrate, costs = session.images.splits.calibrate, session.cost_model
+    table = tabulate(network, calibrate, session.images.preprocessing, policy.scores, progress_bar, costs=costs)
     if optimise is None:
         return found_policies(table, architecture, space, target)[0]
     cost = tuned_cost(session.experiment.parsed_objectives())

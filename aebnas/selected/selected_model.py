@@ -7,6 +7,7 @@ from aebnas.core.errors import UserError
 from aebnas.evaluation.evaluator import inherit
 from aebnas.run.selected_state import SelectedModelState
 from aebnas.run.session import RunSession
+from aebnas.run.training_setup import repeatable, trained_supernet
 from aebnas.run.weight_files import candidate_weights, load_weights, weight_names
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import Graph
@@ -50,9 +51,9 @@ def load_selected_model(session: RunSession, rule: str) -> SelectedModel:
     architecture, state = picked[0].architecture, session.selected_state(picked)
     evaluate = session.experiment.evaluate
     if state.weights == session.run.supernet_weights:
-        calibration = session.calibration(evaluate.calibration_images)
-        with session.repeatable():
-            network = inherit(session.trained_supernet(), architecture, calibration)
+        calibration = session.images.calibration(evaluate.calibration_images)
+        with repeatable(session.experiment):
+            network = inherit(trained_supernet(session), architecture, calibration)
         return SelectedModel(picked, network, state.point, state.source)
     require_weights(session, picked, state)
     return SelectedModel(picked, _network_from(state.weights, architecture), state.point, state.source)

@@ -97,4 +97,4 @@ def test_picks_carry_an_interval(session, tmp_path):
 def test_no_images_are_needed(session, monkeypatch):
     fresh = RunSession.open(session.run.folder)
     payload(fresh.facts, fresh.run.trials(), fresh.front())
-    assert "splits" not in vars(fresh)
+    assert "splits" not in vars(fresh.images)

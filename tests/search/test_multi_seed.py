@@ -46,7 +46,7 @@ def test_one_run_and_one_supernet_for_each_seed_on_the_same_splits(finished):
     assert [run.experiment.seed for run in runs(base)] == [11, 12, 13]
     weights = {(run.run.supernet_weights).read_bytes() for run in runs(base)}
     assert len(weights) == 3
-    pixels = [run.splits.search.labels.tolist() for run in runs(base)]
+    pixels = [run.images.splits.search.labels.tolist() for run in runs(base)]
     assert pixels[0] == pixels[1] == pixels[2]
     assert {listed.folder.name for listed in list_runs(base)} == {f"run-seed{seed}" for seed in (11, 12, 13)}
 

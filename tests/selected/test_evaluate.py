@@ -43,7 +43,7 @@ def test_an_inherited_pick_is_measured_on_the_test_set(own):
     assert (point_id, point.policy) == (picked.id, picked.policy)
     network = load_selected_model(session, "cheapest").network
     images = load_test(session.experiment.data, session.base)
-    table = tabulate(network, images, session.preprocessing, [picked.policy.criterion])
+    table = tabulate(network, images, session.images.preprocessing, [picked.policy.criterion])
     assert point == operating_point(trial.architecture, picked.policy, table)
     assert point.metrics["accuracy"] != picked.metrics["accuracy"]
     kept = record(own, point_id)["test"]

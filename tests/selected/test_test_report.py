@@ -29,7 +29,7 @@ def assessed(tmp_path_factory):
 
 
 def running(answered, images):
-    x_nchw = answered.session.preprocessing.apply(images.pixels())
+    x_nchw = answered.session.images.preprocessing.apply(images.pixels())
     answer = answered.network.infer(x_nchw, answered.state.point.policy)
     return answer.logits, answer.exit_index.numpy()
 
