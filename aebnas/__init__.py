@@ -9,12 +9,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from aebnas.core.errors import UserError
+from aebnas.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from aebnas.api import Picked, SearchRun, compare, search, search_seeds
     from aebnas.api import open_run as open
 
-__version__ = "0.1.0"
 __all__ = ["Picked", "SearchRun", "UserError", "compare", "open", "search", "search_seeds"]
 
 

@@ -18,22 +18,23 @@ import pandas as pd
 from aebnas.core.errors import UserError
 from aebnas.policies.threshold_search.goal import Goal
 from aebnas.report.compare import compare_runs
-from aebnas.report.front_files import front_row, front_table
-from aebnas.report.run_state import search_samples
-from aebnas.report.seed_summary import OverSeeds
+from aebnas.report.run_report import RunReport
+from aebnas.report.seed_summary import SeedSummary, check_seed_picks, summarise_seeds, write_seeds
+from aebnas.run.front_files import front_row, front_table
 from aebnas.run.session import RunSession
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.search.loop import run_plan
+from aebnas.search.multi_seed import check_seeds, seeds_folder
 from aebnas.search.multi_seed import search_seeds as run_seeds
 from aebnas.search.plan import Plan, prepare
-from aebnas.selected import calibrate as calibrating
-from aebnas.selected import evaluate as assess
-from aebnas.selected import retrain as retraining
-from aebnas.selected import sweep as sweeping
-from aebnas.selected.selected_model import load_selected_model, selected_model_state
+from aebnas.selected.calibrate import calibrate
+from aebnas.selected.evaluate import evaluate, export
+from aebnas.selected.retrain import retrain
+from aebnas.selected.selected_model import load_selected_model
+from aebnas.selected.sweep import sweep
 from aebnas.space.architecture import Architecture
-from aebnas.strategies.front import FrontPoint
+from aebnas.strategies.front import RULES, FrontPoint
 from aebnas.strategies.trial import OperatingPoint
 
 PathLike = str | Path
@@ -49,7 +50,7 @@ def search(
     `ablation` and `deterministic` as on the command line. Raises UserError for what the user can mend.
     """
     plan = _plan(spec, out, ablation, deterministic)
-    run_plan(plan)
+    run_plan(plan, RunReport)
     return SearchRun(plan.folder)
 
 
@@ -62,14 +63,24 @@ def search_seeds(
     test: bool = False,
     ablation: str | None = None,
     deterministic: bool = False,
-) -> OverSeeds:
-    """Run the search once for each seed, in `<out>-seed<seed>`; what they gave together lies in `<out>-seeds`.
+) -> SeedSummary:
+    """Run the search once for each seed, in `<out>-seed<seed>`; the summary over all seeds lies in `<out>-seeds`.
 
     `picks` are rules such as `avg_macs<=5e6` besides knee, best-accuracy and cheapest; `test` measures all of them on
     the test set. The result's `picks` is a DataFrame, its `summary()` holds means and standard deviations. Raises
-    UserError as `search`, and for seeds or picks that can't be.
+    UserError as `search`, for fewer than two different seeds and for picks that are no rules.
     """
-    return run_seeds(_plan(spec, out, ablation, deterministic), seeds, picks, test)
+    plan = _plan(spec, out, ablation, deterministic)
+    check_seeds(seeds)
+    check_seed_picks(picks)
+    rules = list(dict.fromkeys([*RULES, *picks]))
+    runs = run_seeds(plan, seeds, RunReport)
+    if test:
+        for session in runs.values():
+            _evaluate_picks(session, rules)
+    summary = summarise_seeds({seed: session.facts for seed, session in runs.items()}, rules)
+    write_seeds(summary, seeds_folder(plan))
+    return summary
 
 
 def open_run(folder: PathLike) -> "SearchRun":
@@ -100,7 +111,7 @@ class SearchRun:
 
     def front(self) -> pd.DataFrame:
         """The Pareto front so far, best accuracy (or first objective) first; columns as in `pareto.csv`."""
-        return front_table(self._session.front(), self._samples)
+        return front_table(self._session.front(), self._session.facts.samples)
 
     def trials(self) -> pd.DataFrame:
         """A row for each operating point of each trial, in the order asked; a trial without any has one of its own.
@@ -108,12 +119,12 @@ class SearchRun:
         Columns: `trial`, `status`, `origin`, `seconds`, `reason`, `on_front`, then those of `front`.
         """
         on_front = {point.id for _, point in self._session.front()}
-        rows = []
+        rows, samples = [], self._session.facts.samples
         for trial in self._session.run.trials():
             about: dict[str, Any] = {"trial": trial.number, "status": trial.status, "origin": trial.origin}
             about |= {"seconds": trial.seconds, "reason": trial.reason}
             for point in trial.points:
-                row = front_row((trial, point), self._samples)
+                row = front_row((trial, point), samples)
                 rows.append(about | {"on_front": point.id in on_front} | row)
             if not trial.points:
                 rows.append(about | {"on_front": False, "architecture": str(trial.architecture)})
@@ -136,10 +147,6 @@ class SearchRun:
         """
         return Picked(self, self._session.pick(rule))
 
-    @property
-    def _samples(self) -> int:
-        return search_samples(self._session.run)
-
 
 class Picked:
     """A point of a run's front: an architecture under a policy. After `retrain` its weights and policy are the new."""
@@ -161,24 +168,24 @@ class Picked:
     @property
     def policy(self) -> ExitPolicy:
         """When an image leaves."""
-        return self._now.policy
+        return self._point.policy
 
     @property
     def metrics(self) -> dict[str, float]:
         """Figures on the search split, after retraining those of the new weights."""
-        return dict(self._now.metrics)
+        return dict(self._point.metrics)
 
     def retrain(self, *, weights: Literal["supernet", "scratch"] | None = None, epochs: int | None = None) -> "Picked":
         """Train it by itself, as the spec says unless told, and find its thresholds anew; returns itself."""
-        retraining.retrain(self.run.folder, self.id, weights, epochs)
+        retrain(self.run.folder, self.id, weights, epochs, RunReport)
         return self
 
     def sweep(self, methods: Sequence[str] = ("auto",)) -> pd.DataFrame:
         """Every useful policy, found on `calibrate` by each method: figures there and on the search split.
 
-        Also written to `picks/`, with an image.
+        Also written to `picks/`, with a plot.
         """
-        return sweeping.sweep(self.run.folder, self.id, tuple(methods)).table
+        return sweep(self.run.folder, self.id, tuple(methods), listen=RunReport).table
 
     def calibrate(
         self,
@@ -196,7 +203,7 @@ class Picked:
         """
         promise = None if risk is None else f"{risk[0]},{risk[1]}"
         goal = Goal.read(accuracy_target, budget, beta, promise)
-        calibrating.calibrate(self.run.folder, self.id, goal, method)
+        calibrate(self.run.folder, self.id, goal, method, listen=RunReport)
         return self
 
     def evaluate(self) -> "pd.Series[Any]":
@@ -205,15 +212,15 @@ class Picked:
         All metrics, `accuracy_low` and `accuracy_high` (95 %), `samples`, `source` (of the weights), and how the
         search split flattered: `search_accuracy`, `difference` with its interval.
         """
-        assessed = assess.evaluate(self.run.folder, self.id)
-        told = assessed.to_json()
-        figures = assessed.point.metrics | {name: told[name] for name in ("accuracy_low", "accuracy_high", "samples")}
+        assessed = evaluate(self.run.folder, self.id, listen=RunReport)
+        record = assessed.to_json()
+        figures = assessed.point.metrics | {name: record[name] for name in ("accuracy_low", "accuracy_high", "samples")}
         optimism = {k: v for k, v in assessed.optimism.items() if not k.startswith("test_")}
         return pd.Series({"source": assessed.source, **figures, **optimism}, name=self.id, dtype=object)
 
     def export(self, out: PathLike) -> Path:
         """Write it as a folder that runs without aebnas; returns the folder."""
-        assess.export(self.run.folder, self.id, Path(out))
+        export(self.run.folder, self.id, Path(out))
         return Path(out)
 
     def network(self) -> Network:
@@ -224,9 +231,20 @@ class Picked:
         return load_selected_model(self.run._session, self.id).network
 
     @property
-    def _now(self) -> OperatingPoint:
-        """With the figures of the weights it has now, under the policy in force."""
-        return selected_model_state(self.run._session, self._picked).point
+    def _point(self) -> OperatingPoint:
+        """The operating point of its present weights under the policy in force."""
+        return self.run._session.selected_state(self._picked).point
+
+
+def _evaluate_picks(session: RunSession, rules: Sequence[str]) -> None:
+    """Measure the points that the rules select on the test set, unless that was done with their present weights."""
+    for rule in rules:
+        try:
+            picked = session.pick(rule)
+        except UserError:  # no point of this front satisfies the rule
+            continue
+        if session.valid_record(picked, "test") is None:
+            evaluate(session.run.folder, picked[1].id, listen=RunReport)
 
 
 def _plan(spec: SpecLike, out: PathLike | None, ablation: str | None, deterministic: bool) -> Plan:

@@ -25,14 +25,16 @@ import yaml
 from aebnas.core.atomic_files import write_text
 from aebnas.core.errors import UserError
 from aebnas.core.spec_base import read_yaml
-from aebnas.report.hypervolume import normalised_hypervolume
+from aebnas.report.run_report import RunReport
+from aebnas.run.hypervolume import normalised_hypervolume
+from aebnas.run.pick_records import read_pick
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
+from aebnas.run.training_setup import new_supernet, trained_supernet
 from aebnas.run.weight_files import save_weights
 from aebnas.search.loop import run_search
 from aebnas.selected.evaluate import evaluate
 from aebnas.selected.retrain import retrain
-from aebnas.selected.selected_model import read_pick
 from aebnas.space.ablation import ABLATIONS, ablate
 from aebnas.supernet.elastic import slice_to
 
@@ -58,12 +60,12 @@ def write_spec(source: Path, out: Path, seed: int, epochs: int | None, generatio
 
 def search_all(spec: Path, out: Path, seed: int) -> dict[str, RunSession]:
     """Finished runs of the whole space and its ablations, by name."""
-    runs = {FULL: run_search(spec, out / f"seed{seed}-{FULL}")}
+    runs = {FULL: run_search(spec, out / f"seed{seed}-{FULL}", listen=RunReport)}
     for name in ABLATIONS:
         folder = out / f"seed{seed}-{name}"
         if runs[FULL].experiment.trains_supernet and not Run(folder).supernet_weights.exists():
             lend_weights(runs[FULL], folder, name)
-        runs[name] = run_search(spec, folder, ablation=name)
+        runs[name] = run_search(spec, folder, ablation=name, listen=RunReport)
     return runs
 
 
@@ -71,7 +73,7 @@ def search_all(spec: Path, out: Path, seed: int) -> dict[str, RunSession]:
 def lend_weights(full: RunSession, folder: Path, ablation: str) -> None:
     """Put the slices of a trained supernet that an ablation's space needs where its search looks for weights."""
     part = RunSession(Run(folder), full.experiment, ablate(full.space, ablation), full.base)
-    weights, supernet = full.trained_supernet().state_dict(), part.new_supernet()
+    weights, supernet = trained_supernet(full).state_dict(), new_supernet(part)
     for name, parameter in supernet.named_parameters():
         parameter.copy_(slice_to(weights[name], tuple(parameter.shape)))
     save_weights(supernet, part.run.supernet_weights)
@@ -79,7 +81,7 @@ def lend_weights(full: RunSession, folder: Path, ablation: str) -> None:
 
 def measure(run: RunSession, full: RunSession, budgets: list[float], retrain_epochs: int) -> dict[str, float]:
     """Hypervolume, and accuracies within each budget; NaN where no point keeps it."""
-    row = {"hypervolume": normalised_hypervolume(full, run.front())}
+    row = {"hypervolume": normalised_hypervolume(full.facts, run.front())}
     for budget in budgets:
         row |= {f"search@{budget:g}": np.nan, f"test@{budget:g}": np.nan}
         try:

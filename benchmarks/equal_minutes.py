@@ -110,7 +110,7 @@ def train(run: Path, name: str, architecture_json: dict[str, Any], minutes: floa
     work = out / "checkpoints" / name.replace(" ", "-")
     work.mkdir(parents=True, exist_ok=True)
     base = recipe.model_dump(exclude={"weights"})
-    batches = session.training_batches(base["batch_size"])
+    batches = session.images.training_batches(base["batch_size"])
     state = work / "state.json"
     if not state.exists():  # measured once, so that a resumed training keeps its schedule
         spec = TrainSpec.model_validate(base | {"epochs": 1})
@@ -128,10 +128,10 @@ def train(run: Path, name: str, architecture_json: dict[str, Any], minutes: floa
 
     trained = fit(JointTask(contender, spec), batches, spec, seed, name, work / "checkpoint.pt", note_time)
     cpu_minutes = json.loads(state.read_text())["cpu_s"] / 60
-    update_bn(session.calibration(NORM_IMAGES), trained)
+    update_bn(session.images.calibration(NORM_IMAGES), trained)
     trained.eval()
     test = load_test(session.experiment.data, session.base)
-    calibrate_table = tabulated(trained, contender, session, session.splits.calibrate)
+    calibrate_table = tabulated(trained, contender, session, session.images.splits.calibrate)
     test_table = tabulated(trained, contender, session, test)
     tuned = find(calibrate_table, PolicySpec(criterion=CRITERIA), OptimiseSpec(per_exit=PER_EXIT))
     row: dict[str, Any] = {"network": name, "epochs": epochs, "cpu_minutes": round(cpu_minutes, 2)}
@@ -152,7 +152,7 @@ def tabulated(trained: nn.Module, contender: Contender, session: RunSession, ima
     """The ExitTable of a trained module."""
     logits, labels = [], []
     with torch.inference_mode():
-        for x_nchw, labels_n in eval_batches(images, session.preprocessing, EVAL_BATCH):
+        for x_nchw, labels_n in eval_batches(images, session.images.preprocessing, EVAL_BATCH):
             logits.append(torch.stack(list(trained(x_nchw)), 1))
             labels.append(labels_n)
     return ExitTable.from_logits(torch.cat(logits), torch.cat(labels), CRITERIA, {"macs": contender.macs})

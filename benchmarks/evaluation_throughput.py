@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from aebnas.evaluation.worker_pool import Failure, open_pool
+from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.session import RunSession
+from aebnas.run.training_setup import trained_supernet
 
 
 def main() -> None:
@@ -26,7 +28,7 @@ def main() -> None:
     options = parser.parse_args()
 
     session = RunSession.open(options.run)
-    evaluator = session.evaluator(session.trained_supernet())
+    evaluator = candidate_evaluator(session, trained_supernet(session))
     rng = np.random.default_rng(0)
     space = session.space
     architectures = [space.decode(space.sample(rng)).architecture for _ in range(options.candidates)]

@@ -35,9 +35,9 @@ def picked(run: Path, rule: str, samples: int) -> Subject:
     """A pick with its images."""
     session = RunSession.open(run)
     chosen = load_selected_model(session, rule)
-    search = session.splits.search
+    search = session.images.splits.search
     pixels = search.subset(torch.arange(min(samples, len(search)))).pixels()
-    return chosen.id, chosen.network, chosen.policy, session.preprocessing.apply(pixels), pixels
+    return chosen.id, chosen.network, chosen.policy, session.images.preprocessing.apply(pixels), pixels
 
 
 def random_networks(path: Path, count: int, samples: int) -> list[Subject]:

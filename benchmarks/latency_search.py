@@ -34,6 +34,7 @@ from aebnas.core.pareto import hypervolume
 from aebnas.core.progress import progress_bar
 from aebnas.core.spec_base import read_yaml
 from aebnas.cost.latency.stopwatch import measure
+from aebnas.report.run_report import RunReport
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
 from aebnas.search.loop import run_search
@@ -63,7 +64,7 @@ def search(source: Path, out: Path, seed: int) -> dict[str, RunSession]:
         if runs and not run.supernet_weights.exists():
             run.checkpoints.mkdir(parents=True, exist_ok=True)
             shutil.copy(runs[COSTS[0]].run.supernet_weights, run.supernet_weights)
-        runs[cost] = run_search(write_spec(source, out, seed, cost), run.folder)
+        runs[cost] = run_search(write_spec(source, out, seed, cost), run.folder, listen=RunReport)
     return runs
 
 

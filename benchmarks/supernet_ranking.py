@@ -25,7 +25,9 @@ from aebnas.core.progress import progress_bar
 from aebnas.cost.counts import count_graph
 from aebnas.evaluation.evaluator import inherit
 from aebnas.policies.exit_table.tabulate import tabulate
+from aebnas.run.events import RunEvents
 from aebnas.run.session import RunSession
+from aebnas.run.training_setup import trained_supernet
 from aebnas.runtime.network import Network
 from aebnas.selected.retrain import clear_training, train_alone
 from aebnas.space.architecture import Architecture
@@ -39,7 +41,7 @@ COLUMNS = {"last": "the last exit", "policy": "the network at confidence > 0.9"}
 
 def measure(session: RunSession, network: Network) -> dict[str, float]:
     """Accuracies of a network on the search split."""
-    table = tabulate(network, session.splits.search, session.preprocessing, [REFERENCE_CRITERION])
+    table = tabulate(network, session.images.splits.search, session.images.preprocessing, [REFERENCE_CRITERION])
     row = exit_rows(table)
     return {"last": row[f"exit{table.exits}_accuracy"], "policy": row["accuracy_at_0.9"]}
 
@@ -48,12 +50,12 @@ def train_and_measure(run: Path, architecture: Architecture, epochs: int) -> dic
     """One architecture with inherited weights and trained from scratch, as a row of the result file."""
     torch.set_num_threads(1)
     session = RunSession.open(run)
-    calibration = session.calibration(session.experiment.evaluate.calibration_images)
-    inherited = inherit(session.trained_supernet(), architecture, calibration)
+    calibration = session.images.calibration(session.experiment.evaluate.calibration_images)
+    inherited = inherit(trained_supernet(session), architecture, calibration)
     changes = {"epochs": epochs, "weights": "scratch", "validate_every": epochs}
     spec = RetrainSpec.model_validate(session.experiment.retrain.model_dump() | changes)
     started, name = time.monotonic(), f"ranking-{architecture.id}"
-    trained = train_alone(session, architecture, spec, name)
+    trained = train_alone(session, architecture, spec, name, RunEvents(session.facts))
     row: dict[str, Any] = {"architecture": architecture.id, "epochs": epochs}
     row["macs"] = count_graph(lower(architecture)).macs.total
     for name, network in (("inherited", inherited), ("trained", trained)):
@@ -106,7 +108,7 @@ def main() -> None:
             bar.advance()
 
     table = pd.DataFrame(rows)
-    samples = len(session.splits.search)
+    samples = len(session.images.splits.search)
     print(f"{options.run}: {len(table)} architectures, {options.epochs} epochs each, search split N = {samples}")
     print(f"{'accuracy of':<34}{'inherited':>12}{'trained':>10}{'tau':>8}{'95 % interval':>18}")
     for name, label in COLUMNS.items():

@@ -28,8 +28,10 @@ from aebnas.evaluation.evaluator import inherit
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
 from aebnas.policies.exit_table.tabulate import tabulate
 from aebnas.policies.threshold_search.find import find
+from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
+from aebnas.run.training_setup import trained_supernet
 from aebnas.runtime.exit_criteria import LEARNED
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
@@ -118,8 +120,8 @@ def measure(networks: Sequence[tuple[str, str, Network]], session: RunSession) -
         heads = any(graph_exit.stop for graph_exit in network.graph.exits)
         criteria = (*session.space.spec.policy.criterion, *([LEARNED] if heads else []))
         tables = {
-            split: tabulate(network, images, session.preprocessing, criteria)
-            for split, images in {"calibrate": session.splits.calibrate, "test": test}.items()
+            split: tabulate(network, images, session.images.preprocessing, criteria)
+            for split, images in {"calibrate": session.images.splits.calibrate, "test": test}.items()
         }
         for policy in policies(tables["calibrate"], session):
             known, measured = score_policy(tables["calibrate"], policy), score_policy(tables["test"], policy)
@@ -156,11 +158,11 @@ def run_arm(arm: str, seed: int, full: bool, scratch: Path, out: Path) -> None:
 def networks(arm: str, session: RunSession) -> list[tuple[str, str, Network]]:
     """(form, id, network) of all that an arm's run gave; random ones are trained here."""
     if arm == "random":
-        rng, evaluator = np.random.default_rng(session.experiment.seed), session.evaluator(None)
+        rng, evaluator = np.random.default_rng(session.experiment.seed), candidate_evaluator(session, None)
         drawn = [session.space.decode(session.space.sample(rng)).architecture for _ in range(RANDOM_ARCHITECTURES)]
         return [("random", architecture.id, evaluator.network(architecture)) for architecture in drawn]
     if arm == "nsga2":
-        supernet, calibration = session.trained_supernet(), session.calibration(512)
+        supernet, calibration = trained_supernet(session), session.images.calibration(512)
         known = {trial.architecture.id: trial.architecture for trial, _ in session.front()}
         return [("nsga2", name, inherit(supernet, one, calibration)) for name, one in known.items()]
     found = []

@@ -290,7 +290,7 @@ class Study:
         return {
             "run": answered.session.run.name,
             "pick": answered.id,
-            "weights": answered.now.origin,
+            "weights": answered.state.origin,
             "images": {name: getattr(self, name).samples for name in ("calibrate", "certify", "test")},
             "exit_accuracy": self.test.correct_ne.mean(0).tolist(),
             "macs_to_exit": [int(cost) for cost in self.test.costs["macs"].to_exit().tolist()],  # type: ignore[union-attr]

@@ -93,9 +93,9 @@ def test_a_pick_is_evaluated_retrained_and_exported(own, tmp_path):
 
 def test_the_network_gives_what_was_scored(finished):
     picked, session = api.open_run(finished).pick("best-accuracy"), RunSession.open(finished)
-    search, network = session.splits.search, picked.network()
+    search, network = session.images.splits.search, picked.network()
     with torch.no_grad():
-        answer = network.infer(session.preprocessing.apply(search.pixels()), picked.policy)
+        answer = network.infer(session.images.preprocessing.apply(search.pixels()), picked.policy)
     right = (answer.logits.argmax(1) == search.labels).double().mean()
     assert float(right) == pytest.approx(picked.metrics["accuracy"])
 

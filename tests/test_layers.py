@@ -1,9 +1,11 @@
 """Imports point down only, and what ships with an export needs torch alone."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,11 @@ def test_the_contracts_are_kept(root):
         ("cost/counts.py", "import aebnas.policies.exit_table.exit_table"),
         ("space/spec.py", "import aebnas.strategies.strategy"),
         ("search/plan.py", "import torch"),
+        ("search/loop.py", "import aebnas.report.html"),
+        ("selected/retrain.py", "import aebnas.report.html"),
+        ("report/html.py", "import aebnas.selected.retrain"),
+        ("run/front_files.py", "import aebnas.report.html"),
+        ("cli/runs.py", "import aebnas.api"),
     ],
 )
 def test_the_contracts_can_break(root, tmp_path, module, line):
@@ -39,6 +46,30 @@ def test_the_contracts_can_break(root, tmp_path, module, line):
     assert result.returncode == 1
     importer = "aebnas." + module.removesuffix(".py").replace("/", ".")
     assert f" {importer} -> {line.removeprefix('import ')} (l." in result.stdout
+
+
+def test_imports_for_annotations_point_down_too(root, tmp_path):
+    """The contracts pass over `if TYPE_CHECKING`; only the package itself may look up there, for the public names."""
+    shutil.copytree(root / "aebnas", tmp_path / "aebnas", ignore=shutil.ignore_patterns("__pycache__"))
+    config = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    layers = next(contract["layers"] for contract in config["contracts"] if contract["type"] == "layers")
+    lines = ["[importlinter]", "root_package = aebnas", "[importlinter:contract:1]", "name = all imports"]
+    lines += ["type = layers", "containers = aebnas", "layers =", *(f"    {layer}" for layer in layers)]
+    (tmp_path / ".importlinter").write_text("\n".join(lines), encoding="utf-8")
+    package = tmp_path / "aebnas" / "__init__.py"
+    text = re.sub(r"(?m)^    from aebnas.api import .*$", "    pass", package.read_text(encoding="utf-8"))
+    package.write_text(text, encoding="utf-8")
+    result = lint(tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    with (tmp_path / "aebnas" / "runtime" / "ops.py").open("a", encoding="utf-8") as handle:
+        handle.write("if TYPE_CHECKING:\n    import aebnas.report.html\n")
+    assert lint(tmp_path).returncode == 1
+
+
+def test_the_package_root_holds_the_api_and_the_rooms_alone(root):
+    names = {path.name for path in (root / "aebnas").iterdir() if path.name != "__pycache__"}
+    rooms = "cli search selected report run evaluation training export supernet policies strategies cost space data"
+    assert names == {"__init__.py", "api.py", "py.typed", "runtime", "core", *rooms.split()}
 
 
 def test_runtime_imports_torch_and_the_standard_library_only(root):

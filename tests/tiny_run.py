@@ -9,6 +9,9 @@ import pytest
 import yaml
 from made_up_device import write_made_up
 
+from aebnas.report.run_report import RunReport
+from aebnas.run.front_files import write_front
+from aebnas.run.run_facts import RunFacts
 from aebnas.search.loop import run_search
 
 SPACE: dict[str, Any] = {
@@ -84,13 +87,13 @@ def _search_certified(base: Path) -> Path:
         supernet=EXPERIMENT["supernet"] | {"epochs": 4},
         strategy={"name": "random", "population": 4, "generations": 1},
     )
-    run_search(spec, base / "run")
+    run_search(spec, base / "run", listen=RunReport)
     return base / "run"
 
 
 @cache
 def _search(base: Path, with_genes: bool) -> Path:
-    run_search(write_spec(base / "spec", GENES if with_genes else SPACE), base / "run")
+    run_search(write_spec(base / "spec", GENES if with_genes else SPACE), base / "run", listen=RunReport)
     return base / "run"
 
 
@@ -99,7 +102,7 @@ def _search_on_device(base: Path, weights: Path) -> Path:
     write_made_up(SPACE, write_spec(base / "spec", **ON_DEVICE).parent / "chip.json")
     (base / "run" / "checkpoints").mkdir(parents=True)
     shutil.copy(weights, base / "run" / "checkpoints")  # of the same spec and seed
-    run_search(base / "spec" / "tiny.yaml", base / "run")
+    run_search(base / "spec" / "tiny.yaml", base / "run", listen=RunReport)
     return base / "run"
 
 
@@ -113,6 +116,13 @@ def own_copy(run: Path, folder: Path) -> Path:
     """A copy of a finished run (and of its spec) to be changed at will."""
     shutil.copytree(run.parent, folder / "copy")
     return folder / "copy" / run.name
+
+
+def write_report(run: Path) -> None:
+    """Write front files, plot and page of a run anew from its trials, as the end of a search does."""
+    facts = RunFacts.read(run)
+    write_front(facts, facts.run.trials(), finished=True)
+    RunReport(facts).search_finished()
 
 
 class Stopped(BaseException):

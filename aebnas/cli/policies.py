@@ -25,12 +25,13 @@ def sweep(
 ) -> None:
     """Lay out every useful policy of a pick: its accuracy-cost frontiers, as a table and an image."""
     from aebnas.cli.policy_tables import print_sweep
+    from aebnas.report.run_report import RunReport
     from aebnas.selected.sweep import DEFAULT_METHODS
     from aebnas.selected.sweep import sweep as sweep_pick
 
-    swept = sweep_pick(run, pick, tuple(method or DEFAULT_METHODS), per_exit, not no_temperatures, out)
+    swept = sweep_pick(run, pick, tuple(method or DEFAULT_METHODS), per_exit, not no_temperatures, out, RunReport)
     print_sweep(swept.table, swept.id, swept.samples)
-    print(f"{swept.csv} and {swept.image.name} are written.")
+    print(f"{swept.csv} and {swept.csv.stem}.png are written.")
 
 
 def calibrate(
@@ -64,6 +65,7 @@ def calibrate(
     if pick is None:
         raise UserError("--pick must be given with a run (or --data with an exported folder), but got neither")
     from aebnas.cli.policy_tables import print_calibrated
+    from aebnas.report.run_report import RunReport
     from aebnas.selected.calibrate import calibrate as calibrate_pick
 
-    print_calibrated(calibrate_pick(folder, pick, goal, method, per_exit, not no_temperatures))
+    print_calibrated(calibrate_pick(folder, pick, goal, method, per_exit, not no_temperatures, RunReport))

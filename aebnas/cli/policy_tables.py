@@ -5,9 +5,10 @@ from pathlib import Path
 import pandas as pd
 from rich.table import Table
 
+from aebnas.core.metric_text import millions
 from aebnas.export.recalibrate import Retuned
 from aebnas.policies.calibration.risk_control import RiskPromise
-from aebnas.report.tables import interval, millions, print_point, print_table
+from aebnas.report.tables import interval, print_point, print_table
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.selected.calibrate import Calibrated
 

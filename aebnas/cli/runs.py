@@ -13,19 +13,19 @@ def show(run: RunFolder) -> None:
     from aebnas.report.relaxed_table import print_relaxed
     from aebnas.report.run_state import state_lines
     from aebnas.report.tables import print_facts, print_front
-    from aebnas.run.session import RunSession
+    from aebnas.run.run_facts import RunFacts
 
-    session = RunSession.open(run)
-    trials, points = session.run.trials(), session.front()
-    for line in state_lines(session, trials):
+    facts = RunFacts.read(run)
+    trials = facts.run.trials()
+    points = facts.front(trials)
+    for line in state_lines(facts, trials):
         print(line)
     if points:
-        asked = list(session.experiment.metrics_asked().values())
-        print_front(points, session.run.image_counts()["search"], asked)
+        print_front(points, facts.samples, facts.metrics_asked)
     else:
         print(f"{run}: no feasible operating point yet ({len(trials)} trials)")
-    print_relaxed(session.run)
-    print_facts(trials, session.run.seconds())
+    print_relaxed(facts.run)
+    print_facts(trials, facts.run.seconds())
 
 
 def list_runs(

@@ -1,16 +1,13 @@
 """Searching: `search` and `resume`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from aebnas.cli.arguments import RunFolder
 from aebnas.cli.runs import show
 from aebnas.core.errors import UserError
-
-if TYPE_CHECKING:
-    from aebnas.search.plan import Plan
 
 
 def search(
@@ -35,38 +32,49 @@ def search(
 
     plan = prepare(spec, out, ablation, deterministic)  # a mistake shows before the heavy imports
     if seeds is not None:
-        _search_seeds(plan, seeds, pick or [], test)
+        import aebnas
+        from aebnas.report.seed_summary import print_seeds
+        from aebnas.search.multi_seed import seeds_folder
+
+        summary = aebnas.search_seeds(
+            spec,
+            _numbers(seeds),
+            out,
+            picks=pick or [],
+            test=test,
+            ablation=ablation,
+            deterministic=deterministic,
+        )
+        print_seeds(summary)
+        print(f"{seeds_folder(plan)}/summary.json, seeds.csv and seeds.png are written.")
         return
     if pick or test:
         raise UserError("--pick and --test must go with --seeds; for a single run: aebnas evaluate RUN --pick PICK")
+    from aebnas.report.run_report import RunReport
     from aebnas.search.loop import run_plan
 
-    session = run_plan(plan)
+    session = run_plan(plan, RunReport)
     show(session.run.folder)
     folder = session.run.folder
     print(f"\n{folder}/pareto.csv, pareto.png and report.html are written.")
     print(f"Next: aebnas evaluate {folder} --pick best-accuracy, or aebnas export {folder} --pick knee --out DIR")
 
 
-def _search_seeds(plan: "Plan", text: str, picks: list[str], test: bool) -> None:
+def _numbers(text: str) -> list[int]:
     try:
-        seeds = [int(part) for part in text.split(",")]
+        return [int(part) for part in text.split(",")]
     except ValueError:
         raise UserError(f"--seeds must be whole numbers such as 11,22,33, but got '{text}'") from None
-    from aebnas.report.seed_summary import print_seeds
-    from aebnas.search.multi_seed import search_seeds, seeds_folder
-
-    print_seeds(search_seeds(plan, seeds, picks, test))
-    print(f"{seeds_folder(plan)}/summary.json, seeds.csv and seeds.png are written.")
 
 
 def resume(run: RunFolder) -> None:
     """Go on with a stopped run as its config.json says: its search, then retrainings that were stopped."""
+    from aebnas.report.run_report import RunReport
     from aebnas.search.loop import resume_search
     from aebnas.selected.retrain import finish_retrainings
 
-    resume_search(run)
-    finished = finish_retrainings(run)
+    resume_search(run, RunReport)
+    finished = finish_retrainings(run, RunReport)
     show(run)
     print(f"\n{run}: the search is finished; pareto.csv and report.html are written.")
     for point_id, point in finished:

@@ -16,13 +16,15 @@ def retrain(
     epochs: Annotated[int | None, typer.Option(help="Instead of the spec's.", min=1)] = None,
 ) -> None:
     """Train one architecture of the front by itself and find its thresholds anew."""
+    from aebnas.report.run_report import RunReport
     from aebnas.report.tables import print_point
     from aebnas.run.run_directory import Run
     from aebnas.selected.retrain import retrain as retrain_pick
 
     if weights not in (None, "supernet", "scratch", "kept"):
         raise UserError(f"--weights must be supernet, scratch or kept, but got '{weights}'")
-    point_id, point = retrain_pick(run, pick, cast(Literal["supernet", "scratch", "kept"] | None, weights), epochs)
+    source = cast(Literal["supernet", "scratch", "kept"] | None, weights)
+    point_id, point = retrain_pick(run, pick, source, epochs, RunReport)
     samples = Run.open(run).image_counts()["search"]
     print(f"{point_id}, retrained; on the search split (N = {samples:,}):")
     print_point(point, samples)
@@ -40,10 +42,11 @@ def evaluate(
     except ValueError:
         raise UserError(f"--budgets must be numbers such as 8e6,12e6, but got '{budgets}'") from None
     from aebnas.cli.evaluation_tables import print_evaluation
+    from aebnas.report.run_report import RunReport
     from aebnas.report.tables import print_optimism, print_point
     from aebnas.selected.evaluate import evaluate as evaluate_pick
 
-    picked = evaluate_pick(run, pick, full, numbers)
+    picked = evaluate_pick(run, pick, full, numbers, RunReport)
     on = f"the test set (N = {picked.samples:,}), read by this command alone"
     print(f"{picked.id}, weights {picked.source}; on {on}:")
     print_point(picked.point, picked.samples)
@@ -78,9 +81,10 @@ def measure(
     rounds: Annotated[int, typer.Option(min=1)] = 5,
 ) -> None:
     """Measure a pick's real latency, memory and energy, beside what is predicted."""
+    from aebnas.cli.measured_table import print_measured
+    from aebnas.report.run_report import RunReport
     from aebnas.selected.measure import measure as measure_pick
-    from aebnas.selected.measure import print_measured
 
-    told = {"device": device, "threads": threads, "dtype": dtype, "memory_format": memory_format, "compiled": compiled}
-    changes = {name: value for name, value in told.items() if value is not None}
-    print_measured(measure_pick(run, pick, changes, profile, samples, rounds))
+    given = {"device": device, "threads": threads, "dtype": dtype, "memory_format": memory_format, "compiled": compiled}
+    changes = {name: value for name, value in given.items() if value is not None}
+    print_measured(measure_pick(run, pick, changes, profile, samples, rounds, RunReport))

@@ -1,7 +1,7 @@
 """`aebnas compare`: fronts of several runs over each other, under one reference point."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -14,14 +14,13 @@ from rich.table import Table
 from aebnas.core.atomic_files import write_text
 from aebnas.core.confidence_intervals import accuracy_bounds
 from aebnas.core.errors import UserError
+from aebnas.core.metric_text import with_unit
 from aebnas.core.metrics import METRICS, Objective
 from aebnas.core.pareto import hypervolume, share_dominated
 from aebnas.cost.latency.network_profile import check_same
 from aebnas.report.front_plot import draw_fronts
-from aebnas.report.hypervolume import greatest
-from aebnas.report.run_state import search_samples
-from aebnas.report.tables import interval, print_table, written
-from aebnas.run.session import RunSession
+from aebnas.report.tables import interval, print_table
+from aebnas.run.run_facts import RunFacts
 from aebnas.strategies.front import FrontPoint, minimised
 
 LONGEST_NAME = 80
@@ -77,11 +76,7 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
     """
     if len(folders) < 2:
         raise UserError(f"compare: must be given two or more runs, but got {len(folders)}")
-    return compare_sessions(dict(zip(_names(folders), map(RunSession.open, folders), strict=True)))
-
-
-def compare_sessions(runs: dict[str, RunSession]) -> Comparison:
-    """The same for opened runs under the names that they shall have; see `compare_runs`."""
+    runs = dict(zip(_names(folders), map(RunFacts.read, folders), strict=True))
     objectives = _shared_objectives(runs)
     _check_data(runs)
     _check_devices(runs, objectives)
@@ -90,9 +85,7 @@ def compare_sessions(runs: dict[str, RunSession]) -> Comparison:
         if not points:
             raise UserError(f"{name}: must have a front to be compared, but no trial is on it yet")
     worst = {
-        objective.metric: 0.0
-        if METRICS[objective.metric].direction == "max"
-        else float(max(greatest(run, objective.metric) for run in runs.values()))
+        objective.metric: max(run.max_costs.get(objective.metric, 0.0) for run in runs.values())
         for objective in objectives
     }
     best_m = np.array([-1.0 if METRICS[objective.metric].direction == "max" else 0.0 for objective in objectives])
@@ -102,7 +95,7 @@ def compare_sessions(runs: dict[str, RunSession]) -> Comparison:
     return Comparison(
         fronts=fronts,
         objectives=objectives,
-        samples=tuple(search_samples(run.run) for run in runs.values()),
+        samples=tuple(run.samples for run in runs.values()),
         reference=worst,
         hypervolumes=tuple(hypervolume(points_pm, np.ones(len(objectives))) for points_pm in scaled),
         dominated=np.array([[share_dominated(a_pm, b_pm) for b_pm in scaled] for a_pm in scaled]),
@@ -144,7 +137,7 @@ def _figure(objective: Objective, row: dict[Any, Any], samples: int) -> str:
     return (
         f"{value:.2%} {interval(value, samples)}"
         if objective.metric == "accuracy"
-        else written(objective.metric, value)
+        else with_unit(objective.metric, value)
     )
 
 
@@ -163,42 +156,36 @@ def _names(folders: Sequence[Path]) -> list[str]:
     return names
 
 
-def _shared_objectives(runs: dict[str, RunSession]) -> tuple[Objective, ...]:
-    told = {name: run.experiment.objectives for name, run in runs.items()}
-    if len({frozenset(names) for names in told.values()}) > 1:
-        each = "; ".join(f"{name}: {', '.join(names)}" for name, names in told.items())
+def _shared_objectives(runs: Mapping[str, RunFacts]) -> tuple[Objective, ...]:
+    objectives = {name: run.objectives for name, run in runs.items()}
+    if len({frozenset(each) for each in objectives.values()}) > 1:
+        each = "; ".join(f"{name}: {', '.join(o.metric for o in these)}" for name, these in objectives.items())
         raise UserError(f"compare: runs must search the same objectives, but got {each}")
-    return tuple(next(iter(runs.values())).experiment.parsed_objectives())
+    return next(iter(runs.values())).objectives
 
 
-def _check_data(runs: dict[str, RunSession]) -> None:
-    """The same images, as far as can be told without reading them: the set's name, its file's, shape and classes."""
-    told = {}
-    for name, run in runs.items():
-        data, space = run.experiment.data, run.space.spec
-        source = f"{data.name} {data.path.name}" if data.path else data.name
-        told[name] = (
-            f"{source}, {space.input.channels} x {space.input.side} x {space.input.side}, {space.classes} classes"
-        )
-    if len(set(told.values())) > 1:
-        each = "; ".join(f"{name}: {data}" for name, data in told.items())
+def _check_data(runs: Mapping[str, RunFacts]) -> None:
+    """The same images, as far as can be decided without reading them: source, shape and classes."""
+    data = {name: run.input_text for name, run in runs.items()}
+    if len(set(data.values())) > 1:
+        each = "; ".join(f"{name}: {text}" for name, text in data.items())
         raise UserError(f"compare: runs must be of the same data, but got {each}")
 
 
-def _check_devices(runs: dict[str, RunSession], objectives: Sequence[Objective]) -> None:
+def _check_devices(runs: Mapping[str, RunFacts], objectives: Sequence[Objective]) -> None:
     """Latencies and energies are compared only where they were predicted for one device in one setting."""
     if any(METRICS[objective.metric].by_device for objective in objectives):
         profiles = [run.profile for run in runs.values()]
         check_same([profile for profile in profiles if profile is not None])
 
 
-def _warnings(runs: dict[str, RunSession]) -> list[str]:
+def _warnings(runs: Mapping[str, RunFacts]) -> list[str]:
     """What the comparison may suffer from: other splits, weights of another kind."""
     facts = {
-        "the search split has": {name: f"{run.run.image_counts()['search']:,} images" for name, run in runs.items()},
-        "networks were trained on": {name: f"{run.run.image_counts()['train']:,} images" for name, run in runs.items()},
-        "splits were cut with": {name: f"seed {run.experiment.data.splits.seed}" for name, run in runs.items()},
-        "candidates' weights were": {name: run.experiment.source for name, run in runs.items()},
+        "the search split has": {name: f"{run.samples:,} images" for name, run in runs.items()},
+        "networks were trained on": {name: f"{run.images['train']:,} images" for name, run in runs.items()},
+        "splits were cut with": {name: f"seed {run.split_seed}" for name, run in runs.items()},
+        "candidates' weights were": {name: run.scored.origin for name, run in runs.items()},
     }
     warnings = []
     for what, told in facts.items():

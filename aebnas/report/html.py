@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 
 from aebnas.core.atomic_files import write_text
 from aebnas.report.payload import payload
-from aebnas.run.session import RunSession
+from aebnas.run.run_facts import RunFacts
 from aebnas.strategies.front import FrontPoint
 from aebnas.strategies.trial import Trial
 
@@ -19,20 +19,20 @@ PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("base", "scatter", "network", "detail", "front", "curves", "policies", "facts", "main")
 
 
-def write_html(session: RunSession, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> None:
-    """Write the report of `trials` with their front `points`, from what lies in the run's folder."""
-    data = json.dumps(payload(session, trials, points), allow_nan=False, separators=(",", ":"))
+def write_html(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> None:
+    """Write the report of `trials` with their front `points` from the files in the run's folder."""
+    data = json.dumps(payload(facts, trials, points), allow_nan=False, separators=(",", ":"))
     parts = {
         "style": _read("style.css"),
         "script": "\n".join(_read(f"{name}.js") for name in SCRIPTS),
         "plotly": _packed(get_plotlyjs()),
         "payload": _packed(data),
-        "name": escape(session.run.name),
+        "name": escape(facts.name),
     }
     page = _read("page.html")
     for name, text in parts.items():  # the name last, since it alone is not ours
         page = page.replace(f"[[{name}]]", text)
-    write_text(session.run.folder / "report.html", page)
+    write_text(facts.folder / "report.html", page)
 
 
 def _read(name: str) -> str:

@@ -1,12 +1,10 @@
 """The live line of a search: what is done, how fast, and how good the front is so far."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from aebnas.report.hypervolume import Growth
 from aebnas.report.tensorboard import Scalars
-from aebnas.run.session import RunSession
+from aebnas.run.hypervolume import Growth
+from aebnas.run.run_facts import RunFacts
 from aebnas.strategies.trial import Trial
 
 PAUSE = 20
@@ -16,15 +14,15 @@ PAUSE = 20
 class LiveSearch:
     """Takes in trial by trial; each gives the line to be shown, and scalars for TensorBoard."""
 
-    def __init__(self, session: RunSession, scalars: Scalars) -> None:
-        self.growth, self.scalars = Growth(session), scalars
+    def __init__(self, facts: RunFacts, scalars: Scalars) -> None:
+        self.growth, self.scalars = Growth(facts), scalars
         self.count = {"ok": 0, "infeasible": 0, "failed": 0}
         self.new = 0
         self.hypervolume = 0.0
         self.started = self.due = time.monotonic()
 
     def add(self, trial: Trial, is_new: bool = True) -> str:
-        """The line after this trial; one of an earlier sitting (not new) doesn't count in the speed."""
+        """The line after this trial; one of an earlier session (not new) doesn't count in the speed."""
         self.growth.add(trial)
         self.count[trial.status] += 1
         self.new += is_new
@@ -43,12 +41,5 @@ class LiveSearch:
                 "search/candidates_per_second": per_second,
             },
         )
-        speed = f"{per_second:.2g} candidates/s" if self.new else "from an earlier sitting"
+        speed = f"{per_second:.2g} candidates/s" if self.new else "from an earlier session"
         return f"{counts}, {speed}, front {self.growth.size}, hypervolume {self.hypervolume:.4f}"
-
-
-@contextmanager
-def live_search(session: RunSession) -> Iterator[LiveSearch]:
-    """A live line whose scalars lie in the run's `tensorboard/search`."""
-    with Scalars(session.run.folder / "tensorboard" / "search") as scalars:
-        yield LiveSearch(session, scalars)

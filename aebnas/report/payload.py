@@ -13,13 +13,14 @@ from aebnas.core.confidence_intervals import accuracy_bounds
 from aebnas.core.errors import UserError
 from aebnas.core.metrics import METRICS
 from aebnas.report.drawing import drawing
-from aebnas.report.hypervolume import growth_curve
-from aebnas.report.measured_table import measured_rows, measured_where
 from aebnas.report.relaxed_table import CAPTION, HEADS, relaxed_rows
-from aebnas.report.run_state import search_samples
 from aebnas.report.search_plot import axes
-from aebnas.run.session import RunSession
-from aebnas.selected.selected_model import known_of_pick, read_pick
+from aebnas.run.hypervolume import growth_curve
+from aebnas.run.measured_rows import measured_rows, measured_where
+from aebnas.run.pick_records import picked_ids, read_pick
+from aebnas.run.run_directory import Run
+from aebnas.run.run_facts import RunFacts
+from aebnas.run.selected_state import valid_record
 from aebnas.space.lowering import lower
 from aebnas.strategies.front import FrontPoint, pick
 from aebnas.strategies.trial import Trial
@@ -31,36 +32,36 @@ REASONS_SHOWN = 5
 NAMED = ("best-accuracy", "knee", "cheapest")
 
 
-def payload(session: RunSession, trials: Sequence[Trial], front_points: Sequence[FrontPoint]) -> dict[str, Any]:
+def payload(facts: RunFacts, trials: Sequence[Trial], front_points: Sequence[FrontPoint]) -> dict[str, Any]:
     """Everything of a run that its page shows."""
-    run, experiment = session.run, session.experiment
+    run = facts.run
     shown, total = _shown(trials, front_points)
     architectures = {trial.architecture.id: trial.architecture for trial, _ in shown}
-    vertical, horizontal = axes(session)
+    vertical, horizontal = axes(facts)
     status = Counter(trial.status for trial in trials)
     return {
         "name": run.name,
         "folder": f"results/{run.name}" if run.folder.resolve().parent.name == "results" else run.name,
-        "data": experiment.data.name,
-        "objectives": list(experiment.objectives),
-        "constraints": list(experiment.constraints),
+        "data": facts.data,
+        "objectives": [objective.metric for objective in facts.objectives],
+        "constraints": [f"{each.metric} {each.sense} {each.bound:.12g}" for each in facts.constraints],
         "axes": {"x": horizontal, "y": vertical},
-        "samples": search_samples(run),
+        "samples": facts.samples,
         "metrics": {name: _metric(name) for name in _metric_names(shown)},
         "trials": {"total": len(trials)} | {name: status[name] for name in ("ok", "infeasible", "failed")},
         "failures": Counter(trial.reason for trial in trials if trial.status == "failed").most_common(REASONS_SHOWN),
         "points_total": total,
-        "points": _columns(shown, {point.id for _, point in front_points}, list(architectures), search_samples(run)),
+        "points": _columns(shown, {point.id for _, point in front_points}, list(architectures), facts.samples),
         "architectures": [
             {"id": architecture.id, "text": str(architecture), "drawing": drawing(lower(architecture))}
             for architecture in architectures.values()
         ],
-        "named": _named(session, front_points),
-        "growth": growth_curve(session, trials),
+        "named": _named(facts, front_points),
+        "growth": growth_curve(facts, trials),
         "training": _training(run.folder),
-        "picks": _picks(session),
+        "picks": _picks(facts.run),
         "relaxed": {"caption": CAPTION, "heads": HEADS, "rows": relaxed_rows(run)},
-        "measured": _measured(session, trials),
+        "measured": _measured(facts, trials),
         "protocol": run.read_json("protocol.json"),
         "environment": run.read_json("env_info.json"),
         "seconds": run.seconds(),
@@ -104,12 +105,12 @@ def _metric(name: str) -> dict[str, str]:
     return {"unit": metric.unit, "direction": metric.direction, "meaning": metric.meaning}
 
 
-def _named(session: RunSession, front_points: Sequence[FrontPoint]) -> dict[str, str]:
+def _named(facts: RunFacts, front_points: Sequence[FrontPoint]) -> dict[str, str]:
     """Ids of the points that rules of `--pick` take, where they take one."""
     named = {}
     for rule in NAMED:
         try:
-            named[rule] = pick(front_points, session.experiment.parsed_objectives(), rule)[1].id
+            named[rule] = pick(front_points, facts.objectives, rule)[1].id
         except UserError:
             continue
     return named
@@ -139,20 +140,18 @@ def _training(folder: Path) -> list[dict[str, Any]]:
     return curves
 
 
-def _measured(session: RunSession, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+def _measured(facts: RunFacts, trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """What `aebnas measure` found of picks under the weights they have now: where, and rows of texts."""
-    names = {path.stem for path in session.run.folder.glob("picks/*.json")}
+    names = picked_ids(facts.run)
     picked = {point.id: (trial, point) for trial in trials for point in trial.points if point.id in names}
-    known = [(name, known_of_pick(session, picked[name], "measured")) for name in sorted(picked)]
+    known = [(name, valid_record(facts.run, facts.scored, picked[name], "measured")) for name in sorted(picked)]
     return [{"id": name, "where": measured_where(m), "rows": measured_rows(m)} for name, m in known if m is not None]
 
 
-def _picks(session: RunSession) -> list[dict[str, Any]]:
+def _picks(run: Run) -> list[dict[str, Any]]:
     """What `retrain`, `calibrate` and `evaluate` found, a record for each pick and each of the three."""
-    run = session.run
     records = []
-    names = sorted(path.stem for path in run.folder.glob("picks/*.json"))
-    for name, kind in itertools.product(names, ("retrained", "calibrated", "test")):
+    for name, kind in itertools.product(picked_ids(run), ("retrained", "calibrated", "test")):
         record = read_pick(run, name).get(kind)
         if record is not None:
             bounds = accuracy_bounds(record["metrics"], record["samples"])

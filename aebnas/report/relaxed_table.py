@@ -5,7 +5,8 @@ from typing import Any
 
 from rich.table import Table
 
-from aebnas.report.tables import millions, print_table
+from aebnas.core.metric_text import millions
+from aebnas.report.tables import print_table
 from aebnas.run.run_directory import Run
 
 HEADS = (

@@ -13,9 +13,10 @@ from typing import Any
 from rich.table import Table
 
 from aebnas.core.errors import UserError
+from aebnas.core.metric_text import with_unit
 from aebnas.core.metrics import METRICS, Objective
 from aebnas.core.pareto import knee
-from aebnas.report.tables import print_table, written
+from aebnas.report.tables import print_table
 from aebnas.strategies.strategy_spec import StrategySpec
 
 
@@ -152,7 +153,7 @@ def print_runs(runs: Sequence[Listed], now: float | None = None) -> None:
         table.add_column(name, justify="left" if name in ("run", "state") else "right", no_wrap=name == "run")
     for run in runs:
         points = [
-            f"{100 * row['accuracy']:.1f}% at {written(run.cost, row[run.cost])}" if row else "-"
+            f"{100 * row['accuracy']:.1f}% at {with_unit(run.cost, row[run.cost])}" if row else "-"
             for row in ((run.best or {}).get(name) for name in ("best-accuracy", "knee", "cheapest"))
         ]
         damaged = run.state.startswith("damaged")

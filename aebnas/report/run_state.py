@@ -1,30 +1,30 @@
-"""What can be told of a run, also while it runs: its state, how far it is, and how long it will take."""
+"""The state of a run, also while it runs: how far it is, and how long it will take."""
 
 import csv
 from collections.abc import Sequence
 
-from aebnas.report.hypervolume import normalised_hypervolume
 from aebnas.report.run_list import listed
+from aebnas.run.hypervolume import normalised_hypervolume
 from aebnas.run.run_directory import Run
-from aebnas.run.session import RunSession
+from aebnas.run.run_facts import RunFacts
 from aebnas.strategies.trial import Trial
 
 
-def state_lines(session: RunSession, trials: Sequence[Trial]) -> list[str]:
+def state_lines(facts: RunFacts, trials: Sequence[Trial]) -> list[str]:
     """Lines for people: the state with trials and hypervolume, and of a supernet in training how far it is."""
-    run, spec = session.run, session.experiment.supernet
+    run, epochs = facts.run, facts.supernet_epochs
     known = listed(run.folder)
-    facts = [known.state]
+    parts = [known.state]
     if trials:
-        volume = normalised_hypervolume(session, session.front())
-        facts += [f"{len(trials)} of {known.trials_asked} trials", f"hypervolume {volume:.4f}"]
+        volume = normalised_hypervolume(facts, facts.front(trials))
+        parts += [f"{len(trials)} of {known.trials_asked} trials", f"hypervolume {volume:.4f}"]
     if trials and known.state == "running in search":
         # a trial's seconds are those since the trial before, so that their mean is the pace, with workers, too
         each_s = sum(trial.seconds for trial in trials) / len(trials)
-        facts.append(f"ETA {duration(each_s * (known.trials_asked - len(trials)))}")
-    lines = [f"{run.folder}: {', '.join(facts)}"]
-    if spec is not None and known.state.endswith("in supernet"):
-        lines.append(_training_line(run, spec.epochs))
+        parts.append(f"ETA {duration(each_s * (known.trials_asked - len(trials)))}")
+    lines = [f"{run.folder}: {', '.join(parts)}"]
+    if epochs is not None and known.state.endswith("in supernet"):
+        lines.append(_training_line(run, epochs))
     return lines
 
 
@@ -42,11 +42,6 @@ def _training_line(run: Run, epochs: int) -> str:
         f"supernet: epoch {last} of {epochs}, loss {float(here[0]['loss']):.4g}, ETA {duration(left_s)} from there; "
         f"accuracy {accuracies}"
     )
-
-
-def search_samples(run: Run) -> int:
-    """Images of the search split, behind every accuracy of a front."""
-    return run.image_counts()["search"]
 
 
 def duration(seconds: float) -> str:

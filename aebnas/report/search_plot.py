@@ -1,4 +1,4 @@
-"""The image of a search: every operating point grey, the front coloured."""
+"""The plot of a search: every operating point grey, the front coloured."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +11,7 @@ from matplotlib import pyplot as plt
 
 from aebnas.core.atomic_files import write_atomically
 from aebnas.report.front_plot import axis_scale
-from aebnas.report.run_state import search_samples
-from aebnas.run.session import RunSession
+from aebnas.run.run_facts import RunFacts
 from aebnas.strategies.front import FrontPoint
 from aebnas.strategies.trial import Trial
 
@@ -20,9 +19,9 @@ FRONT_COLOUR = "#0072B2"  # blue of the Okabe-Ito palette, told apart by all eye
 GREY = "#B0B0B0"
 
 
-def plot_front(session: RunSession, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> None:
+def plot_front(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> None:
     """Write `pareto.png`: accuracy (or the first objective) over the first cost objective."""
-    y, x = axes(session)
+    y, x = axes(facts)
     everything = [point.metrics for trial in trials for point in trial.points]
     figure, panel = plt.subplots(figsize=(8, 5), layout="constrained")
     scale_x, label_x = axis_scale(x)
@@ -47,7 +46,7 @@ def plot_front(session: RunSession, trials: Sequence[Trial], points: Sequence[Fr
         label=f"front, {len(points)} points",
     )
     if len(everything) and y == "accuracy" and ordered:
-        # the few provably_infeasible points must not squeeze the front into a line
+        # a few points of very low accuracy must not squeeze the front into a line
         low = min(m[y] for m in ordered) * scale_y
         panel.set_ylim(bottom=max(0.0, low - 15))
     panel.set_xscale("log")
@@ -56,10 +55,10 @@ def plot_front(session: RunSession, trials: Sequence[Trial], points: Sequence[Fr
     panel.tick_params(axis="x", which="minor", labelsize=7)
     panel.set_xlabel(label_x)
     panel.set_ylabel(label_y)
-    panel.set_title(f"{session.run.name}: figures of the search split (N = {search_samples(session.run):,})")
+    panel.set_title(f"{facts.name}: figures of the search split (N = {facts.samples:,})")
     panel.grid(alpha=0.3)
     panel.legend(loc="lower right")
-    path = session.run.folder / "pareto.png"
+    path = facts.folder / "pareto.png"
 
     def save(partial: Path) -> None:
         figure.savefig(partial, dpi=130, metadata={"Software": None})
@@ -68,8 +67,8 @@ def plot_front(session: RunSession, trials: Sequence[Trial], points: Sequence[Fr
     plt.close(figure)
 
 
-def axes(session: RunSession) -> tuple[str, str]:
+def axes(facts: RunFacts) -> tuple[str, str]:
     """Metrics on the vertical and the horizontal axis."""
-    names = list(session.experiment.objectives)
+    names = [objective.metric for objective in facts.objectives]
     vertical = "accuracy" if "accuracy" in names else names[0]
     return vertical, next(name for name in names if name != vertical)

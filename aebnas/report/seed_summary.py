@@ -1,4 +1,4 @@
-"""What several seeds of one search gave together: means and standard deviations, a table, an image."""
+"""The results of one search over several seeds: means and standard deviations, a table, a plot."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,17 +9,23 @@ import pandas as pd
 from rich.table import Table
 
 from aebnas.core.atomic_files import write_json, write_text
-from aebnas.core.metrics import Objective
+from aebnas.core.confidence_intervals import accuracy_bounds
+from aebnas.core.errors import UserError
+from aebnas.core.metric_text import with_unit
+from aebnas.core.metrics import Constraint, Objective
 from aebnas.report.front_plot import draw_fronts
-from aebnas.report.tables import print_table, written
-from aebnas.strategies.front import FrontPoint
+from aebnas.report.tables import print_table
+from aebnas.run.hypervolume import normalised_hypervolume
+from aebnas.run.run_facts import RunFacts
+from aebnas.run.selected_state import valid_record
+from aebnas.strategies.front import RULES, FrontPoint, pick
 
 
 @dataclass(frozen=True)
-class OverSeeds:
+class SeedSummary:
     """Runs that differ in their seed alone.
 
-    `fronts` and `hypervolumes` (see `report.growth`) are by seed; `picks` has a row for each seed and pick, with the
+    `fronts` and `hypervolumes` (see `run.hypervolume`) are by seed; `picks` has a row for each seed and pick, with the
     front's figures (search split), and `test_accuracy` and `optimism` where the pick was evaluated; a seed whose front
     has no such point has no row. `samples` is the size of the search split.
     """
@@ -48,6 +54,51 @@ class OverSeeds:
         }
 
 
+def check_seed_picks(picks: Sequence[str]) -> None:
+    """Raise UserError for a pick that has no meaning in more than one run, such as a point's id."""
+    for rule in picks:
+        if rule not in RULES and "<" not in rule and ">" not in rule:
+            allowed = f"{', '.join(RULES)} or a rule such as 'avg_macs<=5e6'"
+            raise UserError(f"pick over several seeds must be {allowed}, but got '{rule}'")
+        if rule not in RULES:
+            Constraint.parse(rule)
+
+
+def summarise_seeds(runs: Mapping[int, RunFacts], rules: Sequence[str]) -> SeedSummary:
+    """The summary of finished runs (by seed), with the picks that `rules` name and their records of the test set."""
+    fronts = {seed: run.front() for seed, run in runs.items()}
+    rows = [
+        {"seed": seed} | row
+        for seed, run in runs.items()
+        for rule in rules
+        if (row := _pick_row(run, fronts[seed], rule))
+    ]
+    first = next(iter(runs.values()))
+    return SeedSummary(
+        folders={seed: run.folder for seed, run in runs.items()},
+        fronts=fronts,
+        hypervolumes={seed: normalised_hypervolume(run, fronts[seed]) for seed, run in runs.items()},
+        picks=pd.DataFrame(rows),
+        objectives=first.objectives,
+        samples=first.samples,
+    )
+
+
+def _pick_row(run: RunFacts, points: Sequence[FrontPoint], rule: str) -> dict[str, Any]:
+    """A pick's metrics; empty where no point of the front satisfies a rule."""
+    try:
+        picked = pick(points, run.objectives, rule)
+    except UserError:
+        return {}
+    point, test = picked[1], valid_record(run.run, run.scored, picked, "test") or {}
+    row = {"pick": rule, "id": point.id, **point.metrics}
+    row |= accuracy_bounds(point.metrics, run.samples)
+    row["test_weights"], row["test_samples"] = test.get("source"), test.get("samples")
+    row["test_accuracy"] = test["metrics"]["accuracy"] if test else None
+    row["optimism"] = test.get("optimism", {}).get("difference")
+    return row
+
+
 def mean_std(values: Sequence[float]) -> dict[str, Any]:
     """Mean, standard deviation (n - 1; None for fewer than two values), how many values, and the values."""
     series = pd.Series(values, dtype=float)
@@ -55,7 +106,7 @@ def mean_std(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": float(series.mean()), "std": std, "n": len(series), "values": series.tolist()}
 
 
-def write_seeds(seeds: OverSeeds, folder: Path) -> None:
+def write_seeds(seeds: SeedSummary, folder: Path) -> None:
     """Write `summary.json`, `seeds.csv` and `seeds.png`."""
     write_json(folder / "summary.json", seeds.summary())
     write_text(folder / "seeds.csv", seeds.picks.to_csv(index=False))
@@ -64,7 +115,7 @@ def write_seeds(seeds: OverSeeds, folder: Path) -> None:
     draw_fronts(fronts, seeds.objectives, title, folder / "seeds.png")
 
 
-def print_seeds(seeds: OverSeeds) -> None:
+def print_seeds(seeds: SeedSummary) -> None:
     """The table in the terminal: mean +- standard deviation over seeds."""
     summary = seeds.summary()
     title = f"Mean +- standard deviation over seeds {', '.join(map(str, seeds.folders))}"
@@ -72,10 +123,10 @@ def print_seeds(seeds: OverSeeds) -> None:
     costs = [objective.metric for objective in seeds.objectives if objective.metric != "accuracy"]
     for name in ("pick", "seeds", "accuracy", *costs, "test accuracy", "search minus test"):
         table.add_column(name, justify="left" if name == "pick" else "right", no_wrap=True)
-    for rule, told in summary["picks"].items():
-        shares = [_percent(told.get(name)) for name in ("accuracy", "test_accuracy", "optimism")]
-        cells = [f"{written(name, told[name]['mean'])} +- {written(name, told[name]['std'] or 0)}" for name in costs]
-        table.add_row(rule, str(told["accuracy"]["n"]), shares[0], *cells, *shares[1:])
+    for rule, row in summary["picks"].items():
+        shares = [_percent(row.get(name)) for name in ("accuracy", "test_accuracy", "optimism")]
+        cells = [f"{with_unit(name, row[name]['mean'])} +- {with_unit(name, row[name]['std'] or 0)}" for name in costs]
+        table.add_row(rule, str(row["accuracy"]["n"]), shares[0], *cells, *shares[1:])
     print_table(table)
     volume = summary["hypervolume"]
     print(
@@ -83,8 +134,8 @@ def print_seeds(seeds: OverSeeds) -> None:
     )
 
 
-def _percent(told: Mapping[str, Any] | None) -> str:
-    if told is None:
+def _percent(row: Mapping[str, Any] | None) -> str:
+    if row is None:
         return "-"
-    spread = "" if told["std"] is None else f" +- {100 * told['std']:.2f}"
-    return f"{100 * told['mean']:.2f}{spread} %"
+    spread = "" if row["std"] is None else f" +- {100 * row['std']:.2f}"
+    return f"{100 * row['mean']:.2f}{spread} %"

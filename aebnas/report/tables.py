@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aebnas.core.confidence_intervals import wilson
+from aebnas.core.metric_text import millions, with_unit
 from aebnas.core.metrics import ENERGY, LATENCY, METRICS
 from aebnas.strategies.front import FrontPoint
 from aebnas.strategies.trial import OperatingPoint, Trial
@@ -36,7 +37,7 @@ def print_front(points: Sequence[FrontPoint], samples: int, asked: Sequence[str]
             millions(metrics["avg_macs"]),
             millions(metrics["avg_macs_taken_only"]),
             f"{metrics['params']:,.0f}",
-            *(written(metric, metrics[metric]) for metric in more),
+            *(with_unit(metric, metrics[metric]) for metric in more),
             f"{point.policy.rule} {thresholds}",
             " ".join(f"{100 * share:.0f}%" for share in point.exit_shares),
             " ".join("-" if a is None else f"{100 * a:.0f}%" for a in point.exit_accuracy),
@@ -60,7 +61,7 @@ def print_point(point: OperatingPoint, samples: int) -> None:
     print(f"  params               {metrics['params']:,.0f}")
     for name in ("peak_memory_bytes", LATENCY, f"{LATENCY}@p99", ENERGY):
         if name in metrics:
-            print(f"  {name:<20} {written(name, metrics[name])}{' (predicted)' if METRICS[name].by_device else ''}")
+            print(f"  {name:<20} {with_unit(name, metrics[name])}{' (predicted)' if METRICS[name].by_device else ''}")
     for number, (share, accuracy) in enumerate(zip(point.exit_shares, point.exit_accuracy, strict=True), start=1):
         right = "" if accuracy is None else f", {100 * accuracy:.2f} % of them right"
         print(f"  exit {number}               {100 * share:.1f} % leave{right}")
@@ -84,23 +85,6 @@ def print_facts(trials: Sequence[Trial], seconds: Mapping[str, float]) -> None:
         )
     if seconds:
         print("seconds: " + ", ".join(f"{phase} {spent:.0f}" for phase, spent in seconds.items()))
-
-
-def millions(value: float) -> str:
-    """A count in millions."""
-    return f"{value / 1e6:.3g}M"
-
-
-def written(metric: str, value: float) -> str:
-    """A metric's value with its unit, where its name doesn't say it."""
-    unit = METRICS[metric].unit
-    if unit == "fraction":
-        return f"{100 * value:.2f}%"
-    if unit == "bytes":
-        return f"{value / 1e3:.1f} kB" if value < 1e6 else f"{value / 1e6:.2f} MB"
-    if unit in ("ms", "mJ"):
-        return f"{value:.4g} {unit}"
-    return millions(value)
 
 
 def interval(accuracy: float, samples: int) -> str:

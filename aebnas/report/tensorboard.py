@@ -2,10 +2,9 @@
 
 import importlib.util
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aebnas.training.task import Row
 
@@ -14,7 +13,7 @@ OF_THE_STEP = ("lr", "loss", "images_per_second")
 
 
 class Scalars:
-    """Writes scalars into one folder; what an earlier sitting wrote there is superseded, not shown twice."""
+    """Writes scalars into one folder; what an earlier session wrote there is superseded, not shown twice."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -32,16 +31,12 @@ class Scalars:
             self.writer.add_scalar(tag, value, step)
 
     def flush(self) -> None:
-        """What was written is on disk when this returns."""
+        """All values written so far are on disk when this returns."""
         if self.writer is not None:
             self.writer.flush()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Close the file, if one was written."""
         if self.writer is not None:
             self.writer.close()
 
@@ -50,30 +45,18 @@ class Scalars:
 
 
 class TrainingScalars:
-    """Hands validation rows, all so far each time, on to `on_rows`, and writes those that are new as scalars.
+    """Writes validation rows of one training; can be sent to a worker."""
 
-    Can be sent to a worker that trains; a context that closes its files.
-    """
+    def __init__(self, folder: Path) -> None:
+        self.scalars = Scalars(folder)
+        self.written = 0
 
-    def __init__(self, folder: Path, on_rows: Callable[[list[Row]], None]) -> None:
-        self.scalars = Scalars(folder.resolve())  # workers elsewhere have another working directory
-        self.on_rows = on_rows
-        self.told = 0
-
-    def __call__(self, rows: list[Row]) -> None:
-        self.on_rows(rows)
-        for row in rows[self.told :]:
+    def write(self, rows: Sequence[Row]) -> None:
+        """Of `rows`, all so far, write those that are new."""
+        for row in rows[self.written :]:
             self.scalars.write(int(row["epoch"]), _tagged(row))
         self.scalars.flush()
-        self.told = len(rows)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.scalars.__exit__(kind, error, trace)
+        self.written = len(rows)
 
 
 def _tagged(row: Row) -> dict[str, float]:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from aebnas import __version__
 from aebnas.core.atomic_files import write_json, write_text
 from aebnas.core.ray_cluster import cores
+from aebnas.core.version import __version__
 from aebnas.evaluation.operating_points import splits_needed
-from aebnas.report.device_words import about_device
+from aebnas.run.device_facts import device_record
 from aebnas.run.session import RunSession
 
 LIBRARIES = ("torch", "torchvision", "pymoo", "moocore", "ray", "numpy", "pandas", "fvcore", "optuna")
@@ -27,7 +27,7 @@ def write_environment(session: RunSession) -> None:
 
 
 def _protocol(session: RunSession) -> dict[str, object]:
-    experiment, splits = session.experiment, session.splits
+    experiment, splits = session.experiment, session.images.splits
     names = ("train", "arch", "search", "calibrate", "certify")
     learns_on_arch = experiment.relaxed is not None and experiment.relaxed.bilevel != "joint"
     read = ["train", *(["arch"] if learns_on_arch else [])]
@@ -45,7 +45,7 @@ def _protocol(session: RunSession) -> dict[str, object]:
         "macs": "one multiply-add is one MAC; convolutions and linear layers only",
         "avg_macs": "backbone to the exit and every branch passed, averaged over samples",
         "avg_macs_taken_only": "backbone to the exit and the branch taken, averaged over samples",
-        "device": None if session.profile is None else about_device(session.profile),
+        "device": None if session.profile is None else device_record(session.profile),
         "weights": experiment.source,
         "deterministic": experiment.deterministic,
         "training_threads": experiment.training_threads if experiment.deterministic else None,

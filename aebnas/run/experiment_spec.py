@@ -1,6 +1,7 @@
 """An experiment: what `experiments/*.yaml` say to run."""
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -33,6 +34,15 @@ def _ray(address: str) -> str:
     if not _RAY.fullmatch(address):
         raise ValueError("must be 'local', 'auto' or a cluster's address, HOST:PORT")
     return address
+
+
+@dataclass(frozen=True)
+class ScoredWeights:
+    """Under which weights a search scored its candidates: their `origin`, for people, and whether all of them are
+    `inherited` from the supernet (else each candidate has a file of its own)."""
+
+    origin: str
+    inherited: bool
 
 
 class TargetSpec(Spec):
@@ -158,6 +168,11 @@ class ExperimentSpec(Spec):
         """Where a candidate's weights come from, for people."""
         text = self.evaluate.source
         return text.replace("from the supernet's", "from its relaxed network's") if self.trains_relaxed else text
+
+    @property
+    def scored_weights(self) -> ScoredWeights:
+        """Under which weights candidates are scored."""
+        return ScoredWeights(self.source, inherited=self.evaluate.mode == "supernet")
 
     @property
     def candidate_training(self) -> TrainSpec | None:

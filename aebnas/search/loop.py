@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +17,14 @@ from aebnas.evaluation.darts.relaxed_training import Relaxation
 from aebnas.evaluation.evaluator import RelaxedResult, Scored, Tables, Work
 from aebnas.evaluation.operating_points import failed_trial, make_trial, provably_infeasible, pruned_trial
 from aebnas.evaluation.worker_pool import Failure, Pool, open_pool
-from aebnas.report.front_files import write_front, write_report
-from aebnas.report.live import LiveSearch, live_search
-from aebnas.report.tensorboard import TrainingScalars
+from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.environment import write_environment
+from aebnas.run.events import Listen, RunEvents, TrainingRows
+from aebnas.run.front_files import write_front
+from aebnas.run.run_config import RunConfig, config_in_full
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
+from aebnas.run.training_setup import new_supernet, repeatable, training_device, with_pinned_precision
 from aebnas.run.weight_files import candidate_weights, keep_candidates, load_weights, save_weights
 from aebnas.search.darts.relaxed_trials import initial_genomes, keep_relaxed, resolve_trial
 from aebnas.search.plan import Plan, prepare
@@ -34,7 +35,7 @@ from aebnas.strategies.strategy import AnyJob, Job, RelaxedJob
 from aebnas.strategies.trial import Trial
 from aebnas.supernet.supernet import Supernet
 from aebnas.training.distributed import fit_on_workers
-from aebnas.training.loop import fit, write_rows
+from aebnas.training.loop import fit
 from aebnas.training.sandwich import SandwichTask
 from aebnas.training.training_spec import SupernetSpec
 
@@ -42,13 +43,15 @@ TABLES_KEPT = 1000
 """Exit tables kept for candidates that differ in policy only."""
 
 
-def run_search(spec_file: Path, out: Path | None = None, ablation: str | None = None) -> RunSession:
+def run_search(
+    spec_file: Path, out: Path | None = None, ablation: str | None = None, listen: Listen = RunEvents
+) -> RunSession:
     """Run (or go on with) the search that a YAML file describes; see `prepare` for the arguments, and `run_plan`."""
-    return run_plan(prepare(spec_file, out, ablation))
+    return run_plan(prepare(spec_file, out, ablation), listen)
 
 
-def run_plan(plan: Plan) -> RunSession:
-    """Run (or go on with) a prepared search.
+def run_plan(plan: Plan, listen: Listen = RunEvents) -> RunSession:
+    """Run (or go on with) a prepared search; `listen` makes the listener of its events.
 
     Raises UserError for what the user can mend: data that don't fit, a run that was started with another spec.
     """
@@ -61,12 +64,12 @@ def run_plan(plan: Plan) -> RunSession:
         rule = f"must be 0, since no GPU is there, but got {where.gpus_per_worker:g}"
         raise SpecError("evaluate.gpus_per_worker", rule, spec_file)
     check_memory(space.spec, experiment.parsed_constraints(), spec_file)
-    read_held(session.splits)
-    config = RunSession.config(experiment, space, base, folder, plan.profile)
-    run = Run.start(folder, config, RunSession.config_in_full)
+    read_held(session.images.splits)
+    config = RunConfig(experiment, space, base).to_json(folder, plan.profile)
+    run = Run.start(folder, config, config_in_full)
     if plan.profile is not None and not run.profile_file.exists():
         plan.profile.save(run.profile_file)
-    _go_on(session)
+    _go_on(session, listen)
     return session
 
 
@@ -76,69 +79,71 @@ def check_memory(spec: SpaceSpec, constraints: Sequence[Constraint], source: Pat
         if (constraint.metric, constraint.sense) == ("peak_memory_bytes", "<="):
             least = min_peak_memory(spec)
             if constraint.bound < least:
-                rule = f"must leave a network possible (all of this space need at least {least:,} bytes)"
+                rule = f"no architecture of the space can satisfy it (minimum {least:,} bytes)"
                 raise SpecError(f"constraints.{number}", f"{rule}, but got '{constraint}'", source)
 
 
-def resume_search(folder: Path) -> RunSession:
+def resume_search(folder: Path, listen: Listen = RunEvents) -> RunSession:
     """Go on with the search of a run as its `config.json` says; raises UserError if it isn't a run."""
     session = RunSession.open(folder)
-    _go_on(session)
+    _go_on(session, listen)
     return session
 
 
-def _go_on(session: RunSession) -> None:
-    """From where a run stands to its report."""
+def _go_on(session: RunSession, listen: Listen) -> None:
+    """From whatever state a run is in to its final front."""
     run, experiment = session.run, session.experiment
     where = experiment.evaluate
-    with run.locked(), session.repeatable():
+    with run.locked(), repeatable(session.experiment):
         run.recover()
         write_environment(session)
-        supernet = None
-        if experiment.supernet is not None and experiment.trains_supernet:
-            with run.timed("supernet"):
-                supernet = _supernet(session, experiment.supernet)
-        evaluator = session.evaluator(supernet)
-        with (
-            run.timed("search"),
-            open_pool(evaluator, where.workers, experiment.ray, where.gpus_per_worker) as pool,
-        ):
-            _Search(session, pool).loop()
-        write_report(session)
+        with listen(session.facts) as events:
+            supernet = None
+            if experiment.supernet is not None and experiment.trains_supernet:
+                with run.timed("supernet"):
+                    supernet = _supernet(session, experiment.supernet, events)
+            evaluator = candidate_evaluator(session, supernet)
+            with (
+                run.timed("search"),
+                open_pool(evaluator, where.workers, experiment.ray, where.gpus_per_worker) as pool,
+            ):
+                _Search(session, pool, events).loop()
+            write_front(session.facts, run.trials(), finished=True)
+            events.search_finished()
 
 
-def _supernet(session: RunSession, spec: SupernetSpec) -> Supernet:
+def _supernet(session: RunSession, spec: SupernetSpec, events: RunEvents) -> Supernet:
     """The trained supernet: loaded when it is there, else trained from where its checkpoint stands."""
     run, experiment = session.run, session.experiment
-    supernet, checkpoint = session.new_supernet(), run.checkpoints / "supernet.pt"
+    supernet, checkpoint = new_supernet(session), run.checkpoints / "supernet.pt"
     if run.supernet_weights.exists():
         load_weights(supernet, run.supernet_weights)
         checkpoint.unlink(missing_ok=True)  # a kill may have left it beside the weights
         return supernet
-    calibration = session.calibration(experiment.evaluate.calibration_images)
-    task = SandwichTask(supernet, session.space, spec, session.splits.search, session.preprocessing, calibration)
-    batches = session.training_batches(spec.batch_size)
+    images = session.images
+    calibration = images.calibration(experiment.evaluate.calibration_images)
+    task = SandwichTask(supernet, session.space, spec, images.splits.search, images.preprocessing, calibration)
+    batches = images.training_batches(spec.batch_size)
     seed, ray = experiment.seed, experiment.ray
-    write = partial(write_rows, (run.folder / "train_epoch_metrics.csv").resolve())
-    with TrainingScalars(run.folder / "tensorboard" / "supernet", write) as on_rows:
-        if spec.workers > 1:
-            trained = fit_on_workers(task, batches, spec, seed, "supernet", checkpoint, on_rows, ray)
-        else:
-            task.module.to(session.device)
-            spec = session.with_pinned_precision(spec, session.device)
-            trained = fit(task, batches, spec, seed, "supernet", checkpoint, on_rows)
+    on_rows = TrainingRows((run.folder / "train_epoch_metrics.csv").resolve(), events, "supernet")
+    if spec.workers > 1:
+        trained = fit_on_workers(task, batches, spec, seed, "supernet", checkpoint, on_rows, ray)
+    else:
+        task.module.to(training_device())
+        spec = with_pinned_precision(session.run, spec, training_device())
+        trained = fit(task, batches, spec, seed, "supernet", checkpoint, on_rows)
     save_weights(trained, run.supernet_weights)
-    supernet = session.new_supernet()  # scoring is done on the CPU, from the weights that lie on disk
+    supernet = new_supernet(session)  # scoring is done on the CPU, from the weights that lie on disk
     load_weights(supernet, run.supernet_weights)
     checkpoint.unlink()
     return supernet
 
 
 class _Search:
-    """The loop. Trials recorded in an earlier sitting are told again instead of being evaluated again."""
+    """The loop. Trials recorded in an earlier session are reported again instead of being evaluated again."""
 
-    def __init__(self, session: RunSession, pool: Pool) -> None:
-        self.session, self.pool, self.run = session, pool, session.run
+    def __init__(self, session: RunSession, pool: Pool, events: RunEvents) -> None:
+        self.session, self.pool, self.events, self.run = session, pool, events, session.run
         experiment = session.experiment
         self.constraints = experiment.parsed_constraints()
         self.objectives, self.target = experiment.parsed_objectives(), experiment.parsed_target()
@@ -159,17 +164,18 @@ class _Search:
     def loop(self) -> None:
         """Until the strategy asks for nothing more."""
         total = self.session.experiment.strategy.evaluations
-        with live_search(self.session) as live, progress_bar("search", total) as bar:
+        self.events.search_started()
+        with progress_bar("search", total) as bar:
             while jobs := self.strategy.ask():
                 first = len(self.trials)
-                self.trials += self._generation(dict(enumerate(jobs, start=first)), bar, live)
+                self.trials += self._generation(dict(enumerate(jobs, start=first)), bar)
                 self.strategy.tell(self.trials[first:])
-                write_front(self.session, self._known())
+                write_front(self.session.facts, self._known())
                 self._drop_weights()
         if not front(self.trials, self.objectives, self.constraints):
             raise UserError(_why_empty(self.trials, self.run.folder))
 
-    def _generation(self, jobs: dict[int, AnyJob], bar: Bar, live: LiveSearch) -> list[Trial]:
+    def _generation(self, jobs: dict[int, AnyJob], bar: Bar) -> list[Trial]:
         """Trials of a generation's jobs (by trial number) in the order asked, each recorded when it is known."""
         done: dict[int, Trial] = {}
         waiting: dict[str, list[int]] = {}  # id of the work -> numbers: what differs in policy or form is done once
@@ -179,7 +185,7 @@ class _Search:
             done[trial.number] = trial
             if is_new:
                 self.run.append(trial)
-            bar.advance(note=live.add(trial, is_new), earlier=not is_new)
+            bar.advance(note=self.events.trial_finished(trial, is_new), earlier=not is_new)
 
         new = {n: job for n, job in jobs.items() if isinstance(job, Job) and n not in self.recorded}
         reasons = dict(zip(new, provably_infeasible(list(new.values()), self.constraints, self.costs), strict=True))
@@ -246,7 +252,7 @@ class _Search:
             self.tables.pop(dropped, None)
 
     def _known(self) -> list[Trial]:
-        """All trials so far by number; those recorded in an earlier sitting count before they are told again."""
+        """All trials so far by number; those recorded in an earlier session count before they are reported again."""
         known = {trial.number: trial for trial in (*self.recorded.values(), *self.trials)}
         return [known[number] for number in sorted(known)]
 
@@ -259,11 +265,11 @@ class _Search:
 
 
 def _why_empty(trials: Sequence[Trial], folder: Path) -> str:
-    """One line on a search that found nothing feasible: what came closest, or else what went wrong most often."""
+    """One line on a search that found nothing feasible: what came closest, or else the most frequent failure."""
     infeasible = [trial for trial in trials if trial.status == "infeasible"]
     if infeasible:
         closest = min(infeasible, key=lambda trial: trial.violation)
         return f"{folder}: no trial of {len(trials)} keeps the constraints; the closest: {closest.reason}"
     reasons = [trial.reason for trial in trials if trial.reason]
     common = max(set(reasons), key=reasons.count) if reasons else "no trial was made"
-    return f"{folder}: no trial of {len(trials)} is on the front; the commonest reason: {common}"
+    return f"{folder}: no trial of {len(trials)} is on the front; the most frequent reason: {common}"

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from aebnas.core.errors import SpecError, in_file
-from aebnas.core.metrics import ENERGY, LATENCY, MACS, MAX_COMBINATIONS, METRICS, Constraint, SoftTarget
+from aebnas.core.metrics import MAX_COMBINATIONS, METRICS, Constraint, SoftTarget
 from aebnas.core.spec_base import did_you_mean, parse_spec, read_spec
-from aebnas.cost.bounds.space_bounds import Bounds, Measure, energy_bounds, latency_bounds, space_bounds
+from aebnas.cost.bounds.metric_bounds import metric_bounds
 from aebnas.cost.latency.device_profile import DeviceProfile
 from aebnas.cost.latency.network_profile import Profile, load_profile
 from aebnas.data.class_names import class_names
@@ -85,13 +85,6 @@ def prepare(
     return Plan(spec_file, experiment, space, folder, profile)
 
 
-MEASURES: dict[str, Measure] = {
-    MACS: lambda counts: counts.macs,
-    "params": lambda counts: counts.params,
-    "weight_bytes": lambda counts: counts.weight_bytes,
-}
-
-
 def read_device(experiment: ExperimentSpec, base: Path) -> Profile | None:
     """The device profile of a spec; None where it names none.
 
@@ -158,18 +151,6 @@ def check_budgets(spec: SpaceSpec, constraints: Sequence[Constraint], profile: P
         if constraint.sense == ">=" and constraint.bound > bounds.upper:
             rule = f"must leave a network possible (the greatest {metric} in this space is {_figure(bounds.upper)})"
             raise SpecError(f"constraints.{number}", f"{rule}, but got '{constraint}'")
-
-
-def metric_bounds(spec: SpaceSpec, metric: str, profile: Profile | None) -> Bounds | None:
-    """Bounds of what a metric is made of; None where a space doesn't tell them."""
-    name = METRICS[metric].cost or metric
-    if name in MEASURES:
-        return space_bounds(spec, MEASURES[name])
-    if profile is None:
-        return None
-    if name == LATENCY:
-        return latency_bounds(spec, profile) if isinstance(profile, DeviceProfile) else None
-    return energy_bounds(spec, profile.energy) if name == ENERGY else None
 
 
 def _figure(value: float) -> str:

@@ -27,11 +27,10 @@ from aebnas.policies.exit_table.difficulty_fit import estimator_latency_ms, fit_
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.find import METHODS, rules_for
 from aebnas.policies.threshold_search.goal import Goal
-from aebnas.report.front_files import rewrite_html
-from aebnas.report.reliability_plot import plot_reliability
+from aebnas.run.events import Listen, RunEvents
+from aebnas.run.pick_records import read_pick, record_pick
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.selected.recorded_outputs import SelectedModelOutputs
-from aebnas.selected.selected_model import note_pick, read_pick
 from aebnas.space.min_exits import min_exits
 from aebnas.space.policy_spec import OptimiseSpec
 from aebnas.strategies.trial import OperatingPoint
@@ -110,11 +109,13 @@ def calibrate(
     method: str | None = None,
     per_exit: int = PER_EXIT,
     temperatures: bool = True,
+    listen: Listen = RunEvents,
 ) -> Calibrated:
     """Find the pick's policy for a goal and put it in force: `evaluate` and `export` use it from now on.
 
     Temperatures and thresholds come from `calibrate`, a promise about risk from `certify`. `method` is one of
-    CALIBRATE_METHODS (left out: the space's, or auto). Noted in `picks/<id>.json`. Raises UserError.
+    CALIBRATE_METHODS (left out: the space's, or auto). Recorded in `picks/<id>.json`; `listen` makes the listener
+    of the events. Raises UserError.
     """
     answered = SelectedModelOutputs.open(folder, rule)
     if goal.risk is not None:
@@ -147,13 +148,11 @@ def calibrate(
         notes=tuple(filter(None, (goal.missed(tuned.found), _uses_note(uses + 1) if goal.risk else ""))),
     )
     run = answered.session.run
-    note_pick(run, answered.id, "calibrated", calibrated.to_json() | {"weights": answered.digest})
-    plot_reliability(
-        [(each.before, each.reliability) for each in calibrated.exits],
-        (calibrated.before, calibrated.overall),
-        run.folder / "picks" / f"{answered.id}-reliability.png",
-    )
-    rewrite_html(answered.session)
+    record_pick(run, answered.id, "calibrated", calibrated.to_json() | {"weights": answered.digest})
+    with listen(answered.session.facts) as events:
+        pairs = [(each.before, each.reliability) for each in calibrated.exits]
+        events.calibrated(answered.id, pairs, (calibrated.before, calibrated.overall))
+        events.selected_model_changed(answered.id)
     return calibrated
 
 

@@ -8,18 +8,19 @@ from typing import Any
 
 import torch
 
-from aebnas import __version__
 from aebnas.core.confidence_intervals import accuracy_bounds, difference
+from aebnas.core.version import __version__
 from aebnas.evaluation.operating_points import operating_point
 from aebnas.export.card import CardFacts
 from aebnas.export.folder import export_model
-from aebnas.report.device_words import device_words
-from aebnas.report.front_files import note_optimism, rewrite_html
+from aebnas.run.device_facts import device_text
+from aebnas.run.events import Listen, RunEvents
+from aebnas.run.front_files import record_optimism
+from aebnas.run.pick_records import record_pick
 from aebnas.run.session import RunSession
 from aebnas.selected.recorded_outputs import SelectedModelOutputs
-from aebnas.selected.selected_model import known_of_pick, load_selected_model, note_pick, selected_model_state
+from aebnas.selected.selected_model import load_selected_model
 from aebnas.selected.test_report import Evaluation, evaluated
-from aebnas.strategies.front import FrontPoint
 from aebnas.strategies.trial import OperatingPoint
 
 RECORDED = 32
@@ -65,26 +66,26 @@ class Assessment:
         return self.point.to_json() | about | bounds | more
 
 
-def evaluate(folder: Path, rule: str, full: bool = False, budgets: Sequence[float] = ()) -> Assessment:
-    """Measure the pick on the test set, which nothing else reads; noted in `picks/<id>.json` and `summary.json`.
+def evaluate(
+    folder: Path, rule: str, full: bool = False, budgets: Sequence[float] = (), listen: Listen = RunEvents
+) -> Assessment:
+    """Measure the selected model on the test set, which nothing else reads.
 
-    `full` also looks at shifted and at unfamiliar images, and at online adaptation; `budgets` are average MACs.
+    Recorded in `picks/<id>.json` (see `Assessment.to_json`) and `summary.json`. `full` adds corrupted and
+    out-of-distribution images, and online adaptation; `budgets` are average MACs; `listen` makes the listener of the
+    events.
     """
     answered = SelectedModelOutputs.open(folder, rule)
-    session, now = answered.session, answered.now
-    found, table = evaluated(answered, now.point.policy, full, budgets)
-    measured = operating_point(answered.picked[0].architecture, now.point.policy, table)
-    search_samples = len(session.splits.search)
-    assessment = Assessment(answered.id, now.source, measured, table.samples, now.point, search_samples, found)
-    note_pick(session.run, answered.id, "test", assessment.to_json())
-    note_optimism(session.run)
-    rewrite_html(session)
+    session, state = answered.session, answered.state
+    with listen(session.facts) as events:
+        found, table = evaluated(answered, state.point.policy, full, budgets, events)
+        measured = operating_point(answered.picked[0].architecture, state.point.policy, table)
+        search_samples = len(session.images.splits.search)
+        assessment = Assessment(answered.id, state.source, measured, table.samples, state.point, search_samples, found)
+        record_pick(session.run, answered.id, "test", assessment.to_json())
+        record_optimism(session.run)
+        events.selected_model_changed(answered.id)
     return assessment
-
-
-def known_test(session: RunSession, picked: FrontPoint) -> dict[str, Any] | None:
-    """What `evaluate` noted of a point as it stands now (see `Assessment.to_json`); None if it didn't."""
-    return known_of_pick(session, picked, "test")
 
 
 def export(folder: Path, rule: str, out: Path) -> str:
@@ -94,9 +95,9 @@ def export(folder: Path, rule: str, out: Path) -> str:
     """
     session = RunSession.open(folder)
     chosen = load_selected_model(session, rule)
-    search, now = session.splits.search, selected_model_state(session, chosen.trial_point)
+    search, state = session.images.splits.search, session.selected_state(chosen.trial_point)
     point, split, samples = chosen.point, "search", len(search)
-    if test := known_test(session, chosen.trial_point):
+    if test := session.valid_record(chosen.trial_point, "test"):
         point, split, samples = OperatingPoint.from_json(test), "test", test["samples"]
     facts = CardFacts(
         name=f"{session.run.name} {chosen.id}",
@@ -106,18 +107,18 @@ def export(folder: Path, rule: str, out: Path) -> str:
         metrics=point.metrics,
         exit_shares=point.exit_shares,
         exit_accuracy=point.exit_accuracy,
-        training=f"Weights {now.origin}; {len(session.splits.train):,} training images.",
-        thresholds=f"Found on {len(session.splits.calibrate):,} others: {now.how}." if now.how else None,
+        training=f"Weights {state.origin}; {len(session.images.splits.train):,} training images.",
+        thresholds=f"Found on {len(session.images.splits.calibrate):,} others: {state.how}." if state.how else None,
         aebnas_version=__version__,
-        device=device_words(session.profile, known_of_pick(session, chosen.trial_point, "measured")),
+        device=device_text(session.profile, session.valid_record(chosen.trial_point, "measured")),
         date=date.today().isoformat(),
-        promise=now.promise,
+        promise=state.promise,
     )
     export_model(
         out,
         chosen.network,
         chosen.policy,
-        session.preprocessing,
+        session.images.preprocessing,
         session.class_names(),
         search.subset(torch.arange(len(search))[:RECORDED]).pixels(),
         facts,

@@ -18,11 +18,11 @@ from aebnas.cost.latency.network_profile import Profile, load_profile, name_firs
 from aebnas.cost.latency.stopwatch import MeasurementSetting, describe_device, leave_at
 from aebnas.cost.live_tensors import recorded_peak
 from aebnas.cost.memory import peak_memory
-from aebnas.report.front_files import rewrite_html
-from aebnas.report.measured_table import measured_rows, measured_where
+from aebnas.run.events import Listen, RunEvents
+from aebnas.run.pick_records import record_pick
 from aebnas.run.session import RunSession
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.selected.selected_model import SelectedModel, load_selected_model, note_pick
+from aebnas.selected.selected_model import SelectedModel, load_selected_model
 
 LARGE_BATCH = 256
 
@@ -87,9 +87,15 @@ class Measured:
 
 
 def measure(
-    folder: Path, rule: str, changes: Mapping[str, Any], profile_file: Path | None, samples: int, rounds: int
+    folder: Path,
+    rule: str,
+    changes: Mapping[str, Any],
+    profile_file: Path | None,
+    samples: int,
+    rounds: int,
+    listen: Listen = RunEvents,
 ) -> Measured:
-    """Measure a pick of a run on images of its search split; noted in `picks/<id>.json` and the report.
+    """Measure a selected model of a run on images of its search split; recorded in `picks/<id>.json`.
 
     The setting is that of the profile (`profile_file`, or the run's own), else the defaults, but for `changes`.
     Where the policy looks at an image's difficulty the estimate of it is timed and predicted as well. Raises UserError
@@ -112,9 +118,9 @@ def measure(
             if profile_file is not None:
                 raise
             profile, note = None, f"nothing is predicted: {error}"
-    search = session.splits.search
+    search = session.images.splits.search
     pixels = search.subset(torch.arange(min(samples, len(search)))).pixels()
-    x_nchw = session.preprocessing.apply(pixels)
+    x_nchw = session.images.preprocessing.apply(pixels)
     # on the CPU and in fp32, before the network is made ready for the setting; a slice would hold all samples
     recorded = recorded_peak(chosen.network, x_nchw[:1].clone(), leave_at(exits - 1, exits))
     counted = int(peak_memory(graph)[-1])
@@ -152,8 +158,9 @@ def measure(
         predicted_peak_memory_bytes=counted,
         note=note,
     )
-    note_pick(session.run, chosen.id, "measured", measured.to_json())
-    rewrite_html(session)
+    record_pick(session.run, chosen.id, "measured", measured.to_json())
+    with listen(session.facts) as events:
+        events.selected_model_changed(chosen.id)
     return measured
 
 
@@ -166,17 +173,6 @@ def check_profile(profile: Profile, setting: MeasurementSetting, device: dict[st
                 f"{profile.source}: {what}.{odd[0]} must be {here.get(odd[0])!r} as it is measured here, "
                 f"but got {there.get(odd[0])!r}"
             )
-
-
-def print_measured(measured: Measured) -> None:
-    """The figures in the terminal, real beside predicted."""
-    record = measured.to_json()
-    print(f"{measured.id}, weights {measured.source}; {measured_where(record)}")
-    print(f"  {'':<40}{'measured':>16}  predicted")
-    for what, real, predicted in measured_rows(record):
-        print(f"  {what:<40}{real:>16}  {predicted}")
-    if measured.note:
-        print(f"  {measured.note}")
 
 
 def _setting(profile: Profile | None, changes: Mapping[str, Any]) -> MeasurementSetting:

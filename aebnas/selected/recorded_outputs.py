@@ -19,20 +19,16 @@ from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.exit_table.recorded_logits import RecordedLogits
 from aebnas.policies.exit_table.sample_costs import table_costs
 from aebnas.policies.exit_table.tabulate import record_logits, with_difficulty_of
+from aebnas.run.selected_state import SelectedModelState
 from aebnas.run.session import RunSession
+from aebnas.run.training_setup import repeatable
 from aebnas.run.weight_files import weights_digest
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_criteria import LEARNED
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.network import Network
-from aebnas.selected.selected_model import (
-    SelectedModelState,
-    graph_of,
-    load_selected_model,
-    require_weights,
-    selected_model_state,
-)
+from aebnas.selected.selected_model import graph_of, load_selected_model, require_weights
 from aebnas.strategies.front import FrontPoint
 
 TEST = "test"
@@ -58,15 +54,15 @@ class SelectedModelOutputs:
         return self.picked[1].id
 
     @cached_property
-    def now(self) -> SelectedModelState:
+    def state(self) -> SelectedModelState:
         """Its weights and the policy in force."""
-        return selected_model_state(self.session, self.picked)
+        return self.session.selected_state(self.picked)
 
     @cached_property
     def digest(self) -> str:
         """What tells its weights from others; raises UserError where they are lost."""
-        require_weights(self.session, self.picked, self.now)
-        return weights_digest(self.now.weights)
+        require_weights(self.session, self.picked, self.state)
+        return weights_digest(self.state.weights)
 
     @cached_property
     def graph(self) -> Graph:
@@ -97,7 +93,7 @@ class SelectedModelOutputs:
         """The images of a split, or those of the test set; raises UserError for an empty split."""
         if split == TEST:
             return load_test(self.session.experiment.data, self.session.base)
-        images: ImageSet = getattr(self.session.splits, split)
+        images: ImageSet = getattr(self.session.images.splits, split)
         if not len(images):
             raise UserError(f"data.splits.{split}: must hold images for this, but is empty in this run")
         return images
@@ -108,8 +104,8 @@ class SelectedModelOutputs:
         if path.exists():
             return RecordedLogits.load(path)
         images = self.images(split) if images is None else images
-        with self.session.repeatable():
-            found = record_logits(self.network, images, self.session.preprocessing, progress_bar)
+        with repeatable(self.session.experiment):
+            found = record_logits(self.network, images, self.session.images.preprocessing, progress_bar)
         found.save(path)
         return found
 

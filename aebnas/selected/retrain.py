@@ -1,6 +1,5 @@
 """`aebnas retrain`: train one picked architecture by itself, then find its exit thresholds anew."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,18 +13,18 @@ from aebnas.evaluation.evaluator import inherit
 from aebnas.evaluation.operating_points import CALIBRATE, found_policies, operating_point, splits_needed
 from aebnas.policies.exit_table.tabulate import tabulate, tabulate_for
 from aebnas.policies.threshold_search.find import find, rules_for
-from aebnas.report.front_files import rewrite_html
-from aebnas.report.tensorboard import TrainingScalars
+from aebnas.run.events import Listen, RunEvents, TrainingRows
+from aebnas.run.pick_records import read_pick, record_pick
 from aebnas.run.session import RunSession
+from aebnas.run.training_setup import repeatable, trained_supernet, training_device, with_pinned_precision
 from aebnas.run.weight_files import model_weights, save_weights
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
-from aebnas.selected.selected_model import kept_network, note_pick, read_pick
+from aebnas.selected.selected_model import kept_network
 from aebnas.space.architecture import Architecture
 from aebnas.space.min_exits import min_exits
 from aebnas.strategies.trial import OperatingPoint, Trial
 from aebnas.training.exits.stop_heads import add_stop_heads
-from aebnas.training.loop import write_rows
 from aebnas.training.single_network import fresh_network
 from aebnas.training.stages import BACKBONE_CHECKPOINT, fit_network
 from aebnas.training.training_spec import RetrainSpec
@@ -40,7 +39,11 @@ UNFINISHED = "unfinished.json"
 
 
 def retrain(
-    folder: Path, rule: str, weights: Literal["supernet", "scratch", "kept"] | None = None, epochs: int | None = None
+    folder: Path,
+    rule: str,
+    weights: Literal["supernet", "scratch", "kept"] | None = None,
+    epochs: int | None = None,
+    listen: Listen = RunEvents,
 ) -> tuple[str, OperatingPoint]:
     """Retrain the pick; returns its id and its operating point on the search split.
 
@@ -52,10 +55,10 @@ def retrain(
     trial, point = session.pick(rule)
     changes = {k: v for k, v in {"weights": weights, "epochs": epochs}.items() if v is not None}
     spec = RetrainSpec.model_validate(session.experiment.retrain.model_dump() | changes)
-    return point.id, _retrain(session, trial, point, spec)
+    return point.id, _retrain(session, trial, point, spec, listen)
 
 
-def finish_retrainings(folder: Path) -> list[tuple[str, OperatingPoint]]:
+def finish_retrainings(folder: Path, listen: Listen = RunEvents) -> list[tuple[str, OperatingPoint]]:
     """Go on with the retrainings that were stopped, each with its own settings; returns ids and operating points."""
     session = RunSession.open(folder)
     known = {point.id: (trial, point) for trial in session.run.trials() for point in trial.points}
@@ -64,41 +67,45 @@ def finish_retrainings(folder: Path) -> list[tuple[str, OperatingPoint]]:
         if settings.parent.name in known:  # not what a benchmark trains
             spec = parse_spec(RetrainSpec, session.run.read_json(str(settings.relative_to(folder))), str(settings))
             trial, point = known[settings.parent.name]
-            finished.append((point.id, _retrain(session, trial, point, spec)))
+            finished.append((point.id, _retrain(session, trial, point, spec, listen)))
     return finished
 
 
-def _retrain(session: RunSession, trial: Trial, point: OperatingPoint, spec: RetrainSpec) -> OperatingPoint:
+def _retrain(
+    session: RunSession, trial: Trial, point: OperatingPoint, spec: RetrainSpec, listen: Listen
+) -> OperatingPoint:
     run = session.run
-    with run.retraining(point.id), session.repeatable():
+    with run.retraining(point.id), repeatable(session.experiment), listen(session.facts) as events:
         remove_partials(run.model_folder(point.id))
         with run.timed(f"retrain {point.id}"):
-            network = train_alone(session, trial.architecture, spec, point.id)
+            network = train_alone(session, trial.architecture, spec, point.id, events)
             policy = _policy(session, network, trial.architecture, point)
-        search, costs = session.splits.search, session.cost_model
-        table = tabulate_for(policy, network, search, session.preprocessing, progress_bar, costs)
+        search, costs = session.images.splits.search, session.cost_model
+        table = tabulate_for(policy, network, search, session.images.preprocessing, progress_bar, costs)
         retrained = operating_point(trial.architecture, policy, table)
         origins = {"supernet": "the supernet's weights", "scratch": "scratch", "kept": "the weights of the search"}
         origin = origins[spec.weights]
         record: dict[str, Any] = retrained.to_json()
         record |= {"source": f"retrained for {spec.epochs} epochs from {origin}"}
-        record |= {"samples": (samples := len(session.splits.search))} | accuracy_bounds(retrained.metrics, samples)
+        record |= {"samples": (samples := len(search))} | accuracy_bounds(retrained.metrics, samples)
         # a kill between the two must not leave these weights under an earlier retraining's thresholds
         if "retrained" in read_pick(run, point.id):
-            note_pick(run, point.id, "retrained", None)
+            record_pick(run, point.id, "retrained", None)
         save_weights(network, model_weights(run, point.id))
-        note_pick(run, point.id, "retrained", record)
+        record_pick(run, point.id, "retrained", record)
         clear_training(session, point.id)
-        rewrite_html(session)
+        events.selected_model_changed(point.id)
     return retrained
 
 
-def train_alone(session: RunSession, architecture: Architecture, spec: RetrainSpec, name: str) -> Network:
+def train_alone(
+    session: RunSession, architecture: Architecture, spec: RetrainSpec, name: str, events: RunEvents
+) -> Network:
     """The architecture trained as a plain Network, on the CPU in evaluation mode.
 
-    The checkpoint of an interrupted run of the same settings is picked up; it stays until `clear_training`.
+    The checkpoint of an interrupted run of the same settings is resumed; it stays until `clear_training`.
     """
-    experiment, device = session.experiment, session.device
+    experiment, device = session.experiment, training_device()
     folder = session.run.model_folder(name)
     checkpoint, settings = folder / CHECKPOINT, folder / UNFINISHED
     text = spec.model_dump_json(indent=2)
@@ -106,7 +113,7 @@ def train_alone(session: RunSession, architecture: Architecture, spec: RetrainSp
         for stale in (checkpoint, folder / BACKBONE_CHECKPOINT):  # of other settings
             stale.unlink(missing_ok=True)
         write_text(settings, text)
-    spec = session.with_pinned_precision(spec, device)
+    spec = with_pinned_precision(session.run, spec, device)
     if spec.weights == "kept":
         network = kept_network(session, architecture, name)
     elif architecture.adaptive:
@@ -115,27 +122,25 @@ def train_alone(session: RunSession, architecture: Architecture, spec: RetrainSp
             f"since its choices are learned with them, but got {spec.weights}"
         )
     elif spec.weights == "supernet":
-        supernet = session.trained_supernet()
-        network = inherit(supernet, architecture, session.calibration(experiment.evaluate.calibration_images))
+        supernet = trained_supernet(session)
+        network = inherit(supernet, architecture, session.images.calibration(experiment.evaluate.calibration_images))
     else:
         network = fresh_network(architecture, experiment.seed)
     network = add_stop_heads(network, spec.exits).to(device)
-    calibration = [x.to(device) for x in session.calibration(experiment.evaluate.calibration_images)]
-    scalars = session.run.folder / "tensorboard" / f"retrain-{name}"
-    with TrainingScalars(scalars, partial(write_rows, folder / "train_epoch_metrics.csv")) as on_rows:
-        trained = fit_network(
-            network,
-            architecture,
-            spec,
-            session.training_batches(spec.batch_size, include_arch_split=True),
-            experiment.seed,
-            f"retrain {name}",
-            checkpoint,
-            session.splits.search,
-            calibration,
-            [x.to(device) for x in session.calibration(NORM_IMAGES)],
-            on_rows,
-        )
+    calibration = [x.to(device) for x in session.images.calibration(experiment.evaluate.calibration_images)]
+    trained = fit_network(
+        network,
+        architecture,
+        spec,
+        session.images.training_batches(spec.batch_size, include_arch_split=True),
+        experiment.seed,
+        f"retrain {name}",
+        checkpoint,
+        session.images.splits.search,
+        calibration,
+        [x.to(device) for x in session.images.calibration(NORM_IMAGES)],
+        TrainingRows((folder / "train_epoch_metrics.csv").resolve(), events, f"retrain-{name}"),
+    )
     return trained.cpu()
 
 
@@ -150,8 +155,8 @@ def _policy(session: RunSession, network: Network, architecture: Architecture, p
     if CALIBRATE not in splits_needed(space.policy, target):
         return point.policy
     policy, optimise = rules_for(space.policy, network.graph), space.policy.thresholds.optimise
-    calibrate, costs = session.splits.calibrate, session.cost_model
-    table = tabulate(network, calibrate, session.preprocessing, policy.scores, progress_bar, costs=costs)
+    calibrate, costs = session.images.splits.calibrate, session.cost_model
+    table = tabulate(network, calibrate, session.images.preprocessing, policy.scores, progress_bar, costs=costs)
     if optimise is None:
         return found_policies(table, architecture, space, target)[0]
     cost = tuned_cost(session.experiment.parsed_objectives())

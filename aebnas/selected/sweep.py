@@ -1,4 +1,4 @@
-"""`aebnas sweep RUN`: every useful policy of a pick, as a table and an image, from answers kept in the run."""
+"""`aebnas sweep RUN`: every useful policy of a selected model, as a table, from outputs recorded in the run."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from aebnas.core.metrics import mean_of
 from aebnas.evaluation.operating_points import SEARCH
 from aebnas.policies.exit_table.exit_costs import taken_only
 from aebnas.policies.exit_table.exit_table import score_policy
-from aebnas.report.policy_plot import plot_frontiers
+from aebnas.run.events import Listen, PolicyFrontiers, RunEvents
 from aebnas.selected.calibrate import PER_EXIT, prepare
 from aebnas.selected.recorded_outputs import SelectedModelOutputs
 
@@ -22,14 +22,16 @@ DEFAULT_METHODS = ("auto", "greedy", "fixed")
 
 @dataclass(frozen=True)
 class Sweep:
-    """A pick's frontiers by method. `table` has a row for each policy: figures on `calibrate`, where it was found, and
-    on the search split, which had no part in finding it (`samples` images)."""
+    """A selected model's frontiers by method.
+
+    `table`, also written to `csv`, has a row for each policy: metrics on `calibrate`, where it was found, and on the
+    search split, which had no part in finding it (`samples` images).
+    """
 
     id: str
     samples: int
     table: pd.DataFrame
     csv: Path
-    image: Path
 
 
 def sweep(
@@ -39,8 +41,12 @@ def sweep(
     per_exit: int = PER_EXIT,
     temperatures: bool = True,
     out: Path | None = None,
+    listen: Listen = RunEvents,
 ) -> Sweep:
-    """The frontiers of a pick's policies by each method; raises UserError. `out` is a folder (the run's `picks/`)."""
+    """The frontiers of a selected model's policies by each method; raises UserError.
+
+    `out` is the folder of the table (the run's `picks/`); `listen` makes the listener of the events.
+    """
     answered = SelectedModelOutputs.open(folder, rule)
     cost = mean_of(answered.tuned_cost)
     rows = []
@@ -59,16 +65,15 @@ def sweep(
             rows.append(row | {"policy": json.dumps(point.policy.to_json())})
     table = pd.DataFrame(rows)
     where = out or answered.session.run.folder / "picks"
-    csv, image = where / f"{answered.id}-sweep.csv", where / f"{answered.id}-sweep.png"
+    csv = where / f"{answered.id}-sweep.csv"
     write_text(csv, table.to_csv(index=False))
     curves = {str(name): (part[cost], part["accuracy"]) for name, part in table.groupby("method", sort=False)}
-    now = answered.now.point.metrics
+    now = answered.state.point.metrics
     full = float(answered.table(SEARCH).correct_ne[:, -1].mean())
     marks = {
         "policy in force": (now[cost], now["accuracy"]),
         "same backbone, last exit alone": (float(taken_only(answered.costs[answered.tuned_cost])[:, -1].mean()), full),
     }
-    title = f"{answered.id}, search split (N = {search.samples:,})"
-    unit, scale = ("average MACs of a sample, in millions", 1e6) if cost == "avg_macs" else (f"mean {cost}", 1.0)
-    plot_frontiers(curves, marks, title, image, unit, scale)
-    return Sweep(answered.id, search.samples, table, csv, image)
+    with listen(answered.session.facts) as events:
+        events.policies_swept(PolicyFrontiers(answered.id, cost, search.samples, curves, marks, csv))
+    return Sweep(answered.id, search.samples, table, csv)

@@ -22,7 +22,7 @@ from aebnas.policies.analysis.traffic import skewed_classes, traffic_figures
 from aebnas.policies.exit_table.exit_costs import taken_only
 from aebnas.policies.exit_table.exit_table import ExitTable, sample_costs, score_policy, stacked
 from aebnas.policies.threshold_search.find import Found
-from aebnas.report.adaptation_plot import plot_trajectories
+from aebnas.run.events import RunEvents
 from aebnas.runtime.adaptation import AdaptivePolicy
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.selected.calibrate import prepare
@@ -72,7 +72,7 @@ class Evaluation:
 
 
 def evaluated(
-    answered: SelectedModelOutputs, policy: ExitPolicy, full: bool = False, budgets: Sequence[float] = ()
+    answered: SelectedModelOutputs, policy: ExitPolicy, full: bool, budgets: Sequence[float], events: RunEvents
 ) -> tuple[Evaluation, ExitTable]:
     """Evaluate a pick's policy on the test set; `full` adds shifts, unfamiliar images and online adaptation.
 
@@ -97,7 +97,7 @@ def evaluated(
         ],
         shifts=shifts,
         unfamiliar=unfamiliar,
-        adaptation=_adapted(answered, policy) if full else {},
+        adaptation=_adapted(answered, policy, events) if full else {},
     )
     return found, table
 
@@ -211,8 +211,8 @@ def _skewed(table: ExitTable, policy: ExitPolicy, labels_n: np.ndarray) -> dict[
     return told
 
 
-def _adapted(answered: SelectedModelOutputs, policy: ExitPolicy) -> dict[str, float]:
-    """Online adaptation on a stream that turns blurred half-way, beside fixed thresholds; trajectories are plotted.
+def _adapted(answered: SelectedModelOutputs, policy: ExitPolicy, events: RunEvents) -> dict[str, float]:
+    """Online adaptation on a stream that turns blurred half-way, beside fixed thresholds.
 
     UCB1 chooses among coefficients a tenth lower, as they are, and a tenth higher.
     """
@@ -239,8 +239,7 @@ def _adapted(answered: SelectedModelOutputs, policy: ExitPolicy) -> dict[str, fl
             told[f"{name}, {when}, accuracy"] = float(stream.right_n[part].mean())
             told[f"{name}, {when}, avg_macs"] = float(stream.cost_n[part].mean())
         if name == "adapted":
-            image = answered.session.run.folder / "picks" / f"{answered.id}-adaptation.png"
-            plot_trajectories(stream, image)
+            events.adaptation_replayed(answered.id, stream)
     return told
 
 

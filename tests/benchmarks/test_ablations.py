@@ -11,6 +11,7 @@ from tiny_run import own_copy, searched, write_spec
 from aebnas.evaluation.evaluator import inherit
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
+from aebnas.run.training_setup import trained_supernet
 from aebnas.space.ablation import ABLATIONS, ablate
 
 
@@ -30,11 +31,11 @@ def test_lent_weights_give_the_networks_of_the_whole_space(
     folder = tmp_path / "part"
     ablations.lend_weights(full, folder, name)
     part = RunSession(Run(folder), full.experiment, ablate(full.space, name), full.base)
-    assert part.trained_supernet().state_dict().keys() <= full.trained_supernet().state_dict().keys()
+    assert trained_supernet(part).state_dict().keys() <= trained_supernet(full).state_dict().keys()
     for architecture in architectures(part.space, 3):
-        x_nchw, calibration = pixels(architecture, 8), full.calibration(128)
+        x_nchw, calibration = pixels(architecture, 8), full.images.calibration(128)
         answers = [
-            torch.stack(inherit(owner.trained_supernet(), architecture, calibration)(x_nchw)) for owner in (full, part)
+            torch.stack(inherit(trained_supernet(owner), architecture, calibration)(x_nchw)) for owner in (full, part)
         ]
         assert torch.equal(*answers)
 

@@ -8,8 +8,10 @@ import torch
 from tiny_run import EXPERIMENT, front_of, searched, write_spec
 
 from aebnas.core.determinism import CUBLAS, pinned
+from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
+from aebnas.run.training_setup import trained_supernet
 from aebnas.training.precision import computing_dtype
 
 
@@ -46,7 +48,7 @@ def test_precision_is_not_measured_in_deterministic_mode(monkeypatch):
 def test_candidates_are_scored_under_it(tmp_path_factory, monkeypatch):
     session, seen = RunSession.open(searched(tmp_path_factory)), []
     experiment = session.experiment.model_copy(update={"deterministic": True})
-    evaluator = replace(session, experiment=experiment).evaluator(session.trained_supernet())
+    evaluator = candidate_evaluator(replace(session, experiment=experiment), trained_supernet(session))
     monkeypatch.setattr("aebnas.evaluation.evaluator.tabulate", lambda *args, **costs: seen.append(state()))
     evaluator.score(session.front()[0][0].architecture)
     assert seen == [(1, True, False, True)] * 2

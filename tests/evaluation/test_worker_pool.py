@@ -8,7 +8,9 @@ from tiny_run import searched
 
 from aebnas.evaluation.evaluator import Evaluator
 from aebnas.evaluation.worker_pool import Failure, InProcess, _why_lost, score_one
+from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.session import RunSession
+from aebnas.run.training_setup import trained_supernet
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +20,7 @@ def session(tmp_path_factory) -> RunSession:
 
 @pytest.fixture(scope="module")
 def evaluator(session) -> Evaluator:
-    return session.evaluator(session.trained_supernet())
+    return candidate_evaluator(session, trained_supernet(session))
 
 
 def same(a, b) -> bool:
@@ -96,9 +98,9 @@ def test_why_a_worker_was_lost_is_one_line():
 
 
 def test_weights_that_are_not_numbers_are_a_failure(session):
-    supernet = session.trained_supernet()
+    supernet = trained_supernet(session)
     with torch.no_grad():
         for parameter in supernet.parameters():
             parameter.fill_(float("nan"))
-    outcome = score_one(session.evaluator(supernet), session.space.extreme(largest=True))
+    outcome = score_one(candidate_evaluator(session, supernet), session.space.extreme(largest=True))
     assert isinstance(outcome, Failure) and "NaN" in outcome.reason

@@ -5,11 +5,10 @@ import os
 import shutil
 
 import pytest
-from tiny_run import own_copy, searched
+from tiny_run import own_copy, searched, write_report
 
-from aebnas.report.front_files import write_report
+from aebnas.run.pick_records import record_pick
 from aebnas.run.session import RunSession
-from aebnas.selected.selected_model import note_pick
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WAIT_S = 120
@@ -33,8 +32,8 @@ def run(tmp_path_factory):
         handle.write(json.dumps(failed) + "\n")
     point = session.pick("best-accuracy")[1]
     record = point.to_json() | {"source": "from somewhere", "samples": 360}
-    note_pick(session.run, point.id, "test", record)
-    write_report(session)
+    record_pick(session.run, point.id, "test", record)
+    write_report(session.run.folder)
     return session.run.folder
 
 

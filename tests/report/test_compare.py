@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from aebnas.cli.main import app
 from aebnas.core.errors import UserError
 from aebnas.report.compare import compare_runs
-from aebnas.report.hypervolume import normalised_hypervolume
-from aebnas.run.session import RunSession
+from aebnas.run.hypervolume import normalised_hypervolume
+from aebnas.run.run_facts import RunFacts
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def copy(tmp_path_factory, tmp_path):
 def test_of_half_a_search_no_point_dominates_the_whole(copy):
     whole, half = copy("whole"), copy("half", 4)
     comparison = compare_runs([whole, half])
-    fronts = {folder: RunSession.open(folder).front() for folder in (whole, half)}
+    fronts = {folder: RunFacts.read(folder).front() for folder in (whole, half)}
     figures = {
         folder: np.array([[-p.metrics["accuracy"], p.metrics["avg_macs"]] for _, p in points])
         for folder, points in fronts.items()
@@ -52,7 +52,7 @@ def test_of_half_a_search_no_point_dominates_the_whole(copy):
 
 def test_the_common_hypervolume_is_each_runs_own_where_the_space_is_one(copy):
     folders = [copy("whole"), copy("half", 4)]
-    own = [normalised_hypervolume(run, run.front()) for run in map(RunSession.open, folders)]
+    own = [normalised_hypervolume(run, run.front()) for run in map(RunFacts.read, folders)]
     assert compare_runs(folders).hypervolumes == pytest.approx(own)
 
 
@@ -77,7 +77,7 @@ def test_table_and_image(copy, tmp_path):
     table = pd.read_csv(tmp_path / "out" / "compare.csv")
     assert list(table.run) == ["a", "b", "c"]
     assert all(f"{value:.4f}" in result.stdout for value in table.hypervolume)
-    for name, run in zip("abc", map(RunSession.open, runs), strict=True):
+    for name, run in zip("abc", map(RunFacts.read, runs), strict=True):
         row = table[table.run == name].iloc[0]
         points = [point.metrics for _, point in run.front()]
         assert row.best_accuracy == max(metrics["accuracy"] for metrics in points)

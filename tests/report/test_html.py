@@ -5,11 +5,11 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from tiny_run import own_copy, searched
+from tiny_run import own_copy, searched, write_report
 
-from aebnas.report.front_files import rewrite_html, write_report
+from aebnas.report.run_report import RunReport
+from aebnas.run.pick_records import record_pick
 from aebnas.run.session import RunSession
-from aebnas.selected.selected_model import note_pick
 
 MIB = 2**20
 
@@ -55,7 +55,7 @@ def test_the_report_holds_every_point_of_every_trial(run):
 
 def test_names_are_escaped(run, tmp_path):
     odd = own_copy(run, tmp_path).rename(tmp_path / "copy" / "<b>&co [[script]]")
-    write_report(RunSession.open(odd))
+    write_report(odd)
     text = (odd / "report.html").read_text(encoding="utf-8")
     assert "<h1>&lt;b&gt;&amp;co [[script]]</h1>" in text
     assert json.loads(unpacked(text, "payload"))["name"] == "<b>&co [[script]]"
@@ -63,16 +63,16 @@ def test_names_are_escaped(run, tmp_path):
 
 def test_the_report_says_the_same_of_the_same_run(run, tmp_path):
     copy = own_copy(run, tmp_path)
-    write_report(RunSession.open(copy))
+    write_report(copy)
     before = (copy / "report.html").read_bytes()
-    write_report(RunSession.open(copy))
+    write_report(copy)
     assert (copy / "report.html").read_bytes() == before
 
 
 def test_what_is_learnt_of_a_pick_comes_into_the_report(run, tmp_path):
     session = RunSession.open(own_copy(run, tmp_path))
     point = session.front()[0][1]
-    note_pick(session.run, point.id, "test", point.to_json() | {"source": "from somewhere", "samples": 360})
-    rewrite_html(session)
+    record_pick(session.run, point.id, "test", point.to_json() | {"source": "from somewhere", "samples": 360})
+    RunReport(session.facts).selected_model_changed(point.id)
     data = json.loads(unpacked((session.run.folder / "report.html").read_text(encoding="utf-8"), "payload"))
     assert [pick["id"] for pick in data["picks"]] == [point.id]

@@ -31,11 +31,11 @@ class Noted(Scalars):
 def test_the_line_tells_counts_speed_front_and_hypervolume(tmp_path_factory, clock):
     session = RunSession.open(searched(tmp_path_factory))
     scalars = Noted()
-    live = LiveSearch(session, scalars)
+    live = LiveSearch(session.facts, scalars)
     trials = session.run.trials()
     for trial in trials[:4]:
         line = live.add(trial, is_new=False)
-    assert "from an earlier sitting" in line and line.startswith("4 ok, 0 infeasible, 0 failed, ")
+    assert "from an earlier session" in line and line.startswith("4 ok, 0 infeasible, 0 failed, ")
     for trial in trials[4:]:
         clock[0] += 0.5
         live.add(trial)

@@ -7,8 +7,8 @@ from tiny_run import own_copy, searched
 import aebnas.report.payload
 from aebnas.core.confidence_intervals import wilson
 from aebnas.report.payload import payload
+from aebnas.run.pick_records import record_pick
 from aebnas.run.session import RunSession
-from aebnas.selected.selected_model import note_pick
 from aebnas.strategies.trial import Trial
 
 
@@ -19,7 +19,7 @@ def session(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(session):
-    return payload(session, session.run.trials(), session.front())
+    return payload(session.facts, session.run.trials(), session.front())
 
 
 def test_every_point_is_there_with_what_is_known_of_it(session, whole):
@@ -48,7 +48,7 @@ def test_the_front_is_told_apart(session, whole):
 
 def test_a_long_search_keeps_the_front_and_thins_out_the_rest(session, monkeypatch):
     monkeypatch.setattr(aebnas.report.payload, "OTHERS_SHOWN", 3)
-    thin = payload(session, session.run.trials(), session.front())
+    thin = payload(session.facts, session.run.trials(), session.front())
     roles = thin["points"]["role"]
     assert roles.count("front") == len(session.front()) and len(roles) == len(session.front()) + 3
     assert thin["points_total"] == sum(len(trial.points) for trial in session.run.trials())
@@ -57,14 +57,14 @@ def test_a_long_search_keeps_the_front_and_thins_out_the_rest(session, monkeypat
 def test_points_that_break_a_constraint_are_told_apart(session):
     first, *rest = session.run.trials()
     broken = replace(first, status="infeasible", reason="avg_macs <= 1", violation=1.0)
-    roles = payload(session, [broken, *rest], [])["points"]["role"]
+    roles = payload(session.facts, [broken, *rest], [])["points"]["role"]
     assert roles.count("infeasible") == len(first.points)
 
 
 def test_a_search_that_found_nothing_has_a_payload(session):
     architecture = session.run.trials()[0].architecture
     failed = Trial(0, architecture, None, "failed", (), "worker lost", "test", 1.0)
-    nothing = payload(session, [failed], [])
+    nothing = payload(session.facts, [failed], [])
     assert nothing["points"]["id"] == [] and nothing["named"] == {} and nothing["failures"] == [("worker lost", 1)]
     json.dumps(nothing, allow_nan=False)
 
@@ -74,7 +74,7 @@ def test_training_curves_of_supernet_and_retrained_picks(session, tmp_path):
     model = copy.run.folder / "models" / "some-pick"
     model.mkdir(parents=True)
     (model / "train_epoch_metrics.csv").write_text("phase,epoch,loss,subnet,exit1_accuracy\nretrain,1,0.5,chosen,0.9\n")
-    curves = payload(copy, copy.run.trials(), copy.front())["training"]
+    curves = payload(copy.facts, copy.run.trials(), copy.front())["training"]
     assert [curve["title"] for curve in curves] == [
         "supernet, largest subnet",
         "supernet, smallest subnet",
@@ -87,14 +87,14 @@ def test_training_curves_of_supernet_and_retrained_picks(session, tmp_path):
 def test_picks_carry_an_interval(session, tmp_path):
     copy = RunSession.open(own_copy(session.run.folder, tmp_path))
     point = copy.front()[0][1]
-    note_pick(copy.run, point.id, "test", point.to_json() | {"source": "from somewhere", "samples": 360})
-    note_pick(copy.run, point.id, "retrained", None)
-    (pick,) = payload(copy, copy.run.trials(), copy.front())["picks"]
+    record_pick(copy.run, point.id, "test", point.to_json() | {"source": "from somewhere", "samples": 360})
+    record_pick(copy.run, point.id, "retrained", None)
+    (pick,) = payload(copy.facts, copy.run.trials(), copy.front())["picks"]
     assert (pick["id"], pick["kind"], pick["source"]) == (point.id, "test", "from somewhere")
     assert (pick["accuracy_low"], pick["accuracy_high"]) == wilson(point.metrics["accuracy"], 360)
 
 
 def test_no_images_are_needed(session, monkeypatch):
     fresh = RunSession.open(session.run.folder)
-    payload(fresh, fresh.run.trials(), fresh.front())
-    assert "splits" not in vars(fresh)
+    payload(fresh.facts, fresh.run.trials(), fresh.front())
+    assert "splits" not in vars(fresh.images)

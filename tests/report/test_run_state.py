@@ -5,7 +5,8 @@ import pytest
 from tiny_run import own_copy, searched
 
 from aebnas.report.run_state import duration, state_lines
-from aebnas.run.session import RunSession
+from aebnas.run.run_directory import Run
+from aebnas.run.run_facts import RunFacts
 
 
 @pytest.fixture
@@ -15,8 +16,8 @@ def copy(tmp_path_factory, tmp_path):
 
 
 def lines(folder):
-    session = RunSession.open(folder)
-    return state_lines(session, session.run.trials())
+    facts = RunFacts.read(folder)
+    return state_lines(facts, facts.run.trials())
 
 
 def unfinish(folder):
@@ -34,8 +35,7 @@ def test_a_search_that_runs_tells_the_time_left(copy):
     unfinish(copy)
     kept = (copy / "trials.jsonl").read_text().splitlines(keepends=True)[:6]
     (copy / "trials.jsonl").write_text("".join(json.dumps(json.loads(line) | {"seconds": 30}) + "\n" for line in kept))
-    session = RunSession.open(copy)
-    with session.run.locked():
+    with Run.open(copy).locked():
         (line,) = lines(copy)
     assert "running in search, 6 of 8 trials, hypervolume 0." in line and line.endswith("ETA 60 s")
     assert "stopped in search" in lines(copy)[0]
@@ -48,7 +48,7 @@ def test_a_supernet_in_training_tells_epoch_loss_and_time_left(copy):
     header = "phase,epoch,loss,train_seconds,subnet,accuracy_at_0.9\n"
     rows = "supernet,1,1.25,45,largest,0.5\nsupernet,1,1.25,45,smallest,0.25\n"
     (copy / "train_epoch_metrics.csv").write_text(header + rows)
-    with RunSession.open(copy).run.locked():
+    with Run.open(copy).locked():
         state, training = lines(copy)
     assert state == f"{copy}: running in supernet"
     assert training == (
@@ -62,7 +62,7 @@ def test_a_supernet_in_training_tells_epoch_loss_and_time_left(copy):
 
 
 def test_asking_takes_no_lock(copy):
-    run = RunSession.open(copy).run
+    run = Run.open(copy)
     with run.locked():
         lines(copy)
         assert "another process" not in lines(copy)[0]

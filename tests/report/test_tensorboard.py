@@ -1,13 +1,8 @@
-import pickle
-from functools import partial
-
-import pandas as pd
 import pytest
 from tiny_run import searched
 
 import aebnas.report.tensorboard
 from aebnas.report.tensorboard import Scalars, TrainingScalars
-from aebnas.training.loop import write_rows
 
 ROW = {"phase": "supernet", "lr": 0.1, "loss": 2.0, "train_seconds": 1.0, "images_per_second": 50.0}
 
@@ -25,41 +20,31 @@ def scalars(folder):
 
 def test_nothing_is_written_without_tensorboard(tmp_path, monkeypatch):
     monkeypatch.setattr(aebnas.report.tensorboard.importlib.util, "find_spec", lambda name: None)
-    with TrainingScalars(tmp_path / "board", partial(write_rows, tmp_path / "rows.csv")) as record:
-        record([row(1)])
-    assert len(pd.read_csv(tmp_path / "rows.csv")) == 1
+    training = TrainingScalars(tmp_path / "board")
+    training.write([row(1)])
+    training.scalars.close()
     assert not (tmp_path / "board").exists()
 
 
 def test_validation_rows_become_scalars(tmp_path):
     pytest.importorskip("tensorboard")
-    with TrainingScalars(tmp_path / "board", partial(write_rows, tmp_path / "rows.csv")) as record:
-        first = [row(1, exit1_accuracy=0.25), row(1, "smallest", exit1_accuracy=float("nan"))]
-        record([])
-        record(first)
-        record([*first, row(2, exit1_accuracy=0.75)])
+    training = TrainingScalars(tmp_path / "board")
+    first = [row(1, exit1_accuracy=0.25), row(1, "smallest", exit1_accuracy=float("nan"))]
+    for rows in ([], first, [*first, row(2, exit1_accuracy=0.75)]):
+        training.write(rows)
+    training.scalars.close()
     found = scalars(tmp_path / "board")
     assert found["largest/exit1_accuracy"] == [(1, 0.25), (2, 0.75)]
     assert found["train/loss"][0] == (1, 2.0) and "smallest/exit1_accuracy" not in found
-    assert len(pd.read_csv(tmp_path / "rows.csv")) == 3
 
 
-def test_a_later_sitting_supersedes_an_earlier_one(tmp_path):
+def test_a_later_session_supersedes_an_earlier_one(tmp_path):
     pytest.importorskip("tensorboard")
     for value in (1.0, 3.0):
-        with Scalars(tmp_path) as board:
-            board.write(1, {"search/failed": value})
+        board = Scalars(tmp_path)
+        board.write(1, {"search/failed": value})
+        board.close()
     assert scalars(tmp_path)["search/failed"] == [(1, 3.0)]
-
-
-def test_a_record_can_be_sent_to_a_worker(tmp_path, monkeypatch):
-    with TrainingScalars(tmp_path / "board", partial(write_rows, tmp_path / "rows.csv")) as record:
-        record([row(1)])
-        copy = pickle.loads(pickle.dumps(record))
-    monkeypatch.chdir(tmp_path)
-    with copy:
-        copy([row(1), row(2)])
-    assert len(pd.read_csv(tmp_path / "rows.csv")) == 2
 
 
 def test_a_search_writes_its_progress(tmp_path_factory):

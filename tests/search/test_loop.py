@@ -251,23 +251,23 @@ def test_calibration_images_come_from_train_and_are_always_the_same(run):
     a, b = (plain(RunSession.open(run)).calibration(130) for _ in range(2))
     assert [len(x_nchw) for x_nchw in a] == [130]
     assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
-    train = RunSession.open(run)
-    known = {image.numpy().tobytes() for image in train.preprocessing.apply(train.splits.train.pixels())}
+    images = RunSession.open(run).images
+    known = {image.numpy().tobytes() for image in images.preprocessing.apply(images.splits.train.pixels())}
     assert all(image.numpy().tobytes() in known for image in a[0])
 
 
 def test_calibration_images_are_augmented_as_in_training(run):
-    session = plain(RunSession.open(run), crop=2)
-    train = session.preprocessing.apply(session.splits.train.pixels())
-    border = session.preprocessing.apply(torch.zeros(1, *session.splits.train.shape, dtype=torch.uint8))[0, 0, 0, 0]
-    black, usual = ((x == border).float().mean() for x in (session.calibration(256)[0], train))
+    images = plain(RunSession.open(run), crop=2)
+    train = images.preprocessing.apply(images.splits.train.pixels())
+    border = images.preprocessing.apply(torch.zeros(1, *images.splits.train.shape, dtype=torch.uint8))[0, 0, 0, 0]
+    black, usual = ((x == border).float().mean() for x in (images.calibration(256)[0], train))
     assert black > usual + 0.05
 
 
 def plain(session, crop=0):
-    """The session with no augmentation but a crop."""
+    """The session's images with no augmentation but a crop."""
     data = session.experiment.data.model_copy(update={"augment": AugmentSpec(crop=crop)})
-    return replace(session, experiment=session.experiment.model_copy(update={"data": data}))
+    return replace(session.images, experiment=session.experiment.model_copy(update={"data": data}))
 
 
 def test_the_run_keeps_its_specs_in_full(run):

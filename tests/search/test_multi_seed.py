@@ -7,15 +7,14 @@ import pytest
 from tiny_run import write_spec
 from typer.testing import CliRunner
 
+import aebnas
 from aebnas.cli.main import app
 from aebnas.core.errors import UserError
-from aebnas.report.hypervolume import normalised_hypervolume
 from aebnas.report.run_list import list_runs
-from aebnas.report.seed_summary import mean_std
+from aebnas.report.seed_summary import check_seed_picks, mean_std
+from aebnas.run.hypervolume import normalised_hypervolume
 from aebnas.run.session import RunSession
 from aebnas.search.loop import run_search
-from aebnas.search.multi_seed import check_seeds, search_seeds
-from aebnas.search.plan import prepare
 from aebnas.selected.evaluate import evaluate
 
 BUDGET = "avg_macs<=30e3"
@@ -47,7 +46,7 @@ def test_one_run_and_one_supernet_for_each_seed_on_the_same_splits(finished):
     assert [run.experiment.seed for run in runs(base)] == [11, 12, 13]
     weights = {(run.run.supernet_weights).read_bytes() for run in runs(base)}
     assert len(weights) == 3
-    pixels = [run.splits.search.labels.tolist() for run in runs(base)]
+    pixels = [run.images.splits.search.labels.tolist() for run in runs(base)]
     assert pixels[0] == pixels[1] == pixels[2]
     assert {listed.folder.name for listed in list_runs(base)} == {f"run-seed{seed}" for seed in (11, 12, 13)}
 
@@ -61,7 +60,7 @@ def test_a_seeds_run_is_the_single_run_of_that_seed(finished, tmp_path):
 
 def test_means_and_deviations_are_those_of_the_runs(finished):
     base, printed = finished
-    volumes = [normalised_hypervolume(run, run.front()) for run in runs(base)]
+    volumes = [normalised_hypervolume(run.facts, run.front()) for run in runs(base)]
     told = summary(base)
     assert told["hypervolume"]["values"] == pytest.approx(volumes)
     assert told["hypervolume"]["mean"] == pytest.approx(statistics.mean(volumes))
@@ -97,8 +96,8 @@ def test_the_table_holds_every_pick_of_every_seed(finished):
 def test_given_again_it_goes_on_and_tests_nothing_twice(finished, monkeypatch, scored):
     base, _ = finished
     before = summary(base)
-    monkeypatch.setattr("aebnas.search.multi_seed.evaluate", lambda *args: pytest.fail("measured again"))
-    search_seeds(prepare(base / "spec" / "tiny.yaml", base / "run"), [11, 12, 13], [BUDGET], test=True)
+    monkeypatch.setattr("aebnas.api.evaluate", lambda *args, **options: pytest.fail("measured again"))
+    aebnas.search_seeds(base / "spec" / "tiny.yaml", [11, 12, 13], base / "run", picks=[BUDGET], test=True)
     assert scored == [] and summary(base) == before
 
 
@@ -128,6 +127,6 @@ def test_mistakes_are_told_before_anything_is_trained(tmp_path, arguments, says)
 
 def test_named_picks_and_rules_are_known():
     known = ["knee", "best-accuracy", "cheapest", "avg_macs<=5e6", "accuracy >= 0.5"]
-    assert check_seeds([1, 2], known) is None
+    assert check_seed_picks(known) is None
     with pytest.raises(UserError, match="but got 'kneee'"):
-        check_seeds([1, 2], [*known, "kneee"])
+        check_seed_picks([*known, "kneee"])

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from aebnas.cli.main import app
 from aebnas.core.errors import UserError
 from aebnas.report.relaxed_table import relaxed_rows
+from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
 from aebnas.run.weight_files import load_weights
@@ -67,8 +68,8 @@ def test_the_files_of_the_protocol_are_there(searched):
 
 def test_settled_architectures_train_on_the_images_that_chose_them_as_well(searched):
     session = RunSession.open(searched)
-    train, arch = len(session.splits.train), len(session.splits.arch)
-    evaluator = session.evaluator(None)
+    train, arch = len(session.images.splits.train), len(session.images.splits.arch)
+    evaluator = candidate_evaluator(session, None)
     assert len(evaluator.training.batches.images) == train + arch > len(evaluator.relaxed.batches.images) == train
 
 

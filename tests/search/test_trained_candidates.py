@@ -16,8 +16,10 @@ from aebnas.core.metrics import SoftTarget
 from aebnas.evaluation.evaluator import CandidateTraining, Evaluator, inherit
 from aebnas.evaluation.operating_points import operating_point
 from aebnas.policies.exit_table.tabulate import tabulate
+from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
+from aebnas.run.training_setup import trained_supernet
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.search.loop import run_search
 from aebnas.selected.evaluate import evaluate, export
@@ -69,7 +71,9 @@ def test_the_front_is_that_of_the_networks_kept(mode, request):
     assert len(kept(folder)) < len(session.run.trials())
     for trial, point in session.front():
         chosen = load_selected_model(session, point.id)
-        table = tabulate(chosen.network, session.splits.search, session.preprocessing, [point.policy.criterion])
+        table = tabulate(
+            chosen.network, session.images.splits.search, session.images.preprocessing, [point.policy.criterion]
+        )
         assert operating_point(trial.architecture, point.policy, table).metrics == pytest.approx(point.metrics)
 
 
@@ -82,7 +86,7 @@ def test_from_scratch_needs_no_supernet(scratch):
 def test_fine_tuning_starts_from_the_supernet_and_is_a_training(finetuned):
     assert (finetuned / "checkpoints" / "supernet.safetensors").exists()
     session = RunSession.open(finetuned)
-    evaluator = session.evaluator(session.trained_supernet())
+    evaluator = candidate_evaluator(session, trained_supernet(session))
     architecture = session.space.extreme(largest=True)
     tuned = evaluator.network(architecture)
 
@@ -178,7 +182,7 @@ def test_candidates_that_differ_in_policy_only_have_the_weights_of_their_archite
 
 def test_weights_depend_on_the_seed_and_the_architecture_alone(scratch, architectures):
     session = RunSession.open(scratch)
-    evaluator = session.evaluator(None)
+    evaluator = candidate_evaluator(session, None)
     a, b = architectures(session.space, 2)
     seeds = {evaluator.training.seed_of(a), evaluator.training.seed_of(b)}
     seeds.add(CandidateTraining(evaluator.training.spec, evaluator.training.batches, 12).seed_of(a))
@@ -206,7 +210,7 @@ def test_thresholds_are_tuned_to_the_target_on_calibrate(tmp_path):
     assert all(trial.policy is None and len(trial.points) == 1 for trial in found)
     trial, point = session.pick("best-accuracy")
     network = load_selected_model(session, "best-accuracy").network
-    table = tabulate(network, session.splits.calibrate, session.preprocessing, ["margin"])
+    table = tabulate(network, session.images.splits.calibrate, session.images.preprocessing, ["margin"])
 
     def goal(policy):
         return SoftTarget("avg_macs", 3e4, 0.1).minimised(operating_point(trial.architecture, policy, table).metrics)[0]
@@ -270,11 +274,11 @@ def test_every_rule_is_searched_and_runs_as_it_was_scored(ruled):
     points = [point for trial in session.run.trials() for point in trial.points]
     assert {point.policy.criterion for point in points} >= {"learned", "margin"}
     assert any(point.policy.stop_thresholds for point in points)
-    search = session.splits.search
+    search = session.images.splits.search
     for _, point in session.front()[:3]:
         chosen = load_selected_model(session, point.id)
         assert all(graph_exit.stop for graph_exit in chosen.network.graph.exits[:-1])
-        answer = chosen.network.infer(session.preprocessing.apply(search.pixels()), point.policy)
+        answer = chosen.network.infer(session.images.preprocessing.apply(search.pixels()), point.policy)
         right = (answer.logits.argmax(-1) == search.labels).float().mean()
         assert float(right) == pytest.approx(point.metrics["accuracy"])
         if point.policy.min_exit_by_class:

@@ -76,10 +76,10 @@ def test_every_method_ends_in_a_policy_that_runs_as_it_was_scored(own, method):
     session = RunSession.open(own)
     chosen = load_selected_model(session, "knee")
     assert chosen.policy == found.policy and (found.policy.difficulty is not None) == (method == "dart")
-    search = session.splits.search
+    search = session.images.splits.search
     pixels = search.pixels()
     alpha = None if found.policy.difficulty is None else found.policy.difficulty.alpha(pixels)
-    answer = chosen.network.infer(session.preprocessing.apply(pixels), found.policy, alpha)
+    answer = chosen.network.infer(session.images.preprocessing.apply(pixels), found.policy, alpha)
     shares = np.bincount(answer.exit_index, minlength=3) / len(search)
     assert shares == pytest.approx(found.point.exit_shares)
     assert (found.difficulty_ms is not None) == (method == "dart")
@@ -88,7 +88,7 @@ def test_every_method_ends_in_a_policy_that_runs_as_it_was_scored(own, method):
 def test_the_policy_is_evaluated_and_exported_until_the_weights_change(own, tmp_path):
     found = calibrate(own, "knee", Goal.read(risk="0.3,0.1"))
     promise = found.tuned.promise
-    assert promise is not None and promise.samples == len(RunSession.open(own).splits.certify)
+    assert promise is not None and promise.samples == len(RunSession.open(own).images.splits.certify)
     tested = evaluate(own, "knee")
     assert tested.point.policy == found.policy and "thresholds for risk" in tested.source
     export(own, "knee", tmp_path / "out")
@@ -106,7 +106,7 @@ def test_an_export_is_re_tuned_without_the_run(own, tmp_path):
     calibrate(own, "knee", Goal.read(beta=0.2))
     export(own, "knee", tmp_path / "out")
     session = RunSession.open(own)
-    train = session.splits.train
+    train = session.images.splits.train
     pixels = train.pixels().permute(0, 2, 3, 1).numpy()
     np.savez(tmp_path / "new.npz", x=pixels, y=train.labels.numpy())
     network = load_selected_model(session, "knee").network
@@ -116,7 +116,7 @@ def test_an_export_is_re_tuned_without_the_run(own, tmp_path):
     model = Model.load(tmp_path / "out")
     assert model.check().problems == () and model.policy.to_json() == found.policy.to_json()
     assert model.monitor.expected.shares == found.after.exit_shares
-    x = session.preprocessing.apply(train.pixels())
+    x = session.images.preprocessing.apply(train.pixels())
     answer = network.infer(x, found.policy)
     assert torch.equal(model.infer(train.pixels()).exit_index, answer.exit_index)
     assert model.monitor.report()["exit_counts"] == np.bincount(answer.exit_index, minlength=3).tolist()
@@ -128,7 +128,7 @@ def test_figures_of_a_re_tuned_export_are_those_of_images_without_a_part_in_it(o
     export(own, "knee", tmp_path / "out")
     facts = json.loads((tmp_path / "out" / "card.json").read_text())
     assert facts["split"] == "search" and facts["promise"] is None
-    search = RunSession.open(own).splits.search
+    search = RunSession.open(own).images.splits.search
     np.savez(tmp_path / "few.npz", x=search.pixels()[:60].permute(0, 2, 3, 1).numpy(), y=search.labels[:60].numpy())
     with pytest.raises(UserError, match="must hold enough images that each part of them has 50, but got 60"):
         retune(tmp_path / "out", tmp_path / "few.npz", Goal.read(beta=0.5))
@@ -156,5 +156,5 @@ def test_scores_of_a_kept_table_are_those_of_a_fresh_one(own):
     calibrate(own, "knee", Goal.read(beta=0.5))
     kept = answered.SelectedModelOutputs.open(own, "knee")
     policy = kept.now.point.policy
-    fresh = tabulate_for(policy, kept.network, kept.images("search"), kept.session.preprocessing)
+    fresh = tabulate_for(policy, kept.network, kept.images("search"), kept.session.images.preprocessing)
     assert score_policy(fresh, policy) == score_policy(kept.table_for(policy, "search"), policy)

@@ -4,14 +4,13 @@ import subprocess
 import sys
 
 import pytest
-from tiny_run import own_copy, searched
+from tiny_run import own_copy, searched, write_report
 
 from aebnas.core.confidence_intervals import difference, wilson
 from aebnas.core.errors import UserError
 from aebnas.data.datasets import load_test
 from aebnas.evaluation.operating_points import operating_point
 from aebnas.policies.exit_table.tabulate import tabulate
-from aebnas.report.front_files import write_report
 from aebnas.run.session import RunSession
 from aebnas.selected.evaluate import evaluate, export
 from aebnas.selected.retrain import retrain
@@ -44,7 +43,7 @@ def test_an_inherited_pick_is_measured_on_the_test_set(own):
     assert (point_id, point.policy) == (picked.id, picked.policy)
     network = load_selected_model(session, "cheapest").network
     images = load_test(session.experiment.data, session.base)
-    table = tabulate(network, images, session.preprocessing, [picked.policy.criterion])
+    table = tabulate(network, images, session.images.preprocessing, [picked.policy.criterion])
     assert point == operating_point(trial.architecture, picked.policy, table)
     assert point.metrics["accuracy"] != picked.metrics["accuracy"]
     kept = record(own, point_id)["test"]
@@ -86,7 +85,7 @@ def test_the_search_splits_optimism_is_that_of_the_same_weights_and_policy(own):
         assert (told["difference_low"], told["difference_high"]) == bounds
     noted = json.loads((own / "summary.json").read_text())["optimism"]
     assert {told["id"] for told in noted} == {assessed.id, session.pick("cheapest")[1].id}
-    write_report(session)  # as a search given again does
+    write_report(session.run.folder)  # as a search given again does
     assert json.loads((own / "summary.json").read_text())["optimism"] == noted
 
 

@@ -16,11 +16,12 @@ from aebnas.cost.latency.hard_exit import runs
 from aebnas.cost.latency.stopwatch import describe_device
 from aebnas.policies.threshold_search.goal import Goal
 from aebnas.report.payload import payload
+from aebnas.run.pick_records import record_pick
 from aebnas.run.session import RunSession
 from aebnas.selected.calibrate import calibrate
 from aebnas.selected.evaluate import export
 from aebnas.selected.measure import measure
-from aebnas.selected.selected_model import load_selected_model, note_pick
+from aebnas.selected.selected_model import load_selected_model
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +83,7 @@ def test_the_report_and_the_card_show_what_was_measured(tmp_path_factory, tmp_pa
     assert measured.predicted_latency_ms is None
     assert "device.name must be" in measured.note and "but got 'chip'" in measured.note
     session = RunSession.open(run)
-    (shown,) = payload(session, session.run.trials(), session.front())["measured"]
+    (shown,) = payload(session.facts, session.run.trials(), session.front())["measured"]
     assert shown["id"] == measured.id and "1 thread, batch 1" in shown["where"]
     rows = {what: (real, guess) for what, real, guess in shown["rows"]}
     assert rows["latency, p99"] == (f"{measured.latency_ms['p99']:.3f} ms", "-")
@@ -91,8 +92,8 @@ def test_the_report_and_the_card_show_what_was_measured(tmp_path_factory, tmp_pa
     export(run, measured.id, tmp_path / "out")
     assert f"| latency, p99 | {measured.latency_ms['p99']:.3f} ms | - |" in (tmp_path / "out" / "README.md").read_text()
     # of other weights it isn't shown any longer
-    note_pick(session.run, measured.id, "measured", measured.to_json() | {"source": "elsewhere"})
-    assert payload(session, session.run.trials(), session.front())["measured"] == []
+    record_pick(session.run, measured.id, "measured", measured.to_json() | {"source": "elsewhere"})
+    assert payload(session.facts, session.run.trials(), session.front())["measured"] == []
 
 
 def test_emit_and_wrong_options(tmp_path, root):

@@ -54,7 +54,9 @@ def test_the_retrained_network_is_the_one_that_was_measured(retrained):
     chosen = load_selected_model(session, point_id)
     assert (chosen.id, chosen.policy) == (point_id, point.policy)
     assert chosen.source == "retrained for 1 epochs from the supernet's weights"
-    table = tabulate(chosen.network, session.splits.search, session.preprocessing, [point.policy.criterion])
+    table = tabulate(
+        chosen.network, session.images.splits.search, session.images.preprocessing, [point.policy.criterion]
+    )
     scored = score_policy(table, point.policy)
     assert scored.accuracy == pytest.approx(point.metrics["accuracy"], abs=2 / 287)
     assert scored.avg_macs == pytest.approx(point.metrics["avg_macs"], rel=0.02)
@@ -67,7 +69,7 @@ def test_thresholds_are_found_anew_within_the_cost_of_the_pick(retrained):
     _, picked = session.pick(point_id)
     network = load_selected_model(session, point_id).network
     policy = session.space.spec.policy
-    table = tabulate(network, session.splits.calibrate, session.preprocessing, policy.scores)
+    table = tabulate(network, session.images.splits.calibrate, session.images.preprocessing, policy.scores)
     scored, budget = score_policy(table, point.policy), picked.metrics["avg_macs"]
     assert point.policy != picked.policy
     assert scored.avg_macs <= budget * 1.001

@@ -36,6 +36,8 @@ def test_a_pick_is_retrained_with_stop_heads_and_loads_with_them(run):
     assert point.metrics["avg_macs"] > 0
     left = {path.name for path in (run / "models" / point_id).iterdir()}
     assert not left & {"checkpoint.pt", "backbone.pt", "unfinished.json"}
-    table = tabulate(chosen.network, session.splits.calibrate, session.preprocessing, ["confidence", LEARNED])
+    table = tabulate(
+        chosen.network, session.images.splits.calibrate, session.images.preprocessing, ["confidence", LEARNED]
+    )
     learned = ExitPolicy(LEARNED, (float(np.median(table.scores[LEARNED][:, 0])),))
     assert 0 < score_policy(table, learned).exit_shares[0] < 1

@@ -12,6 +12,7 @@ from aebnas.data.corruptions import shift_images
 from aebnas.data.ood_images import TILES, jumbled, noise_like
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.goal import Goal
+from aebnas.report.run_report import RunReport
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.selected.calibrate import calibrate
 from aebnas.selected.evaluate import evaluate
@@ -23,13 +24,13 @@ from aebnas.selected.test_report import SURER, _shift_warnings
 def assessed(tmp_path_factory):
     """The run, and its pick calibrated and evaluated in full."""
     run = own_copy(certified(tmp_path_factory), tmp_path_factory.mktemp("evaluated"))
-    calibrate(run, "knee", Goal.read(beta=0.3), per_exit=10)
-    return run, evaluate(run, "knee", full=True, budgets=[9e4, 1.5e5])
+    calibrate(run, "knee", Goal.read(beta=0.3), per_exit=10, listen=RunReport)
+    return run, evaluate(run, "knee", full=True, budgets=[9e4, 1.5e5], listen=RunReport)
 
 
 def running(answered, images):
-    x_nchw = answered.session.preprocessing.apply(images.pixels())
-    answer = answered.network.infer(x_nchw, answered.now.point.policy)
+    x_nchw = answered.session.images.preprocessing.apply(images.pixels())
+    answer = answered.network.infer(x_nchw, answered.state.point.policy)
     return answer.logits, answer.exit_index.numpy()
 
 
@@ -45,7 +46,7 @@ def test_figures_are_those_of_the_running_network(assessed):
         assert told.top_accuracy[k] == pytest.approx(float(right))
     for label in range(10):
         assert told.class_depth[label] == pytest.approx(taken[images.labels == label].mean())
-    to_exit = answered.costs["macs"].to_exit(np.array([answered.now.point.policy.runs(index) for index in range(3)]))
+    to_exit = answered.costs["macs"].to_exit(np.array([answered.state.point.policy.runs(index) for index in range(3)]))
     assert told.costs["macs"].mean == pytest.approx(to_exit[taken].mean())
     assert told.costs["macs"].worst == to_exit[taken].max()
     assert found.evaluation.saving["macs"] == pytest.approx(1 - to_exit[taken].mean() / answered.macs_without_exits)
@@ -94,7 +95,7 @@ def test_a_second_policy_is_evaluated_without_the_network(assessed, monkeypatch,
     monkeypatch.setattr(
         "aebnas.selected.recorded_outputs.load_selected_model", lambda *arguments: pytest.fail("the network was loaded")
     )
-    assert evaluate(copy, "knee", full=True).point.policy == SelectedModelOutputs.open(copy, "knee").now.point.policy
+    assert evaluate(copy, "knee", full=True).point.policy == SelectedModelOutputs.open(copy, "knee").state.point.policy
 
 
 def test_unfamiliar_images_are_none_of_the_classes(assessed):

@@ -15,7 +15,7 @@ from tiny_run import EXPERIMENT, front_of, write_spec
 from aebnas.run.run_directory import Run
 
 SCORE, NETWORK = (f"aebnas.evaluation.evaluator:Evaluator.{name}" for name in ("score", "network"))
-TRAIN, REPORT = "aebnas.training.sandwich:SandwichTask.losses", "aebnas.report.front_files:write_html"
+TRAIN, REPORT = "aebnas.training.sandwich:SandwichTask.losses", "aebnas.report.run_report:write_html"
 
 
 def search(run, **options):

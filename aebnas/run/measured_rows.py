@@ -1,22 +1,22 @@
-"""What `aebnas measure` found of a pick, as rows for people: in the terminal, on the report's page, in a model card."""
+"""What `aebnas measure` recorded of a selected model, as rows of text for the terminal, the report and a model card."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from aebnas.core.metric_text import with_unit
 from aebnas.cost.latency.stopwatch import MeasurementSetting
-from aebnas.report.tables import written
 
 NOTHING = "-"
 
 
 def measured_where(record: Mapping[str, Any]) -> str:
-    """On what, how and how often it was measured."""
+    """Device, setting, number of samples and of rounds of a measurement."""
     setting = MeasurementSetting(**record["setting"]).key
     return f"{record['device']['name']}: {setting}; {record['samples']:,} samples, median of {record['rounds']} rounds"
 
 
 def measured_rows(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(what, measured, predicted) of a record as `measuring.Measured.to_json` makes it."""
+    """(what, measured, predicted) of a record as `selected.measure.Measured.to_json` makes it."""
     predicted = record["predicted_latency_ms"] or {}
     rows = [(f"latency, {name}", _ms(ms), _ms(predicted.get(name))) for name, ms in record["latency_ms"].items()]
     expected = record["predicted_by_exit_ms"] or [None] * len(record["by_exit_ms"])
@@ -24,7 +24,7 @@ def measured_rows(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         zip(record["exit_shares"], record["by_exit_ms"], expected, strict=True)
     ):
         rows.append((f"latency to exit {index + 1} ({share:.0%} leave)", _ms(real_ms), _ms(guess_ms)))
-    real, counted = (written("peak_memory_bytes", record[f"{kind}peak_memory_bytes"]) for kind in ("", "predicted_"))
+    real, counted = (with_unit("peak_memory_bytes", record[f"{kind}peak_memory_bytes"]) for kind in ("", "predicted_"))
     rows.append(("peak activation memory", real, counted))
     energy = NOTHING if record["energy_mj"] is None else f"{record['energy_mj']:.4g} mJ ({record['energy_source']})"
     rows.append(("energy a sample", energy, f"{record['modelled_energy_mj']:.4g} mJ (model)"))

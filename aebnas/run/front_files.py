@@ -1,4 +1,4 @@
-"""The front as files: `pareto.csv`, `pareto.json`, `summary.json`, and what is drawn from them."""
+"""The front as files: `pareto.csv`, `pareto.json` and `summary.json`."""
 
 from collections.abc import Sequence
 from typing import Any, get_args
@@ -7,43 +7,24 @@ import pandas as pd
 
 from aebnas.core.atomic_files import write_json, write_text
 from aebnas.core.confidence_intervals import accuracy_bounds
-from aebnas.report.html import write_html
-from aebnas.report.hypervolume import normalised_hypervolume
-from aebnas.report.run_state import search_samples
-from aebnas.report.search_plot import plot_front
+from aebnas.run.hypervolume import normalised_hypervolume
+from aebnas.run.pick_records import picked_ids, read_pick
 from aebnas.run.run_directory import Run
-from aebnas.run.session import RunSession
-from aebnas.selected.selected_model import read_pick
-from aebnas.strategies.front import FrontPoint, front
+from aebnas.run.run_facts import RunFacts
+from aebnas.strategies.front import FrontPoint
 from aebnas.strategies.trial import Status, Trial
 
 FIRST_COLUMNS = ("accuracy", "avg_macs", "avg_macs_taken_only", "params")
 
 
-def write_front(session: RunSession, trials: Sequence[Trial], finished: bool = False) -> list[FrontPoint]:
+def write_front(facts: RunFacts, trials: Sequence[Trial], finished: bool = False) -> list[FrontPoint]:
     """Write the front of `trials` to `pareto.csv` and `pareto.json`, and `summary.json`, which says if all is done."""
-    experiment, folder = session.experiment, session.run.folder
-    points = front(trials, experiment.parsed_objectives(), experiment.parsed_constraints())
-    samples = search_samples(session.run)
+    folder, points, samples = facts.folder, facts.front(trials), facts.samples
     write_text(folder / "pareto.csv", front_table(points, samples).to_csv(index=False))
     write_json(folder / "pareto.json", [_point_json(pair, samples) for pair in points])
-    with session.run.noting():  # an evaluation that ends now adds to the summary, too
-        write_json(folder / "summary.json", _summary(session, trials, points) | {"finished": finished})
+    with facts.run.noting():  # an evaluation that ends now adds to the summary, too
+        write_json(folder / "summary.json", _summary(facts, trials, points) | {"finished": finished})
     return points
-
-
-def write_report(session: RunSession) -> None:
-    """Write everything that is drawn: `pareto.png` and `report.html`, from the trials on disk."""
-    trials = session.run.trials()
-    points = write_front(session, trials, finished=True)
-    plot_front(session, trials, points)
-    write_html(session, trials, points)
-
-
-def rewrite_html(session: RunSession) -> None:
-    """Bring `report.html` up to what is known of the picks now."""
-    with session.run.noting():  # others may be retraining other picks
-        write_html(session, session.run.trials(), session.front())
 
 
 def _point_json(pair: FrontPoint, samples: int) -> dict[str, Any]:
@@ -73,14 +54,14 @@ def front_row(pair: FrontPoint, samples: int) -> dict[str, Any]:
     return row
 
 
-def note_optimism(run: Run) -> None:
-    """Bring the picks' `optimism` in `summary.json` up to what `picks/` says."""
+def record_optimism(run: Run) -> None:
+    """Update `optimism` in `summary.json` from the records in `picks/`."""
     with run.noting():
         if (run.folder / "summary.json").exists():
             write_json(run.folder / "summary.json", run.read_json("summary.json") | {"optimism": _optimism(run)})
 
 
-def _summary(session: RunSession, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> dict[str, Any]:
+def _summary(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> dict[str, Any]:
     status = [trial.status for trial in trials]
     return {
         "trials": len(trials),
@@ -89,15 +70,15 @@ def _summary(session: RunSession, trials: Sequence[Trial], points: Sequence[Fron
         "operating_points": sum(len(trial.points) for trial in trials),
         "front_points": len(points),
         "front_architectures": len({trial.architecture.id for trial, _ in points}),
-        "hypervolume": normalised_hypervolume(session, points),
-        "optimism": _optimism(session.run),
+        "hypervolume": normalised_hypervolume(facts, points),
+        "optimism": _optimism(facts.run),
         "best_accuracy": max((point.metrics["accuracy"] for _, point in points), default=None),
-        "samples_behind_accuracy": search_samples(session.run),
-        "seconds": session.run.seconds(),
+        "samples_behind_accuracy": facts.samples,
+        "seconds": facts.run.seconds(),
     }
 
 
 def _optimism(run: Run) -> list[dict[str, Any]]:
     """Search-split accuracy minus test accuracy of each pick that was evaluated, under the same weights and policy."""
-    tests = [(path.stem, read_pick(run, path.stem).get("test", {})) for path in sorted(run.folder.glob("picks/*.json"))]
+    tests = [(name, read_pick(run, name).get("test", {})) for name in picked_ids(run)]
     return [{"id": name, "source": test["source"], **test["optimism"]} for name, test in tests if "optimism" in test]

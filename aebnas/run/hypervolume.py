@@ -4,34 +4,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from aebnas.core.metrics import METRICS
 from aebnas.core.pareto import hypervolume, nondominated
-from aebnas.cost.memory import peak_memory
-from aebnas.run.session import RunSession
-from aebnas.search.plan import metric_bounds
-from aebnas.space.lowering import lower
+from aebnas.run.run_facts import RunFacts
 from aebnas.strategies.front import FrontPoint
 from aebnas.strategies.trial import Trial
 
 CURVE_PLACES = 200
-"""At most so many places of a curve: with many objectives each hypervolume takes its time."""
+"""Maximum number of points of a curve: with many objectives each hypervolume takes long."""
 
 
 class Growth:
-    """The front of the trials so far, kept up with every trial that is added."""
+    """The front of the trials so far, updated with every trial that is added."""
 
-    def __init__(self, session: RunSession) -> None:
-        experiment = session.experiment
-        self.objectives, self.constraints = experiment.parsed_objectives(), experiment.parsed_constraints()
-        better_is_more = [METRICS[objective.metric].direction == "max" for objective in self.objectives]
+    def __init__(self, facts: RunFacts) -> None:
+        self.objectives, self.constraints = facts.objectives, facts.constraints
         # minimised is the negated accuracy, so that one added to it is the error
-        self.offset_m = np.array([1.0 if more else 0.0 for more in better_is_more])
-        self.scale_m = np.array(
-            [
-                1.0 if more else greatest(session, objective.metric)
-                for more, objective in zip(better_is_more, self.objectives, strict=True)
-            ]
-        )
+        self.offset_m = np.array([0.0 if o.metric in facts.max_costs else 1.0 for o in self.objectives])
+        self.scale_m = np.array([facts.max_costs.get(o.metric, 1.0) for o in self.objectives])
         self.front_pm = np.zeros((0, len(self.objectives)))
         self._hypervolume: float | None = 0.0
 
@@ -73,9 +62,9 @@ class Growth:
         return hypervolume((front_pm + self.offset_m) / self.scale_m, np.ones(len(self.objectives)))
 
 
-def growth_curve(session: RunSession, trials: Sequence[Trial]) -> dict[str, list[float]]:
+def growth_curve(facts: RunFacts, trials: Sequence[Trial]) -> dict[str, list[float]]:
     """Columns `trials`, `front_points` and `hypervolume`: the front after so many trials, evenly spaced."""
-    growth = Growth(session)
+    growth = Growth(facts)
     curve: dict[str, list[float]] = {"trials": [], "front_points": [], "hypervolume": []}
     places = set(np.linspace(1, len(trials), min(len(trials), CURVE_PLACES)).round().astype(int).tolist())
     for count, trial in enumerate(trials, start=1):
@@ -87,20 +76,6 @@ def growth_curve(session: RunSession, trials: Sequence[Trial]) -> dict[str, list
     return curve
 
 
-def normalised_hypervolume(session: RunSession, points: Sequence[FrontPoint]) -> float:
-    """Hypervolume with reference (1, 1, ...): error as it is, costs over the space's greatest."""
-    return Growth(session).volume(points) if points else 0.0
-
-
-def greatest(session: RunSession, metric: str) -> float:
-    """The greatest value of a cost metric in the space (of what varies, that of a sample that runs everything).
-
-    Where the space doesn't tell it, that of its largest network.
-    """
-    bounds = metric_bounds(session.space.spec, metric, session.profile)
-    if bounds is not None:
-        return bounds.upper
-    graph = lower(session.space.extreme(largest=True))
-    if cost := METRICS[metric].cost:
-        return session.cost_model.exit_costs([graph])[0][cost].total
-    return float(peak_memory(graph)[-1])
+def normalised_hypervolume(facts: RunFacts, points: Sequence[FrontPoint]) -> float:
+    """Hypervolume with reference (1, 1, ...): error as it is, costs divided by the greatest in the space."""
+    return Growth(facts).volume(points) if points else 0.0

@@ -1,15 +1,15 @@
-"""What is said of the device for which latencies and energies were predicted."""
+"""Facts about the device for which latencies and energies are predicted: as a record, and as text for a model card."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from aebnas.cost.latency.network_profile import Profile
 from aebnas.cost.latency.stopwatch import MeasurementSetting
-from aebnas.report.measured_table import measured_rows, measured_where
+from aebnas.run.measured_rows import measured_rows, measured_where
 
 
-def about_device(profile: Profile) -> dict[str, Any]:
-    """For which device figures are predicted, and from what."""
+def device_record(profile: Profile) -> dict[str, Any]:
+    """The device for which figures are predicted and what they are predicted from, ready for JSON."""
     return {
         "name": profile.device["name"],
         "setting": MeasurementSetting(**profile.setting).key,
@@ -20,8 +20,8 @@ def about_device(profile: Profile) -> dict[str, Any]:
     }
 
 
-def device_words(profile: Profile | None, measured: Mapping[str, Any] | None) -> str:
-    """The same for a model card, and what was measured; "" where there is neither."""
+def device_text(profile: Profile | None, measured: Mapping[str, Any] | None) -> str:
+    """Text for a model card on the profile and on what `aebnas measure` recorded; "" where there is neither."""
     words = []
     if profile is not None:
         words.append(

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from tiny_run import own_copy, searched
+from tiny_run import own_copy, searched, write_report
 
 from aebnas.core.confidence_intervals import wilson
-from aebnas.report.front_files import write_report
 from aebnas.run.session import RunSession
 
 
@@ -35,7 +34,7 @@ def test_the_report_is_written_again_from_what_lies_on_disk(run, tmp_path):
     copy = own_copy(run, tmp_path)
     for name in ("pareto.csv", "pareto.json", "pareto.png", "report.html", "train_epoch_metrics.csv"):
         (copy / name).unlink()
-    write_report(RunSession.open(copy))
+    write_report(copy)
     assert (copy / "pareto.csv").read_bytes() == (run / "pareto.csv").read_bytes()
     assert (copy / "report.html").exists() and (copy / "pareto.png").exists()
 

@@ -1,0 +1,3 @@
+"""The version of the package, which environment files and model cards state."""
+
+__version__ = "0.1.0"

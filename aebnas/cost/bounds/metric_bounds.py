@@ -1,0 +1,25 @@
+"""Bounds of a metric over all architectures of a space. Imports no torch."""
+
+from aebnas.core.metrics import ENERGY, LATENCY, MACS, METRICS
+from aebnas.cost.bounds.space_bounds import Bounds, Measure, energy_bounds, latency_bounds, space_bounds
+from aebnas.cost.latency.device_profile import DeviceProfile
+from aebnas.cost.latency.network_profile import Profile
+from aebnas.space.spec import SpaceSpec
+
+MEASURES: dict[str, Measure] = {
+    MACS: lambda counts: counts.macs,
+    "params": lambda counts: counts.params,
+    "weight_bytes": lambda counts: counts.weight_bytes,
+}
+
+
+def metric_bounds(spec: SpaceSpec, metric: str, profile: Profile | None) -> Bounds | None:
+    """Bounds of what a metric is made of; None where they are not known without building networks."""
+    name = METRICS[metric].cost or metric
+    if name in MEASURES:
+        return space_bounds(spec, MEASURES[name])
+    if profile is None:
+        return None
+    if name == LATENCY:
+        return latency_bounds(spec, profile) if isinstance(profile, DeviceProfile) else None
+    return energy_bounds(spec, profile.energy) if name == ENERGY else None

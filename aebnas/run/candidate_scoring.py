@@ -1,0 +1,64 @@
+"""What scoring the candidates of a search needs, put together from a run."""
+
+import torch
+
+from aebnas.data.batches import Batches
+from aebnas.data.data_spec import RECIPES
+from aebnas.evaluation.darts.relaxed_training import RelaxedTraining
+from aebnas.evaluation.evaluator import CandidateTraining, Evaluator
+from aebnas.evaluation.operating_points import splits_needed
+from aebnas.run.session import RunSession
+from aebnas.run.training_setup import with_pinned_precision
+from aebnas.supernet.supernet import Supernet
+
+
+def candidate_evaluator(session: RunSession, supernet: Supernet | None) -> Evaluator:
+    """The evaluator of a run's candidates; `supernet` is None where none is trained."""
+    experiment, images, policy = session.experiment, session.images, session.space.spec.policy
+    spec, training = experiment.evaluate, experiment.candidate_training
+    splits = splits_needed(policy, experiment.parsed_target())
+    gpu = spec.gpus_per_worker > 0
+    device = torch.device("cuda" if gpu else "cpu")
+    if training is not None:
+        training = with_pinned_precision(session.run, training, device)
+    return Evaluator(
+        supernet=supernet,
+        training=None
+        if training is None
+        else CandidateTraining(
+            training,
+            images.training_batches(training.batch_size, include_arch_split=True),
+            experiment.seed,
+            from_scratch=spec.mode == "scratch",
+        ),
+        calibration=images.calibration(spec.calibration_images),
+        images={name: getattr(images.splits, name) for name in splits},
+        preprocessing=images.preprocessing,
+        criteria=policy.scores,
+        costs=session.cost_model,
+        threads=spec.threads,
+        gpu=gpu,
+        deterministic=experiment.deterministic,
+        relaxed=_relaxed_training(session, device),
+    )
+
+
+def _relaxed_training(session: RunSession, device: torch.device) -> RelaxedTraining | None:
+    """How relaxed networks are trained, where the strategy does that."""
+    experiment, spec, images = session.experiment, session.experiment.relaxed, session.images
+    if spec is None or not experiment.trains_relaxed:
+        return None
+    spec, splits, joint = with_pinned_precision(session.run, spec, device), images.splits, spec.bilevel == "joint"
+    batch_size = spec.arch_batch_size or spec.batch_size
+    return RelaxedTraining(
+        spec=spec,
+        space=session.space.spec,
+        forms=experiment.strategy.forms,
+        batches=images.training_batches(spec.batch_size),
+        arch=None if joint else Batches(splits.arch, images.preprocessing, RECIPES["none"], batch_size),
+        choosing=splits.train if joint else splits.arch,
+        validation=splits.search,
+        profile=session.profile,
+        seed=experiment.seed,
+        folder=session.run.relaxed.resolve(),
+    )

@@ -1,0 +1,124 @@
+"""The facts of a run that its files, its terminal output and its report state, as one small frozen record."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from aebnas.core.metrics import METRICS, Constraint, Objective
+from aebnas.cost.bounds.metric_bounds import metric_bounds
+from aebnas.cost.latency.latency_model import latency_model
+from aebnas.cost.latency.network_profile import Profile, load_profile
+from aebnas.cost.memory import peak_memory
+from aebnas.cost.model import CostModel
+from aebnas.run.experiment_spec import ExperimentSpec, ScoredWeights
+from aebnas.run.run_config import RunConfig
+from aebnas.run.run_directory import Run
+from aebnas.space.genome import SearchSpace
+from aebnas.space.lowering import lower
+from aebnas.strategies.front import FrontPoint, front
+from aebnas.strategies.trial import Trial
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What is known of a run besides its trials; needs no images and no weights, and can be sent to a worker.
+
+    `data` is the name of the image set, `input_text` its source, shape and classes as far as the specs state them.
+    `images` maps each split to its number of images. `metrics_asked` are the metrics of objectives, constraints and
+    target. `max_costs` maps each objective that is minimised to its greatest value in the space, by which a
+    hypervolume normalises it. `scored` are the weights under which candidates were scored. `supernet_epochs` is None
+    where no supernet is trained. `profile` is the device profile of the run.
+    """
+
+    folder: Path
+    data: str
+    input_text: str
+    split_seed: int
+    images: dict[str, int]
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...]
+    metrics_asked: tuple[str, ...]
+    max_costs: dict[str, float]
+    scored: ScoredWeights
+    supernet_epochs: int | None
+    profile: Profile | None
+
+    @classmethod
+    def read(cls, folder: Path) -> "RunFacts":
+        """The facts of a run from its folder; raises UserError where it isn't one or can't be read."""
+        run = Run.open(folder)
+        config = RunConfig.read(run)
+        profile = read_profile(run, config.experiment)
+        return cls.of(run, config.experiment, config.space, profile, cost_model(profile))
+
+    @classmethod
+    def of(
+        cls, run: Run, experiment: ExperimentSpec, space: SearchSpace, profile: Profile | None, costs: CostModel
+    ) -> "RunFacts":
+        """The facts of a run whose `protocol.json` is written; raises UserError where it can't be read."""
+        objectives = tuple(experiment.parsed_objectives())
+        data, spec = experiment.data, space.spec
+        source = f"{data.name} {data.path.name}" if data.path else data.name
+        return cls(
+            folder=run.folder,
+            data=data.name,
+            input_text=f"{source}, {spec.input.channels} x {spec.input.side} x {spec.input.side}, "
+            f"{spec.classes} classes",
+            split_seed=data.splits.seed,
+            images=run.image_counts(),
+            objectives=objectives,
+            constraints=tuple(experiment.parsed_constraints()),
+            metrics_asked=tuple(dict.fromkeys(experiment.metrics_asked().values())),
+            max_costs={
+                objective.metric: max_cost(space, objective.metric, profile, costs)
+                for objective in objectives
+                if METRICS[objective.metric].direction == "min"
+            },
+            scored=experiment.scored_weights,
+            supernet_epochs=experiment.supernet.epochs if experiment.supernet and experiment.trains_supernet else None,
+            profile=profile,
+        )
+
+    @cached_property
+    def run(self) -> Run:
+        """The run's folder, to read from."""
+        return Run(self.folder)
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.run.name
+
+    @property
+    def samples(self) -> int:
+        """Images of the search split, which every accuracy of a front is measured on."""
+        return self.images["search"]
+
+    def front(self, trials: Sequence[Trial] | None = None) -> list[FrontPoint]:
+        """The front of the trials, or of those on disk."""
+        return front(self.run.trials() if trials is None else trials, self.objectives, self.constraints)
+
+
+def read_profile(run: Run, experiment: ExperimentSpec) -> Profile | None:
+    """The run's own copy of its device profile, None where it has none; raises UserError where it can't be read."""
+    return None if experiment.device is None else load_profile(run.profile_file)
+
+
+def cost_model(profile: Profile | None) -> CostModel:
+    """What is known of networks' costs without running them."""
+    return CostModel(None if profile is None else latency_model(profile))
+
+
+def max_cost(space: SearchSpace, metric: str, profile: Profile | None, costs: CostModel) -> float:
+    """The greatest value of a cost metric in the space (of what varies, that of a sample that runs everything).
+
+    Where no exact bound is known, that of the space's largest network.
+    """
+    bounds = metric_bounds(space.spec, metric, profile)
+    if bounds is not None:
+        return float(bounds.upper)
+    graph = lower(space.extreme(largest=True))
+    if cost := METRICS[metric].cost:
+        return float(costs.exit_costs([graph])[0][cost].total)
+    return float(peak_memory(graph)[-1])

@@ -1,0 +1,67 @@
+"""The images of a run, as training and scoring read them: cut into splits, normalised, in batches."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from aebnas.core.errors import SpecError, in_file
+from aebnas.data.batches import Batches, Preprocessing
+from aebnas.data.splits import Splits, load_splits
+from aebnas.run.experiment_spec import ExperimentSpec
+from aebnas.space.spec import SpaceSpec
+
+CALIBRATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class RunImages:
+    """Loaded when first needed. `base` is where the experiment's relative paths start, `source` the file that errors
+    in it are reported for."""
+
+    experiment: ExperimentSpec
+    space: SpaceSpec
+    base: Path
+    source: Path | None = None
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The splits; raises UserError where the images don't fit the space."""
+        with in_file(self.source):
+            splits = load_splits(self.experiment.data, self.base)
+        wanted, got = self.space.input, splits.train.shape
+        if got != (wanted.channels, wanted.side, wanted.side):
+            rule = f"must fit the images of {self.experiment.data.name}, which are {got[0]} x {got[1]} x {got[2]}"
+            value = f"{wanted.channels} x {wanted.side} x {wanted.side}"
+            raise SpecError("input", f"{rule}, but got {value}", self.experiment.space)
+        if splits.train.classes != self.space.classes:
+            rule = f"must be {splits.train.classes}, as in the data, but got {self.space.classes}"
+            raise SpecError("classes", rule, self.experiment.space)
+        return splits
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """Normalisation measured on `train`."""
+        return Preprocessing.measure(self.splits.train)
+
+    def calibration(self, images: int) -> list[Tensor]:
+        """Batches `x_nchw` of `train` for norm statistics, the same on every call; an incomplete batch is left out.
+
+        They are augmented, since weights fit the statistics of the images that they were trained on: those of clean
+        ones cost a CIFAR-10 network six points where a crop's black border shifts the mean.
+        """
+        train = self.splits.train
+        generator = torch.Generator().manual_seed(self.experiment.seed)
+        some = train.subset(torch.randperm(len(train), generator=generator)[:images])
+        batches = Batches(some, self.preprocessing, self.experiment.data.effective_augment, CALIBRATION_BATCH)
+        return [x_nchw for x_nchw, _ in batches.epoch(generator)]
+
+    def training_batches(self, batch_size: int, include_arch_split: bool = False) -> Batches:
+        """Augmented batches of `train`; with `include_arch_split` of `arch` as well, which a differentiable search
+        no longer needs for its architecture parameters by then."""
+        data, splits = self.experiment.data, self.splits
+        joined = include_arch_split and self.experiment.trains_relaxed
+        images = splits.train.joined(splits.arch) if joined else splits.train
+        return Batches(images, self.preprocessing, data.effective_augment, batch_size, data.loaders)
