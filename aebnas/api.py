@@ -110,7 +110,7 @@ class SearchRun:
         return f"SearchRun({str(self.folder)!r})"
 
     def front(self) -> pd.DataFrame:
-        """The Pareto front so far, best accuracy (or first objective) first; columns as in `pareto.csv`."""
+        """The Pareto front so far, best first objective first; columns as in `pareto.csv`."""
         return front_table(self._session.front(), self._session.facts.samples)
 
     def trials(self) -> pd.DataFrame:
@@ -141,9 +141,10 @@ class SearchRun:
         return self._session.run.read_json("summary.json")
 
     def pick(self, rule: str = "knee") -> "Picked":
-        """One point of the front by id, `knee`, `best-accuracy`, `cheapest` or a rule such as `avg_macs<=5e6`.
+        """One point of the front by id, `knee`, `best-accuracy`, `cheapest` or a rule.
 
-        Raises UserError where nothing matches.
+        Of the points that satisfy a rule such as `avg_macs<=5e6` the most accurate is taken (the cheapest, for a rule
+        that bounds accuracy), whatever the order of the objectives. Raises UserError where nothing matches.
         """
         return Picked(self, self._session.pick(rule))
 

@@ -8,5 +8,7 @@ import typer
 RunFolder = Annotated[Path, typer.Argument(help="A run's folder, such as results/quickstart.")]
 Pick = Annotated[
     str,
-    typer.Option(help="A point's id, knee, best-accuracy, cheapest, or a rule such as 'avg_macs<=5e6'."),
+    typer.Option(
+        help="A point's id, knee, best-accuracy, cheapest, or a rule such as 'avg_macs<=5e6': the most accurate within."
+    ),
 ]

@@ -1,4 +1,4 @@
-"""Checking what stands in a YAML file against a frozen spec, with errors that name file, YAML path, rule and value."""
+"""Checking values from YAML, flags or Python against a frozen spec; errors name file, YAML path, rule and value."""
 
 import difflib
 import re
@@ -41,8 +41,8 @@ RULES = {
 """What pydantic says in more words or with Python's types, by the type of its error."""
 
 
-def parse_spec(model: type[SpecType], value: Any, source: Path | str, at: str = "") -> SpecType:
-    """Check `value` against `model`; `source` (a file) and the place `at` in it open the error line."""
+def parse_spec(model: type[SpecType], value: Any, source: Path | str | None, at: str = "") -> SpecType:
+    """Check `value` against `model`; `source` (a file, if any) and the place `at` in it open the error line."""
     with in_file(source, at):
         if not isinstance(value, dict):
             raise SpecError("", f"must hold a mapping of keys, but got {short(value)}")
@@ -57,6 +57,17 @@ def read_spec(model: type[SpecType], path: Path) -> SpecType:
     return parse_spec(model, read_yaml(path), path)
 
 
+def updated(spec: SpecType, changes: Mapping[str, Any], source: Path | str | None = None, at: str = "") -> SpecType:
+    """`spec` with other values for some of its keys, checked as if the whole stood in a file.
+
+    In place of pydantic's `model_copy(update=...)`, which checks nothing. A value may be a spec. Raises SpecError with
+    the key's place (`at` is that of `spec`), the rule and the value.
+    """
+    values = spec.model_dump()
+    values |= {name: value.model_dump() if isinstance(value, Spec) else value for name, value in changes.items()}
+    return parse_spec(type(spec), values, source, at)
+
+
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """`, did you mean 'x'?` where a known word is near, else nothing."""
     close = difflib.get_close_matches(str(word), list(known), n=1) if isinstance(word, str) else []
@@ -64,7 +75,7 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
 
 
 def short(value: Any) -> str:
-    """A value as an error quotes it: in full if that is short."""
+    """A value as an error quotes it: in full if it is short."""
     if value is None:
         return "nothing"
     text = value if isinstance(value, str) else _plain(value)
@@ -86,7 +97,7 @@ def _first_problem(model: type[Spec], value: Any, error: ValidationError) -> Spe
     """The first problem; unknown keys first, since they often cause the others."""
     problems = sorted(error.errors(include_url=False), key=lambda p: p["type"] != "extra_forbidden")
     paths = [_yaml_path(model, value, problem["loc"]) for problem in problems]
-    # where several forms are possible, that is meant which more of the value fits
+    # where several forms are possible, the one that more of the value fits is meant
     deepest = max((path for path in paths if path[: len(paths[0])] == paths[0]), key=len)
     first = problems[paths.index(deepest)]
     parts, kind = list(deepest), first["type"]
@@ -122,7 +133,7 @@ def _yaml_path(model: type[Spec], value: Any, loc: tuple[int | str, ...]) -> tup
     """
     parts: list[str] = []
     for part in loc:
-        is_item = isinstance(value, list) and isinstance(part, int) and part < len(value)
+        is_item = isinstance(value, list | tuple) and isinstance(part, int) and part < len(value)
         if is_item or (isinstance(value, dict) and part in value):
             value = value[part]
             parts.append(str(part))

@@ -182,7 +182,7 @@ def found_policies(
         return [point.policy for point in tuned.thinned(thresholds.optimise.max_points).points]
     assert thresholds.genes and target, "a job without a policy comes from a space or a target that finds thresholds"
     choices = [None if gene == "never" else float(gene) for gene in thresholds.genes]
-    return [tune_to_target(table, policy_spec.criterion, choices, target)]
+    return [tune_to_target(table, policy_spec.criterion, choices, target, min_exits(space, architecture))]
 
 
 def _rules(policy_spec: PolicySpec, architecture: Architecture) -> PolicySpec:

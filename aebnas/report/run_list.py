@@ -94,7 +94,7 @@ def best_points(
     best = {"best-accuracy": max(front, key=lambda row: row["accuracy"]), "knee": front[knee(values_pm)]}
     cost = next((objective for objective in objectives if objective.metric != "accuracy"), None)
     if cost is not None:
-        best["cheapest"] = min(front, key=cost.minimised)
+        best["cheapest"] = min(front, key=lambda row: (cost.minimised(row), -row["accuracy"]))
     return best
 
 

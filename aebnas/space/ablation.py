@@ -1,4 +1,4 @@
-"""Parts of a space in which one kind of choice is taken away: the ablations that AEBNAS's readers expect.
+"""Ablations: parts of a space in which one kind of choice is taken away, and only that one.
 
 What is left is a part of the space: the same backbones, and (but for thresholds found on tables) the same policies.
 """
@@ -6,8 +6,10 @@ What is left is a part of the space: the same backbones, and (but for thresholds
 from collections.abc import Callable
 from typing import Any
 
-from aebnas.core.errors import UserError
+from aebnas.core.errors import SpecError, UserError, in_file
+from aebnas.core.spec_base import updated
 from aebnas.space.genome import SearchSpace
+from aebnas.space.policy_spec import LAST, PolicySpec
 from aebnas.space.spec import BranchChoices, SpaceSpec
 
 FIXED_THRESHOLD = 0.9
@@ -20,21 +22,31 @@ def fixed_branches(spec: SpaceSpec) -> SpaceSpec:
     Where exits sit is still searched.
     """
     places = {name: choices.model_dump() | _one_branch(choices) for name, choices in spec.exits.places.items()}
-    return _changed(spec, exits=spec.exits.model_dump() | _one_branch(spec.exits) | {"places": places})
+    return updated(spec, {"exits": updated(spec.exits, _one_branch(spec.exits) | {"places": places})})
 
 
 def fixed_thresholds(spec: SpaceSpec) -> SpaceSpec:
-    """The first criterion and one threshold for all exits, instead of searched or found ones."""
+    """One threshold for all exits and criteria, instead of searched or found ones.
+
+    Raises SpecError where a rule of the policy isn't one threshold an exit.
+    """
+    for rule in spec.policy.criterion:
+        if not PolicySpec.has_threshold_genes(rule):
+            known = "confidence, entropy, margin or learned, whose thresholds can be fixed"
+            raise SpecError("policy.criterion", f"must be {known}, but got '{rule}'")
     genes = spec.policy.thresholds.genes
     numbers = [gene for gene in genes or (FIXED_THRESHOLD,) if gene != "never"]
     one: Any = min(numbers, key=lambda gene: abs(gene - FIXED_THRESHOLD), default="never")
-    policy = {"criterion": spec.policy.criterion[:1], "thresholds": {"genes": (one,)}}
-    return _changed(spec, policy=policy)
+    return updated(spec, {"policy": updated(spec.policy, {"thresholds": {"genes": (one,)}})})
 
 
 def backbone_only(spec: SpaceSpec) -> SpaceSpec:
-    """No early exit."""
-    return _changed(spec, exits={"at": ()})
+    """No early exit; places that the policy names are gone with the exits, all but the last."""
+    policy = spec.policy
+    kept = {label: place for label, place in policy.min_exit_by_class.items() if place == LAST}
+    first = policy.min_exit if policy.min_exit == LAST else None
+    changes = {"exits": {"at": ()}, "policy": updated(policy, {"min_exit": first, "min_exit_by_class": kept})}
+    return updated(spec, changes)
 
 
 ABLATIONS: dict[str, Callable[[SpaceSpec], SpaceSpec]] = {
@@ -45,14 +57,11 @@ ABLATIONS: dict[str, Callable[[SpaceSpec], SpaceSpec]] = {
 
 
 def ablate(space: SearchSpace, name: str) -> SearchSpace:
-    """The part of the space that the ablation leaves; raises UserError for an unknown name."""
+    """The part of the space that the ablation leaves; raises UserError for an unknown name, or if it cannot apply."""
     if name not in ABLATIONS:
         raise UserError(f"--ablation must be one of {', '.join(ABLATIONS)}, but got '{name}'")
-    return SearchSpace(ABLATIONS[name](space.spec))
-
-
-def _changed(spec: SpaceSpec, **parts: Any) -> SpaceSpec:
-    return SpaceSpec.model_validate(spec.model_dump() | parts)
+    with in_file(f"--ablation {name}"):
+        return SearchSpace(ABLATIONS[name](space.spec))
 
 
 def _one_branch(choices: BranchChoices) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from aebnas.space.cells import cell_genes, decode_cells, encode_cells, end_of_ra
 from aebnas.space.choices import block_genes, layer_genes, make_block, make_branch_layer
 from aebnas.space.fields import SKIP, active
 from aebnas.space.layers import space_layers
+from aebnas.space.min_exits import min_exits
 from aebnas.space.spec import SpaceSpec
 
 Choices = Mapping[str, Any]
@@ -175,7 +176,7 @@ def _decode(spec: SpaceSpec, choices: Choices) -> Candidate:
         cells=cells,
         exits=_decode_exits(spec, stages or cells, choices),
     )
-    return Candidate(architecture, _decode_policy(spec, architecture.exits, choices))
+    return Candidate(architecture, _decode_policy(spec, architecture, choices))
 
 
 def _decode_stage(spec: SpaceSpec, number: int, choices: Choices) -> Stage:
@@ -213,14 +214,18 @@ def _decode_exit(site: Site, choices: Choices) -> Exit:
     return Exit(**site.model_dump(), layers=tuple(layers), pool=choices[f"{here}.pool"])
 
 
-def _decode_policy(spec: SpaceSpec, exits: Sequence[Exit], choices: Choices) -> ExitPolicy | None:
+def _decode_policy(spec: SpaceSpec, architecture: Architecture, choices: Choices) -> ExitPolicy | None:
     if spec.policy.thresholds.genes is None:
         return None
-    values = [choices[f"policy.{present.site.name}.threshold"] for present in exits]
+    values = [choices[f"policy.{present.site.name}.threshold"] for present in architecture.exits]
     thresholds = tuple(None if value == "never" else float(value) for value in values)
     # where no exit can be taken the criterion is inactive
     active = any(threshold is not None for threshold in thresholds)
-    return ExitPolicy(choices["policy.criterion"] if active else spec.policy.criterion[0], thresholds)
+    criterion, first = (
+        choices["policy.criterion"] if active else spec.policy.criterion[0],
+        min_exits(spec, architecture),
+    )
+    return ExitPolicy(criterion, thresholds, min_exit=first.all, min_exit_by_class=first.by_class)
 
 
 def _encode(spec: SpaceSpec, candidate: Candidate) -> dict[str, Any]:

@@ -79,15 +79,17 @@ class PolicySpec(Spec):
     def _what_genes_can_say(self) -> "PolicySpec":
         if self.thresholds.genes is None:
             return self
-        for rule in (PATIENCE, DUAL):
-            if rule in self.criterion:
+        for rule in self.criterion:
+            if not self.has_threshold_genes(rule):
                 raise SpecError(
                     "criterion", f"must be of confidence, entropy, margin, learned with genes, but got '{rule}'"
                 )
-        for name in ("min_exit", "min_exit_by_class"):
-            if getattr(self, name):
-                raise SpecError(name, "must be left out where thresholds are genes; they go with optimise")
         return self
+
+    @staticmethod
+    def has_threshold_genes(rule: str) -> bool:
+        """Whether all that a rule needs is one threshold an exit."""
+        return rule not in (PATIENCE, DUAL)
 
     @property
     def scores(self) -> tuple[str, ...]:

@@ -35,6 +35,6 @@ def make_strategy(
     rng: np.random.Generator,
     initial_genomes: Sequence[tuple[int, ...]] = (),
 ) -> Strategy:
-    """The strategy that `spec` names; all that it draws comes from `rng`, `initial_genomes` are where it begins."""
+    """The strategy that `spec` names; everything it draws comes from `rng`; `initial_genomes` are where it begins."""
     fitness = Fitness(tuple(objectives), tuple(constraints), target)
     return STRATEGIES[spec.name]()(spec, space, fitness, rng, initial_genomes)

@@ -15,9 +15,9 @@ FrontPoint = tuple[Trial, OperatingPoint]
 def front(
     trials: Sequence[Trial], objectives: Sequence[Objective], constraints: Sequence[Constraint]
 ) -> list[FrontPoint]:
-    """Non-dominated operating points of ok trials that keep every constraint, best first objective first.
+    """Non-dominated operating points of ok trials that satisfy every constraint, best first objective first.
 
-    Of points with equal objectives the first found stands for all.
+    Of points with equal objectives the first found is kept.
     """
     feasible = [
         (trial, point)
@@ -29,16 +29,17 @@ def front(
     if not feasible:
         return []
     values_pm = minimised(feasible, objectives)
-    chosen = np.flatnonzero(nondominated(values_pm))
-    return [feasible[i] for i in sorted(chosen, key=lambda i: tuple(values_pm[i]))]
+    members = np.flatnonzero(nondominated(values_pm))
+    return [feasible[i] for i in sorted(members, key=lambda i: tuple(values_pm[i]))]
 
 
 def pick(front_points: Sequence[FrontPoint], objectives: Sequence[Objective], rule: str) -> FrontPoint:
     """One point of a front (in the order of `front`), by `rule`.
 
-    `rule` is a point's id or a prefix that only it has, `knee`, `best-accuracy`, `cheapest`, or a constraint
-    such as `avg_macs<=5e6`: the best first objective among points that keep it. Raises UserError where
-    nothing matches.
+    `rule` is a point's id or a prefix that only it has, `knee`, `best-accuracy`, `cheapest`, or a constraint. Under a
+    constraint such as `avg_macs<=5e6` the most accurate point that satisfies it is taken, whatever the objectives and
+    their order: accuracy is recorded of every point, also where it isn't an objective. A constraint on accuracy itself
+    (`accuracy>=0.9`) takes the cheapest point that satisfies it. Raises UserError where nothing matches.
     """
     rule = rule.strip()
     if not front_points:
@@ -50,7 +51,7 @@ def pick(front_points: Sequence[FrontPoint], objectives: Sequence[Objective], ru
             constraint = Constraint.parse(rule)
         except UserError as error:
             raise UserError(f"pick '{rule}': {error}") from None
-        return _pick_within(front_points, constraint)
+        return _pick_within(front_points, objectives, constraint)
     exact = [pair for pair in front_points if pair[1].id == rule]
     if exact:
         return exact[0]
@@ -74,25 +75,35 @@ def _knee(points: Sequence[FrontPoint], objectives: Sequence[Objective]) -> Fron
 
 
 def _best_accuracy(points: Sequence[FrontPoint], objectives: Sequence[Objective]) -> FrontPoint:
+    """The most accurate, whether or not accuracy is an objective; of equals the first of the front."""
     return max(points, key=lambda pair: pair[1].metrics["accuracy"])
 
 
 def _cheapest(points: Sequence[FrontPoint], objectives: Sequence[Objective]) -> FrontPoint:
-    """Best in the first objective that isn't accuracy."""
+    """Best in the first objective that isn't accuracy; of equals the most accurate."""
     costs = [objective for objective in objectives if objective.metric != "accuracy"]
     if not costs:
         raise UserError("pick 'cheapest': an objective other than accuracy must be searched, but there is none")
-    return min(points, key=lambda pair: costs[0].minimised(pair[1].metrics))
+    return min(points, key=lambda pair: (costs[0].minimised(pair[1].metrics), -pair[1].metrics["accuracy"]))
 
 
-def _pick_within(points: Sequence[FrontPoint], constraint: Constraint) -> FrontPoint:
-    kept = [pair for pair in points if constraint.satisfied(pair[1].metrics)]
-    if kept:
-        return kept[0]
-    values = [point.metrics[constraint.metric] for _, point in points]
+def _pick_within(points: Sequence[FrontPoint], objectives: Sequence[Objective], constraint: Constraint) -> FrontPoint:
+    known = [pair for pair in points if constraint.metric in pair[1].metrics]
+    if not known:
+        metrics = ", ".join(points[0][1].metrics)
+        raise UserError(
+            f"pick '{constraint}': must bound a metric of the run's points ({metrics}), but got {constraint.metric}"
+        )
+    within = [pair for pair in known if constraint.satisfied(pair[1].metrics)]
+    if within:
+        rule = _cheapest if constraint.metric == "accuracy" else _best_accuracy
+        return rule(within, objectives)
+    values = [point.metrics[constraint.metric] for _, point in known]
     closest = min(values) if constraint.sense == "<=" else max(values)
     unit = METRICS[constraint.metric].unit
-    raise UserError(f"pick '{constraint}': a point of the front must keep it, but the closest has {closest:g} {unit}")
+    raise UserError(
+        f"pick '{constraint}': a point of the front must satisfy it, but the closest has {closest:g} {unit}"
+    )
 
 
 RULES: dict[str, Callable[[Sequence[FrontPoint], Sequence[Objective]], FrontPoint]] = {
@@ -100,4 +111,4 @@ RULES: dict[str, Callable[[Sequence[FrontPoint], Sequence[Objective]], FrontPoin
     "best-accuracy": _best_accuracy,
     "cheapest": _cheapest,
 }
-"""What `--pick` knows by name."""
+"""The named rules of `--pick`."""

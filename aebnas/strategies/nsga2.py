@@ -26,17 +26,18 @@ from aebnas.strategies.trial import Trial
 
 
 class Nsga2(Strategy):
-    """NSGA-II; `generations` counts the initial population (`first`, then random) as the first."""
+    """NSGA-II; `generations` counts the initial population (`initial_genomes`, then random) as the first."""
 
     _generation = 0
     _offspring: Sequence[Individual] = ()
     _algorithm: Any = None
 
     def _propose(self) -> list[Job]:
-        if self._generation == self.spec.generations:
+        nothing_to_vary = not self.space.gene_sizes  # a space of a single candidate: the first generation is all
+        if self._generation == self.spec.generations or (nothing_to_vary and self._generation):
             return []
         if self._algorithm is None:
-            self._algorithm = self._start(np.array(self._first_population()))
+            self._algorithm = self._start(np.array(self._first_population(), dtype=int))
         # None where mating found no child that wasn't asked before: the space is exhausted.
         offspring = self._algorithm.ask()
         if offspring is None:
@@ -67,7 +68,7 @@ class Nsga2(Strategy):
 
     def _start(self, genomes: np.ndarray) -> NSGA2:
         sizes = np.asarray(self.space.gene_sizes)
-        prob = self.spec.mutation_prob or 1.0 / len(sizes)
+        prob = self.spec.mutation_prob or 1.0 / max(1, len(sizes))
         algorithm = NSGA2(
             pop_size=self.spec.population,
             sampling=genomes,

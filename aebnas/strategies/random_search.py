@@ -14,4 +14,4 @@ class RandomSearch(Strategy):
         return [self.job(candidate, "random") for _, candidate in self._draw_new(count)]
 
     def _learn(self, trials: Sequence[Trial]) -> None:
-        """Random search doesn't."""
+        """Random search learns nothing from trials."""

@@ -1,4 +1,4 @@
-"""The contract of every strategy: `ask` for a generation of jobs, `tell` what became of them.
+"""The contract of every strategy: `ask` for a generation of jobs, `tell` their trials.
 
 A strategy knows no Ray, no torch and no disk, and draws only from the generator it is given. So a stopped
 search resumes by replaying its trials: the same tells lead to the same asks.
@@ -74,7 +74,7 @@ AnyJob = Job | RelaxedJob
 class Strategy(ABC):
     """Proposes generations of distinct jobs; subclasses fill in `_propose` and `_learn`.
 
-    `first` are genomes to begin with, for strategies that have a population.
+    `initial_genomes` are genomes to begin with, for strategies that have a population.
     """
 
     def __init__(
@@ -105,16 +105,16 @@ class Strategy(ABC):
     def ask(self) -> list[AnyJob]:
         """Jobs of the next generation, none of them asked before; an empty list ends the search.
 
-        Raises ValueError if the last generation hasn't been told.
+        Raises ValueError if the trials of the last generation are still to come.
         """
         if self._open:
-            raise ValueError(f"ask must follow tell, but {len(self._open)} jobs haven't been told")
+            raise ValueError(f"ask must follow tell, but {len(self._open)} jobs have no trial yet")
         self._open = self._propose()
         self.asked.update(job.key for job in self._open)
         return list(self._open)
 
     def tell(self, trials: Sequence[Trial]) -> None:
-        """Learn what became of the jobs asked last, one trial a job in the order asked.
+        """Learn from the trials of the jobs asked last, one a job in the order asked.
 
         Raises ValueError if they are others.
         """

@@ -129,11 +129,6 @@ CHANGES: list[tuple[str, Any, str]] = [
         {"criterion": "dual", "thresholds": {"genes": [0.5]}},
         "policy.criterion: must be of confidence, entropy, margin, learned with genes, but got 'dual'",
     ),
-    (
-        "policy",
-        {"min_exit": "stage1", "thresholds": {"genes": [0.5]}},
-        "policy.min_exit: must be left out where thresholds are genes; they go with optimise",
-    ),
     # keys
     ("policies", {}, "policies: unknown key, did you mean 'policy'?"),
     ("stages.0.kernels", 3, "stages.0.kernels: unknown key, did you mean 'kernel'?"),

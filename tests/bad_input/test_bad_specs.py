@@ -253,6 +253,22 @@ def test_an_unknown_ablation(refused, project):
     assert line.startswith("--ablation must be one of fixed-branches, fixed-thresholds, backbone-only, but got")
 
 
+@pytest.mark.parametrize("criterion", ["patience", "dual", ["confidence", "patience"]])
+def test_an_ablation_that_cannot_apply_to_the_policy(refused, project, criterion):
+    heads = {"exits": {"stop_heads": True}}
+    content = EXPERIMENT | {"evaluate": {"weights": "scratch(1)", "training": heads}}
+    content |= {"retrain": EXPERIMENT["retrain"] | heads | {"weights": "scratch"}}
+    (project / "bad.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    space = SPACE | {"policy": {"criterion": criterion}}
+    (project / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
+    line = refused(project, "search", project / "bad.yaml", "--ablation", "fixed-thresholds")
+    rule = criterion if isinstance(criterion, str) else criterion[-1]
+    assert line == (
+        "--ablation fixed-thresholds: policy.criterion: must be confidence, entropy, margin or learned, "
+        f"whose thresholds can be fixed, but got '{rule}'"
+    )
+
+
 @pytest.mark.parametrize("place", [0, 1, 2, 4])
 def test_debug_shows_the_traceback_wherever_it_stands(monkeypatch, project, place):
     from aebnas.cli.main import main

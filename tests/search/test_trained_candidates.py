@@ -285,6 +285,17 @@ def test_every_rule_is_searched_and_runs_as_it_was_scored(ruled):
             assert not ((answer.logits.argmax(-1) == 4) & (answer.exit_index < len(point.exit_shares) - 1)).any()
 
 
+def test_rules_that_look_at_stop_heads_are_searched_without_any_early_exit(tmp_path):
+    changes = SCRATCH | {
+        "evaluate": SCRATCH["evaluate"] | {"training": SETTINGS | HEADS},
+        "retrain": SCRATCH["retrain"] | HEADS,
+        "strategy": {"name": "random", "population": 4, "generations": 1},
+    }
+    session = run_search(write_spec(tmp_path / "spec", RULES, **changes), tmp_path / "run", "backbone-only")
+    assert [trial.status for trial in session.run.trials()] == ["ok"] * 4
+    assert retrain(tmp_path / "run", "knee")[1].policy.thresholds == ()
+
+
 def test_rules_survive_retraining_and_export(ruled, tmp_path):
     point_id, point = retrain(ruled, "best-accuracy")
     assert load_selected_model(RunSession.open(ruled), point_id).policy == point.policy

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aebnas.core.errors import UserError
+from aebnas.core.spec_base import updated
 from aebnas.space.ablation import ABLATIONS, ablate
-from aebnas.space.genome import Candidate
+from aebnas.space.genome import Candidate, SearchSpace
 from aebnas.space.size import count_architectures
 from aebnas.space.spec import SpaceSpec
 
@@ -51,11 +52,59 @@ def test_the_ablations_of_the_digits_space(digits):
     assert branches.exits.depth == (1,) and branches.exits.layer == spec.exits.layer[:1]
     assert branches.exits.width == (1.0,) and branches.exits.kernel == (3,) and branches.exits.optional
     assert branches.policy == spec.policy and branches.stages == spec.stages
-    assert thresholds.policy.criterion == ("confidence",) and thresholds.policy.thresholds.genes == (0.9,)
+    assert thresholds.policy.criterion == spec.policy.criterion and thresholds.policy.thresholds.genes == (0.9,)
     assert thresholds.exits == spec.exits and thresholds.stages == spec.stages
     assert backbone.sites() == () and backbone.stages == spec.stages
     sizes = [count_architectures(part) for part in (backbone, branches, thresholds)]
     assert sizes[0] * 4 == sizes[1] < sizes[2] == count_architectures(spec)  # two places, each taken or not
+
+
+POLICIES = {
+    "by place": {"min_exit": "stage1", "min_exit_by_class": {3: "stage2", 4: "last"}},
+    "last": {"min_exit": "last"},
+    "rules": {"criterion": ["margin", "learned", "confidence"], "min_exit": "stage2"},
+    "patience": {"criterion": ["patience", "confidence"], "patience": [2, 3], "min_exit_by_class": {1: "stage2"}},
+    "dual": {"criterion": "dual", "stop_thresholds": [0.2, 0.4], "min_exit": "stage1"},
+    "genes": {"criterion": ["margin", "entropy"], "thresholds": {"genes": [0.3, 0.8]}, "min_exit": "stage2"},
+}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("ablation", sorted(ABLATIONS))
+def test_an_ablation_changes_one_thing(digits, ablation, name):
+    space = SearchSpace(updated(digits.spec, {"policy": POLICIES[name]}))
+    whole = space.spec.model_dump()
+    if ablation == "fixed-thresholds" and name in ("patience", "dual"):
+        with pytest.raises(UserError, match=f"^--ablation fixed-thresholds: policy.criterion: .* but got '{name}'$"):
+            ablate(space, ablation)
+        return
+    part = ablate(space, ablation).spec.model_dump()
+    changed = {"fixed-branches": "exits", "fixed-thresholds": "policy", "backbone-only": "exits"}[ablation]
+    assert {key for key in whole if part[key] != whole[key]} - {"policy"} <= {changed}
+    if ablation == "backbone-only":  # the places are gone, and with them what was said about them
+        last = {label: place for label, place in whole["policy"]["min_exit_by_class"].items() if place == "last"}
+        first = "last" if whole["policy"]["min_exit"] == "last" else None
+        whole["policy"] |= {"min_exit": first, "min_exit_by_class": last}
+    assert {key for key in whole["policy"] if part["policy"][key] != whole["policy"][key]} <= (
+        {"thresholds"} if ablation == "fixed-thresholds" else set()
+    )
+
+
+def test_under_fixed_thresholds_nobody_leaves_before_the_minimum_exit(digits):
+    space = SearchSpace(updated(digits.spec, {"policy": POLICIES["by place"]}))
+    part = ablate(space, "fixed-thresholds")
+    names = [site.name for site in part.spec.sites()]
+    assert names == ["stage1", "stage2"]
+    for seed in range(20):
+        candidate = draw(part, seed)
+        present = [exit_.site.name for exit_ in candidate.architecture.exits]
+        assert candidate.policy.thresholds == (0.9,) * len(present)
+        assert candidate.policy.min_exit == 0  # stage1 comes first, whether the architecture has it or not
+        last, second = len(present), present.index("stage2") if "stage2" in present else len(present)
+        by_class = [0] * part.spec.classes
+        by_class[3:5] = [second, last]
+        assert candidate.policy.min_exit_by_class == (tuple(by_class) if any(by_class) else ())
+        assert part.decode(part.encode(candidate)) == candidate
 
 
 @pytest.mark.parametrize("genes, left", [([0.1, 0.2, "never"], 0.2), (["never"], "never"), ([0.99, 0.85], 0.85)])

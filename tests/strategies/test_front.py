@@ -82,6 +82,41 @@ def test_pick(rule, expected):
     assert figures([pick(front(TRIALS, OBJECTIVES, []), OBJECTIVES, rule)]) == [expected]
 
 
+COST_FIRST = [Objective("avg_macs"), Objective("accuracy")]
+NO_ACCURACY = [Objective("params"), Objective("avg_macs")]
+
+
+@pytest.mark.parametrize("objectives", [OBJECTIVES, COST_FIRST], ids=["accuracy first", "cost first"])
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("avg_macs<=5e6", (0.90, 5e6)),
+        ("avg_macs<=8e6", (0.90, 5e6)),
+        ("params<=100", (0.95, 9e6)),
+        ("avg_macs>=3e6", (0.95, 9e6)),
+        ("accuracy>=0.75", (0.80, 2e6)),
+        ("accuracy<=0.85", (0.50, 1e6)),
+        ("best-accuracy", (0.95, 9e6)),
+        ("cheapest", (0.50, 1e6)),
+        ("knee", (0.80, 2e6)),
+    ],
+)
+def test_the_order_of_the_objectives_changes_no_pick(rule, expected, objectives):
+    assert figures([pick(front(TRIALS, objectives, []), objectives, rule)]) == [expected]
+
+
+def test_without_an_accuracy_objective_the_most_accurate_point_of_the_front_is_picked():
+    trials = [make_trial("worse", (0.50, 1e6)), make_trial("better", (0.80, 1e6))]
+    points = [(trial, trial.points[0]) for trial in trials]
+    for rule in ("avg_macs<=5e6", "best-accuracy", "cheapest", "accuracy >= 0.4"):
+        assert figures([pick(points, NO_ACCURACY, rule)]) == [(0.80, 1e6)]
+
+
+def test_a_pick_by_a_metric_that_the_run_has_not_is_refused_in_one_line():
+    with pytest.raises(UserError, match=r"must bound a metric .*\(accuracy, avg_macs, params\), but got latency_ms$"):
+        pick(front(TRIALS, OBJECTIVES, []), OBJECTIVES, "latency_ms<=3")
+
+
 def test_pick_by_whole_id():
     for pair in (points := front(TRIALS, OBJECTIVES, [])):
         assert pick(points, OBJECTIVES, pair[1].id) == pair

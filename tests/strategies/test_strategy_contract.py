@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from real_spaces import SPACES, STRATEGIES_HERE, candidates, failed, plan_of, scored, searched, strategy_of
 from synthetic import OBJECTIVES, FakeSpace, evaluate, run
 
+from aebnas.core.errors import UserError
 from aebnas.core.metrics import Constraint, Objective, SoftTarget
 from aebnas.strategies.build import STRATEGIES, make_strategy
 from aebnas.strategies.strategy_spec import StrategySpec
@@ -12,7 +14,7 @@ from aebnas.strategies.trial import Trial
 
 @pytest.fixture(params=sorted(set(STRATEGIES) - {"adaptive_darts"}))
 def name(request):
-    """Every strategy that proposes architectures; `adaptive_darts` has tests of its own."""
+    """Every strategy that proposes architectures; `adaptive_darts` proposes trainings."""
     return request.param
 
 
@@ -141,3 +143,61 @@ def test_with_tuned_thresholds_an_architecture_is_asked_once_and_without_policy(
 def test_with_tuned_thresholds_the_space_is_exhausted_by_its_architectures(name):
     space = FakeSpace((5, 2), thresholds=3)
     assert len(run(make(name, space, target=TUNED), space)) == 10
+
+
+# The contract again, on real spaces.
+
+REFUSED = {("adaptive_darts", space) for space in SPACES if space not in ("one cell", "cells")}
+"""Relaxed networks are made of cells, and thresholds are found on their tables."""
+
+
+def test_the_real_spaces_are_searched_by_every_strategy():
+    assert set(STRATEGIES_HERE) == set(STRATEGIES)
+
+
+@pytest.fixture(
+    params=[(s, space) for s in sorted(STRATEGIES) for space in SPACES if (s, space) not in REFUSED], ids=" on ".join
+)
+def plan(request, tmp_path):
+    """Every strategy on every space that it accepts."""
+    return plan_of(*request.param, tmp_path)
+
+
+@pytest.mark.parametrize(("strategy", "space"), sorted(REFUSED))
+def test_a_plan_refuses_a_space_that_its_strategy_cannot_search(strategy, space, tmp_path):
+    with pytest.raises(UserError, match=r"where strategy is adaptive_darts, but got [^\n]+$"):
+        plan_of(strategy, space, tmp_path)
+
+
+def test_asks_distinct_jobs_of_a_real_space_until_it_is_exhausted_or_the_evaluations_are_spent(plan):
+    jobs, trials = searched(strategy_of(plan), plan.space)
+    assert len({job.key for job in jobs}) == len(jobs) == len(trials)
+    if plan.experiment.trains_relaxed:
+        assert len(jobs) == plan.experiment.strategy.evaluations == 4
+    else:
+        possible = candidates(plan.space)
+        assert {job.key for job in jobs} <= possible
+        assert len(jobs) == min(len(possible), plan.experiment.strategy.evaluations)
+
+
+def test_equal_seeds_and_tells_give_equal_asks_on_a_real_space(plan):
+    asked = [searched(strategy_of(plan, seed=5), plan.space)[0] for _ in range(2)]
+    assert asked[0] == asked[1]
+
+
+def test_lives_with_nothing_but_failures_on_a_real_space(plan):
+    whole = len(searched(strategy_of(plan), plan.space)[0])
+    jobs, _ = searched(strategy_of(plan), plan.space, failed)
+    assert len({job.key for job in jobs}) == len(jobs) == whole
+
+
+def test_tells_must_match_asks_on_a_real_space(plan):
+    strategy = strategy_of(plan)
+    jobs = strategy.ask()
+    trials = [scored(plan.space, job, number) for number, job in enumerate(jobs)]
+    with pytest.raises(ValueError, match=f"ask must follow tell, but {len(jobs)} jobs"):
+        strategy.ask()
+    for wrong in (trials[:-1], [*trials, trials[0]]):
+        with pytest.raises(ValueError, match=f"must match the {len(jobs)} jobs asked, in order"):
+            strategy.tell(wrong)
+    strategy.tell(trials)

@@ -77,6 +77,8 @@ class ExitTable:
         if not torch.isfinite(logits_nec).all():
             raise ValueError("logits must be finite, but got NaN or infinity")
         predicted_ne = logits_nec.argmax(-1)
+        if stop_logits_nk is None and logits_nec.shape[1] == 1:  # where no exit is early, no stop head is missing
+            stop_logits_nk = logits_nec.new_empty(len(logits_nec), 0)
         stop_nk = None if stop_logits_nk is None else stop_logits_nk.float().sigmoid()
         if temperatures:
             scaled = [logits_nec[:, index].float() / value for index, value in enumerate(temperatures)]

@@ -10,28 +10,38 @@ import numpy as np
 from aebnas.core.metrics import SoftTarget
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.joint_grid import combinations
+from aebnas.policies.threshold_search.min_exit import with_min_exit
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.space.min_exits import MinExits
 
 
 def tune_to_target(
-    table: ExitTable, criteria: Sequence[str], choices: Sequence[float | None], target: SoftTarget
+    table: ExitTable,
+    criteria: Sequence[str],
+    choices: Sequence[float | None],
+    target: SoftTarget,
+    least: MinExits | None = None,
 ) -> ExitPolicy:
     """The best policy of the grid `choices` ^ (e - 1) in the soft target's first objective (AEBNAS's threshold grid).
 
-    `None` is never. Of equals the first in the order of `criteria` and of the grid.
+    `None` is never; nobody leaves before `least`. Of equals the first in the order of `criteria` and of the grid.
     """
+    least = least or MinExits()
     grid = np.array([np.inf if choice is None else choice for choice in choices], dtype=np.float32)
     early = table.exits - 1
     thresholds_tk = combinations([grid] * early)
+    thresholds_tk[:, : max(least.all, min(least.by_class, default=0))] = np.inf  # where nobody may leave nothing runs
     best: tuple[float, ExitPolicy] | None = None
     for criterion in criteria if early else criteria[:1]:
-        figures = ThresholdProblem.of(table, criterion).evaluate(thresholds_tk)
+        figures = with_min_exit(ThresholdProblem.of(table, criterion), table, least).evaluate(thresholds_tk)
         means = zip(figures.accuracy_t, figures.cost_t, strict=True)
         values = [target.minimised({"accuracy": accuracy, "avg_macs": macs})[0] for accuracy, macs in means]
         flat = int(np.argmin(values))
         if best is None or values[flat] < best[0]:
             picked = np.unravel_index(flat, (len(choices),) * early) if early else ()
-            best = values[flat], ExitPolicy(criterion, tuple(choices[int(index)] for index in picked))
+            thresholds = tuple(choices[int(index)] for index in picked)
+            policy = ExitPolicy(criterion, thresholds, min_exit=least.all, min_exit_by_class=least.by_class)
+            best = values[flat], policy
     assert best is not None, "a space has at least one criterion"
     return best[1]
