@@ -13,6 +13,7 @@ measured on the test set, of that same point (with `--retrain N` retrained by it
 """
 
 import argparse
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 
 from aebnas.core.atomic_files import write_text
 from aebnas.core.errors import UserError
@@ -54,7 +54,7 @@ def write_spec(source: Path, out: Path, seed: int, epochs: int | None, generatio
     if generations is not None:
         spec.setdefault("strategy", {})["generations"] = generations
     file = out / f"seed{seed}.yaml"
-    write_text(file, yaml.safe_dump(spec, sort_keys=False))
+    write_text(file, json.dumps(spec, indent=2))
     return file
 
 

@@ -14,6 +14,7 @@ given.
 """
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -26,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from aebnas.core.atomic_files import write_text
 
@@ -130,9 +130,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="kill_resume-") as scratch:
         folder = Path(scratch)
         experiment = EXPERIMENT | {"evaluate": EXPERIMENT["evaluate"] | {"workers": options.workers}}
-        (folder / "space.yaml").write_text(yaml.safe_dump(SPACE), encoding="utf-8")
+        (folder / "space.yaml").write_text(json.dumps(SPACE), encoding="utf-8")
         spec = folder / "spec.yaml"
-        spec.write_text(yaml.safe_dump(experiment), encoding="utf-8")
+        spec.write_text(json.dumps(experiment), encoding="utf-8")
 
         started = time.monotonic()
         reference = Sitting(spec, folder / "reference", options.retrain)

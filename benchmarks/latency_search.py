@@ -26,7 +26,6 @@ matplotlib.use("Agg")
 
 import numpy as np
 import pandas as pd
-import yaml
 from matplotlib import pyplot as plt
 
 from aebnas.core.atomic_files import write_text
@@ -52,7 +51,7 @@ def write_spec(source: Path, out: Path, seed: int, cost: str) -> Path:
     for part, key in ((spec, "space"), (spec["data"], "path"), (spec["data"], "root"), (spec["device"], "profile")):
         if key in part:
             part[key] = os.path.relpath(source.parent / Path(part[key]).expanduser(), out)
-    write_text(out / f"seed{seed}-{cost}.yaml", yaml.safe_dump(spec, sort_keys=False))
+    write_text(out / f"seed{seed}-{cost}.yaml", json.dumps(spec, indent=2))
     return out / f"seed{seed}-{cost}.yaml"
 
 

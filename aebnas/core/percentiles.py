@@ -16,7 +16,7 @@ STATISTICS: dict[str, float | None] = {MEAN: None, "p50": 0.5, "p90": 0.9, "p95"
 """What may stand behind the @ of a metric: the quantile, None for the mean."""
 
 ROUNDING = 1e-9
-"""Shares are sums of floats."""
+"""Taken off each quantile: shares are floats, whose sums may fall short of it by an error of rounding."""
 
 
 class TailMetric(NamedTuple):
@@ -39,15 +39,11 @@ def tail(costs_e: np.ndarray, shares_e: np.ndarray) -> dict[str, float]:
         raise ValueError(f"shares must be of {costs.shape} exits and sum to 1, but got {shares.tolist()}")
     left = shares > 0  # nobody leaves at the others, so their cost is nobody's
     costs, shares = costs[left], shares[left]
-    order = np.argsort(costs, kind="stable")
-    reached = np.cumsum(shares[order])
-
-    def quantile(q: float) -> float:
-        return float(costs[order][min(int((reached < q - ROUNDING).sum()), len(costs) - 1)])
-
-    return {name: float(costs @ shares) if q is None else quantile(q) for name, q in STATISTICS.items()}
+    wanted = [q - ROUNDING for q in STATISTICS.values() if q is not None]
+    found = iter(np.quantile(costs, wanted, weights=shares, method="inverted_cdf").tolist())
+    return {name: float(costs @ shares) if q is None else next(found) for name, q in STATISTICS.items()}
 
 
 def tail_of_samples(costs_n: np.ndarray) -> dict[str, float]:
     """The same for the cost of each sample, where it depends on more than the exit."""
-    return tail(costs_n, np.full(len(costs_n), 1.0 / len(costs_n)))
+    return tail(costs_n, np.full(len(costs_n), 1.0 / len(costs_n))) | {MEAN: float(np.mean(costs_n))}

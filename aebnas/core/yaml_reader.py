@@ -1,58 +1,62 @@
 """Reading a YAML file without running, repeating or exploding anything that stands in it.
 
-YAML 1.1 as PyYAML's safe loader reads it, but for: numbers such as `1e-3` are numbers, dates are text, and keys that
-stand twice, whole numbers of a hundred digits and aliases that unfold to a flood of values are errors.
+YAML 1.2 as ruamel.yaml's safe loader reads it (`010` is 10, `yes` and `1:30` are text), but for: dates are text, and
+keys that stand twice, whole numbers of a hundred digits, deep nesting and aliases that unfold to a flood of values are
+errors.
 """
 
-import re
+import warnings
 from pathlib import Path
 from typing import Any
 
-import yaml
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml import YAML
+from ruamel.yaml.composer import MaxDepthExceededError
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import YAMLError, YAMLWarning
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from aebnas.core.errors import SpecError
 
 MAX_BYTES = 262_144
+MAX_DEPTH = 50
+"""Of lists and mappings in one another; a spec has seven or so."""
 MAX_VALUES = 20_000
 """A spec has some hundred; aliases count as often as they stand for something."""
 MAX_DIGITS = 18
 """Of a whole number, which so fits 64 bits."""
 
 
-class _Loader(yaml.SafeLoader):
-    """The safe loader with numbers as people write them."""
+class _Constructor(SafeConstructor):
+    """The safe constructor, for which a date is text: no field of a spec is one, but names may look like one."""
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
-)
+_Constructor.add_constructor("tag:yaml.org,2002:timestamp", SafeConstructor.construct_yaml_str)
 
 
 def read_yaml(path: Path) -> Any:
-    """Parse one YAML document; raises UserError with the file, and line and column where they are known."""
+    """Parse one YAML document; raises SpecError with the file, and line and column where they are known."""
     text = _read_text(path)
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor, yaml.max_depth = _Constructor, MAX_DEPTH
     try:
-        loader = _Loader(text)
-        root = loader.get_single_node()
-        if root is None:
-            return None
-        _Check(path).node(root)
-        return loader.construct_document(root)
-    except yaml.YAMLError as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", YAMLWarning)  # YAML 1.2 allows what they are about, such as anchors reused
+            root = yaml.compose(text)
+            if root is None:
+                return None
+            _Check(path).node(root)
+            return yaml.constructor.construct_document(root)
+    except MaxDepthExceededError as error:
+        rule = f"must be nested at most {MAX_DEPTH} deep, but got more"
+        raise SpecError("", rule, _at(path, error.problem_mark)) from None
+    except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise SpecError("", f"must be valid YAML, but got: {problem}", _at(path, mark)) from None
-    except RecursionError:
-        raise SpecError("", "must not be nested so deeply", path) from None
-    except (ValueError, OverflowError) as error:
-        if isinstance(error, SpecError):
-            raise
-        # PyYAML lets these out for what only looks like a number
+    except SpecError:
+        raise
+    except (ValueError, LookupError, AssertionError) as error:
+        # from ruamel.yaml about `0b_`, which only looks like a number, `!!bool maybe` and `%YAML 1.3`
         raise SpecError("", f"must be valid YAML, but got: {error}", path) from None
 
 
@@ -101,7 +105,7 @@ class _Check:
         if isinstance(node, SequenceNode):
             return [(str(number), child) for number, child in enumerate(node.value)]
         if isinstance(node, MappingNode):
-            seen: set[tuple[str, str]] = set()
+            seen: set[tuple[str | None, str]] = set()
             for key, _ in node.value:
                 if not isinstance(key, ScalarNode):
                     raise self._error(key, place, "a key must be a word, but got a list or a mapping")

@@ -1,7 +1,6 @@
 """`aebnas list`: the runs in a folder at a glance, from small files alone. Imports no torch and reads no trial."""
 
 import csv
-import fcntl
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from aebnas.core.metric_text import with_unit
 from aebnas.core.metrics import METRICS, Objective
 from aebnas.core.pareto import knee
 from aebnas.report.tables import print_table
+from aebnas.run.locks import is_locked
 from aebnas.strategies.strategy_spec import StrategySpec
 
 
@@ -107,18 +107,6 @@ def _state(folder: Path, experiment: Mapping[str, Any], summary: Mapping[str, An
     searching = trials or trained or str(experiment["evaluate"]["weights"]).startswith("scratch")
     running = is_locked(folder / "run.lock")
     return f"{'running' if running else 'stopped'} in {'search' if searching else 'supernet'}"
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a process holds a lock alone (see `store.Run.locked`), asked without getting into its way for long."""
-    try:
-        with path.open(encoding="utf-8") as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)  # let go when the file is closed, at once
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        pass
-    return False
 
 
 def _json(path: Path) -> dict[str, Any]:

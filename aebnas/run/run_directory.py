@@ -4,18 +4,18 @@ A kill at any moment loses at most the trials in flight. Trials are lines of JSO
 the next; a torn last line is dropped when the run is gone on with.
 """
 
-import fcntl
 import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from aebnas.core.atomic_files import cannot_write, remove_partials, sync_folder, write_json
 from aebnas.core.earlier_names import with_present_names
 from aebnas.core.errors import UserError
+from aebnas.run.locks import is_locked, lock
 from aebnas.strategies.trial import Trial
 
 WITHOUT_EFFECT = frozenset({"experiment.evaluate.workers", "experiment.ray"})
@@ -36,6 +36,7 @@ class Run:
         self.name = folder.resolve().name
         self.trials_file = folder / "trials.jsonl"
         self.checkpoints = folder / "checkpoints"
+        self._run_lock = folder / "run.lock"
         self.profile_file = folder / "device_profile.json"
         self.relaxed = folder / "relaxed"
         self.supernet_weights = self.checkpoints / "supernet.safetensors"
@@ -100,24 +101,26 @@ class Run:
     def locked(self) -> Iterator[None]:
         """Have the run alone, as a search must; raises UserError if another process works on it."""
         refusal = f"{self.folder}: another process is working on this run; wait for it, or stop it"
-        with _lock(self.folder / "run.lock", fcntl.LOCK_EX, refusal):
+        with lock(self._run_lock, refusal):
+            # A retraining takes its own lock before it looks at this one, so of two that start at once both may be
+            # refused, but never none.
+            if any(map(is_locked, self.folder.glob("models/*/retrain.lock"))):
+                raise UserError(refusal)
             yield
 
     @contextmanager
     def retraining(self, point_id: str) -> Iterator[None]:
         """Have one pick alone, while others may be retrained; raises UserError if a search or another has it."""
-        refusal = f"{self.folder}: a search is working on this run; wait for it, or stop it"
         another = f"{self.model_folder(point_id)}: another process is retraining this pick; wait for it, or stop it"
-        with (
-            _lock(self.folder / "run.lock", fcntl.LOCK_SH, refusal),
-            _lock(self.model_folder(point_id) / "retrain.lock", fcntl.LOCK_EX, another),
-        ):
+        with lock(self.model_folder(point_id) / "retrain.lock", another):
+            if is_locked(self._run_lock):
+                raise UserError(f"{self.folder}: a search is working on this run; wait for it, or stop it")
             yield
 
     @contextmanager
     def noting(self) -> Iterator[None]:
         """Wait for a moment alone, to read a small shared file and write it back."""
-        with _lock(self.folder / "notes.lock", fcntl.LOCK_EX):
+        with lock(self.folder / "notes.lock"):
             yield
 
     def remember_once(self, what: str, decide: Callable[[], str]) -> str:
@@ -204,39 +207,6 @@ class Run:
     def seconds(self) -> dict[str, float]:
         """Seconds spent in each phase so far."""
         return self.read_json("seconds.json") if (self.folder / "seconds.json").exists() else {}
-
-
-_held: set[IO[str]] = set()
-"""Locks of this process. Its forks (which read images) must not keep them when it is killed."""
-
-
-def _let_go() -> None:
-    for handle in _held:
-        handle.close()
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_let_go)
-
-
-@contextmanager
-def _lock(path: Path, kind: int, refusal: str | None = None) -> Iterator[None]:
-    """Hold an advisory lock; where another process holds it, raise UserError(`refusal`) or, without one, wait."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise cannot_write(path.parent, error) from error
-    with handle:
-        try:
-            fcntl.flock(handle, kind if refusal is None else kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(refusal) from None
-        _held.add(handle)
-        try:
-            yield
-        finally:
-            _held.discard(handle)
 
 
 def _differing(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

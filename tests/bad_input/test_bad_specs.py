@@ -163,7 +163,7 @@ TEXTS: list[tuple[str, str | bytes, str]] = [
     ("a long number", "seed: " + "9" * 5000, ", line 1, column 7: seed: must be a whole number of at most 18 digits"),
     ("a long hexadecimal", "seed: 0x" + "f" * 5000, ", line 1, column 7: seed: must be a whole number of at most 18"),
     ("half a character", 'space: "\\ud800"', ", line 1, column 8: space: must be text, but got half a character in"),
-    ("deep nesting", "[" * 5000, ": must not be nested so deeply"),
+    ("deep nesting", "[" * 5000, ", line 1, column 51: must be nested at most 50 deep, but got more"),
     ("a null byte", "seed: \0", ": must be valid YAML, but got: unacceptable character #x0000"),
     ("latin-1", "space: caf\xe9".encode("latin-1"), ": must be UTF-8 text, but got byte 0xe9 at position 10"),
     ("utf-16", "space: x".encode("utf-16"), ": must be UTF-8 text, but got byte 0xff at position 0"),

@@ -65,4 +65,4 @@ def test_a_mistake_is_told_without_heavy_imports(tmp_path, changes, space, says)
 def test_help_imports_neither_numpy_nor_pydantic(tmp_path):
     code, modules, _ = run(tmp_path, "--help")
     assert code == 0
-    assert {*HEAVY, "numpy", "pydantic", "yaml"}.isdisjoint(modules)
+    assert {*HEAVY, "numpy", "pydantic", "ruamel.yaml"}.isdisjoint(modules)

@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from tiny_run import own_copy, searched, write_spec
 from typer.testing import CliRunner
 
@@ -12,6 +11,7 @@ import aebnas.search.plan
 from aebnas.cli.main import app, main
 from aebnas.core.confidence_intervals import wilson
 from aebnas.core.errors import UserError
+from aebnas.core.yaml_reader import read_yaml
 from aebnas.cost.bounds.space_bounds import space_bounds
 from aebnas.run.session import RunSession
 from aebnas.selected.evaluate import evaluate
@@ -139,7 +139,7 @@ def test_the_schema_accepts_the_bundled_files(of, folder):
     files = sorted((ROOT / folder).glob("*.yaml"))
     assert files
     for file in files:
-        value = yaml.safe_load(file.read_text(encoding="utf-8"))
+        value = read_yaml(file)
         assert [f"{list(e.path)}: {e.message}" for e in validator.iter_errors(value)] == []
         assert not validator.is_valid(value | {"unknown": 1})
 

@@ -27,6 +27,12 @@ def test_it_is_numpys_percentile_of_the_samples(rng):
         assert by_sample[name] == pytest.approx(want)
 
 
+def test_a_share_that_falls_short_by_rounding_only_is_reached():
+    """Nine tenths add up to 0.8999999999999999 in floats; the percentile is the ninth cost all the same."""
+    assert sum([0.1] * 9) < 0.9
+    assert tail(np.arange(1.0, 11.0), np.full(10, 0.1))["p90"] == 9.0
+
+
 def test_shares_must_be_shares():
     for shares in ([0.5, 0.6], [1.0], [1.5, -0.5]):
         with pytest.raises(ValueError, match="shares must be"):

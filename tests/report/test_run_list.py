@@ -10,7 +10,7 @@ import pytest
 from tiny_run import searched
 
 from aebnas.core.errors import UserError
-from aebnas.report.run_list import age, is_locked, list_runs, print_runs
+from aebnas.report.run_list import age, list_runs, print_runs
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
 
@@ -56,15 +56,6 @@ def test_a_run_is_running_while_its_lock_is_held(copy, tmp_path):
     with Run.open(folder).locked():
         assert states(tmp_path) == {"here": "running in search"}
     assert states(tmp_path) == {"here": "stopped in search"}
-
-
-def test_asking_does_not_take_the_lock(copy, tmp_path):
-    folder = copy("here")
-    with Run.open(folder).locked():
-        pass
-    assert not is_locked(folder / "run.lock")
-    with Run.open(folder).locked():
-        assert is_locked(folder / "run.lock")
 
 
 def test_a_retraining_is_told(copy, tmp_path):

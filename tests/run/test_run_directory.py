@@ -1,6 +1,5 @@
 import errno
 import json
-import os
 
 import pytest
 
@@ -196,27 +195,6 @@ def test_picks_are_retrained_side_by_side_but_not_beside_a_search(run):
             pytest.fail("searched while a pick is retrained")
     with run.locked(), pytest.raises(UserError, match="a search is working on this run"), other.retraining("a"):
         pytest.fail("retrained while searched")
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
-def test_a_fork_does_not_keep_the_lock(run):
-    """As the processes do that read images, which outlive a killed parent by some seconds."""
-    (go_on, told), (ready, tell) = os.pipe(), os.pipe()
-    with run.locked():
-        if (child := os.fork()) == 0:
-            os.close(told)
-            os.write(tell, b"!")
-            os.read(go_on, 1)  # until the parent closes its end
-            os._exit(0)
-        os.read(ready, 1)
-    try:
-        with Run.open(run.folder).locked():
-            pass
-    finally:
-        os.close(told)
-        os.waitpid(child, 0)
-        for end in (go_on, ready, tell):
-            os.close(end)
 
 
 def test_a_trial_that_does_not_fit_on_the_disk_leaves_no_half_of_it(run, make_trial, monkeypatch):

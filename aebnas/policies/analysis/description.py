@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aebnas.core.percentiles import tail_of_samples
 from aebnas.policies.calibration.risk_control import losses
 from aebnas.policies.calibration.temperature import policy_reliability
 from aebnas.policies.exit_table.exit_table import ExitTable, sample_costs, score_policy
@@ -28,8 +29,7 @@ class Tail:
 
 def tail(cost_n: np.ndarray) -> Tail:
     """Mean, quantiles and worst case; a quantile is a cost that was observed, the least that reaches its share."""
-    p50, p90, p95, p99 = np.quantile(cost_n, (0.5, 0.9, 0.95, 0.99), method="inverted_cdf").tolist()
-    return Tail(float(cost_n.mean()), p50, p90, p95, p99, float(cost_n.max()))
+    return Tail(**tail_of_samples(cost_n))
 
 
 @dataclass(frozen=True)
