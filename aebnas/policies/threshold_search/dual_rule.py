@@ -16,6 +16,7 @@ from aebnas.policies.threshold_search.joint_grid import grid_fits, joint_grid
 from aebnas.policies.threshold_search.lagrangian import lagrangian
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.gate_rules import StopHeads
 from aebnas.space.policy_spec import STOP_THRESHOLDS
 
 
@@ -24,7 +25,8 @@ def dual_scores(table: ExitTable, tau_s: float, criterion: str = "confidence", c
     if table.stop_nk is None:
         raise ValueError("the dual rule needs stop heads, but the network has none")
     scored = ThresholdProblem.of(table, criterion, cost)
-    make = partial(ExitPolicy, criterion, temperatures=table.temperatures, stop_thresholds=(tau_s,) * (table.exits - 1))
+    rules = (StopHeads((tau_s,) * (table.exits - 1)),)
+    make = partial(ExitPolicy, criterion, temperatures=table.temperatures, rules=rules)
     masked_nk = np.where(table.stop_nk > np.float32(tau_s), scored.scores_nk, np.float32(0.0))
     return replace(scored, scores_nk=masked_nk, make=make)
 

@@ -12,7 +12,7 @@ Legend: n samples, e exits, k early exits (e - 1), a difficulty bins, b score bi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from aebnas.policies.threshold_search.joint_grid import candidate_thresholds, ca
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.threshold_rules import DifficultyBins
 
 DEFAULT_BETAS = tuple(np.linspace(0.0, 1.0, 41).tolist())
 
@@ -147,10 +148,6 @@ def _binned(
         right += int(figures.right_t[0])
         cost += float(figures.cost_t[0]) * part.samples
     columns = [[None if np.isinf(value) else float(value) for value in column_a] for column_a in thresholds_ak.T]
-    policy = replace(
-        scored.policy(thresholds_ak.min(axis=0)),
-        difficulty=difficulty,
-        difficulty_edges=tuple(edges.tolist()),
-        binned_thresholds=tuple(map(tuple, columns)),
-    )
+    bins = DifficultyBins(difficulty, tuple(edges.tolist()), tuple(map(tuple, columns)))
+    policy = scored.policy(thresholds_ak.min(axis=0)).with_rules(bins)
     return TunedPolicy(policy, right / scored.samples, cost / scored.samples)

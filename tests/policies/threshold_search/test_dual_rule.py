@@ -7,6 +7,7 @@ import torch
 from aebnas.cost.counts import ExitCosts
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
 from aebnas.policies.threshold_search.dual_rule import dual_frontier, dual_scores
+from aebnas.runtime.gate_rules import StopHeads
 
 COSTS = {"macs": ExitCosts((30, 60, 100), (2, 3, 4))}
 
@@ -34,7 +35,7 @@ def test_policies_found_do_on_their_table_as_promised(tables):
         table = tables[1] if point.policy.temperatures else tables[0]
         figures = score_policy(table, point.policy)
         assert figures.accuracy == pytest.approx(point.accuracy) and figures.avg_macs == pytest.approx(point.cost)
-    assert any(set(point.policy.stop_thresholds) == {0.5} for point in found.points)
+    assert any(point.policy.find(StopHeads) == StopHeads((0.5,) * 2) for point in found.points)
 
 
 def test_stop_heads_that_know_beat_confidence_alone(tables):

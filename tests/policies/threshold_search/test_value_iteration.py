@@ -21,6 +21,7 @@ from aebnas.policies.threshold_search.value_iteration import (
 )
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.threshold_rules import DifficultyBins
 
 
 def random_model(seed, samples=40, exits=3, bins=2, groups=2):
@@ -134,9 +135,10 @@ def test_difficulty_bins_have_thresholds_of_their_own():
     table = ExitTable({"margin": scores}, correct, costs).with_difficulty(DIFFICULTY, alpha)
     scored = ThresholdProblem.of(table, "margin")
     (point,) = dart_binned_frontier(scored, scores[:, 1], DIFFICULTY, alpha, difficulty_bins=2, betas=[0.3]).points
-    ((easy, hard),) = point.policy.binned_thresholds
+    bins = point.policy.find(DifficultyBins)
+    ((easy, hard),) = bins.thresholds
     assert easy < 0.1 and hard is None
-    (edge,) = point.policy.difficulty_edges
+    (edge,) = bins.edges
     assert (alpha <= edge).sum() == 300
     # figures are those of each bin under its threshold; the branch runs for all
     leaves = (alpha <= edge) & (scores[:, 0] > np.float32(easy))
@@ -164,5 +166,5 @@ def test_equal_difficulties_make_one_bin():
     last, alpha = scored.scores_nk[:, -1], np.full(100, 0.5, np.float32)
     (whole,) = dart_frontier(scored, last, betas=[0.4]).points
     (binned,) = dart_binned_frontier(scored, last, DIFFICULTY, alpha, betas=[0.4]).points
-    assert binned.policy.difficulty_edges == () and binned.policy.thresholds == whole.policy.thresholds
+    assert binned.policy.find(DifficultyBins).edges == () and binned.policy.thresholds == whole.policy.thresholds
     assert (binned.accuracy, binned.cost) == (whole.accuracy, whole.cost)
