@@ -29,9 +29,10 @@ from aebnas.runtime.network import Network
 from aebnas.selected.selected_model import (
     SelectedModelState,
     graph_of,
-    load_selected_model,
+    load_network,
     require_weights,
     selected_model_state,
+    uncalibrated_state,
 )
 from aebnas.strategies.front import FrontPoint
 
@@ -65,8 +66,9 @@ class SelectedModelOutputs:
     @cached_property
     def digest(self) -> str:
         """What tells its weights from others; raises UserError where they are lost."""
-        require_weights(self.session, self.picked, self.now)
-        return weights_digest(self.now.weights)
+        uncalibrated = uncalibrated_state(self.session, self.picked)
+        require_weights(self.session, self.picked, uncalibrated)
+        return weights_digest(uncalibrated.weights)
 
     @cached_property
     def graph(self) -> Graph:
@@ -76,7 +78,7 @@ class SelectedModelOutputs:
     @cached_property
     def network(self) -> Network:
         """Its network in evaluation mode, on the CPU."""
-        return load_selected_model(self.session, self.id).network
+        return load_network(self.session, self.picked)
 
     @cached_property
     def costs(self) -> Mapping[str, Costs]:

@@ -46,15 +46,19 @@ class SelectedModel:
 def load_selected_model(session: RunSession, rule: str) -> SelectedModel:
     """The pick's network as it stands now (see `selected_model_state`); raises UserError where its weights are lost."""
     picked = session.pick(rule)
-    architecture, now = picked[0].architecture, selected_model_state(session, picked)
-    evaluate = session.experiment.evaluate
+    now = selected_model_state(session, picked)
+    return SelectedModel(picked, load_network(session, picked), now.point, now.source)
+
+
+def load_network(session: RunSession, picked: FrontPoint) -> Network:
+    """The pick's network with its present weights, whatever its policy; raises UserError where they are lost."""
+    architecture, now = picked[0].architecture, uncalibrated_state(session, picked)
     if now.weights == session.run.supernet_weights:
-        calibration = session.calibration(evaluate.calibration_images)
+        calibration = session.calibration(session.experiment.evaluate.calibration_images)
         with session.repeatable():
-            network = inherit(session.trained_supernet(), architecture, calibration)
-        return SelectedModel(picked, network, now.point, now.source)
+            return inherit(session.trained_supernet(), architecture, calibration)
     require_weights(session, picked, now)
-    return SelectedModel(picked, _network_from(now.weights, architecture), now.point, now.source)
+    return _network_from(now.weights, architecture)
 
 
 def require_weights(session: RunSession, picked: FrontPoint, now: "SelectedModelState") -> None:
@@ -82,30 +86,42 @@ class SelectedModelState:
         return f"{self.origin}; {self.how}" if self.how else self.origin
 
 
+class OutdatedPolicy(UserError):
+    """The policy that `calibrate` recorded for a pick cannot be used by this version; it has to be found again."""
+
+
 def selected_model_state(session: RunSession, picked: FrontPoint) -> SelectedModelState:
     """A pick with the weights it was retrained to or scored with, and the policy that `calibrate` found for them.
 
-    Without that the policy is the one found after retraining, or the search's.
+    Without that the policy is the one found after retraining, or the search's. Raises OutdatedPolicy.
     """
+    now, run, point_id = uncalibrated_state(session, picked), session.run, picked[1].id
+    calibrated = read_pick(run, point_id).get("calibrated")
+    if calibrated is None or not now.weights.exists() or calibrated["weights"] != weights_digest(now.weights):
+        return now  # found for other weights
+    try:
+        point = OperatingPoint.from_json(calibrated)
+    except ValueError as error:
+        raise OutdatedPolicy(f"{run.folder / 'picks' / point_id}.json: calibrated.policy: {error}") from None
+    return SelectedModelState(now.weights, point, now.origin, calibrated["how"], calibrated["promise"])
+
+
+def uncalibrated_state(session: RunSession, picked: FrontPoint) -> SelectedModelState:
+    """The same with the policy found after retraining, or the search's, whatever `calibrate` found."""
     trial, point = picked
     run, evaluate = session.run, session.experiment.evaluate
     retrained = retrained_record(run, point.id)
     if retrained is not None:
-        now = SelectedModelState(model_weights(run, point.id), OperatingPoint.from_json(retrained), retrained["source"])
-    elif evaluate.mode == "supernet":
-        now = SelectedModelState(run.supernet_weights, point, session.experiment.source)
-    else:
-        now = SelectedModelState(candidate_weights(run, trial.architecture.id), point, session.experiment.source)
-    calibrated = read_pick(run, point.id).get("calibrated")
-    if calibrated is None or not now.weights.exists() or calibrated["weights"] != weights_digest(now.weights):
-        return now  # found for other weights
-    point = OperatingPoint.from_json(calibrated)
-    return SelectedModelState(now.weights, point, now.origin, calibrated["how"], calibrated["promise"])
+        weights = model_weights(run, point.id)
+        return SelectedModelState(weights, OperatingPoint.from_json(retrained), retrained["source"])
+    if evaluate.mode == "supernet":
+        return SelectedModelState(run.supernet_weights, point, session.experiment.source)
+    return SelectedModelState(candidate_weights(run, trial.architecture.id), point, session.experiment.source)
 
 
 def graph_of(session: RunSession, picked: FrontPoint) -> Graph:
     """The graph of a pick's network as it stands, stop heads included, without loading it."""
-    graph, weights = lower(picked[0].architecture), selected_model_state(session, picked).weights
+    graph, weights = lower(picked[0].architecture), uncalibrated_state(session, picked).weights
     if weights == session.run.supernet_weights:
         return graph
     return with_stop_heads(graph) if any(map(is_head, weight_names(weights))) else graph
@@ -134,7 +150,11 @@ def read_pick(run: Run, point_id: str) -> dict[str, Any]:
 
 def known_of_pick(session: RunSession, picked: FrontPoint, what: str) -> dict[str, Any] | None:
     """What was noted of a pick (`test`, `measured`) with the weights and policy it has now; None if nothing was."""
-    now, known = selected_model_state(session, picked), read_pick(session.run, picked[1].id).get(what, {})
+    known = read_pick(session.run, picked[1].id).get(what, {})
+    try:
+        now = selected_model_state(session, picked)
+    except OutdatedPolicy:
+        return None
     same = known.get("source") == now.source and known.get("policy") == now.point.policy.to_json()
     return known if same else None
 
