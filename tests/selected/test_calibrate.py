@@ -105,9 +105,7 @@ def test_the_policy_is_evaluated_and_exported_until_the_weights_change(own, tmp_
     assert chosen.policy == point.policy and "thresholds for" not in chosen.source
 
 
-def test_a_difficulty_with_the_earlier_gradient_term_is_refused_until_calibrated_again(
-    own, tmp_path, no_network
-):
+def test_a_difficulty_with_the_earlier_gradient_term_is_refused_until_calibrated_again(own, tmp_path, no_network):
     found = calibrate(own, "knee", Goal.read(beta=0.5), "dart", per_exit=8)
     export(own, "knee", tmp_path / "out")
     record, policy = own / "picks" / f"{found.id}.json", tmp_path / "out" / "policy.json"
