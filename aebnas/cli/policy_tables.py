@@ -9,7 +9,6 @@ from aebnas.core.metric_text import millions
 from aebnas.export.recalibrate import Retuned
 from aebnas.policies.calibration.risk_control import RiskPromise
 from aebnas.report.tables import interval, print_point, print_table
-from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.selected.calibrate import Calibrated
 
 MOST_ROWS = 12
@@ -41,7 +40,15 @@ def print_calibrated(found: Calibrated) -> None:
     """The policy, what each exit is worth by itself, and the figures on the search split."""
     print(f"{found.id}: policy for {found.goal} ({found.method}), found on calibrate (N = {found.found_on:,})")
     table = Table(title="exits over all samples of calibrate")
-    for name in ("exit", "accuracy alone", "temperature", "ECE before", "ECE", "confidence at 10/50/90 %", "threshold"):
+    for name in (
+        "exit",
+        "accuracy alone",
+        "temperature",
+        "ECE before",
+        "ECE",
+        "confidence at 10/50/90 %",
+        "leaves above",
+    ):
         table.add_column(name, justify="right")
     score = found.policy.criterion
     for index, each in enumerate(found.exits):
@@ -54,7 +61,7 @@ def print_calibrated(found: Calibrated) -> None:
             f"{each.before.ece:.4f}",
             f"{each.reliability.ece:.4f}",
             " / ".join(f"{quantiles[place]:.3f}" for place in SHOWN_QUANTILES),
-            _threshold(found.policy, index),
+            found.policy.threshold_text(index),
         )
     print_table(table)
     print(f"  ECE of the answers given: {found.before.ece:.4f} before, {found.overall.ece:.4f} with temperatures")
@@ -86,10 +93,3 @@ def print_promise(promise: RiskPromise | None) -> None:
     """A promise about risk in words, where there is one."""
     if promise is not None:
         print(f"  {promise}")
-
-
-def _threshold(policy: ExitPolicy, index: int) -> str:
-    if index == len(policy.thresholds):
-        return "always"
-    threshold = policy.thresholds[index]
-    return f"> {threshold:.4f}" if threshold is not None and policy.runs(index) else "never"

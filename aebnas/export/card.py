@@ -156,12 +156,12 @@ def _exits_section(facts: CardFacts, costs: ExportCosts, policy: ExitPolicy) -> 
         accuracy, share = facts.exit_accuracy[index], facts.exit_shares[index]
         there = "-" if accuracy is None else f"{accuracy:.2%}"
         cost = f"{macs:,}" if policy.runs(index) else "-"
-        rows.append(f"| {index + 1} | {_rule(policy, index)} | {share:.1%} | {there} | {cost} |")
+        rows.append(f"| {index + 1} | {policy.threshold_text(index)} | {share:.1%} | {there} | {cost} |")
     return f"""## Exits
 
 Score: {policy.criterion}, in [0, 1]. Shares and accuracies are those of {_where(facts)}.
 
-{chr(10).join(rows)}{_demands(policy)}
+{chr(10).join(rows)}{_other_rules(policy)}
 
 MACs (multiply-adds of convolutions and linear layers) include the exit branches passed on the way. The same
 network without early exits takes {costs.macs_without_exits:,}."""
@@ -234,37 +234,11 @@ def _where(facts: CardFacts) -> str:
     return f"{facts.samples:,} samples of the `{facts.split}` split of {facts.measured_on or facts.dataset}"
 
 
-def _rule(policy: ExitPolicy, index: int) -> str:
-    if index == len(policy.thresholds):
-        return "always"
-    threshold = policy.thresholds[index]
-    if threshold is None or not policy.runs(index):
-        return "never"
-    return "by difficulty" if policy.binned_thresholds else f"{threshold:.6g}"
-
-
-def _demands(policy: ExitPolicy) -> str:
+def _other_rules(policy: ExitPolicy) -> str:
     """What decides besides scores and thresholds, as a list; empty where nothing does."""
-    lines = []
-    if policy.patience > 1:
-        lines.append(f"{policy.patience} exits in a row must agree on the class.")
-    if policy.stop_thresholds:
-        stops = ", ".join(f"{value:.6g}" for value in policy.stop_thresholds)
-        lines.append(f"The stop head's probability must exceed {stops}.")
-    if policy.min_exit_by_class:
-        lines.append("No image leaves before the least exit of its predicted class.")
-    if policy.temperatures:
-        divisors = ", ".join(f"{value:.4g}" for value in policy.temperatures)
-        lines.append(f"Logits are divided by the exits' temperatures {divisors}.")
-    if policy.coefficients:
-        lines.append("Thresholds are multiplied by coefficients, by exit and predicted class.")
-    if policy.beta_diff:
-        lines.append(f"{policy.beta_diff:.4g} times the image's difficulty, in [0, 1], is added to thresholds.")
-    if policy.binned_thresholds:
-        lines.append("Thresholds depend on the image's difficulty.")
-    if not lines:
+    if not policy.sentences:
         return ""
-    return "\n\n" + "\n".join(f"- {line}" for line in lines) + "\n\nAll numbers are in `policy.json`."
+    return "\n\n" + "\n".join(f"- {line}" for line in policy.sentences) + "\n\nAll numbers are in `policy.json`."
 
 
 def _figure(value: float) -> str:

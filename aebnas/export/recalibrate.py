@@ -28,9 +28,11 @@ from aebnas.policies.exit_table.sample_costs import table_costs
 from aebnas.policies.exit_table.tabulate import record_logits, with_difficulty_of
 from aebnas.policies.threshold_search.dart import DartSetting
 from aebnas.policies.threshold_search.goal import Goal
+from aebnas.policies.threshold_search.min_exit import min_exits_of
 from aebnas.runtime.exit_criteria import LEARNED
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.space.min_exits import MinExits
+from aebnas.runtime.gate_rules import Patience, StopHeads
+from aebnas.runtime.threshold_rules import DifficultyOffset
 from aebnas.space.policy_spec import DUAL, PATIENCE, OptimiseSpec, PolicySpec
 
 SPLIT_SEED = 2026
@@ -76,8 +78,9 @@ def retune(folder: Path, data: Path, goal: Goal, per_exit: int = 50, temperature
 
     rules = rules_of(old, goal.cost, per_exit)
     finder = rules.find
-    if old.beta_diff and old.difficulty is not None:
-        finder = partial(rules.find_dart, DartSetting(old.difficulty, old.beta_diff, 0.0))
+    offset = old.find(DifficultyOffset)
+    if offset is not None and offset.beta_diff:
+        finder = partial(rules.find_dart, DartSetting(offset.difficulty, offset.beta_diff, 0.0))
     tuned = tune(goal, finder, table("tune", fitted), table("certify", fitted) if goal.risk else None)
     before = score_policy(table("judge", old.temperatures), old)
     after = score_policy(table("judge", tuned.policy.temperatures), tuned.policy)
@@ -101,11 +104,11 @@ def retune(folder: Path, data: Path, goal: Goal, per_exit: int = 50, temperature
 def rules_of(policy: ExitPolicy, cost: str, per_exit: int) -> Rules:
     """The rules that a policy follows, to find others of its kind."""
     spec = PolicySpec(criterion=(policy.criterion,))
-    if policy.patience > 1:
-        spec = PolicySpec(criterion=(PATIENCE,), patience=(policy.patience,))
-    elif policy.stop_thresholds:
+    if (patience := policy.find(Patience)) is not None:
+        spec = PolicySpec(criterion=(PATIENCE,), patience=(patience.exits,))
+    elif policy.find(StopHeads) is not None:
         spec = PolicySpec(criterion=(DUAL,))
-    return Rules(spec, OptimiseSpec(per_exit=per_exit), MinExits(policy.min_exit, policy.min_exit_by_class), cost)
+    return Rules(spec, OptimiseSpec(per_exit=per_exit), min_exits_of(policy), cost)
 
 
 def _cut(data: Path, images: ImageSet, certifies: bool) -> dict[str, torch.Tensor]:

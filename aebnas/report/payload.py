@@ -88,7 +88,7 @@ def _columns(shown: Sequence[FrontPoint], on_front: set[str], ids: list[str], sa
         "metrics": {name: [point.metrics[name] for _, point in shown] for name in _metric_names(shown)},
         "accuracy_low": [bound["accuracy_low"] for bound in bounds],
         "accuracy_high": [bound["accuracy_high"] for bound in bounds],
-        "criterion": [point.policy.rule for _, point in shown],
+        "criterion": [point.policy.label for _, point in shown],
         "thresholds": [list(point.policy.thresholds) for _, point in shown],
         "exit_shares": [list(point.exit_shares) for _, point in shown],
         "exit_accuracy": [list(point.exit_accuracy) for _, point in shown],

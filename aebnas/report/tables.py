@@ -38,7 +38,7 @@ def print_front(points: Sequence[FrontPoint], samples: int, asked: Sequence[str]
             millions(metrics["avg_macs_taken_only"]),
             f"{metrics['params']:,.0f}",
             *(with_unit(metric, metrics[metric]) for metric in more),
-            f"{point.policy.rule} {thresholds}",
+            f"{point.policy.label} {thresholds}",
             " ".join(f"{100 * share:.0f}%" for share in point.exit_shares),
             " ".join("-" if a is None else f"{100 * a:.0f}%" for a in point.exit_accuracy),
         )

@@ -46,7 +46,7 @@ def front_row(pair: FrontPoint, samples: int) -> dict[str, Any]:
     row |= {name: point.metrics[name] for name in FIRST_COLUMNS}
     row |= accuracy_bounds(point.metrics, samples)
     row |= {name: value for name, value in point.metrics.items() if name not in FIRST_COLUMNS}
-    row["criterion"] = point.policy.rule
+    row["criterion"] = point.policy.label
     row["thresholds"] = " ".join("never" if t is None else f"{t:.6g}" for t in point.policy.thresholds)
     row["exit_shares"] = " ".join(f"{share:.4f}" for share in point.exit_shares)
     row["exit_accuracy"] = " ".join("-" if a is None else f"{a:.4f}" for a in point.exit_accuracy)

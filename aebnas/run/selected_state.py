@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aebnas.core.errors import UserError
 from aebnas.run.experiment_spec import ScoredWeights
 from aebnas.run.pick_records import read_pick, retrained_record
 from aebnas.run.run_directory import Run
@@ -29,31 +30,45 @@ class SelectedModelState:
         return f"{self.origin}; {self.how}" if self.how else self.origin
 
 
+class OutdatedPolicy(UserError):
+    """The policy that `calibrate` recorded for a point cannot be used by this version; it has to be found again."""
+
+
 def selected_model_state(run: Run, scored: ScoredWeights, picked: FrontPoint) -> SelectedModelState:
     """A point with the weights it was retrained to or scored with, and the policy that `calibrate` found for them.
 
-    Where `calibrate` found none the policy is the one found after retraining, or the search's.
+    Where `calibrate` found none the policy is the one found after retraining, or the search's. Raises OutdatedPolicy.
     """
+    state, point_id = uncalibrated_state(run, scored, picked), picked[1].id
+    calibrated = read_pick(run, point_id).get("calibrated")
+    if calibrated is None or not state.weights.exists() or calibrated["weights"] != weights_digest(state.weights):
+        return state  # found for other weights
+    try:
+        point = OperatingPoint.from_json(calibrated)
+    except ValueError as error:
+        raise OutdatedPolicy(f"{run.folder / 'picks' / point_id}.json: calibrated.policy: {error}") from None
+    return SelectedModelState(state.weights, point, state.origin, calibrated["how"], calibrated["promise"])
+
+
+def uncalibrated_state(run: Run, scored: ScoredWeights, picked: FrontPoint) -> SelectedModelState:
+    """The same with the policy found after retraining, or the search's, whatever `calibrate` found."""
     trial, point = picked
     retrained = retrained_record(run, point.id)
     if retrained is not None:
-        state = SelectedModelState(
-            model_weights(run, point.id), OperatingPoint.from_json(retrained), retrained["source"]
-        )
-    elif scored.inherited:
-        state = SelectedModelState(run.supernet_weights, point, scored.origin)
-    else:
-        state = SelectedModelState(candidate_weights(run, trial.architecture.id), point, scored.origin)
-    calibrated = read_pick(run, point.id).get("calibrated")
-    if calibrated is None or not state.weights.exists() or calibrated["weights"] != weights_digest(state.weights):
-        return state  # found for other weights
-    point = OperatingPoint.from_json(calibrated)
-    return SelectedModelState(state.weights, point, state.origin, calibrated["how"], calibrated["promise"])
+        weights = model_weights(run, point.id)
+        return SelectedModelState(weights, OperatingPoint.from_json(retrained), retrained["source"])
+    if scored.inherited:
+        return SelectedModelState(run.supernet_weights, point, scored.origin)
+    return SelectedModelState(candidate_weights(run, trial.architecture.id), point, scored.origin)
 
 
 def valid_record(run: Run, scored: ScoredWeights, picked: FrontPoint, what: str) -> dict[str, Any] | None:
     """A part of a point's record (`test`, `measured`) if it was made with the weights and the policy that the point
     has now; else None."""
-    state, known = selected_model_state(run, scored, picked), read_pick(run, picked[1].id).get(what, {})
+    known = read_pick(run, picked[1].id).get(what, {})
+    try:
+        state = selected_model_state(run, scored, picked)
+    except OutdatedPolicy:
+        return None
     same = known.get("source") == state.source and known.get("policy") == state.point.policy.to_json()
     return known if same else None

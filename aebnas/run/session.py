@@ -13,7 +13,7 @@ from aebnas.run.run_config import RunConfig
 from aebnas.run.run_directory import Run
 from aebnas.run.run_facts import RunFacts, cost_model, read_profile
 from aebnas.run.run_images import RunImages
-from aebnas.run.selected_state import SelectedModelState, selected_model_state, valid_record
+from aebnas.run.selected_state import SelectedModelState, selected_model_state, uncalibrated_state, valid_record
 from aebnas.space.genome import SearchSpace
 from aebnas.strategies.front import FrontPoint, front, pick
 
@@ -69,6 +69,10 @@ class RunSession:
     def selected_state(self, picked: FrontPoint) -> SelectedModelState:
         """The weights and the policy that a point has now."""
         return selected_model_state(self.run, self.experiment.scored_weights, picked)
+
+    def uncalibrated_state(self, picked: FrontPoint) -> SelectedModelState:
+        """The same with the policy found after retraining, or the search's, whatever `calibrate` found."""
+        return uncalibrated_state(self.run, self.experiment.scored_weights, picked)
 
     def valid_record(self, picked: FrontPoint, what: str) -> dict[str, Any] | None:
         """A record of a point that applies to its present weights and policy; see `selected_state.valid_record`."""

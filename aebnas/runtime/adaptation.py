@@ -1,6 +1,6 @@
 """Adapting exit thresholds to what a deployed model sees: a pure function (policy, state, observation) -> state.
 
-Every threshold has a coefficient per predicted class (`ExitPolicy.coefficients`). What is observed goes into windows
+Every threshold has a coefficient per predicted class (the rule `Coefficients`). What is observed goes into windows
 per exit and class; every so many inferences the coefficients move by what the windows say (DART):
     temporal     c <- decay * c + (1 - decay) * f,  f = 1 + (A_target - A_exit), clipped;
     class-aware  c <- c + eta * (A_target - A_class),
@@ -16,20 +16,21 @@ Legend: n samples, e exits, k classes, w places of a window, a arms.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .exit_policy import ExitPolicy
+from .threshold_rules import Coefficients
 
 UNKNOWN = -1
 """The label of a sample of which the right answer is not known."""
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 
-Coefficients = tuple[tuple[float, ...], ...]
+Factors = tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class AdaptivePolicy:
     bounds: tuple[float, float] = (0.5, 2.0)
     audit_share: float = 0.01
     beta_opt: float = 0.5
-    arms: tuple[Coefficients, ...] = ()
+    arms: tuple[Factors, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.every <= self.window:
@@ -68,7 +69,7 @@ class AdaptivePolicy:
         if self.eta < 0:
             raise ValueError(f"eta must be at least 0, but got {self.eta}")
         for arm in self.arms:
-            replace(self.base, coefficients=arm)  # of the right shape
+            self.base.with_rules(Coefficients(arm))  # of the right shape
             if any(len(row) not in (1, self.classes) for row in arm):
                 raise ValueError(f"arms must hold 1 or {self.classes} factors an exit, but got {arm}")
 
@@ -169,7 +170,8 @@ class AdaptState(NamedTuple):
 def initial_state(policy: AdaptivePolicy) -> AdaptState:
     """Before anything is seen: the base policy's coefficients (1 where it has none), the first arm."""
     early = policy.exits - 1
-    rows = policy.base.coefficients or ((1.0,),) * early
+    own = policy.base.find(Coefficients)
+    rows = ((1.0,),) * early if own is None else own.factors
     full = [row * policy.classes if len(row) == 1 else row for row in rows]
     coefficients_ek = torch.tensor(full, dtype=torch.float64).reshape(early, policy.classes)
     arms = max(1, len(policy.arms))
@@ -180,13 +182,18 @@ def initial_state(policy: AdaptivePolicy) -> AdaptState:
 
 
 def current_policy(policy: AdaptivePolicy, state: AdaptState) -> ExitPolicy:
-    """The ExitPolicy in force until the next update: coefficients times the arm's factors, within bounds."""
+    """The ExitPolicy in force until the next update."""
+    return policy.base.with_rules(Coefficients(current_factors(policy, state)))
+
+
+def current_factors(policy: AdaptivePolicy, state: AdaptState) -> Factors:
+    """The coefficients in force, `[e - 1][k]`: the state's times the arm's factors, within bounds."""
     coefficients_ek = state.coefficients_ek
     if policy.arms:
         factors = [torch.tensor(row, dtype=torch.float64).expand(policy.classes) for row in policy.arms[state.arm]]
         coefficients_ek = coefficients_ek * torch.stack(factors) if factors else coefficients_ek
     rows = coefficients_ek.clamp(*policy.bounds).tolist()
-    return replace(policy.base, coefficients=tuple(map(tuple, rows)))
+    return tuple(map(tuple, rows))
 
 
 def until_update(policy: AdaptivePolicy, state: AdaptState) -> int:

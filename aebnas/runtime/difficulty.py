@@ -1,8 +1,8 @@
-"""How hard an image looks before any network has seen it (DART): edges, variance and fine structure, in whole numbers.
+"""DART's difficulty of an image, estimated before any network runs: edges, variance and fine structure, in integers.
 
-alpha = w1 * edge + w2 * variance + w3 * gradient, each term brought to [0, 1] by a constant fixed beforehand. All
-sums are of integers, so an image has the same alpha in any batch, on any machine; and all is said in methods of the
-tensors, so that a difficulty can be read and written without loading torch.
+alpha = w1 * edge + w2 * variance + w3 * gradient, each term scaled to [0, 1] by a constant fixed beforehand. All sums
+are of integers, so an image has the same alpha in any batch, on any machine. Everything is expressed in methods of the
+tensors, so a difficulty can be read and written without loading torch.
 
 Legend: n images, c channels, h, w sides; 3 terms.
 """
@@ -26,8 +26,12 @@ LUMA = (77, 150, 29)
 GREY_UNIT = 256 * 255
 """The grey value of white."""
 
-LEAST_SIDE = 3
+MIN_SIDE = 3
 """An image needs this many pixels a side to have an inner pixel with all its neighbours."""
+
+TERMS_VERSION = 2
+"""Of the definition of the terms, which scales are fitted to. In version 1, whose JSON doesn't name it, the gradient
+term multiplied each grey value by its Laplacian; now it is the convolution alone."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,17 @@ class Difficulty:
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
-        return {"tau_edge": self.tau_edge, "scales": list(self.scales), "weights": list(self.weights)}
+        constants = {"tau_edge": self.tau_edge, "scales": list(self.scales), "weights": list(self.weights)}
+        return constants | {"terms_version": TERMS_VERSION}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Difficulty:
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote; raises ValueError for constants that were fitted to other terms."""
+        version = value.get("terms_version", 1)
+        if version == 1:
+            raise ValueError("the difficulty was fitted with the earlier gradient term; calibrate the run again")
+        if version != TERMS_VERSION:
+            raise ValueError(f"terms_version must be {TERMS_VERSION}, but got {version}")
         return cls(value["tau_edge"], tuple(value["scales"]), tuple(value["weights"]))
 
 
@@ -72,14 +82,15 @@ def terms(pixels: Tensor, tau_edge: float) -> Tensor:
     """The three terms before scaling, float64 `[n, 3]`, of uint8 `[n, c, h, w]`, pixels taken as [0, 1].
 
     Edge: share of inner pixels whose Sobel gradient exceeds `tau_edge`. Variance: mean over channels of the spatial
-    variance. Gradient: mean of grey value times Laplacian, absolute. Raises ValueError for other images.
+    variance. Gradient: mean absolute value of the grey image convolved with the Laplacian (4 neighbours, centre -4), so
+    a constant added to all pixels doesn't change it. Raises ValueError for other images.
     """
     grey_nhw = _grey(pixels)
     inner = (grey_nhw.shape[1] - 2) * (grey_nhw.shape[2] - 2)
     edges_n = (_squared_gradient(grey_nhw) > (tau_edge * GREY_UNIT) ** 2).sum((1, 2)).double() / inner
     centre_nhw = grey_nhw[:, 1:-1, 1:-1]
     around_nhw = grey_nhw[:, :-2, 1:-1] + grey_nhw[:, 2:, 1:-1] + grey_nhw[:, 1:-1, :-2] + grey_nhw[:, 1:-1, 2:]
-    fine_n = (centre_nhw * (around_nhw - 4 * centre_nhw)).abs().sum((1, 2)).double() / (inner * GREY_UNIT**2)
+    fine_n = (around_nhw - 4 * centre_nhw).abs().sum((1, 2)).double() / (inner * GREY_UNIT)
     terms_n3 = edges_n.new_empty(len(edges_n), 3)
     terms_n3[:, 0], terms_n3[:, 1], terms_n3[:, 2] = edges_n, _variance(pixels), fine_n
     return terms_n3
@@ -91,8 +102,8 @@ def gradient_magnitude(pixels: Tensor) -> Tensor:
 
 
 def estimable(shape: Sequence[int]) -> bool:
-    """Whether images of `shape` (c, h, w) have a difficulty."""
-    return shape[0] in (1, 3) and min(shape[1:]) >= LEAST_SIDE
+    """Whether the difficulty of images of `shape` (c, h, w) is defined."""
+    return shape[0] in (1, 3) and min(shape[1:]) >= MIN_SIDE
 
 
 def estimator_macs(shape: tuple[int, int, int]) -> int:
@@ -101,15 +112,15 @@ def estimator_macs(shape: tuple[int, int, int]) -> int:
     inner = (height - 2) * (width - 2)
     grey = channels * height * width if channels > 1 else 0
     windows = 3 * 9 * inner  # two Sobel windows and a Laplacian
-    products = 3 * inner  # two squares, and grey value times Laplacian
-    return grey + windows + products + channels * height * width  # the last: squares for the variance
+    squares = 2 * inner  # of the two gradients
+    return grey + windows + squares + channels * height * width  # the last: squares for the variance
 
 
 def _grey(pixels: Tensor) -> Tensor:
     """Grey values in units of 1 / GREY_UNIT, int64 `[n, h, w]`."""
     channels = pixels.shape[1] if pixels.ndim == 4 else 0
     if str(pixels.dtype) != "torch.uint8" or not channels or not estimable(pixels.shape[1:]):
-        want = f"uint8 [n, 1 or 3, h, w] of {LEAST_SIDE} or more pixels a side"
+        want = f"uint8 [n, 1 or 3, h, w] of {MIN_SIDE} or more pixels a side"
         raise ValueError(f"images must be {want}, but got {pixels.dtype} {list(pixels.shape)}")
     wide = pixels.long()
     if channels == 1:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from .choice import Choice
-from .exit_policy import ExitPolicy, Streak
+from .exit_policy import ExitPolicy
+from .exit_rule import Streak
 from .graph import INPUT, Graph, Node
 from .ops import OPAQUE, OPS
 

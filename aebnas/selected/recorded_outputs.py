@@ -28,7 +28,7 @@ from aebnas.runtime.exit_criteria import LEARNED
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.network import Network
-from aebnas.selected.selected_model import graph_of, load_selected_model, require_weights
+from aebnas.selected.selected_model import graph_of, load_network, require_weights
 from aebnas.strategies.front import FrontPoint
 
 TEST = "test"
@@ -61,8 +61,9 @@ class SelectedModelOutputs:
     @cached_property
     def digest(self) -> str:
         """What tells its weights from others; raises UserError where they are lost."""
-        require_weights(self.session, self.picked, self.state)
-        return weights_digest(self.state.weights)
+        state = self.session.uncalibrated_state(self.picked)
+        require_weights(self.session, self.picked, state)
+        return weights_digest(state.weights)
 
     @cached_property
     def graph(self) -> Graph:
@@ -72,7 +73,7 @@ class SelectedModelOutputs:
     @cached_property
     def network(self) -> Network:
         """Its network in evaluation mode, on the CPU."""
-        return load_selected_model(self.session, self.id).network
+        return load_network(self.session, self.picked)
 
     @cached_property
     def costs(self) -> Mapping[str, Costs]:

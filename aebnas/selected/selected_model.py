@@ -48,15 +48,20 @@ def load_selected_model(session: RunSession, rule: str) -> SelectedModel:
     Raises UserError where its weights are lost.
     """
     picked = session.pick(rule)
-    architecture, state = picked[0].architecture, session.selected_state(picked)
-    evaluate = session.experiment.evaluate
+    state = session.selected_state(picked)
+    return SelectedModel(picked, load_network(session, picked), state.point, state.source)
+
+
+def load_network(session: RunSession, picked: FrontPoint) -> Network:
+    """The selected point's network with its present weights, whatever its policy; raises UserError where they are
+    lost."""
+    architecture, state = picked[0].architecture, session.uncalibrated_state(picked)
     if state.weights == session.run.supernet_weights:
-        calibration = session.images.calibration(evaluate.calibration_images)
+        calibration = session.images.calibration(session.experiment.evaluate.calibration_images)
         with repeatable(session.experiment):
-            network = inherit(trained_supernet(session), architecture, calibration)
-        return SelectedModel(picked, network, state.point, state.source)
+            return inherit(trained_supernet(session), architecture, calibration)
     require_weights(session, picked, state)
-    return SelectedModel(picked, _network_from(state.weights, architecture), state.point, state.source)
+    return _network_from(state.weights, architecture)
 
 
 def require_weights(session: RunSession, picked: FrontPoint, state: SelectedModelState) -> None:
@@ -69,7 +74,7 @@ def require_weights(session: RunSession, picked: FrontPoint, state: SelectedMode
 
 def graph_of(session: RunSession, picked: FrontPoint) -> Graph:
     """The graph of a selected point's network with its present weights, stop heads included, without loading it."""
-    graph, weights = lower(picked[0].architecture), session.selected_state(picked).weights
+    graph, weights = lower(picked[0].architecture), session.uncalibrated_state(picked).weights
     if weights == session.run.supernet_weights:
         return graph
     return with_stop_heads(graph) if any(map(is_head, weight_names(weights))) else graph

@@ -59,7 +59,7 @@ def sweep(
             row = {"method": method, "calibrate_accuracy": point.accuracy, f"calibrate_{cost}": point.cost}
             row |= {"accuracy": on_search.accuracy, "accuracy_low": low, "accuracy_high": high}
             row |= {mean_of(name): value for name, value in on_search.mean_cost.items()}
-            row |= {"criterion": point.policy.rule}
+            row |= {"criterion": point.policy.label}
             row |= {"thresholds": " ".join("never" if t is None else f"{t:.6g}" for t in point.policy.thresholds)}
             row |= {"exit_shares": " ".join(f"{share:.4f}" for share in on_search.exit_shares)}
             rows.append(row | {"policy": json.dumps(point.policy.to_json())})

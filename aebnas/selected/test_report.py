@@ -216,7 +216,7 @@ def _adapted(answered: SelectedModelOutputs, policy: ExitPolicy, events: RunEven
 
     UCB1 chooses among coefficients a tenth lower, as they are, and a tenth higher.
     """
-    if len(answered.graph.exits) == 1 or policy.binned_thresholds:
+    if len(answered.graph.exits) == 1:
         return {}
     kind, severity = "blur", SEVERITIES[1]
     clean = answered.table_for(policy, TEST)

@@ -113,6 +113,6 @@ def test_the_model_by_hand():
 
 
 def test_the_estimate_of_a_difficulty_reads_the_image_and_writes_a_number():
-    # 3 * 4 * 4 grey values, 2 * 2 inner pixels under three windows of 9 and three products, 48 squares
-    macs = 48 + 27 * 4 + 3 * 4 + 48
+    # 3 * 4 * 4 grey values, 2 * 2 inner pixels under three windows of 9 and two squares, 48 squares
+    macs = 48 + 27 * 4 + 2 * 4 + 48
     assert EnergyModel(2.0, 3.0).difficulty_mj((3, 4, 4)) == pytest.approx((2.0 * macs + 3.0 * (48 + 4)) * 1e-9)

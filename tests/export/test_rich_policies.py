@@ -13,6 +13,7 @@ from aebnas.export.folder import export_model
 from aebnas.export.model import Model
 from aebnas.policies.exit_table.difficulty_fit import fit_difficulty
 from aebnas.runtime.difficulty import estimator_macs
+from aebnas.runtime.threshold_rules import Coefficients, DifficultyOffset
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +25,8 @@ def dart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = ImageSet.of(pixels(), torch.zeros(40, dtype=torch.int64), 10)
     policy = replace(
         plain,
-        difficulty=fit_difficulty(images),
-        beta_diff=0.1,
         temperatures=(0.8, 1.3, 2.0),
-        coefficients=((1.0,), (0.95,) * 10),
+        rules=(Coefficients(((1.0,), (0.95,) * 10)), DifficultyOffset(fit_difficulty(images), 0.1)),
     )
     export_model(folder, network, policy, preprocessing(), NAMES, pixels(), facts(3))
     return folder

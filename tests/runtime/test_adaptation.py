@@ -18,6 +18,7 @@ from aebnas.runtime.adaptation import (
     until_update,
 )
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.threshold_rules import Coefficients
 
 BASE = ExitPolicy("confidence", (0.8,))
 
@@ -43,7 +44,7 @@ def test_coefficients_move_by_the_hand_worked_amounts():
     temporal = 0.95 + 0.05 * (1 + 0.85 - 2 / 3)
     expected = [temporal + 0.01 * (0.85 - 0.5), temporal + 0.01 * (0.85 - 1.0)]
     assert after.coefficients_ek[0].tolist() == pytest.approx(expected)
-    assert current_policy(policy, after).coefficients[0] == pytest.approx(expected)
+    assert current_policy(policy, after).find(Coefficients).factors[0] == pytest.approx(expected)
     assert current_policy(policy, after).thresholds == BASE.thresholds
     assert before.coefficients_ek.tolist() == [[1.0, 1.0]] and before.seen == 0  # left alone
 
@@ -115,7 +116,7 @@ def test_ucb1_settles_on_the_set_that_pays():
     policy = adaptive(arms=(((0.6,),), ((1.0,),)), every=4, window=40, beta_opt=0.5, decay=1.0, eta=0.0)
     state = initial_state(policy)
     for _ in range(100):
-        right = 3 if current_policy(policy, state).coefficients[0][0] == 1.0 else 1
+        right = 3 if current_policy(policy, state).find(Coefficients).factors[0][0] == 1.0 else 1
         state = adapt(policy, state, observed([0] * 4, [0] * 4, [0] * right + [1] * (4 - right)))
     assert int(state.pulls_a.sum()) == 100 and int(state.pulls_a.min()) >= 5
     assert int(state.pulls_a.argmax()) == 1

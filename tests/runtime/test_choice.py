@@ -15,6 +15,7 @@ from aebnas.policies.exit_table.sample_costs import costs_of, table_costs
 from aebnas.report.drawing import drawing
 from aebnas.runtime.choice import Choice
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.gate_rules import StopHeads
 from aebnas.runtime.graph import Graph, Node
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture, Block, Cell, Edge, Exit, Stem
@@ -23,7 +24,7 @@ from aebnas.space.lowering import lower
 CONV1, CONV3 = (Block(op="conv", kernel=kernel, expand=None) for kernel in (1, 3))
 IDENTITY, ZERO = (Block(op=op, kernel=None, expand=None) for op in ("identity", "zero"))
 ALL = (CONV1, CONV3, IDENTITY, ZERO)
-POLICY = ExitPolicy("confidence", (0.36,), stop_thresholds=(0.45,))
+POLICY = ExitPolicy("confidence", (0.36,), rules=(StopHeads((0.45,)),))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_criteria import CRITERIA, LEARNED, SINGLE_SAMPLE_SCORES
-from aebnas.runtime.exit_policy import ExitObservation, ExitPolicy
+from aebnas.runtime.exit_policy import KEYS, ExitPolicy
+from aebnas.runtime.exit_rule import ExitObservation
+from aebnas.runtime.gate_rules import MinExit, MinExitByClass, Patience, StopHeads
+from aebnas.runtime.threshold_rules import Coefficients, DifficultyBins, DifficultyOffset
 
 
 def stops(policy, exit_index, logits_nc, **more):
@@ -73,13 +76,13 @@ def test_one_sample_by_its_stop_head_and_one_whose_logits_are_no_numbers():
 
 
 def test_classes_are_looked_at_by_rules_that_name_them_alone():
-    plain, patient = ExitPolicy("margin", (0.5,)), ExitPolicy("margin", (0.5,), patience=2)
+    plain, patient = ExitPolicy("margin", (0.5,)), ExitPolicy("margin", (0.5,), rules=(Patience(2),))
     assert (plain.needs_classes, patient.needs_classes) == (False, True)
     assert (plain.by_score, patient.by_score) == (True, False)
-    said = plain.observe(0, torch.zeros(2, 3))
-    assert said.class_n is None
+    observation = plain.observe(0, torch.zeros(2, 3))
+    assert observation.class_n is None
     with pytest.raises(ValueError, match="needs the predicted classes, but got none"):
-        patient.stops(0, said)
+        patient.stops(0, observation)
 
 
 def test_learned_halting_and_the_dual_rule():
@@ -87,7 +90,7 @@ def test_learned_halting_and_the_dual_rule():
     # sigma: 0.5, 0.88, 0.12, 0.88; confidence 0.95 three times, then 0.52
     learned = ExitPolicy(LEARNED, (0.5,))
     assert stops(learned, 0, sure, stop_logit_n=stop_logit_n).tolist() == [False, True, False, True]
-    dual = ExitPolicy("confidence", (0.9,), stop_thresholds=(0.4,))
+    dual = ExitPolicy("confidence", (0.9,), rules=(StopHeads((0.4,)),))
     assert stops(dual, 0, sure, stop_logit_n=stop_logit_n).tolist() == [True, True, False, False]
     for policy in (learned, dual):
         with pytest.raises(ValueError, match="stop heads, but the network has none"):
@@ -95,7 +98,7 @@ def test_learned_halting_and_the_dual_rule():
 
 
 def test_patience_counts_exits_in_a_row_that_agree():
-    policy = ExitPolicy("confidence", (0.0, 0.0, None, 0.0), patience=3)
+    policy = ExitPolicy("confidence", (0.0, 0.0, None, 0.0), rules=(Patience(3),))
     answers = [[0, 0, 0], [0, 1, 0], [1, 1, 1], [0, 1, 1]]  # by exit, of three samples; exit 2 never runs
     streak, left = None, []
     for index in (0, 1, 3):
@@ -108,9 +111,9 @@ def test_patience_counts_exits_in_a_row_that_agree():
 
 def test_minimum_depth_also_by_class():
     logits_nc = torch.eye(3) * 9
-    deep = ExitPolicy("confidence", (0.5, 0.5), min_exit=1)
+    deep = ExitPolicy("confidence", (0.5, 0.5), rules=(MinExit(1),))
     assert [deep.runs(index) for index in range(3)] == [False, True, True]
-    by_class = ExitPolicy("confidence", (0.5, 0.5, 0.5), min_exit_by_class=(1, 2, 3))
+    by_class = ExitPolicy("confidence", (0.5, 0.5, 0.5), rules=(MinExitByClass((1, 2, 3)),))
     assert [by_class.runs(index) for index in range(4)] == [False, True, True, True]
     assert [stops(by_class, index, logits_nc).tolist() for index in (1, 2)] == [
         [True, False, False],
@@ -123,38 +126,37 @@ DIFFICULTY = Difficulty(0.1, (1.0, 1.0, 1.0))
 
 def test_equation_19_raises_thresholds_for_hard_images_and_clamps():
     logits_nc = torch.tensor([[0.0, 0.0]] * 4)
-    said = ExitObservation(
+    observation = ExitObservation(
         torch.tensor([0.70, 0.70, 0.9, 1.0]), logits_nc.argmax(-1), None, torch.tensor([0.0, 0.5, 0.5, 1.0])
     )
     # 1.2 * 0.5 + 0.3 * alpha: 0.6, 0.75, 0.75, 0.9
-    policy = ExitPolicy("confidence", (0.5,), coefficients=((1.2,),), difficulty=DIFFICULTY, beta_diff=0.3)
-    assert policy.stops(0, said)[0].tolist() == [True, False, True, True]
-    steep = ExitPolicy("confidence", (0.9,), difficulty=DIFFICULTY, beta_diff=0.3)
-    assert policy.stops(0, said)[1] is None
-    assert steep.stops(0, said)[0].tolist() == [False, False, False, False]  # the last: clamped to 1, and not above
+    policy = ExitPolicy("confidence", (0.5,), rules=(DifficultyOffset(DIFFICULTY, 0.3), Coefficients(((1.2,),))))
+    assert policy.stops(0, observation)[0].tolist() == [True, False, True, True]
+    steep = ExitPolicy("confidence", (0.9,), rules=(DifficultyOffset(DIFFICULTY, 0.3),))
+    assert policy.stops(0, observation)[1] is None
+    assert steep.stops(0, observation)[0].tolist() == [
+        False,
+        False,
+        False,
+        False,
+    ]  # the last: clamped to 1, and not above
 
 
 def test_coefficients_go_by_predicted_class():
-    said = ExitObservation(torch.tensor([0.6, 0.6]), torch.tensor([0, 1]))
-    policy = ExitPolicy("confidence", (0.5,), coefficients=((1.0, 1.3),))
-    assert policy.stops(0, said)[0].tolist() == [True, False]
+    observation = ExitObservation(torch.tensor([0.6, 0.6]), torch.tensor([0, 1]))
+    policy = ExitPolicy("confidence", (0.5,), rules=(Coefficients(((1.0, 1.3),)),))
+    assert policy.stops(0, observation)[0].tolist() == [True, False]
 
 
 def test_thresholds_by_difficulty_bin_may_be_never():
-    said = ExitObservation(
+    observation = ExitObservation(
         torch.tensor([0.6] * 3), torch.zeros(3, dtype=torch.int64), None, torch.tensor([0.1, 0.3, 0.9])
     )
-    policy = ExitPolicy(
-        "confidence",
-        (0.5,),
-        difficulty=DIFFICULTY,
-        difficulty_edges=(0.3, 0.5),
-        binned_thresholds=((0.5, 0.7, None),),
-        coefficients=((0.3,),),
-    )
-    assert policy.stops(0, said)[0].tolist() == [True, True, False]  # 0.15, 0.15 (at the edge), never
+    bins = DifficultyBins(DIFFICULTY, (0.3, 0.5), ((0.5, 0.7, None),))
+    policy = ExitPolicy("confidence", (0.5,), rules=(bins, Coefficients(((0.3,),))))
+    assert policy.stops(0, observation)[0].tolist() == [True, True, False]  # 0.15, 0.15 (at the edge), never
     with pytest.raises(ValueError, match="images' difficulty, but got none"):
-        policy.stops(0, said._replace(alpha_n=None))
+        policy.stops(0, observation._replace(alpha_n=None))
 
 
 @pytest.mark.parametrize(
@@ -172,42 +174,94 @@ def test_refuses_nonsense(criterion, thresholds, problem):
 
 
 @pytest.mark.parametrize(
-    "settings, problem",
+    "make, problem",
     [
-        ({"patience": 0}, "patience must be at least 1"),
-        ({"min_exit": -1}, "min_exit must be at least 0"),
-        ({"stop_thresholds": (0.5,)}, "stop_thresholds must be 2"),
-        ({"temperatures": (1.0, 1.0)}, "temperatures must be 3"),
-        ({"temperatures": (1.0, 0.0, 1.0)}, "temperatures must be 3"),
-        ({"coefficients": ((), ())}, "coefficients must be 2"),
-        ({"beta_diff": 0.3}, "need a difficulty"),
-        ({"beta_diff": 1.3, "difficulty": DIFFICULTY}, "beta_diff must lie in"),
-        ({"binned_thresholds": ((0.1, 0.2), (0.1,)), "difficulty_edges": (0.5,)}, "binned_thresholds must be 2"),
-        ({"difficulty": DIFFICULTY, "difficulty_edges": (0.5, 0.5)}, "difficulty_edges must rise"),
+        (lambda: Patience(0), "patience must be at least 1"),
+        (lambda: MinExit(-1), "min_exit must be at least 0"),
+        (lambda: MinExitByClass((0, -1)), "min_exit_by_class must be exits of at least 0"),
+        (lambda: StopHeads((0.5,)), "stop_thresholds must be 2"),
+        (lambda: Coefficients(((), ())), "coefficients must be 2"),
+        (lambda: DifficultyOffset(DIFFICULTY, 1.3), "beta_diff must lie in"),
+        (lambda: DifficultyBins(DIFFICULTY, (0.5,), ((0.1, 0.2), (0.1,))), "binned_thresholds must be 2"),
+        (lambda: DifficultyBins(DIFFICULTY, (0.5, 0.5), ()), "difficulty_edges must rise"),
     ],
 )
-def test_refuses_additions_that_cannot_be(settings, problem):
+def test_refuses_rules_that_cannot_be(make, problem):
     with pytest.raises(ValueError, match=problem):
-        ExitPolicy("margin", (0.5, None), **settings)
+        ExitPolicy("margin", (0.5, None), rules=(make(),))
 
 
-def test_json_round_trip_of_a_policy_with_everything():
-    policy = ExitPolicy(
-        "confidence",
-        (0.1, None),
-        patience=2,
-        stop_thresholds=(0.2, 0.3),
-        min_exit=1,
-        min_exit_by_class=(0, 1),
-        temperatures=(1.0, 1.5, 2.0),
-        coefficients=((1.0, 1.1), (0.9,)),
-        difficulty=DIFFICULTY,
-        beta_diff=0.3,
-        difficulty_edges=(0.5,),
-        binned_thresholds=((0.1, None), (None, None)),
-    )
+@pytest.mark.parametrize("temperatures", [(1.0, 1.0), (1.0, 0.0, 1.0)])
+def test_refuses_temperatures_that_cannot_be(temperatures):
+    with pytest.raises(ValueError, match="temperatures must be 3"):
+        ExitPolicy("margin", (0.5, None), temperatures)
+
+
+def test_refuses_rules_that_contradict_each_other():
+    with pytest.raises(ValueError, match="different kinds, but got Patience, Patience"):
+        ExitPolicy("margin", (0.5,), rules=(Patience(2), Patience(3)))
+    other = Difficulty(0.2, (1.0, 1.0, 1.0))
+    rules = DifficultyOffset(DIFFICULTY, 0.3), DifficultyBins(other, (), ((0.5,),))
+    with pytest.raises(ValueError, match="must use the same difficulty"):
+        ExitPolicy("margin", (0.5,), rules=rules)
+
+
+def test_rules_in_any_order_and_neutral_ones_make_equal_policies():
+    rules = Patience(2), MinExit(1), Coefficients(((1.1,), (0.9,)))
+    policy = ExitPolicy("margin", (0.5, 0.5), rules=rules)
+    assert policy == ExitPolicy("margin", (0.5, 0.5), rules=(*reversed(rules), MinExitByClass(()), StopHeads(())))
+    assert policy.with_rules(Patience(1)) == ExitPolicy("margin", (0.5, 0.5), rules=rules[1:])
+    assert policy.with_rules(MinExit(2)).find(MinExit) == MinExit(2)
+    assert ExitPolicy("margin", (0.5, 0.5), rules=(Patience(1), MinExit(0))).plain
+
+
+EVERY_RULE = (
+    Patience(2),
+    StopHeads((0.2, 0.3)),
+    MinExit(1),
+    MinExitByClass((0, 1)),
+    Coefficients(((1.0, 1.1), (0.9,))),
+    DifficultyOffset(DIFFICULTY, 0.3),
+    DifficultyBins(DIFFICULTY, (0.5,), ((0.1, None), (None, None))),
+)
+
+
+def test_json_round_trip_of_a_policy_with_every_rule():
+    policy = ExitPolicy("confidence", (0.1, None), (1.0, 1.5, 2.0), EVERY_RULE)
     assert ExitPolicy.from_json(json.loads(json.dumps(policy.to_json()))) == policy
+    assert tuple(policy.to_json()) == KEYS
     assert not policy.plain
+
+
+@pytest.mark.parametrize("rule", EVERY_RULE)
+def test_json_round_trip_of_a_policy_with_one_rule(rule):
+    policy = ExitPolicy("confidence", (0.1, None), rules=(rule,))
+    assert ExitPolicy.from_json(json.loads(json.dumps(policy.to_json()))) == policy
+
+
+@pytest.mark.parametrize(
+    "more, problem",
+    [
+        ({"beta_diff": 0.3}, "need a difficulty, but got none"),
+        ({"binned_thresholds": [[0.3]]}, "need a difficulty, but got none"),
+        ({"patients": 2}, "keys must be among criterion, .*, but got patients"),
+    ],
+)
+def test_refuses_json_that_cannot_be(more, problem):
+    with pytest.raises(ValueError, match=problem):
+        ExitPolicy.from_json({"criterion": "margin", "thresholds": [0.5]} | more)
+
+
+def test_policies_of_recorded_runs_are_written_as_they_were_read(root):
+    """Byte for byte, since the ids of their operating points are hashes of it."""
+    folders = *(root / "results").iterdir(), root / "tests" / "fixtures" / "run_of_version_0_1" / "run"
+    policies = 0
+    for file in (file for folder in folders for file in sorted(folder.glob("trials.jsonl"))):
+        for line in file.read_text(encoding="utf-8").splitlines():
+            for point in json.loads(line).get("points", []):
+                policies += 1
+                assert json.dumps(ExitPolicy.from_json(point["policy"]).to_json()) == json.dumps(point["policy"])
+    assert policies > 100
 
 
 def test_json_round_trip():
@@ -217,8 +271,21 @@ def test_json_round_trip():
     assert policy.plain
 
 
-def test_a_rule_says_what_else_must_hold():
+def test_a_policy_in_words():
     plain = ExitPolicy("margin", (0.5, None))
-    assert plain.rule == "margin"
-    rich = ExitPolicy("confidence", (0.5, None), patience=2, stop_thresholds=(0.1, 0.1), min_exit=1)
-    assert rich.rule == "confidence + 2 agree + stop > 0.1 + minimum depth"
+    assert (plain.label, plain.sentences) == ("margin", [])
+    assert [plain.threshold_text(index) for index in range(3)] == ["0.5", "never", "always"]
+    rules = Patience(2), StopHeads((0.1, 0.1)), MinExit(1), MinExitByClass((1, 1))
+    rich = ExitPolicy("confidence", (0.5, 0.25), (1.0, 1.5, 2.0), rules)
+    assert rich.label == "confidence + 2 agree + stop > 0.1 + minimum depth"
+    assert rich.sentences == [
+        "Logits are divided by the exits' temperatures 1, 1.5, 2.",
+        "2 exits in a row must agree on the class.",
+        "The stop head's probability must exceed 0.1, 0.1.",
+        "No image leaves before the minimum exit of its predicted class.",
+    ]
+    assert [rich.threshold_text(index) for index in range(3)] == ["never", "0.25", "always"]
+    by_difficulty = ExitPolicy("confidence", (0.1, None), rules=EVERY_RULE[4:])
+    assert by_difficulty.label == "confidence + difficulty"
+    assert by_difficulty.threshold_text(0) == "by difficulty"
+    assert [sentence.split()[0] for sentence in by_difficulty.sentences] == ["Thresholds", "Thresholds", "0.3"]

@@ -21,6 +21,7 @@ from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
 from aebnas.run.training_setup import trained_supernet
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.gate_rules import StopHeads
 from aebnas.search.loop import run_search
 from aebnas.selected.evaluate import evaluate, export
 from aebnas.selected.retrain import retrain
@@ -273,7 +274,7 @@ def test_every_rule_is_searched_and_runs_as_it_was_scored(ruled):
     session = RunSession.open(ruled)
     points = [point for trial in session.run.trials() for point in trial.points]
     assert {point.policy.criterion for point in points} >= {"learned", "margin"}
-    assert any(point.policy.stop_thresholds for point in points)
+    assert any(point.policy.find(StopHeads) for point in points)
     search = session.images.splits.search
     for _, point in session.front()[:3]:
         chosen = load_selected_model(session, point.id)

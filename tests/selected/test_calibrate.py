@@ -1,15 +1,18 @@
 """`calibrate` and `sweep` of a run: from answers that are kept, for `evaluate` and `export` to use."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from aebnas.report.front_files import rewrite_html
 from tiny_run import certified, own_copy, searched
 
 from aebnas.core.errors import UserError
 from aebnas.export.model import Model
+from aebnas.export.read_folder import read_export
 from aebnas.export.recalibrate import retune
 from aebnas.policies.exit_table.exit_table import score_policy
 from aebnas.policies.exit_table.tabulate import tabulate_for
@@ -43,7 +46,7 @@ def no_network(monkeypatch):
             raise AssertionError("the network was run again")
 
         monkeypatch.setattr(answered, "record_logits", refused)
-        monkeypatch.setattr(answered, "load_selected_model", refused)
+        monkeypatch.setattr(answered, "load_network", refused)
 
     return forbid
 
@@ -100,6 +103,32 @@ def test_the_policy_is_evaluated_and_exported_until_the_weights_change(own, tmp_
     _, point = retrain(own, "knee")
     chosen = load_selected_model(RunSession.open(own), "knee")
     assert chosen.policy == point.policy and "thresholds for" not in chosen.source
+
+
+def test_a_difficulty_with_the_earlier_gradient_term_is_refused_until_calibrated_again(own, tmp_path, no_network):
+    found = calibrate(own, "knee", Goal.read(beta=0.5), "dart", per_exit=8)
+    export(own, "knee", tmp_path / "out")
+    record, policy = own / "picks" / f"{found.id}.json", tmp_path / "out" / "policy.json"
+    for file in (record, policy):
+        text = file.read_text()
+        assert '"terms_version": 2' in text
+        # as version 0.1 wrote it
+        file.write_text(re.sub(r',\s*"terms_version": 2', "", text))
+    problem = "the difficulty was fitted with the earlier gradient term; calibrate the run again"
+    for use in (lambda: evaluate(own, "knee"), lambda: export(own, "knee", tmp_path / "other")):
+        with pytest.raises(UserError, match=f"{found.id}.json: calibrated.policy: {problem}"):
+            use()
+    with pytest.raises(UserError, match=f"policy.json: cannot be read: {problem}"):
+        read_export(tmp_path / "out")
+    rewrite_html(RunSession.open(own))  # the report doesn't depend on it
+    no_network()
+    assert calibrate(own, "knee", Goal.read(beta=0.5), "dart", per_exit=8).policy == found.policy
+    assert load_selected_point(own).policy == found.policy
+
+
+def load_selected_point(folder):
+    session = RunSession.open(folder)
+    return session.selected_state(session.pick("knee")).point
 
 
 def test_an_export_is_re_tuned_without_the_run(own, tmp_path):

@@ -93,7 +93,7 @@ def test_a_second_policy_is_evaluated_without_the_network(assessed, monkeypatch,
     copy = own_copy(run, tmp_path)
     calibrate(copy, "knee", Goal.read(beta=1.0), per_exit=10)
     monkeypatch.setattr(
-        "aebnas.selected.recorded_outputs.load_selected_model", lambda *arguments: pytest.fail("the network was loaded")
+        "aebnas.selected.recorded_outputs.load_network", lambda *arguments: pytest.fail("the network was loaded")
     )
     assert evaluate(copy, "knee", full=True).point.policy == SelectedModelOutputs.open(copy, "knee").state.point.policy
 

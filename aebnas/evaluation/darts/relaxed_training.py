@@ -18,6 +18,7 @@ from aebnas.policies.analysis.description import describe
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.exit_table.tabulate import EVAL_BATCH
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.gate_rules import StopHeads
 from aebnas.space.spec import SpaceSpec
 from aebnas.supernet.darts.discretization import Form
 from aebnas.supernet.darts.relaxed_costs import layer_cost, relaxed_costs
@@ -106,7 +107,7 @@ def hard_figures(table: ExitTable, stop: float = STOP) -> dict[str, Any]:
     """A hard network beside its soft one: accuracy and costs where samples leave by their stop heads alone."""
     early = table.exits - 1
     stops = (stop,) * early if table.stop_nk is not None else ()
-    policy = ExitPolicy("confidence", (0.0 if stops else None,) * early, stop_thresholds=stops)
+    policy = ExitPolicy("confidence", (0.0 if stops else None,) * early, rules=(StopHeads(stops),))
     found = describe(table, policy)
     costs = {name: {"mean": c.mean, "p90": c.p90, "worst": c.worst} for name, c in found.costs.items()}
     return {

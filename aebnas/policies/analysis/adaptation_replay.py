@@ -18,6 +18,7 @@ from aebnas.runtime.adaptation import (
     AdaptState,
     Observation,
     adapt,
+    current_factors,
     current_policy,
     initial_state,
     until_update,
@@ -86,7 +87,7 @@ def replay(
         audits.append(audited_n)
         if state.seen % policy.every == 0:
             seen.append(state.seen)
-            coefficients.append(current_policy(policy, state).coefficients)
+            coefficients.append(current_factors(policy, state))
             arms.append(state.arm)
     exit_n = np.concatenate(exits) if exits else np.zeros(0, dtype=np.int64)
     return Replay(

@@ -22,7 +22,6 @@ from scipy.stats import binom
 
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.frontier import Frontier
-from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
 
 
@@ -109,11 +108,6 @@ class RiskPromise:
 def careful_to_cheap(found: Frontier[ExitPolicy]) -> list[ExitPolicy]:
     """Candidates from a frontier found with `kept` as what is right, the least risky (and max_candidate_cost) first."""
     return [point.policy for point in reversed(found.points)]
-
-
-def risk_frontier_table(scored: ThresholdProblem) -> ThresholdProblem:
-    """The table on which a search for thresholds finds the frontier of risk against cost."""
-    return scored.with_correctness(keeps_final_answer(scored.correct_ne))
 
 
 def losses(table: ExitTable, policy: ExitPolicy) -> np.ndarray:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aebnas.runtime.exit_policy import ExitObservation, ExitPolicy, Streak
+from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.exit_rule import ExitObservation, Streak
 
 
 def exits_taken(policy: ExitPolicy, observations_k: Sequence[ExitObservation], samples: int) -> Tensor:

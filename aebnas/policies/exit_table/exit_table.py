@@ -16,7 +16,8 @@ from aebnas.policies.exit_table.decisions import exits_taken, observations_of
 from aebnas.policies.exit_table.exit_costs import Costs, exits_of, taken_only, to_exit
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_criteria import CRITERIA, LEARNED
-from aebnas.runtime.exit_policy import ExitObservation, ExitPolicy
+from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.exit_rule import ExitObservation
 
 CHUNK_CELLS = 20_000_000
 """At most this many (threshold vector, sample, exit) cells are held at once."""

@@ -21,6 +21,7 @@ from aebnas.policies.threshold_search.frontier import Frontier
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem, Thresholds
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.threshold_rules import DifficultyOffset
 
 BETAS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 """Values of beta_diff that are tried; DART's is 0.3, and at 0 the difficulty decides nothing."""
@@ -109,7 +110,7 @@ def tune_weights(
 def _with_difficulty(
     make: Callable[[Thresholds], ExitPolicy], difficulty: Difficulty, beta_diff: float, thresholds: Thresholds
 ) -> ExitPolicy:
-    return replace(make(thresholds), difficulty=difficulty, beta_diff=beta_diff)
+    return make(thresholds).with_rules(DifficultyOffset(difficulty, beta_diff))
 
 
 def _held_out(scored: ThresholdProblem, held_n: np.ndarray, search: Search, beta_opt: float) -> float:

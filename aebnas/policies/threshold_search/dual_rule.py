@@ -4,19 +4,15 @@ Where the stop probability doesn't exceed tau_s no threshold may let the sample 
 search finds tau_c of each exit for a given tau_s.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from aebnas.policies.exit_table.exit_table import ExitTable
-from aebnas.policies.threshold_search.frontier import Frontier, merged
-from aebnas.policies.threshold_search.joint_grid import grid_fits, joint_grid
-from aebnas.policies.threshold_search.lagrangian import lagrangian
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.space.policy_spec import STOP_THRESHOLDS
+from aebnas.runtime.gate_rules import StopHeads
 
 
 def dual_scores(table: ExitTable, tau_s: float, criterion: str = "confidence", cost: str = "macs") -> ThresholdProblem:
@@ -24,22 +20,7 @@ def dual_scores(table: ExitTable, tau_s: float, criterion: str = "confidence", c
     if table.stop_nk is None:
         raise ValueError("the dual rule needs stop heads, but the network has none")
     scored = ThresholdProblem.of(table, criterion, cost)
-    make = partial(ExitPolicy, criterion, temperatures=table.temperatures, stop_thresholds=(tau_s,) * (table.exits - 1))
+    rules = (StopHeads((tau_s,) * (table.exits - 1)),)
+    make = partial(ExitPolicy, criterion, temperatures=table.temperatures, rules=rules)
     masked_nk = np.where(table.stop_nk > np.float32(tau_s), scored.scores_nk, np.float32(0.0))
     return replace(scored, scores_nk=masked_nk, make=make)
-
-
-def dual_frontier(
-    tables: Sequence[ExitTable],
-    per_exit: int,
-    stop_thresholds: Sequence[float] = STOP_THRESHOLDS,
-    criterion: str = "confidence",
-    cost: str = "macs",
-) -> Frontier[ExitPolicy]:
-    """The frontier over tau_s, tau_c of each exit, and the temperatures under which the tables were made."""
-    found = []
-    for table in tables:
-        for tau_s in stop_thresholds:
-            scored = dual_scores(table, tau_s, criterion, cost)
-            found.append((joint_grid if grid_fits(scored, per_exit) else lagrangian)(scored, per_exit))
-    return merged(found)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from aebnas.policies.exit_table.exit_table import ExitTable
-from aebnas.policies.threshold_search.baselines import fixed, greedy
 from aebnas.policies.threshold_search.dual_rule import dual_scores
+from aebnas.policies.threshold_search.fixed import fixed
 from aebnas.policies.threshold_search.frontier import Frontier, merged
+from aebnas.policies.threshold_search.greedy import greedy
 from aebnas.policies.threshold_search.joint_grid import grid_fits, joint_grid
 from aebnas.policies.threshold_search.lagrangian import lagrangian
 from aebnas.policies.threshold_search.min_exit import with_min_exit

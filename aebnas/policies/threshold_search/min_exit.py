@@ -3,6 +3,7 @@
 Legend: n samples, k early exits.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -11,6 +12,8 @@ import numpy as np
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem, Thresholds
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.exit_rule import ExitRule
+from aebnas.runtime.gate_rules import MinExit, MinExitByClass
 from aebnas.space.min_exits import MinExits
 
 
@@ -32,6 +35,16 @@ def with_min_exit(scored: ThresholdProblem, table: ExitTable, least: MinExits) -
     return replace(scored, scores_nk=scores_nk, make=partial(_with_depth, scored.make, least))
 
 
-def _with_depth(make: object, least: MinExits, thresholds: Thresholds) -> ExitPolicy:
-    assert callable(make)
-    return replace(make(thresholds), min_exit=least.all, min_exit_by_class=least.by_class)
+def min_exit_rules(least: MinExits) -> tuple[ExitRule, ...]:
+    """The rules of a policy that keep to `least`."""
+    return MinExit(least.all), MinExitByClass(least.by_class)
+
+
+def min_exits_of(policy: ExitPolicy) -> MinExits:
+    """The minimum depth that a policy's rules keep to."""
+    rule, by_class = policy.find(MinExit), policy.find(MinExitByClass)
+    return MinExits(0 if rule is None else rule.exit_index, () if by_class is None else by_class.exits)
+
+
+def _with_depth(make: Callable[[Thresholds], ExitPolicy], least: MinExits, thresholds: Thresholds) -> ExitPolicy:
+    return make(thresholds).with_rules(*min_exit_rules(least))

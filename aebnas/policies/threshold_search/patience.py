@@ -10,7 +10,9 @@ from itertools import product
 from aebnas.policies.exit_table.exit_costs import full_cost
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
 from aebnas.policies.threshold_search.frontier import Frontier, TunedPolicy
+from aebnas.policies.threshold_search.min_exit import min_exit_rules
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.gate_rules import Patience
 from aebnas.space.min_exits import MinExits
 
 ALL_SETS_UP_TO = 12
@@ -28,10 +30,8 @@ def patience_frontier(
             policy = ExitPolicy(
                 "confidence",
                 tuple(0.0 if runs else None for runs in running),
-                patience=agree,
-                min_exit=least.all,
-                min_exit_by_class=least.by_class,
-                temperatures=table.temperatures,
+                table.temperatures,
+                (Patience(agree), *min_exit_rules(least)),
             )
             figures = score_policy(table, policy)
             found.append(TunedPolicy(policy, figures.accuracy, figures.mean_cost[cost]))

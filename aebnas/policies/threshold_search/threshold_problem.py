@@ -86,10 +86,6 @@ class ThresholdProblem:
         """Mean cost where everything runs; costs divided by it lie in [0, 1]."""
         return full_cost(self.costs)
 
-    def with_correctness(self, correct_ne: np.ndarray) -> "ThresholdProblem":
-        """The same with another notion of right, bool `[n, e]`."""
-        return replace(self, correct_ne=correct_ne)
-
     def rows(self, chosen_n: np.ndarray) -> "ThresholdProblem":
         """The chosen samples, bool `[n]` or indices."""
         costs = self.costs

@@ -12,22 +12,17 @@ Legend: n samples, e exits, k early exits (e - 1), a difficulty bins, b score bi
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from aebnas.policies.exit_table.exit_costs import to_exit
-from aebnas.policies.threshold_search.frontier import Frontier, TunedPolicy, frontier_of
-from aebnas.policies.threshold_search.joint_grid import candidate_thresholds, candidates, midpoints
+from aebnas.policies.threshold_search.frontier import Frontier, frontier_of
+from aebnas.policies.threshold_search.joint_grid import candidate_thresholds, candidates
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
-from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_policy import ExitPolicy
 
 DEFAULT_BETAS = tuple(np.linspace(0.0, 1.0, 41).tolist())
-
-
-NOBODY = np.float32(np.finfo(np.float32).max)
-"""A threshold that no score exceeds, of an exit whose branch runs all the same."""
 
 
 @dataclass(frozen=True)
@@ -113,44 +108,3 @@ def dart_frontier(
     """The frontier of value iteration over trade-offs, the same thresholds for all difficulties."""
     found = [value_iteration(scored, last_scores_n, beta, bins) for beta in betas]
     return frontier_of(scored, np.concatenate(found))
-
-
-def dart_binned_frontier(
-    scored: ThresholdProblem,
-    last_scores_n: np.ndarray,
-    difficulty: Difficulty,
-    alpha_n: np.ndarray,
-    difficulty_bins: int = 4,
-    betas: Sequence[float] = DEFAULT_BETAS,
-    bins: int = 20,
-) -> Frontier[ExitPolicy]:
-    """The same with thresholds of each bin of the difficulty `alpha_n`; bins hold equally many samples."""
-    edges = midpoints(alpha_n, np.arange(1, difficulty_bins) / difficulty_bins)
-    group_n = np.searchsorted(edges, alpha_n, side="left")
-    points = []
-    for beta in betas:
-        thresholds_ak = value_iteration(scored, last_scores_n, beta, bins, group_n)
-        points.append(_binned(scored, group_n, edges, thresholds_ak, difficulty))
-    return Frontier.of(points, scored.full_cost)
-
-
-def _binned(
-    scored: ThresholdProblem, group_n: np.ndarray, edges: np.ndarray, thresholds_ak: np.ndarray, difficulty: Difficulty
-) -> TunedPolicy[ExitPolicy]:
-    # a branch runs for all samples if any bin may leave by it
-    runs_k = np.isfinite(thresholds_ak).any(axis=0)
-    in_force_ak = np.where(runs_k & np.isinf(thresholds_ak), NOBODY, thresholds_ak)
-    right, cost = 0, 0.0
-    for group, thresholds_k in enumerate(in_force_ak):
-        part = scored.rows(group_n == group)
-        figures = part.evaluate(thresholds_k[None])
-        right += int(figures.right_t[0])
-        cost += float(figures.cost_t[0]) * part.samples
-    columns = [[None if np.isinf(value) else float(value) for value in column_a] for column_a in thresholds_ak.T]
-    policy = replace(
-        scored.policy(thresholds_ak.min(axis=0)),
-        difficulty=difficulty,
-        difficulty_edges=tuple(edges.tolist()),
-        binned_thresholds=tuple(map(tuple, columns)),
-    )
-    return TunedPolicy(policy, right / scored.samples, cost / scored.samples)

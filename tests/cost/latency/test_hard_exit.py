@@ -17,6 +17,7 @@ from aebnas.cost.latency.hard_exit import (
 from aebnas.cost.latency.stopwatch import MeasurementSetting, leave_at
 from aebnas.runtime.difficulty import Difficulty, estimator_macs
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.threshold_rules import DifficultyOffset
 from aebnas.space.lowering import lower
 
 
@@ -59,7 +60,7 @@ def test_an_estimate_of_difficulty_is_timed_and_counted(digits, architectures, r
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (10, *shape), dtype=torch.uint8, generator=generator)
     difficulty = Difficulty(0.1, (1.0, 1.0, 1.0))
-    policy = ExitPolicy("confidence", (0.2, 0.2), difficulty=difficulty, beta_diff=0.3)
+    policy = ExitPolicy("confidence", (0.2, 0.2), rules=(DifficultyOffset(difficulty, 0.3),))
     x_nchw, seen, real = pixels.float() / 255, [], Difficulty.alpha
     monkeypatch.setattr(Difficulty, "alpha", lambda self, some: seen.append(some) or real(self, some))
     clock = wall_clock(network, policy, x_nchw, MeasurementSetting(batch=batch), rounds=2, pixels=pixels)

@@ -12,7 +12,9 @@ from aebnas.policies.exit_table.exit_table import ExitTable, sample_costs, score
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_criteria import CRITERIA, LEARNED
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.gate_rules import MinExit, MinExitByClass, Patience, StopHeads
 from aebnas.runtime.network import Network
+from aebnas.runtime.threshold_rules import Coefficients, DifficultyBins, DifficultyOffset
 from aebnas.space.lowering import lower
 from aebnas.training.exits.stop_heads import with_stop_heads
 
@@ -53,34 +55,34 @@ factors = st.floats(0.5, 2).map(lambda value: round(value, 3))
 
 @st.composite
 def policies(draw, early=3):
-    """Policies with any mixture of demands."""
-
-    def maybe(name, values):
-        return {name: draw(values)} if draw(st.booleans()) else {}
+    """Policies with any mixture of rules."""
 
     def row(values, length):
         return st.tuples(*[values] * length)
 
-    more = maybe("patience", st.integers(1, 3)) | maybe("stop_thresholds", row(shares, early))
-    more |= maybe("min_exit", st.integers(0, 2)) | maybe("min_exit_by_class", row(st.integers(0, 3), CLASSES))
-    more |= maybe("temperatures", row(factors, early + 1))
-    more |= maybe("coefficients", row(row(factors, CLASSES) | row(factors, 1), early))
-    if draw(st.booleans()):
-        more |= {"difficulty": DIFFICULTY} | maybe("beta_diff", shares)
-        if draw(st.booleans()):
-            more["difficulty_edges"] = (0.3, 0.6)
-            more["binned_thresholds"] = draw(row(row(st.none() | shares, 3), early))
+    kinds = [
+        st.builds(Patience, st.integers(1, 3)),
+        st.builds(StopHeads, row(shares, early)),
+        st.builds(MinExit, st.integers(0, 2)),
+        st.builds(MinExitByClass, row(st.integers(0, 3), CLASSES)),
+        st.builds(Coefficients, row(row(factors, CLASSES) | row(factors, 1), early)),
+        st.builds(DifficultyOffset, st.just(DIFFICULTY), shares),
+        st.builds(DifficultyBins, st.just(DIFFICULTY), st.just((0.3, 0.6)), row(row(st.none() | shares, 3), early)),
+    ]
+    rules = tuple(draw(kind) for kind in kinds if draw(st.booleans()))
+    temperatures = draw(st.just(()) | row(factors, early + 1))
     thresholds = draw(row(st.none() | shares, early))
-    return ExitPolicy(draw(st.sampled_from([*CRITERIA, LEARNED])), thresholds, **more)
+    return ExitPolicy(draw(st.sampled_from([*CRITERIA, LEARNED])), thresholds, temperatures, rules)
 
 
 def clear_cut(policy, table):
     """Whether no decision hangs on rounding."""
-    for index, said in enumerate(table.observe(policy)):
+    stop_heads = policy.find(StopHeads)
+    for index, observation in enumerate(table.observe(policy)):
         if policy.runs(index):
-            gap = (said.score_n - policy.threshold(index, said)).abs()
-            if policy.stop_thresholds:
-                gap = torch.minimum(gap, (said.stop_n - policy.stop_thresholds[index]).abs())
+            gap = (observation.score_n - policy.threshold(index, observation)).abs()
+            if stop_heads is not None:
+                gap = torch.minimum(gap, (observation.stop_n - stop_heads.thresholds[index]).abs())
             if gap.min() < CLOSE:
                 return False
     return True
@@ -113,7 +115,7 @@ def test_raising_a_threshold_lets_no_more_samples_out_there(
     network, x_nchw = network_of(four_exits, seed, randomise_module), pixels(four_exits, 20, seed)
     table = table_of(network, x_nchw, torch.rand(20), policy.temperatures)
     old = policy.thresholds[index]
-    if policy.binned_thresholds or old is None or higher <= old:
+    if policy.find(DifficultyBins) or old is None or higher <= old:
         return
     values = [higher if number == index else value for number, value in enumerate(policy.thresholds)]
     raised = ExitPolicy.from_json(policy.to_json() | {"thresholds": values})
@@ -125,7 +127,8 @@ def test_raising_a_threshold_lets_no_more_samples_out_there(
 def test_all_never_is_the_full_network_whatever_else_is_demanded(four_exits, pixels, randomise_module):
     network, x_nchw = network_of(four_exits, 0, randomise_module), pixels(four_exits, 9)
     table = table_of(network, x_nchw, torch.rand(9))
-    never = ExitPolicy("confidence", (None,) * 3, patience=2, coefficients=((0.5,),) * 3, stop_thresholds=(0.0,) * 3)
+    rules = Patience(2), Coefficients(((0.5,),) * 3), StopHeads((0.0,) * 3)
+    never = ExitPolicy("confidence", (None,) * 3, rules=rules)
     assert table.exit_taken(never).tolist() == [3] * 9
     assert score_policy(table, never).avg_macs == count_graph(network.graph).macs.to_exit(np.array([0, 0, 0, 1]))[-1]
 
@@ -136,7 +139,7 @@ def test_the_estimate_of_difficulty_is_charged_to_every_sample_of_a_policy_that_
     network, x_nchw = network_of(four_exits, 1, randomise_module), pixels(four_exits, 9)
     table = table_of(network, x_nchw, torch.rand(9))
     blind = ExitPolicy("confidence", (0.5,) * 3)
-    seeing = ExitPolicy("confidence", (0.5,) * 3, difficulty=DIFFICULTY)
+    seeing = blind.with_rules(DifficultyOffset(DIFFICULTY, 0.0))
     assert table.exit_taken(blind).tolist() == table.exit_taken(seeing).tolist()
     assert score_policy(table, seeing).avg_macs == pytest.approx(score_policy(table, blind).avg_macs + OVERHEAD)
     assert (sample_costs(table, seeing) - sample_costs(table, blind)).tolist() == [OVERHEAD] * 9
@@ -147,23 +150,23 @@ def test_a_table_refuses_a_policy_that_looks_at_what_it_does_not_hold(four_exits
     table = table_of(network, x_nchw, torch.rand(3))
     other = Difficulty(0.4, (1.0, 1.0, 1.0))
     for policy, problem in (
-        (ExitPolicy("confidence", (0.5,) * 3, difficulty=other), "must hold the difficulty"),
+        (ExitPolicy("confidence", (0.5,) * 3, rules=(DifficultyOffset(other, 0.3),)), "must hold the difficulty"),
         (ExitPolicy("confidence", (0.5,) * 3, temperatures=(2.0,) * 4), "same temperatures"),
-        (ExitPolicy("confidence", (0.5,) * 2, patience=2), "must be for 3 exits, but got 2"),
+        (ExitPolicy("confidence", (0.5,) * 2, rules=(Patience(2),)), "must be for 3 exits, but got 2"),
     ):
         with pytest.raises(ValueError, match=problem):
             table.exit_taken(policy)
     bare = ExitTable(table.scores, table.correct_ne, table.costs)
     with pytest.raises(ValueError, match="needs the classes predicted"):
-        bare.exit_taken(ExitPolicy("confidence", (0.5,) * 3, patience=2))
+        bare.exit_taken(ExitPolicy("confidence", (0.5,) * 3, rules=(Patience(2),)))
     with pytest.raises(ValueError, match="stop heads, but the network has none"):
-        bare.exit_taken(ExitPolicy("confidence", (0.5,) * 3, stop_thresholds=(0.5,) * 3))
+        bare.exit_taken(ExitPolicy("confidence", (0.5,) * 3, rules=(StopHeads((0.5,) * 3),)))
 
 
 def test_a_network_refuses_a_policy_that_looks_at_what_there_is_not(four_exits, pixels, random_network):
     network, x_nchw = random_network(four_exits), pixels(four_exits, 3)
     with pytest.raises(ValueError, match="images' difficulty"):
-        network.infer(x_nchw, ExitPolicy("confidence", (0.5,) * 3, difficulty=DIFFICULTY))
+        network.infer(x_nchw, ExitPolicy("confidence", (0.5,) * 3, rules=(DifficultyOffset(DIFFICULTY, 0.3),)))
     with pytest.raises(ValueError, match="stop heads"):
         network.infer(x_nchw, ExitPolicy(LEARNED, (0.5,) * 3))
 

@@ -6,7 +6,10 @@ import torch
 
 from aebnas.cost.counts import ExitCosts
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
-from aebnas.policies.threshold_search.dual_rule import dual_frontier, dual_scores
+from aebnas.policies.threshold_search.dual_rule import dual_scores
+from aebnas.policies.threshold_search.find import find
+from aebnas.runtime.gate_rules import StopHeads
+from aebnas.space.policy_spec import OptimiseSpec, PolicySpec
 
 COSTS = {"macs": ExitCosts((30, 60, 100), (2, 3, 4))}
 
@@ -28,18 +31,23 @@ def tables():
     ]
 
 
-def test_policies_found_do_on_their_table_as_promised(tables):
-    found = dual_frontier(tables, per_exit=5, stop_thresholds=(0.0, 0.5))
-    for point in found.points:
-        table = tables[1] if point.policy.temperatures else tables[0]
-        figures = score_policy(table, point.policy)
-        assert figures.accuracy == pytest.approx(point.accuracy) and figures.avg_macs == pytest.approx(point.cost)
-    assert any(set(point.policy.stop_thresholds) == {0.5} for point in found.points)
+def found(table, *stop_thresholds):
+    spec = PolicySpec.model_validate({"criterion": ["dual"], "stop_thresholds": stop_thresholds})
+    return find(table, spec, OptimiseSpec(per_exit=10))
+
+
+def test_policies_found_score_on_their_table_as_promised(tables):
+    for table in tables:
+        points = found(table, 0.0, 0.5).points
+        for point in points:
+            assert point.policy.temperatures == table.temperatures
+            figures = score_policy(table, point.policy)
+            assert figures.accuracy == pytest.approx(point.accuracy) and figures.avg_macs == pytest.approx(point.cost)
+        assert any(point.policy.find(StopHeads) == StopHeads((0.5,) * 2) for point in points)
 
 
 def test_stop_heads_that_know_beat_confidence_alone(tables):
-    alone = dual_frontier(tables[:1], 10, stop_thresholds=(0.0,))
-    both = dual_frontier(tables[:1], 10, stop_thresholds=(0.0, 0.5))
+    alone, both = found(tables[0], 0.0), found(tables[0], 0.0, 0.5)
     assert both.best_for(0.5).accuracy - 0.5 * both.best_for(0.5).cost / both.full_cost > (
         alone.best_for(0.5).accuracy - 0.5 * alone.best_for(0.5).cost / alone.full_cost
     )

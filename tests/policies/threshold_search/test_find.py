@@ -15,6 +15,7 @@ from aebnas.policies.threshold_search.find import METHODS, find
 from aebnas.policies.threshold_search.min_exit import with_min_exit
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.gate_rules import MinExitByClass, Patience
 from aebnas.space.min_exits import MinExits
 from aebnas.space.policy_spec import OptimiseSpec, PolicySpec
 
@@ -76,7 +77,7 @@ def test_a_depth_is_searched_exactly():
     masked = with_min_exit(ThresholdProblem.of(table, "margin"), table, least)
     for values in product(*grid_module.candidates(masked, 4)):
         vector = tuple(None if np.isinf(value) else float(value) for value in values)
-        figures = score_policy(table, ExitPolicy("margin", vector, min_exit_by_class=least.by_class))
+        figures = score_policy(table, ExitPolicy("margin", vector, rules=(MinExitByClass(least.by_class),)))
         assert found.within(figures.avg_macs).accuracy >= figures.accuracy
 
 
@@ -84,10 +85,10 @@ def test_patience_is_the_best_of_all_sets_of_exits():
     table = lifelike_table(80, 4)
     found = find(table, policy("patience", patience=[2, 3]), optimise())
     for running, agree in product(product((0.0, None), repeat=3), (2, 3)):
-        figures = score_policy(table, ExitPolicy("confidence", running, patience=agree))
+        figures = score_policy(table, ExitPolicy("confidence", running, rules=(Patience(agree),)))
         assert found.within(figures.avg_macs).accuracy >= figures.accuracy
     many = find(lifelike_table(40, 15), policy("patience"), optimise())
-    assert all(point.policy.patience == 2 for point in many.points)
+    assert all(point.policy.find(Patience) == Patience(2) for point in many.points)
 
 
 def test_joint_is_never_worse_than_greedy_and_fixed_values_among_its_own():

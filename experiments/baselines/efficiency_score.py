@@ -1,4 +1,4 @@
-"""DART's figures of merit of an early-exit method against the static network: all are ratios.
+"""DART's efficiency score (DAES) of an early-exit method against the static network, a product of ratios.
 
 Legend: time in any one unit, energy in any one unit; `static` is the network without early exits.
 """
@@ -47,8 +47,3 @@ class EfficiencyScore:
         Comparable only where alpha is normalised alike.
         """
         return self.accuracy * self.speedup * self.power_efficiency / (1 + self.mean_alpha)
-
-
-def power(energy: float, static_time: float) -> float:
-    """DART's "power" of a method: its energy over the *static* network's time."""
-    return energy / static_time

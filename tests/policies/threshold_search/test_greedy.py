@@ -1,41 +1,14 @@
-"""Fixed, BranchyNet's and greedy thresholds."""
-
-import math
+"""Greedy thresholds by hand, and against the joint grid of the same candidates."""
 
 import numpy as np
 import pytest
-import torch
 from random_tables import lifelike
 
 from aebnas.cost.counts import ExitCosts
-from aebnas.policies.exit_table.exit_table import ExitTable
-from aebnas.policies.threshold_search.baselines import branchynet, fixed, greedy
+from aebnas.policies.threshold_search.greedy import greedy
 from aebnas.policies.threshold_search.joint_grid import joint_grid
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
-
-
-def test_fixed_thresholds_are_the_same_at_all_exits():
-    scored = lifelike(200, 4, 0)
-    found = fixed(scored, [0.3, 0.6, 0.9])
-    assert all(len(set(point.policy.thresholds)) == 1 for point in found.points) and len(found.points) > 1
-    alone = fixed(scored, [])
-    assert [point.policy.thresholds for point in alone.points] == [(None, None, None)]
-
-
-def test_branchynet_lets_out_whose_entropy_is_below():
-    logits = torch.randn(300, 3, 5, generator=torch.Generator().manual_seed(0)) * 3
-    labels = torch.randint(5, (300,), generator=torch.Generator().manual_seed(1))
-    table = ExitTable.from_logits(logits, labels, ["entropy"], {"macs": ExitCosts((10, 50, 90), (1, 1, 1))})
-    p = logits.softmax(-1)
-    entropy = -(p * p.log()).sum(-1).numpy()
-    points = branchynet(table, 5, [0.3]).points
-    policy = next(point.policy for point in points if None not in point.policy.thresholds)
-    taken = table.exit_taken(policy)
-    stops = np.concatenate([entropy[:, :2] < 0.3, np.ones((300, 1), bool)], 1)
-    assert taken.tolist() == stops.argmax(1).tolist()
-    assert policy.thresholds[0] == pytest.approx(1 - 0.3 / math.log(5))
-    assert branchynet(table, 5, [99.0]).points[0].policy.thresholds == (0.0, 0.0)
 
 
 def test_greedy_by_hand():
@@ -64,4 +37,4 @@ def test_none_beats_the_joint_grid_of_the_same_candidates(seed):
 
 def test_one_exit_alone():
     scored = lifelike(30, 1, 0)
-    assert len(fixed(scored).points) == len(greedy(scored).points) == 1
+    assert len(greedy(scored).points) == 1

@@ -1,0 +1,1 @@
+"""Published methods that the studies compare aebnas with; aebnas itself doesn't use them."""
