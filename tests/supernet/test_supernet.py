@@ -256,14 +256,11 @@ def test_recalibrate_gives_the_mean_of_the_batches_statistics(digits, architectu
 
 def test_recalibrated_on_one_batch_equals_training_mode(bundled, architectures, pixels, supernets):
     net = supernets(bundled)
-    for architecture in architectures(bundled, 2):
-        x = pixels(architecture, 128)
-        with torch.no_grad():
-            calibrated, training = (
-                net(x, architecture, net.recalibrate(architecture, [x])),
-                net(x, architecture),
-            )
-        assert difference(calibrated, training) < 0.05  # unbiased against biased variance
+    [architecture] = architectures(bundled, 1)
+    x = pixels(architecture, 128)
+    with torch.no_grad():
+        calibrated = net(x, architecture, net.recalibrate(architecture, [x]))
+        assert difference(calibrated, net(x, architecture)) < 0.05  # unbiased against biased variance
 
 
 def test_extract_copies(digits, architectures, pixels, supernets, random_stats):
