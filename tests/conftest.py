@@ -1,12 +1,18 @@
 """Shared fixtures: the repository, its bundled spaces, small spaces for brute force, and random networks."""
 
+import os
+from functools import lru_cache
 from itertools import product
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: test processes side by side would fight for the cores
+os.environ |= {"RAY_worker_niceness": "0"}  # else Ray's workers make way for everything and take minutes to start
 
 import numpy as np
 import pytest
 import torch
 
+from aebnas.core.ray_cluster import cores
 from aebnas.evaluation.evaluator import Evaluator
 from aebnas.runtime.network import Network
 from aebnas.space.genome import SearchSpace
@@ -19,6 +25,9 @@ LARGE = ROOT / "search_spaces" / "aebnas_mbv3.yaml"
 HEAVY = {ROOT / "search_spaces" / f"{name}.yaml" for name in ("darts_4node", "nasbench201")}
 """Wide and deep: running their networks takes minutes; `tests/space/test_cells.py` looks at them."""
 BUNDLED = sorted(set((ROOT / "search_spaces").glob("*.yaml")) - {LARGE} - HEAVY)
+
+SLOW = ("training/test_distributed.py", "survival/test_lost_workers.py", "survival/test_kills.py")
+"""Files that go first, so that none of them is left when the other processes have nothing to do any more."""
 
 BASIC = {"width": 4, "depth": 1, "op": "basic"}
 SMALL_SPACES = {
@@ -106,7 +115,7 @@ SMALL_SPACES = {
         "backbone": "dag",
         "dag": {"nodes": 2, "ops": [{"op": "sepconv", "kernel": [1, 3]}, "maxpool"]}
         | {"stacks": [{"width": 4}, {"width": 6}]},
-        "exits": {"at": ["cell2.node1", "cell1"], "optional": False, "depth": [0, 1], "layer": ["conv", "maxpool"]},
+        "exits": {"at": ["cell2.node1", "cell1"], "optional": False, "depth": [0, 1]},
     },
     "dag_shared": {
         "stem": {"width": 4},
@@ -129,6 +138,16 @@ SMALL_SPACES = {
         "exits": {"optional": False, "depth": 3, "layer": "conv", "kernel": 3, "width": 4},
     },
 }
+
+
+def pytest_xdist_auto_num_workers(config) -> int:
+    """One test process for each core (four have enough to do), none beside pytest's own for the tests of one file."""
+    files = {argument.partition("::")[0] for argument in config.args}
+    return 0 if len(files) == 1 and files.pop().endswith(".py") else min(cores(), 4)
+
+
+def pytest_collection_modifyitems(items) -> None:
+    items.sort(key=lambda item: item.path.relative_to(ROOT / "tests").as_posix() not in SLOW)  # stable
 
 
 @pytest.fixture(scope="session")
@@ -169,6 +188,7 @@ def make_small():
 def everything():
     """The function from a small space to the candidates of all its genomes (with repetition)."""
 
+    @lru_cache(maxsize=1)  # a space's tests run one after the other
     def all_candidates(space):
         return [space.decode(genome) for genome in product(*map(range, space.gene_sizes))]
 

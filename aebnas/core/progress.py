@@ -24,7 +24,7 @@ LOG_EVERY_S = 15.0
 
 
 class Counter(Protocol):
-    """What a long phase tells of its steps."""
+    """Counts the steps of a long phase."""
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         """Count `steps` more."""
@@ -38,23 +38,25 @@ MakeBar = Callable[[str, int, int], AbstractContextManager[Counter]]
 class Bar:
     """Counts steps of one long phase; made by `progress_bar`."""
 
-    def __init__(self, label: str, total: int, done: int, live: Progress | None, inner: bool) -> None:
+    def __init__(
+        self, label: str, total: int, done: int, live: Progress | None, inner: bool, clock: Callable[[], float]
+    ) -> None:
         self.label, self.total, self.done, self.first = label, total, done, done
-        self.live, self.inner = live, inner
+        self.live, self.inner, self.clock = live, inner, clock
         self.task = live.add_task(label, total=total, completed=done, note="") if live else None
-        self.started = self.last_line = time.monotonic()
+        self.started = self.last_line = clock()
 
     def advance(self, steps: int = 1, note: str = "", earlier: bool = False) -> None:
         """Count `steps` more; `note` is shown below the bar (a loss, a front's size).
 
-        Steps of an `earlier` sitting, told again, don't count in the speed of a log file's ETA.
+        Steps of an `earlier` session, reported again, don't count in the speed of a log file's ETA.
         """
         self.done += steps
         self.first += steps if earlier else 0
         if self.live is not None and self.task is not None:
             self.live.update(self.task, advance=steps, note=note)
             return
-        now = time.monotonic()
+        now = self.clock()
         # a short phase inside another is not worth a line
         if now - self.last_line >= LOG_EVERY_S or (self.done >= self.total and not self.inner):
             self.last_line = now
@@ -82,10 +84,21 @@ _outer: list[_Bars | None] = []
 
 
 @contextmanager
-def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Bar]:
-    """Show a bar for `total` steps of which `done` were already there (a resumed run)."""
-    with _shown_in() as live:
-        bar = Bar(label, total, done, live, inner=bool(_outer))
+def progress_bar(
+    label: str,
+    total: int,
+    done: int = 0,
+    *,
+    console: Console | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Bar]:
+    """Show a bar for `total` steps of which `done` were already there (a resumed run).
+
+    It is shown on `console` (standard error by default) where that is a terminal; else there are lines on standard
+    error, at intervals measured by `clock`, in seconds.
+    """
+    with _shown_in(console or Console(stderr=True)) as live:
+        bar = Bar(label, total, done, live, bool(_outer), clock)
         _outer.append(live)
         try:
             yield bar
@@ -96,8 +109,7 @@ def progress_bar(label: str, total: int, done: int = 0) -> Iterator[Bar]:
 
 
 @contextmanager
-def _shown_in() -> Iterator[_Bars | None]:
-    console = Console(stderr=True)
+def _shown_in(console: Console) -> Iterator[_Bars | None]:
     if _outer or not console.is_terminal:
         yield _outer[-1] if _outer else None
         return

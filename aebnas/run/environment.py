@@ -73,8 +73,9 @@ def _environment() -> dict[str, object]:
 
 
 def _installed() -> list[str]:
-    """Names and versions alone; `pip freeze` would tell where packages came from, paths and servers included."""
-    known = {f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions() if d.metadata["Name"]}
+    """Names and versions alone; `pip freeze` would show where packages came from, paths and servers included."""
+    about_all = [distribution.metadata for distribution in metadata.distributions()]  # each access parses a file
+    known = {f"{about['Name']}=={about['Version']}" for about in about_all if about["Name"]}
     return sorted(known, key=str.lower)
 
 

@@ -221,11 +221,8 @@ def _decode_policy(spec: SpaceSpec, architecture: Architecture, choices: Choices
     thresholds = tuple(None if value == "never" else float(value) for value in values)
     # where no exit can be taken the criterion is inactive
     active = any(threshold is not None for threshold in thresholds)
-    criterion, first = (
-        choices["policy.criterion"] if active else spec.policy.criterion[0],
-        min_exits(spec, architecture),
-    )
-    return ExitPolicy(criterion, thresholds, min_exit=first.all, min_exit_by_class=first.by_class)
+    criterion = choices["policy.criterion"] if active else spec.policy.criterion[0]
+    return ExitPolicy(criterion, thresholds, rules=min_exits(spec, architecture).rules)
 
 
 def _encode(spec: SpaceSpec, candidate: Candidate) -> dict[str, Any]:

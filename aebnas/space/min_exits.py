@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from aebnas.runtime.exit_rule import ExitRule
+from aebnas.runtime.gate_rules import MinExit, MinExitByClass
 from aebnas.space.architecture import Architecture
 from aebnas.space.policy_spec import LAST
 from aebnas.space.spec import SpaceSpec
@@ -12,6 +14,11 @@ class MinExits(NamedTuple):
 
     all: int = 0
     by_class: tuple[int, ...] = ()
+
+    @property
+    def rules(self) -> tuple[ExitRule, ...]:
+        """The rules of a policy that keeps to them."""
+        return MinExit(self.all), MinExitByClass(self.by_class)
 
 
 def min_exits(spec: SpaceSpec, architecture: Architecture) -> MinExits:

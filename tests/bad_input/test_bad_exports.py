@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,6 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_run import searched
 
-from aebnas.export.model import main
 from aebnas.selected.evaluate import export
 
 
@@ -24,6 +24,11 @@ class Evil:
 
     def __reduce__(self):
         return os.mkdir, ("ran",)
+
+
+def own_main(folder: Path, *arguments: str) -> int:
+    """The command of the folder's own `model.py`, without the seconds a new process takes; gives its exit code."""
+    return runpy.run_path(str(folder / "model.py"))["main"](arguments)
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +45,11 @@ def refused(whole, tmp_path, monkeypatch, capsys):
     folder = tmp_path / "model"
     shutil.copytree(whole, folder)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("aebnas.export.model.__file__", str(folder / "model.py"))
 
     def run(damage: Callable[[Path], Any], *arguments: str) -> str:
         damage(folder)
         capsys.readouterr()
-        assert main(arguments or ["--check"]) == 2
+        assert own_main(folder, *(arguments or ["--check"])) == 2
         out, err = capsys.readouterr()
         assert out == "" and err.startswith("error: ") and err.count("\n") == 1, err
         assert not Path("ran").exists()
@@ -243,6 +247,5 @@ def test_a_bad_image(refused, tmp_path, make, says):
     assert line.startswith(f"a.png: {says}"), line
 
 
-def test_the_whole_export_passes(whole, monkeypatch, capsys):
-    monkeypatch.setattr("aebnas.export.model.__file__", str(whole / "model.py"))
-    assert main(["--check"]) == 0
+def test_the_whole_export_passes(whole):
+    assert own_main(whole, "--check") == 0

@@ -53,7 +53,7 @@ def run(folder, *arguments: str) -> tuple[int, list[str], str]:
 
 
 @pytest.mark.parametrize("changes, space, says", CASES.values(), ids=CASES)
-def test_a_mistake_is_told_without_heavy_imports(tmp_path, changes, space, says):
+def test_a_mistake_is_reported_without_heavy_imports(tmp_path, changes, space, says):
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(EXPERIMENT | changes), encoding="utf-8")
     code, modules, err = run(tmp_path, "search", "tiny.yaml")

@@ -7,7 +7,6 @@ import pytest
 from tiny_run import own_copy, searched, write_spec
 from typer.testing import CliRunner
 
-import aebnas.search.plan
 from aebnas.cli.main import app, main
 from aebnas.core.confidence_intervals import wilson
 from aebnas.core.errors import UserError
@@ -88,16 +87,6 @@ def test_debug_shows_the_traceback(monkeypatch):
 def test_a_usage_error_exits_with_2(call):
     code, _, err = call("retrain", "run")
     assert code == 2 and "--pick" in err
-
-
-def test_stopping_by_hand_says_how_to_go_on(call, monkeypatch):
-    def interrupted(*args):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(aebnas.search.plan, "prepare", interrupted)
-    code, _, err = call("search", "x.yaml")
-    assert code == 130
-    assert "give the same command again to go on" in err and "Traceback" not in err
 
 
 def test_the_command_itself(tmp_path):
@@ -198,7 +187,7 @@ def test_picks_by_rule(run, rule, best):
     assert invoke("evaluate", run, "--pick", rule).startswith(f"{expected.id}, weights inherited")
 
 
-def test_failed_trials_are_told_with_a_reason_and_phases_with_their_time(tmp_path_factory, tmp_path):
+def test_failed_trials_are_reported_with_a_reason_and_phases_with_their_time(tmp_path_factory, tmp_path):
     copy = own_copy(searched(tmp_path_factory), tmp_path)
     first, *rest = (copy / "trials.jsonl").read_text().splitlines()
     changed = json.loads(first) | {"status": "failed", "points": [], "reason": "RuntimeError: made up"}

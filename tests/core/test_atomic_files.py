@@ -33,7 +33,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["kept.txt"]
 
 
-def test_a_file_in_the_place_of_a_folder_is_told(tmp_path):
+def test_a_file_in_the_place_of_a_folder_is_reported(tmp_path):
     write_text(tmp_path / "file", "")
     with pytest.raises(UserError, match=r"x\.json: cannot be written: a file lies where a folder must be"):
         write_json(tmp_path / "file" / "x.json", {})

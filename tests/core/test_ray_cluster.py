@@ -27,7 +27,7 @@ def test_cores_are_shared_out_within_machines(cpus, workers, threads):
     assert threads_each(FakeRay(*cpus), workers) == threads
 
 
-def test_workers_that_fit_nowhere_are_told():
+def test_workers_that_fit_nowhere_are_reported():
     require_room(FakeRay(3, 3), 2, 2)
     with pytest.raises(UserError, match=r"room for 3 workers of 2 CPUs each, but its machines have 3, 3"):
         require_room(FakeRay(3, 3), 3, 2)

@@ -103,7 +103,7 @@ def test_a_file_of_the_largest_size_is_read(tmp_path):
     assert read(tmp_path, "a: 1\n" + "#" * (MAX_BYTES - 5)) == {"a": 1}
 
 
-def test_an_error_tells_file_place_and_rule_apart(tmp_path):
+def test_an_error_separates_file_place_and_rule(tmp_path):
     with pytest.raises(SpecError) as raised:
         read(tmp_path, "a:\n  b: {c: 1, c: 2}\n")
     error = raised.value

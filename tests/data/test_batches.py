@@ -2,17 +2,17 @@ import dataclasses
 import json
 import pickle
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 from PIL import Image
 
 from aebnas.core.errors import UserError
-from aebnas.data import batches as augment
 from aebnas.data.batches import Batches, Preprocessing, eval_batches
 from aebnas.data.data_spec import AugmentSpec
 from aebnas.data.image_folder import Files, Held
-from aebnas.data.image_set import ImageSet
+from aebnas.data.image_set import ImageSet, InMemory
 
 FULL = AugmentSpec(crop=1, flip="alternate", trivial_augment=True, cutout=2, mixup=0.4)
 """Everything at once."""
@@ -43,11 +43,11 @@ def test_measure_is_the_mean_and_std_of_each_channel() -> None:
         Preprocessing.measure(image_set(images[:0]))
 
 
-def test_measure_looks_at_evenly_spaced_images_of_a_large_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(augment, "MEASURED", 4)
-    monkeypatch.setattr(augment, "MEASURED_AT_ONCE", 3)
-    images = pixels(10)
-    assert Preprocessing.measure(image_set(images)) == Preprocessing.measure(image_set(images[[0, 2, 5, 7]]))
+def test_measure_looks_at_10_000_evenly_spaced_images_of_a_large_set() -> None:
+    images = pixels(15_000, (3, 1, 2))
+    looked_at = [place for place in range(15_000) if place % 3 != 2]  # two of every three
+    assert Preprocessing.measure(image_set(images)) == Preprocessing.measure(image_set(images[looked_at]))
+    assert Preprocessing.measure(image_set(images)) != Preprocessing.measure(image_set(images[:10_000]))
 
 
 def test_apply_normalises_into_channels_last() -> None:
@@ -145,12 +145,22 @@ def test_the_shares_of_all_ranks_are_the_batch_of_one_process(
     assert same(whole, joined)  # type: ignore[arg-type]
 
 
-def test_only_the_share_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    read = []
-    monkeypatch.setattr(ImageSet, "pixels", lambda _, indices: read.append(len(indices)) or pixels(len(indices)))
+class Counted(InMemory):
+    """Images in memory that note how many are read at a time."""
+
+    read_at_a_time: ClassVar[list[int]] = []
+
+    def read(self, indices: torch.Tensor) -> torch.Tensor:
+        self.read_at_a_time.append(len(indices))
+        return super().read(indices)
+
+
+def test_only_the_share_is_read() -> None:
+    read, images = Counted.read_at_a_time, ImageSet(Counted(pixels(8)), torch.arange(8) % 3, 3)
+    read.clear()
     measured = Preprocessing((0.5,) * 3, (0.5,) * 3, (3, 5, 4))
     for spec, expected in [(AugmentSpec(crop=1), 2), (AugmentSpec(mixup=1), 3)]:  # the last one's partner, too
-        list(Batches(image_set(pixels(8)), measured, spec, 8).epoch(seeded(), rank=3, world=4))
+        list(Batches(images, measured, spec, 8).epoch(seeded(), rank=3, world=4))
         assert read.pop() == expected and not read
 
 

@@ -125,7 +125,7 @@ def test_a_file_that_is_missing_or_no_npz(tmp_path: Path) -> None:
             load_train(NPZ, tmp_path)
 
 
-def test_damaged_images_are_told(tmp_path: Path) -> None:
+def test_damaged_images_are_reported(tmp_path: Path) -> None:
     content = bytearray((save(tmp_path) / "set.npz").read_bytes())
     start = content.index(arrays()["x_train"].tobytes())
     content[start] ^= 255

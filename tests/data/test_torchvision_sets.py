@@ -155,7 +155,7 @@ def test_missing_files_are_downloaded(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (tmp_path / "data" / "cifar-10-batches-py").is_dir()  # in `data` unless told
 
 
-def test_damaged_files_are_told(tmp_path: Path) -> None:
+def test_damaged_files_are_reported(tmp_path: Path) -> None:
     write_mnist("MNIST")(tmp_path / "images")
     (tmp_path / "images/MNIST/raw/train-images-idx3-ubyte").write_bytes(b"\0\0\x08\x03\0\0")
     with pytest.raises(UserError, match="must hold MNIST, which cannot be read") as raised:

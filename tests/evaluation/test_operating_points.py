@@ -63,7 +63,7 @@ def test_static_metrics_are_exact():
 
 
 @pytest.mark.parametrize("metric", ["avg_macs", "avg_macs_taken_only"])
-def test_an_average_is_hopeless_below_the_cheapest_exit(metric):
+def test_an_average_is_infeasible_below_the_cheapest_exit(metric):
     job = job_with_one_exit()
     cheapest = int(count_graph(lower(job.architecture)).macs.taken_only.min())
     assert provably_infeasible(job, [Constraint(metric, "<=", cheapest)]) is None
@@ -86,7 +86,7 @@ def test_a_given_policy_without_the_exit_pays_for_the_end():
     )
 
 
-def test_what_must_be_measured_is_never_hopeless():
+def test_what_must_be_measured_is_never_infeasible():
     limits = [Constraint("accuracy", ">=", 1.0), Constraint("avg_macs", ">=", 1e12)]
     assert provably_infeasible(job_with_one_exit(), limits) is None
 
@@ -100,7 +100,7 @@ def test_violations_add_up():
 
 @settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 2**31), kind=st.sampled_from(["optimise", "genes", "costly_branch"]))
-def test_what_can_be_kept_is_never_hopeless(make_small, seed, kind):
+def test_what_can_be_kept_is_never_infeasible(make_small, seed, kind):
     """Bounds at the very figures that a network reaches, whatever it answers and whatever its thresholds."""
     rng = np.random.default_rng(seed)
     space = {"optimise": OPTIMISE, "genes": WITH_GENES}.get(kind) or make_small(kind)

@@ -1,16 +1,19 @@
 import pickle
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import ray
 import torch
 from tiny_run import searched
+from torch.nn.modules.module import register_module_forward_hook
 
 from aebnas.evaluation.evaluator import Evaluator
 from aebnas.evaluation.worker_pool import Failure, InProcess, _why_lost, score_one
 from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.session import RunSession
 from aebnas.run.training_setup import trained_supernet
+from aebnas.space.architecture import Architecture
 
 
 @pytest.fixture(scope="module")
@@ -51,40 +54,50 @@ def test_what_was_scored_before_does_not_matter(session, evaluator, architecture
     assert all(same(forward[index].tables, backward[3 - index].tables) for index in range(4))
 
 
-def test_the_thread_count_is_pinned_and_given_back(session, evaluator, monkeypatch):
-    seen, network = [], Evaluator.network
-    monkeypatch.setattr(Evaluator, "network", lambda self, a: seen.append(torch.get_num_threads()) or network(self, a))
+def test_the_thread_count_is_pinned_and_given_back(session, evaluator):
+    seen = set()
+    hook = register_module_forward_hook(lambda *_: seen.add(torch.get_num_threads()))
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         evaluator.score(session.space.extreme(largest=False))
-        assert (seen, torch.get_num_threads()) == ([1], 2)
+        assert (seen, torch.get_num_threads()) == ({1}, 2)
     finally:
+        hook.remove()
         torch.set_num_threads(before)
 
 
+@dataclass(frozen=True)
+class Failing(Evaluator):
+    """An evaluator that fails for one architecture."""
+
+    bad: Architecture | None = None
+    error: type[Exception] = ValueError
+
+    def network(self, architecture):
+        if architecture == self.bad:
+            raise self.error("made\nup")
+        return super().network(architecture)
+
+
 @pytest.mark.parametrize("error", [ValueError, RuntimeError, MemoryError, ZeroDivisionError])
-def test_a_candidate_that_raises_is_a_failure_and_the_others_go_on(
-    session, evaluator, architectures, monkeypatch, error
-):
+def test_a_candidate_that_raises_is_a_failure_and_the_others_go_on(session, evaluator, architectures, error):
     bad, good = architectures(session.space, 2)
-    network = Evaluator.network
-
-    def fail_for_one(self, architecture):
-        if architecture == bad:
-            raise error("made\nup")
-        return network(self, architecture)
-
-    monkeypatch.setattr(Evaluator, "network", fail_for_one)
-    outcomes = dict(InProcess(evaluator).score([bad, good]))
+    outcomes = dict(InProcess(Failing(**vars(evaluator), bad=bad, error=error)).score([bad, good]))
     kind = "out of memory" if error is MemoryError else error.__name__
     assert outcomes[0] == Failure(f"{kind}: made up")
     assert set(outcomes[1].tables) == {"calibrate", "search"}
 
 
-def test_a_tensor_that_torch_cannot_allocate_is_out_of_memory(evaluator, monkeypatch):
-    monkeypatch.setattr(Evaluator, "network", lambda self, architecture: torch.empty(2**60))
-    outcome = score_one(evaluator, None)
+class TooLarge(Evaluator):
+    """An evaluator whose networks fit no memory."""
+
+    def network(self, architecture):
+        return torch.empty(2**60)
+
+
+def test_a_tensor_that_torch_cannot_allocate_is_out_of_memory(session, evaluator):
+    outcome = score_one(TooLarge(**vars(evaluator)), session.space.extreme(largest=False))
     assert isinstance(outcome, Failure) and outcome.reason.startswith("out of memory: ")
 
 

@@ -49,7 +49,7 @@ def test_the_estimate_of_difficulty_is_part_of_the_costs(dart: Path, grey: Path)
     assert seeing["macs_without_exits"] == blind["macs_without_exits"]
 
 
-def test_the_card_tells_what_decides(dart: Path, grey: Path) -> None:
+def test_the_card_says_what_decides(dart: Path, grey: Path) -> None:
     rich, plain = ((folder / "README.md").read_text(encoding="utf-8") for folder in (dart, grey))
     assert "- 0.1 times the image's difficulty" in rich and "temperatures 0.8, 1.3, 2" in rich
     assert "All numbers are in `policy.json`" in rich and "All numbers are in" not in plain
@@ -64,7 +64,7 @@ def test_probabilities_are_calibrated_by_the_exits_temperature(dart: Path) -> No
         assert prediction.probability == pytest.approx(scaled_c.softmax(0).max().item(), rel=1e-4)
 
 
-def test_an_export_adapts_and_can_be_told_to_stop(dart: Path) -> None:
+def test_an_export_adapts_and_can_be_asked_to_stop(dart: Path) -> None:
     model = Model.load(dart)
     fixed = model.infer(pixels()).exit_index.tolist()
     adaptive = model.adapt(every=20, window=20, audit_share=1.0, target=1.0, eta=0.5)

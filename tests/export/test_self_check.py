@@ -18,12 +18,10 @@ def change_weights(folder: Path) -> None:
     save_file(weights, folder / "weights.safetensors")
 
 
-def test_other_weights_fail_the_check(
-    own: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert own_main(own, monkeypatch, "--check") == 0
+def test_other_weights_fail_the_check(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert own_main(own, "--check") == 0
     change_weights(own)
-    assert own_main(own, monkeypatch, "--check") == 1
+    assert own_main(own, "--check") == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("check passed")
     assert lines[1].startswith("check failed: ") and lines[2].startswith("sample ")
@@ -69,22 +67,20 @@ def test_a_sample_on_the_threshold_may_leave_elsewhere(own: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(FILES - {"README.md", "card.json", "model.py"}))
-def test_a_missing_or_damaged_file_gives_one_line(
-    own: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_or_damaged_file_gives_one_line(own: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     whole = (own / name).read_bytes()
     if name != "runtime/__init__.py":  # half a docstring aside, a module can be cut to what still runs
         (own / name).write_bytes(whole[: len(whole) // 2] + (b"\n(" if name.endswith(".py") else b""))
-        assert own_main(own, monkeypatch, "--check") == 2
+        assert own_main(own, "--check") == 2
         error = capsys.readouterr().err
         assert error.startswith("error: ") and error.count("\n") == 1
     (own / name).unlink()
-    assert own_main(own, monkeypatch, "--check") == 2
+    assert own_main(own, "--check") == 2
     error = capsys.readouterr().err
     assert error == f"error: {own / name}: no such file\n"
 
 
-def test_files_of_different_models_are_told(own: Path, tmp_path: Path) -> None:
+def test_files_of_different_models_are_refused(own: Path, tmp_path: Path) -> None:
     export(tmp_path / "colour", channels=3)
     for name in ("preprocessing.json", "weights.safetensors", "graph.json"):
         kept = (own / name).read_bytes()
@@ -97,15 +93,13 @@ def test_files_of_different_models_are_told(own: Path, tmp_path: Path) -> None:
         Model.load(own)
 
 
-def test_bad_images_give_one_line(
-    grey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_images_give_one_line(grey: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)).save(tmp_path / "whole.png")
     half = (tmp_path / "whole.png").read_bytes()[:1500]
     (tmp_path / "half.png").write_bytes(half)
     (tmp_path / "text.png").write_text("not an image")
     for name in ("half.png", "text.png", "missing.png", "."):
-        assert own_main(grey, monkeypatch, str(tmp_path / "whole.png"), str(tmp_path / name)) == 2
+        assert own_main(grey, str(tmp_path / "whole.png"), str(tmp_path / name)) == 2
         captured = capsys.readouterr()
         assert captured.out == "" and captured.err.count("\n") == 1
         assert captured.err.startswith(f"error: {tmp_path / name}: ")

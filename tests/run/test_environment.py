@@ -38,7 +38,7 @@ def elsewhere(tmp_path, tmp_path_factory, monkeypatch):
     return run
 
 
-def test_no_user_host_path_or_registry_is_told(elsewhere):
+def test_no_user_host_path_or_registry_is_reported(elsewhere):
     for name in FILES:
         text = (elsewhere / name).read_text(encoding="utf-8")
         for trace in (USER, HOST, REGISTRY, str(elsewhere.parent), "file:", "http"):
@@ -48,7 +48,7 @@ def test_no_user_host_path_or_registry_is_told(elsewhere):
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[^\s/@]+", line) for line in frozen)
 
 
-def test_versions_and_hardware_are_told(elsewhere):
+def test_versions_and_hardware_are_reported(elsewhere):
     told = json.loads((elsewhere / "env_info.json").read_text())
     assert told["python"] == platform.python_version() and told["libraries"]["torch"]
     assert told["processor"] and told["memory_gib"] > 0

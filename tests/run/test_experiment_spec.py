@@ -90,19 +90,19 @@ def test_a_soft_target_is_read():
         ({"seed": -1}, "seed: must be greater than or equal to 0"),
     ],
 )
-def test_a_bad_spec_is_told_in_one_line(changes, says):
+def test_a_bad_spec_is_reported_in_one_line(changes, says):
     with pytest.raises(UserError) as told:
         parse(**changes)
     message = str(told.value)
     assert message.startswith("x.yaml: ") and says in message and "\n" not in message
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(UserError, match=r"none\.yaml: no such file"):
         read_spec(ExperimentSpec, tmp_path / "none.yaml")
 
 
-def test_candidates_are_trained_as_the_pick_is_unless_told():
+def test_candidates_are_trained_as_the_pick_is_unless_specified():
     assert parse().candidate_training is None and parse().trains_supernet
     tuned = parse(evaluate={"weights": "finetune(5)"})
     assert tuned.trains_supernet

@@ -128,13 +128,13 @@ def test_a_folder_without_config_is_no_run(tmp_path):
         Run.open(tmp_path)
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path):
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         Run.start(tmp_path / "file" / "run", CONFIG)
 
 
-def test_json_that_cannot_be_read_is_told(run):
+def test_json_that_cannot_be_read_is_reported(run):
     (run.folder / "config.json").write_text('{"half')
     with pytest.raises(UserError, match=r"config\.json: cannot be read"):
         Run.open(run.folder).config()
@@ -148,7 +148,7 @@ def test_whoever_comes_second_is_locked_out(run):
         pass
 
 
-def test_seconds_add_up_over_sittings_and_count_broken_off_ones(run, monkeypatch):
+def test_seconds_add_up_over_sessions_and_count_broken_off_ones(run, monkeypatch):
     clock = iter([0.0, 1.25, 10.0, 13.0, 20.0, 22.5])
     monkeypatch.setattr("aebnas.run.run_directory.time.monotonic", lambda: next(clock))
     assert run.seconds() == {}
@@ -213,7 +213,7 @@ def test_a_trial_that_does_not_fit_on_the_disk_leaves_no_half_of_it(run, make_tr
     assert run.trials() == [make_trial(0), make_trial(1)]
 
 
-def test_what_ends_a_phase_is_told_even_if_its_time_cannot_be_written(run, monkeypatch):
+def test_what_ends_a_phase_is_reported_even_if_its_time_cannot_be_written(run, monkeypatch):
     def full(*args):
         raise UserError("seconds.json: the disk is full")
 

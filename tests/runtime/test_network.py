@@ -70,7 +70,7 @@ def test_in_a_batch_only_undecided_samples_go_on(three_exits, random_network, pi
         assert all(seen[name] == [count] for part in segment for name in names(part))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)  # in each of nine spaces
 @given(
     number=st.integers(0, 29),
     seed=st.integers(0, 5),

@@ -29,15 +29,12 @@ plotly.graph_objects matplotlib.backends.backend_agg
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(PRELOADED.split())
 
-NICE = {"RAY_worker_niceness": "0"}
-"""On a busy machine Ray's workers, which make way for everything, would take minutes to begin."""
-
-TRAINING = {"batch_size": 128}
+TRAINING = {"batch_size": 256}
 QUICK: dict[str, Any] = {
     "supernet": EXPERIMENT["supernet"] | TRAINING,
     "retrain": EXPERIMENT["retrain"] | TRAINING,
 }
-"""Changes to the tiny experiment: six steps in each of two epochs."""
+"""Changes to the tiny experiment: three steps in each of two epochs."""
 
 LIMIT_S = 240.0
 
@@ -97,7 +94,6 @@ def _child(words: list[str], faults: tuple[Fault, ...], largest_file: int | None
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
-    os.environ |= NICE
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
     for fault in faults:
         plant(fault)

@@ -10,7 +10,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from faulty import NICE, QUICK, Fault, aebnas
+from faulty import QUICK, Fault, aebnas
 from tiny_run import EXPERIMENT, front_of, write_spec
 
 from aebnas.run.run_directory import Run
@@ -77,7 +77,7 @@ def started(with_workers, tmp_path):
     def start() -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, "-c", COMMAND, "search", tmp_path / "spec" / "tiny.yaml", "--out", with_workers],
-            env=os.environ | NICE | {"AEBNAS_TEST": mark},
+            env=os.environ | {"AEBNAS_TEST": mark},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,

@@ -18,7 +18,7 @@ from math import ceil, exp, log
 from typing import Any
 
 import numpy as np
-from scipy.stats import binom
+from scipy.special import bdtr  # the distribution's function alone: scipy.stats takes long to import
 
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.frontier import Frontier
@@ -35,7 +35,7 @@ def keeps_final_answer(table_correct_ne: np.ndarray) -> np.ndarray:
 
 def binomial_p_value(losses: int, samples: int, epsilon: float) -> float:
     """The chance of at most so many losses if the risk were epsilon: exact for losses of 0 or 1."""
-    return float(binom.cdf(losses, samples, epsilon))
+    return float(bdtr(losses, samples, epsilon))
 
 
 def hoeffding_bentkus_p_value(risk: float, samples: int, epsilon: float) -> float:
@@ -47,7 +47,7 @@ def hoeffding_bentkus_p_value(risk: float, samples: int, epsilon: float) -> floa
     divergence += (1 - risk) * log((1 - risk) / (1 - epsilon))
     hoeffding = exp(-samples * divergence)
     # a count that rounding lifted above a whole number must not become the next one
-    bentkus = exp(1) * float(binom.cdf(ceil(round(samples * risk, 6)), samples, epsilon))
+    bentkus = exp(1) * float(bdtr(ceil(round(samples * risk, 6)), samples, epsilon))
     return min(hoeffding, bentkus, 1.0)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem, Thresholds
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.runtime.exit_rule import ExitRule
 from aebnas.runtime.gate_rules import MinExit, MinExitByClass
 from aebnas.space.min_exits import MinExits
 
@@ -35,11 +34,6 @@ def with_min_exit(scored: ThresholdProblem, table: ExitTable, least: MinExits) -
     return replace(scored, scores_nk=scores_nk, make=partial(_with_depth, scored.make, least))
 
 
-def min_exit_rules(least: MinExits) -> tuple[ExitRule, ...]:
-    """The rules of a policy that keep to `least`."""
-    return MinExit(least.all), MinExitByClass(least.by_class)
-
-
 def min_exits_of(policy: ExitPolicy) -> MinExits:
     """The minimum depth that a policy's rules keep to."""
     rule, by_class = policy.find(MinExit), policy.find(MinExitByClass)
@@ -47,4 +41,4 @@ def min_exits_of(policy: ExitPolicy) -> MinExits:
 
 
 def _with_depth(make: Callable[[Thresholds], ExitPolicy], least: MinExits, thresholds: Thresholds) -> ExitPolicy:
-    return make(thresholds).with_rules(*min_exit_rules(least))
+    return make(thresholds).with_rules(*least.rules)

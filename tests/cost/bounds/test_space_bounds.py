@@ -16,10 +16,21 @@ MEASURES = {
 }
 
 
+@pytest.fixture(scope="module")
+def graphs(small, everything):
+    """Those of all architectures of a small space."""
+    return [lower(architecture) for architecture in {candidate.architecture for candidate in everything(small)}]
+
+
+@pytest.fixture(scope="module")
+def counts(graphs):
+    return [count_graph(graph) for graph in graphs]
+
+
 @pytest.mark.parametrize("cost", MEASURES)
-def test_bounds_equal_enumeration(small, everything, cost):
+def test_bounds_equal_enumeration(small, counts, cost):
     measure = MEASURES[cost]
-    found = [measure(count_graph(lower(architecture))) for architecture in {c.architecture for c in everything(small)}]
+    found = [measure(one) for one in counts]
     bounds = space_bounds(small.spec, measure)
     assert bounds.lower == min(costs.total for costs in found)
     assert bounds.upper == max(costs.total for costs in found)
@@ -33,19 +44,18 @@ def test_the_last_exit_may_be_the_cheapest(make_small):
     assert space_bounds(make_small("costly_branch").spec, MEASURES["macs"]).first_exit == costs.taken_only[1]
 
 
-@pytest.mark.parametrize("cost", MEASURES)
-def test_random_architectures_of_bundled_spaces_lie_within(bundled, architectures, cost):
-    measure = MEASURES[cost]
-    bounds = space_bounds(bundled.spec, measure)
+def test_random_architectures_of_bundled_spaces_lie_within(bundled, architectures):
+    bounds = {cost: space_bounds(bundled.spec, measure) for cost, measure in MEASURES.items()}
     for architecture in [*architectures(bundled, 100), bundled.extreme(True), bundled.extreme(False)]:
-        costs = measure(count_graph(lower(architecture)))
-        assert bounds.lower <= costs.total <= bounds.upper
-        assert bounds.first_exit <= costs.taken_only.min()
+        counts = count_graph(lower(architecture))
+        for cost, measure in MEASURES.items():
+            costs = measure(counts)
+            assert bounds[cost].lower <= costs.total <= bounds[cost].upper, cost
+            assert bounds[cost].first_exit <= costs.taken_only.min(), cost
 
 
-def test_bounds_of_latency_and_energy_equal_enumeration(small, everything):
+def test_bounds_of_latency_and_energy_equal_enumeration(small, graphs):
     profile = made_up(small.spec)
-    graphs = [lower(architecture) for architecture in {c.architecture for c in everything(small)}]
     for bounds, found in [
         (latency_bounds(small.spec, profile), profile.latencies(graphs)),
         (energy_bounds(small.spec, profile.energy), profile.energy.energies(graphs)),
@@ -55,7 +65,6 @@ def test_bounds_of_latency_and_energy_equal_enumeration(small, everything):
         assert bounds.first_exit == pytest.approx(min(costs.taken_only.min() for costs in found))
 
 
-def test_no_network_needs_less_memory_than_the_bound(small, everything):
-    graphs = [lower(architecture) for architecture in {c.architecture for c in everything(small)}]
+def test_no_network_needs_less_memory_than_the_bound(small, graphs):
     least = min(int(peak_memory(graph)[-1]) for graph in graphs)
     assert 0.5 * least < min_peak_memory(small.spec) <= least
