@@ -16,14 +16,12 @@ import numpy as np
 from aebnas.core.errors import UserError
 from aebnas.runtime.cost_rules import Counts
 from aebnas.runtime.graph import Graph, Node
-from aebnas.runtime.ops import OPAQUE, OPS
+from aebnas.runtime.ops import OPS
 from aebnas.runtime.shape_rules import Shape
 
 
 def count_layer(op: str, in_shape: Shape, out_shape: Shape, attrs: dict[str, Any]) -> Counts:
     """Counts of one layer; raises UserError for an op without a rule, since unknown is not zero."""
-    if op == OPAQUE:  # its counts stand in its node, where whoever imported it measured them
-        return Counts(attrs["macs"], attrs["params"], attrs["norm_channels"])
     if op not in OPS:
         raise UserError(f"cost of op '{op}' is unknown; known are {', '.join(OPS)}")
     return OPS[op].counts(in_shape, out_shape, attrs)

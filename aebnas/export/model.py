@@ -37,7 +37,18 @@ if TYPE_CHECKING:  # for type checkers alone: what runs is the copy in `runtime/
 
 RUNTIME = (
     *("__init__", "adaptation", "adaptive_model", "blocks", "choice", "choice_rules", "conv_norm", "cost_rules"),
-    *("difficulty", "exit_criteria", "exit_policy", "graph", "monitor", "network", "ops", "self_check", "shape_rules"),
+    *(
+        "difficulty",
+        "exit_criteria",
+        "exit_policy",
+        "graph",
+        "monitor",
+        "network",
+        "op",
+        "ops",
+        "self_check",
+        "shape_rules",
+    ),
     "simple_layers",
 )
 BATCH = 256

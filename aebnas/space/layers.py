@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from aebnas.core.errors import SpecError
-from aebnas.runtime.graph import Attr
+from aebnas.runtime.op import Attr, Attrs
 from aebnas.runtime.ops import OPS
 from aebnas.runtime.shape_rules import Shape, Unfit
 from aebnas.space.architecture import Block, BranchLayer, Stem
@@ -35,7 +35,7 @@ class Layer:
 
     weights: str
     op: str
-    attrs: tuple[tuple[str, Attr], ...]
+    attrs: Attrs
     in_shape: Shape
     out_shape: Shape = field(init=False, compare=False, repr=False)
 

@@ -17,6 +17,7 @@ from aebnas.runtime.choice import Choice
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import Graph, Node
 from aebnas.runtime.network import Network
+from aebnas.runtime.ops import OPS
 from aebnas.space.architecture import Architecture, Block, Cell, Edge, Exit, Stem
 from aebnas.space.lowering import lower
 
@@ -111,9 +112,8 @@ def test_only_chosen_ops_run_and_each_once_for_its_samples(network, adaptive, pi
 
 
 def test_an_op_gets_gradients_from_its_own_samples_alone():
-    choice = Choice(
-        (("conv", (("in_channels", 2), ("kernel", 1), ("out_channels", 2), ("stride", 1))), ("zero", ())), 0
-    )
+    conv = OPS["conv"].build(in_channels=2, out_channels=2, kernel=1, stride=1)
+    choice = Choice((("conv", conv), ("zero", None)), 0)
     x_nchw = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
     choice(x_nchw, torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 1.0]])).sum().backward()
     assert x_nchw.grad is not None

@@ -14,7 +14,7 @@ from aebnas.cost.latency.device_profile import DeviceProfile
 from aebnas.cost.layer_population import LayerKey, layer_key, out_shape
 from aebnas.cost.model import CostModel
 from aebnas.policies.exit_table.exit_costs import Costs, SampleCosts
-from aebnas.runtime.graph import Graph, Node, candidates
+from aebnas.runtime.graph import Graph, Node
 
 LayerCost = Callable[[LayerKey], float]
 """An additive cost of one layer."""
@@ -63,8 +63,6 @@ def costs_of(
 
 
 def _node_n(graph: Graph, node: Node, chosen: Mapping[str, np.ndarray | Tensor], cost: LayerCost) -> np.ndarray:
-    """What the node takes for each sample, or for all."""
-    if node.op != "choice":
-        return np.array(cost(layer_key(graph, node)))
-    costs_k = np.array([0.0 if one is None else cost(layer_key(graph, one)) for one in candidates(node)])
-    return costs_k[np.asarray(chosen[node.name])]
+    """What the node costs each sample, or all of them alike."""
+    costs_k = np.array([0.0 if one is None else cost(layer_key(graph, one)) for one in node.candidates()])
+    return costs_k[np.asarray(chosen.get(node.name, 0))]
