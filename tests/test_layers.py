@@ -63,7 +63,7 @@ def test_package_files_hold_one_docstring_and_nothing_else(root):
 
 
 def imported_by(path: Path, root: Path) -> set[str]:
-    """Modules of the package that a module imports, inside functions too; those for type checkers alone are left out."""
+    """Modules of the package that a module imports, inside functions too, but not for type checkers."""
     package = path.relative_to(root).with_suffix("").parts[:-1]
     found: set[str] = set()
 

@@ -97,10 +97,10 @@ def greatest(session: RunSession, metric: str) -> float:
 
     Where the space doesn't tell it, that of its largest network.
     """
-    bounds = metric_bounds(session.space.spec, metric, session.profile)
+    bounds = metric_bounds(session.space.spec, metric, session.profile, session.experiment.ships_stop_heads)
     if bounds is not None:
         return bounds.upper
-    graph = lower(session.space.extreme(largest=True))
+    graph = session.candidate_cost_model.charged(lower(session.space.extreme(largest=True)))
     if cost := METRICS[metric].cost:
-        return session.cost_model.exit_costs([graph])[0][cost].total
+        return session.candidate_cost_model.exit_costs([graph])[0][cost].total
     return float(peak_memory(graph)[-1])

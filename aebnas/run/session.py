@@ -3,7 +3,7 @@
 import json
 import os
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,11 @@ class RunSession:
         """What is known of networks' costs without running them."""
         return CostModel(None if self.profile is None else latency_model(self.profile))
 
+    @cached_property
+    def candidate_cost_model(self) -> CostModel:
+        """The same for candidates of the search, charged with the stop heads that a training of theirs adds."""
+        return replace(self.cost_model, stop_heads=self.experiment.ships_stop_heads)
+
     @property
     def device(self) -> torch.device:
         """Where networks are trained."""
@@ -193,7 +198,7 @@ class RunSession:
             images={name: getattr(self.splits, name) for name in splits},
             preprocessing=self.preprocessing,
             criteria=policy.scores,
-            costs=self.cost_model,
+            costs=self.candidate_cost_model,
             threads=spec.threads,
             gpu=gpu,
             deterministic=self.experiment.deterministic,

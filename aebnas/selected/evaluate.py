@@ -73,7 +73,7 @@ def evaluate(folder: Path, rule: str, full: bool = False, budgets: Sequence[floa
     answered = SelectedModelOutputs.open(folder, rule)
     session, now = answered.session, answered.now
     found, table = evaluated(answered, now.point.policy, full, budgets)
-    measured = operating_point(answered.picked[0].architecture, now.point.policy, table)
+    measured = operating_point(answered.picked[0].architecture.id, answered.graph, now.point.policy, table)
     search_samples = len(session.splits.search)
     assessment = Assessment(answered.id, now.source, measured, table.samples, now.point, search_samples, found)
     note_pick(session.run, answered.id, "test", assessment.to_json())

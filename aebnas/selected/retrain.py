@@ -77,7 +77,7 @@ def _retrain(session: RunSession, trial: Trial, point: OperatingPoint, spec: Ret
             policy = _policy(session, network, trial.architecture, point)
         search, costs = session.splits.search, session.cost_model
         table = tabulate_for(policy, network, search, session.preprocessing, progress_bar, costs)
-        retrained = operating_point(trial.architecture, policy, table)
+        retrained = operating_point(trial.architecture.id, network.graph, policy, table)
         origins = {"supernet": "the supernet's weights", "scratch": "scratch", "kept": "the weights of the search"}
         origin = origins[spec.weights]
         record: dict[str, Any] = retrained.to_json()

@@ -98,9 +98,12 @@ class DeviceProfile(MeasuredDevice):
         """The same for one graph."""
         return self.latencies([graph])[0]
 
-    def check_covers(self, spec: SpaceSpec) -> None:
-        """Raise UserError where the profile lacks a layer of the space, so that no candidate can fail for it later."""
-        for layer in sorted(space_layers(spec), key=repr):
+    def check_covers(self, spec: SpaceSpec, stop_heads: bool = False) -> None:
+        """Raise UserError where the profile lacks a layer of the space, so that no candidate can fail for it later.
+
+        `stop_heads`: every early exit of the space's networks will have one.
+        """
+        for layer in sorted(space_layers(spec, stop_heads), key=repr):
             if (layer.op, (layer.in_shape,), layer.attrs) not in self.layers:
                 shape = " x ".join(map(str, layer.in_shape))
                 choices = " ".join(f"{name} {value}" for name, value in layer.attrs if not name.endswith("_channels"))
@@ -108,7 +111,7 @@ class DeviceProfile(MeasuredDevice):
                     f"{self.source}: must hold {layer.place} ({choices}) on a map of {shape}, but was measured for "
                     "another space; profile this one: aebnas profile SPACE"
                 )
-        if missing := sorted(space_keys(spec) - self.layers.keys(), key=repr):
+        if missing := sorted(space_keys(spec, stop_heads) - self.layers.keys(), key=repr):
             op, in_shapes, _ = missing[0]
             raise UserError(
                 f"{self.source}: must hold {op} of {len(in_shapes)} maps, but was measured for another space; profile "

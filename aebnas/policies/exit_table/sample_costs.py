@@ -35,6 +35,7 @@ def table_costs(model: CostModel, graph: Graph, chosen: Mapping[str, np.ndarray 
     costs: dict[str, Costs] = dict(model.exit_costs([graph])[0])
     if not chosen:
         return costs
+    graph = model.charged(graph)
     costs[MACS] = costs_of(graph, chosen, layer_macs)
     if isinstance(model.profile, DeviceProfile):
         costs[LATENCY] = costs_of(graph, chosen, model.profile.cost_ms, *model.profile.each_run_and_exit_ms())

@@ -7,6 +7,7 @@ from aebnas.cost.bounds.memory_bounds import min_peak_memory
 from aebnas.cost.bounds.space_bounds import energy_bounds, latency_bounds, space_bounds
 from aebnas.cost.counts import count_graph
 from aebnas.cost.memory import peak_memory
+from aebnas.cost.model import CostModel
 from aebnas.space.lowering import lower
 
 MEASURES = {
@@ -16,11 +17,13 @@ MEASURES = {
 }
 
 
+@pytest.mark.parametrize("stop_heads", [False, True], ids=["", "stop heads"])
 @pytest.mark.parametrize("cost", MEASURES)
-def test_bounds_equal_enumeration(small, everything, cost):
-    measure = MEASURES[cost]
-    found = [measure(count_graph(lower(architecture))) for architecture in {c.architecture for c in everything(small)}]
-    bounds = space_bounds(small.spec, measure)
+def test_bounds_equal_enumeration(small, everything, cost, stop_heads):
+    measure, costs = MEASURES[cost], CostModel(stop_heads=stop_heads)
+    graphs = [costs.charged(lower(architecture)) for architecture in {c.architecture for c in everything(small)}]
+    found = [measure(count_graph(graph)) for graph in graphs]
+    bounds = space_bounds(small.spec, measure, stop_heads)
     assert bounds.lower == min(costs.total for costs in found)
     assert bounds.upper == max(costs.total for costs in found)
     # the cheapest answer anybody can get: all exits before it `never`
@@ -43,12 +46,13 @@ def test_random_architectures_of_bundled_spaces_lie_within(bundled, architecture
         assert bounds.first_exit <= costs.taken_only.min()
 
 
-def test_bounds_of_latency_and_energy_equal_enumeration(small, everything):
-    profile = made_up(small.spec)
-    graphs = [lower(architecture) for architecture in {c.architecture for c in everything(small)}]
+@pytest.mark.parametrize("stop_heads", [False, True], ids=["", "stop heads"])
+def test_bounds_of_latency_and_energy_equal_enumeration(small, everything, stop_heads):
+    profile, costs = made_up(small.spec), CostModel(stop_heads=stop_heads)
+    graphs = [costs.charged(lower(architecture)) for architecture in {c.architecture for c in everything(small)}]
     for bounds, found in [
-        (latency_bounds(small.spec, profile), profile.latencies(graphs)),
-        (energy_bounds(small.spec, profile.energy), profile.energy.energies(graphs)),
+        (latency_bounds(small.spec, profile, stop_heads), profile.latencies(graphs)),
+        (energy_bounds(small.spec, profile.energy, stop_heads), profile.energy.energies(graphs)),
     ]:
         assert bounds.lower == pytest.approx(min(costs.total for costs in found))
         assert bounds.upper == pytest.approx(max(costs.total for costs in found))
