@@ -32,7 +32,6 @@ from aebnas.policies.calibration.risk_control import careful_to_cheap, certify, 
 from aebnas.policies.calibration.temperature import exit_reliability, fit_temperatures
 from aebnas.policies.calibration.tuning import MAX_CANDIDATES, Rules
 from aebnas.policies.exit_table.difficulty_fit import estimator_latency_ms, fit_difficulty, raw_terms
-from aebnas.policies.exit_table.exit_costs import full_cost
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy, stacked
 from aebnas.policies.exit_table.tabulate import with_difficulty_of
 from aebnas.policies.threshold_search.baselines import branchynet, fixed, greedy
@@ -112,7 +111,7 @@ class Study:
         self.published = DartSetting(difficulty, 0.3, 0.0)
         self.as_published = {split: self._table(split, difficulty) for split in ("calibrate", "test")}
         self.calibrate, self.certify, self.test = (self._table(split) for split in ("calibrate", "certify", "test"))
-        self.full_macs = full_cost(self.calibrate.costs["macs"])
+        self.full_macs = self.calibrate.costs["macs"].full
         self.estimate = int(self.calibrate.difficulty_costs["macs"])
         self.last_accuracy = float(self.test.correct_ne[:, -1].mean())
         self.scored = ThresholdProblem.of(self.calibrate, "confidence")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from aebnas.cost.counts import ExitCosts
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.runtime.graph import Graph, Node
 from aebnas.runtime.op import Attrs
 from aebnas.runtime.ops import OPS

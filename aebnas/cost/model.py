@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aebnas.core.metrics import ENERGY, LATENCY, MACS
-from aebnas.cost.counts import ExitCosts, count_graph
+from aebnas.cost.counts import count_graph
 from aebnas.cost.energy_model import EnergyModel
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.runtime.difficulty import estimator_macs
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.shape_rules import Shape

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from aebnas.core.metrics import MACS, METRICS, Constraint, SoftTarget
-from aebnas.core.percentiles import TailMetric, tail, tail_of_samples
-from aebnas.cost.counts import ExitCosts, count_graph
+from aebnas.core.percentiles import TailMetric
+from aebnas.cost.counts import count_graph
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.cost.memory import peak_memory
 from aebnas.cost.model import COUNTS, CostModel
 from aebnas.evaluation.evaluator import Tables
 from aebnas.evaluation.worker_pool import Failure
-from aebnas.policies.exit_table.exit_costs import SampleCosts
-from aebnas.policies.exit_table.exit_table import ExitTable, difficulty_cost, sample_costs, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable, difficulty_cost, score_policy
 from aebnas.policies.threshold_search.find import find
 from aebnas.policies.threshold_search.soft_target import tune_to_target
 from aebnas.runtime.exit_policy import ExitPolicy
@@ -47,7 +47,7 @@ def operating_point(architecture_id: str, graph: Graph, policy: ExitPolicy, tabl
         "avg_macs": scored.avg_macs,
         "avg_macs_taken_only": scored.avg_macs_taken_only,
     }
-    metrics |= static_metrics(graph) | _device_metrics(table, policy, scored.exit_shares)
+    metrics |= static_metrics(graph) | _device_metrics(table, policy)
     metrics["macs"] += difficulty_cost(table, policy, MACS)
     return OperatingPoint(architecture_id, policy, metrics, scored.exit_shares, scored.exit_accuracy)
 
@@ -63,18 +63,14 @@ def static_metrics(graph: Graph) -> dict[str, float]:
     }
 
 
-def _device_metrics(table: ExitTable, policy: ExitPolicy, shares_e: Sequence[float]) -> dict[str, float]:
+def _device_metrics(table: ExitTable, policy: ExitPolicy) -> dict[str, float]:
     """Mean, percentiles and worst of each cost that comes from a device profile, where the table holds any."""
     metrics: dict[str, float] = {}
     for cost, costs in table.costs.items():
         if cost not in METRICS or not METRICS[cost].by_device:
             continue
-        if isinstance(costs, SampleCosts):
-            statistics = tail_of_samples(sample_costs(table, policy, cost))
-        else:
-            runs_e = np.array([policy.runs(index) for index in range(table.exits)])
-            to_exit_e = costs.to_exit(runs_e) + difficulty_cost(table, policy, cost)
-            statistics = tail(to_exit_e, np.asarray(shares_e))
+        runs_e = np.array([policy.runs(index) for index in range(table.exits)])
+        statistics = costs.statistics(table.exit_taken(policy), runs_e, difficulty_cost(table, policy, cost))
         metrics |= {str(TailMetric(cost, name)): value for name, value in statistics.items()}
     return metrics
 

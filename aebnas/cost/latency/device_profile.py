@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 from aebnas.core.atomic_files import write_text
 from aebnas.core.errors import UserError
-from aebnas.cost.counts import ExitCosts, count_layer
+from aebnas.cost.counts import count_layer
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.cost.latency.measured_device import MeasuredDevice, difficulty_time
 from aebnas.cost.latency.space_layers import space_keys
 from aebnas.cost.layer_population import LayerKey, Population, as_key, max_candidate_cost, out_shape

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from aebnas.core.metrics import ENERGY, LATENCY, MACS
 from aebnas.cost.counts import count_layer
+from aebnas.cost.exit_costs import Costs, SampleCosts
 from aebnas.cost.latency.device_profile import DeviceProfile
 from aebnas.cost.layer_population import LayerKey, layer_key, out_shape
 from aebnas.cost.model import CostModel
-from aebnas.policies.exit_table.exit_costs import Costs, SampleCosts
 from aebnas.runtime.graph import Graph, Node
 
 LayerCost = Callable[[LayerKey], float]

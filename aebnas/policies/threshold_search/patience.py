@@ -7,7 +7,6 @@ sure; each set of exits is tried, and all its figures are those of the policy it
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from aebnas.policies.exit_table.exit_costs import full_cost
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
 from aebnas.policies.threshold_search.frontier import Frontier, TunedPolicy
 from aebnas.runtime.exit_policy import ExitPolicy
@@ -35,7 +34,7 @@ def patience_frontier(
             )
             figures = score_policy(table, policy)
             found.append(TunedPolicy(policy, figures.accuracy, figures.mean_cost[cost]))
-    return Frontier.of(found, full_cost(table.costs[cost]))
+    return Frontier.of(found, table.costs[cost].full)
 
 
 def _sets(early: int) -> Iterator[tuple[bool, ...]]:

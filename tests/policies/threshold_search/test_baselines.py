@@ -7,7 +7,7 @@ import pytest
 import torch
 from random_tables import lifelike
 
-from aebnas.cost.counts import ExitCosts
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.baselines import branchynet, fixed, greedy
 from aebnas.policies.threshold_search.joint_grid import joint_grid
