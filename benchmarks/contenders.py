@@ -8,7 +8,8 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 
-from aebnas.cost.counts import ExitCosts, count_graph
+from aebnas.cost.counts import count_graph
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
 from aebnas.space.genome import SearchSpace

@@ -3,15 +3,18 @@
     python benchmarks/hard_exit_wall_clock.py [--run results/NAME --pick knee] [--samples 1024] [--rounds 7]
 
 With `--run` a pick of a run on images of its search split; without, random networks of `--space` with random weights
-on noise, with thresholds by which about equal shares leave at every exit. `kept` is the speed-up over the full network
-(every exit at never) divided by the ratio of their MACs: 1 where saving a MAC saves its time. Both are timed batch by
-batch in turn. `ceiling` is what would be kept if to decide took no time, with every sample's exit known beforehand:
-what lacks there lies in the layers, since a branch or an early layer may be slower per MAC than the network as a whole;
-only what lies between `ceiling` and `kept` is the price of deciding. The last lines are `CEILING` and `KEPT`, at batch
-1 and 256, medians over the networks in the memory format that keeps more.
+on noise, with thresholds by which about equal shares leave at every exit. `efficiency` is the speed-up over the full
+network (every exit at never) divided by the ratio of their MACs: 1 where time falls as MACs do. `share` is the saved
+share of the time over the saved share of the MACs, (1 - 1/speed-up) / (1 - 1/ratio): 0 where no time is saved. Both
+networks are timed batch by batch in turn. `ceiling` is the efficiency if deciding took no time, with every sample's
+exit known beforehand: what is missing there lies in the layers, since a branch or an early layer may be slower per MAC
+than the network as a whole; only the difference of `ceiling` and `efficiency` is the cost of deciding. The last lines
+are `CEILING`, `EFFICIENCY` and `SHARE` at batch 1 and 256, medians over the networks in the memory format with the
+higher efficiency.
 """
 
 import argparse
+import math
 import statistics
 from pathlib import Path
 
@@ -75,9 +78,10 @@ def main() -> None:
     else:
         subjects = random_networks(options.space, options.networks, options.samples)
     print(f"{options.samples} samples, median of {options.rounds} rounds, {options.threads} thread(s)")
-    head = ("exits", "left early", "batch", "ms", "full ms", "speed-up", "MACs ratio", "kept", "ceiling")
+    head = ("exits", "left early", "batch", "ms", "full ms", "speed-up", "MACs ratio", "efficiency", "share", "ceiling")
     print(f"{'network':<26}{'format':<15}" + "".join(f"{name:>11}" for name in head))
-    kept: dict[tuple[str, int], list[float]] = {}
+    efficiencies: dict[tuple[str, int], list[float]] = {}
+    shares: dict[tuple[str, int], list[float]] = {}
     ceilings: dict[tuple[str, int], list[float]] = {}
     for name, network, policy, x_nchw, pixels in subjects:
         for memory_format in options.memory_formats:
@@ -86,20 +90,29 @@ def main() -> None:
                 ready, rounds = setting.network(network), options.rounds
                 clock = wall_clock(ready, policy, x_nchw, setting, rounds, pixels)
                 free = free_speed_up(ready, policy, x_nchw, setting, clock.exit_shares, rounds) / clock.macs_ratio
-                kept.setdefault((memory_format, batch), []).append(clock.kept)
+                efficiencies.setdefault((memory_format, batch), []).append(clock.speedup_efficiency)
+                share = math.nan if clock.saved_time_share is None else clock.saved_time_share
+                shares.setdefault((memory_format, batch), []).append(share)
                 ceilings.setdefault((memory_format, batch), []).append(free)
                 full = float(clock.full_ms.sum()) / clock.samples
                 early = f"{100 * (1 - clock.exit_shares[-1]):.0f}%"
-                ratios = f"{clock.speed_up:>11.2f}{clock.macs_ratio:>11.2f}{clock.kept:>11.3f}{free:>11.3f}"
+                ratios = f"{clock.speed_up:>11.2f}{clock.macs_ratio:>11.2f}{clock.speedup_efficiency:>11.3f}"
+                ratios += f"{share:>11.3f}{free:>11.3f}"
                 start = f"{name:<26}{memory_format:<15}{clock.exits:>11}{early:>11}{batch:>11}"
                 print(f"{start}{clock.ms:>11.4f}{full:>11.4f}{ratios}", flush=True)
-    medians = {key: (statistics.median(kept[key]), statistics.median(ceilings[key])) for key in kept}
+    medians = {
+        key: (statistics.median(efficiencies[key]), float(np.nanmedian(shares[key])), statistics.median(ceilings[key]))
+        for key in efficiencies
+    }
     for memory_format in options.memory_formats:
-        told = ["{:.3f} of {:.3f} at batch {}".format(*medians[memory_format, b], b) for b in options.batches]
-        print(f"{memory_format}: kept {', '.join(told)}")
+        words = [
+            "{:.3f} (share {:.3f}, ceiling {:.3f}) at batch {}".format(*medians[memory_format, batch], batch)
+            for batch in options.batches
+        ]
+        print(f"{memory_format}: efficiency {', '.join(words)}")
     best = [max(medians[f, batch] for f in options.memory_formats) for batch in options.batches]
-    print("CEILING " + " ".join(f"{ceiling:.3f}" for _, ceiling in best))
-    print("KEPT " + " ".join(f"{value:.3f}" for value, _ in best))
+    for number, name in enumerate(("EFFICIENCY", "SHARE", "CEILING")):
+        print(f"{name} " + " ".join(f"{figures[number]:.3f}" for figures in best))
 
 
 if __name__ == "__main__":

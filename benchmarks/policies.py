@@ -18,7 +18,7 @@ from functools import partial
 
 import numpy as np
 
-from aebnas.cost.counts import ExitCosts
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
 

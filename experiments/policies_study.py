@@ -21,27 +21,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from aebnas.policies.analysis.daes import EfficiencyScore
+from aebnas.policies.threshold_search.baselines import branchynet, fixed, greedy
+from aebnas.policies.threshold_search.q_learning import q_frontier
 
 from aebnas.core.atomic_files import write_json, write_text
 from aebnas.core.confidence_intervals import wilson
 from aebnas.data.corruptions import shift_images
 from aebnas.policies.analysis.adaptation_replay import Replay, replay
-from aebnas.policies.analysis.daes import EfficiencyScore
 from aebnas.policies.analysis.description import premature_rate
 from aebnas.policies.calibration.risk_control import careful_to_cheap, certify, keeps_final_answer
 from aebnas.policies.calibration.temperature import exit_reliability, fit_temperatures
 from aebnas.policies.calibration.tuning import MAX_CANDIDATES, Rules
 from aebnas.policies.exit_table.difficulty_fit import estimator_latency_ms, fit_difficulty, raw_terms
-from aebnas.policies.exit_table.exit_costs import full_cost
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy, stacked
 from aebnas.policies.exit_table.tabulate import with_difficulty_of
-from aebnas.policies.threshold_search.baselines import branchynet, fixed, greedy
 from aebnas.policies.threshold_search.dart import DartSetting, dart_scores
 from aebnas.policies.threshold_search.find import Found
 from aebnas.policies.threshold_search.frontier import Frontier, TunedPolicy
 from aebnas.policies.threshold_search.joint_grid import grid_fits, joint_grid
 from aebnas.policies.threshold_search.lagrangian import lagrangian
-from aebnas.policies.threshold_search.q_learning import q_frontier
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.policies.threshold_search.value_iteration import dart_frontier
 from aebnas.report.adaptation_plot import plot_trajectories
@@ -112,7 +111,7 @@ class Study:
         self.published = DartSetting(difficulty, 0.3, 0.0)
         self.as_published = {split: self._table(split, difficulty) for split in ("calibrate", "test")}
         self.calibrate, self.certify, self.test = (self._table(split) for split in ("calibrate", "certify", "test"))
-        self.full_macs = full_cost(self.calibrate.costs["macs"])
+        self.full_macs = self.calibrate.costs["macs"].full
         self.estimate = int(self.calibrate.difficulty_costs["macs"])
         self.last_accuracy = float(self.test.correct_ne[:, -1].mean())
         self.scored = ThresholdProblem.of(self.calibrate, "confidence")

@@ -18,7 +18,7 @@ def made_up(spec: SpaceSpec, **changes: Any) -> DeviceProfile:
     """The profile of a space on a device whose time depends on what a layer reads and writes, and on its op."""
     layers = {
         key: LayerTime(1e-4 * (math.prod(key[1][0]) + math.prod(out_shape(key))) * len(key[0]), 0.001)
-        for key in sorted(space_keys(spec), key=repr)
+        for key in sorted(space_keys(spec, stop_heads=True), key=repr)
     }
     about = {"setting": SETTING, "device": {"name": "chip"}, "libraries": {}, "date": "2026-01-01", "rounds": 3}
     image = spec.input.channels, spec.input.side, spec.input.side

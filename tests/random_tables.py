@@ -5,8 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from aebnas.cost.counts import ExitCosts
-from aebnas.policies.exit_table.exit_costs import SampleCosts
+from aebnas.cost.exit_costs import ExitCosts, SampleCosts
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy

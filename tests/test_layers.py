@@ -1,6 +1,7 @@
 """Imports point down only, and what ships with an export needs torch alone."""
 
 import ast
+import graphlib
 import re
 import shutil
 import subprocess
@@ -90,3 +91,47 @@ def test_package_files_hold_one_docstring_and_nothing_else(root):
         rest = body[1:]
         assert ast.get_docstring(ast.Module(body, [])), f"{path} says nothing"
         assert all(isinstance(node, ast.Assign) for node in rest), f"{path} does more than say what lives there"
+
+
+def imported_by(path: Path, root: Path) -> set[str]:
+    """Modules of the package that a module imports, inside functions too, but not for type checkers."""
+    package = path.relative_to(root).with_suffix("").parts[:-1]
+    found: set[str] = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            return
+        if isinstance(node, ast.ImportFrom):
+            start = package[: len(package) + 1 - node.level] if node.level else ()
+            base = ".".join([*start, *(node.module.split(".") if node.module else [])])
+            found.update((base, *(f"{base}.{alias.name}" for alias in node.names)))
+        elif isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(ast.parse(path.read_text(encoding="utf-8")))
+    return found
+
+
+def import_graph(root: Path) -> dict[str, set[str]]:
+    """Every module of the package but its root, which hands out the API, with the modules it imports."""
+    modules = {
+        ".".join(path.relative_to(root).with_suffix("").parts): path
+        for path in (root / "aebnas").rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    return {name: imported_by(path, root) & modules.keys() for name, path in modules.items()}
+
+
+def test_no_import_circle_hides_inside_functions(root, tmp_path):
+    graph = import_graph(root)
+    assert "aebnas.core.errors" in graph["aebnas.cost.counts"] and "aebnas.runtime.op" in graph["aebnas.runtime.ops"]
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
+
+    folder = tmp_path / "aebnas"
+    folder.mkdir()
+    (folder / "one.py").write_text("from .other import a\n", encoding="utf-8")
+    (folder / "other.py").write_text("def a():\n    from aebnas import one\n", encoding="utf-8")
+    with pytest.raises(graphlib.CycleError):
+        graphlib.TopologicalSorter(import_graph(tmp_path)).prepare()

@@ -3,57 +3,25 @@
 One multiply-add is one MAC; convolutions and linear layers only, as fvcore counts them (batch norm folds away;
 activations, pooling, resizing, gating and additions are not counted). Params are trainable parameters. Weight
 bytes are the fp32 bytes of a weights file: parameters and batch-norm statistics.
-
-Legend: e exits.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from aebnas.core.errors import UserError
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.runtime.cost_rules import Counts
 from aebnas.runtime.graph import Graph, Node
-from aebnas.runtime.ops import OPAQUE, OPS
+from aebnas.runtime.ops import OPS
 from aebnas.runtime.shape_rules import Shape
 
 
 def count_layer(op: str, in_shape: Shape, out_shape: Shape, attrs: dict[str, Any]) -> Counts:
     """Counts of one layer; raises UserError for an op without a rule, since unknown is not zero."""
-    if op == OPAQUE:  # its counts stand in its node, where whoever imported it measured them
-        return Counts(attrs["macs"], attrs["params"], attrs["norm_channels"])
     if op not in OPS:
         raise UserError(f"cost of op '{op}' is unknown; known are {', '.join(OPS)}")
     return OPS[op].counts(in_shape, out_shape, attrs)
-
-
-@dataclass(frozen=True)
-class ExitCosts:
-    """One additive cost of a Graph: `backbone_e` up to each exit's site (cumulative), `branch_e` of each branch."""
-
-    backbone_e: tuple[float, ...]
-    branch_e: tuple[float, ...]
-
-    @property
-    def total(self) -> float:
-        """Everything: the whole backbone and every branch."""
-        return self.backbone_e[-1] + sum(self.branch_e)
-
-    def to_exit(self, runs_e: np.ndarray | None = None) -> np.ndarray:
-        """Cost of a sample that leaves at each exit, branches it passed included, `[..., e]`.
-
-        `runs_e` (bool, `[..., e]`) says which branches run at all; `never` exits' don't.
-        """
-        branch = np.asarray(self.branch_e)
-        passed = branch if runs_e is None else branch * runs_e
-        return np.asarray(self.backbone_e) + np.cumsum(passed, axis=-1)
-
-    @property
-    def taken_only(self) -> np.ndarray:
-        """Cost if only the branch taken is charged (the convention of NACHOS and EDANAS), `[e]`."""
-        return np.asarray(self.backbone_e) + np.asarray(self.branch_e)
 
 
 @dataclass(frozen=True)

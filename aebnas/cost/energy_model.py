@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from aebnas.cost.counts import ExitCosts, count_layer
+from aebnas.cost.counts import count_layer
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.cost.layer_population import LayerKey, Population, max_candidate_cost, out_shape
 from aebnas.runtime.cost_rules import BYTES_PER_WEIGHT
 from aebnas.runtime.difficulty import estimator_macs

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from aebnas.cost.counts import ExitCosts
-from aebnas.runtime.choice_rules import FREE
-from aebnas.runtime.graph import Attr, Graph, Node
-from aebnas.runtime.ops import OPAQUE, OPS
+from aebnas.cost.exit_costs import ExitCosts
+from aebnas.runtime.graph import Graph, Node
+from aebnas.runtime.op import Attrs
+from aebnas.runtime.ops import OPS
 from aebnas.runtime.shape_rules import Shape
 
-LayerKey = tuple[str, tuple[Shape, ...], tuple[tuple[str, Attr], ...]]
+LayerKey = tuple[str, tuple[Shape, ...], Attrs]
 """A layer configuration: op, shapes of its inputs, attributes."""
 
 
@@ -28,18 +28,16 @@ def out_shape(key: LayerKey) -> Shape:
     """Shape of what a layer gives."""
     op, in_shapes, attrs = key
     known: dict[str, Any] = dict(attrs)
-    if op == OPAQUE:
-        channels, height, width = known["out_shape"]
-        return channels, height, width
     return OPS[op].out_shape(list(in_shapes), **known)
 
 
 def max_candidate_cost(key: LayerKey, cost: Callable[[LayerKey], float]) -> float:
-    """The cost of a layer; of a `choice` that of its costliest candidate."""
-    if key[0] != "choice":
+    """The cost of a layer; where it depends on the sample that of its costliest candidate."""
+    op, in_shapes, attrs = key
+    if not OPS[op].depends_on_sample:
         return cost(key)
-    ops: Sequence[tuple[str, tuple[tuple[str, Attr], ...]]] = dict(key[2])["ops"]  # type: ignore[assignment]
-    return max((cost((op, key[1][:1], attrs)) for op, attrs in ops if op not in FREE), default=0.0)
+    present = (candidate for candidate in OPS[op].candidates(op, attrs) if candidate is not None)
+    return max((cost((name, in_shapes[:1], given)) for name, given in present), default=0.0)
 
 
 @dataclass(frozen=True)

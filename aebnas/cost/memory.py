@@ -17,8 +17,9 @@ import torch
 
 from aebnas.core.errors import UserError
 from aebnas.cost.live_tensors import LiveTensors
-from aebnas.runtime.graph import INPUT, Attr, Graph, Node, running
+from aebnas.runtime.graph import INPUT, Graph, Node
 from aebnas.runtime.network import _needed_after_each_exit
+from aebnas.runtime.op import Attrs
 from aebnas.runtime.ops import OPAQUE, OPS
 from aebnas.runtime.shape_rules import Shape
 
@@ -35,9 +36,9 @@ class OpBytes(NamedTuple):
 
 
 @lru_cache(maxsize=65536)
-def op_bytes(op: str, in_shapes: tuple[Shape, ...], attrs: tuple[tuple[str, Attr], ...], dtype: torch.dtype) -> OpBytes:
+def op_bytes(op: str, in_shapes: tuple[Shape, ...], attrs: Attrs, dtype: torch.dtype) -> OpBytes:
     """Bytes of one op at batch 1, as its module allocates them; raises UserError for an op without a module."""
-    if op not in OPS:
+    if op not in OPS or op == OPAQUE:
         raise UserError(f"memory of op '{op}' is unknown; its node must state peak_bytes")
     with torch.device("meta"):
         module = OPS[op].build(**dict(attrs)).to(dtype).eval()
@@ -91,12 +92,16 @@ def image_bytes(shape: Shape, dtype: torch.dtype) -> int:
 def _node_bytes(graph: Graph, node: Node, dtype: torch.dtype) -> OpBytes:
     if node.op == OPAQUE and "peak_bytes" in node.kwargs:
         return OpBytes(_value_bytes(graph, node.name, dtype), node.kwargs["peak_bytes"])
-    if node.op == "choice":  # of the candidates the one that takes most
-        options = [op_bytes(one.op, (graph.shapes[one.inputs[0]],), one.attrs, dtype) for one in running(node)]
-        zeros = _value_bytes(graph, node.name, dtype)
-        each = [OpBytes(zeros, zeros), *options]
-        return OpBytes(max(one.result for one in each), max(one.peak for one in each))
-    return op_bytes(node.op, tuple(graph.shapes[name] for name in node.inputs), node.attrs, dtype)
+    options = [
+        op_bytes(one.op, tuple(graph.shapes[name] for name in one.inputs), one.attrs, dtype)
+        for one in node.candidates()
+        if one is not None
+    ]
+    if not node.depends_on_sample:
+        return options[0]
+    zeros = _value_bytes(graph, node.name, dtype)  # the map into which the candidates' results are copied
+    each = [OpBytes(zeros, zeros), *options]
+    return OpBytes(max(one.result for one in each), max(one.peak for one in each))
 
 
 def _value_bytes(graph: Graph, name: str, dtype: torch.dtype) -> int:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aebnas.core.metrics import ENERGY, LATENCY, MACS
-from aebnas.cost.counts import ExitCosts, count_graph
+from aebnas.cost.counts import count_graph
 from aebnas.cost.energy_model import EnergyModel
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.runtime.difficulty import estimator_macs
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.shape_rules import Shape
+from aebnas.space.stop_heads import with_stop_heads
 
 
 class LatencyModel(Protocol):
@@ -36,13 +38,20 @@ class LatencyModel(Protocol):
 class CostModel:
     """Costs of graphs to each exit, under the names by which an ExitTable holds them.
 
-    Without a profile MACs alone; with one latency and energy, too.
+    Without a profile MACs alone; with one latency and energy, too. `stop_heads`: every early exit is charged with a
+    stop head, since a later training gives it one.
     """
 
     profile: LatencyModel | None = None
+    stop_heads: bool = False
+
+    def charged(self, graph: Graph) -> Graph:
+        """The graph as it will be shipped, which is the one that is counted."""
+        return with_stop_heads(graph) if self.stop_heads else graph
 
     def exit_costs(self, graphs: Sequence[Graph]) -> list[dict[str, ExitCosts]]:
         """Costs of a whole population by name; raises UserError for a layer whose cost isn't known."""
+        graphs = [self.charged(graph) for graph in graphs]
         found = [{MACS: count_graph(graph).macs} for graph in graphs]
         if self.profile is not None:
             latencies, energies = self.profile.latencies(graphs), self.profile.energy.energies(graphs)

@@ -5,17 +5,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from aebnas.core.metrics import MACS, METRICS, Constraint, SoftTarget
-from aebnas.core.percentiles import TailMetric, tail, tail_of_samples
-from aebnas.cost.counts import ExitCosts, count_graph
+from aebnas.core.percentiles import TailMetric
+from aebnas.cost.counts import count_graph
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.cost.memory import peak_memory
-from aebnas.cost.model import CostModel
+from aebnas.cost.model import COUNTS, CostModel
 from aebnas.evaluation.evaluator import Tables
 from aebnas.evaluation.worker_pool import Failure
-from aebnas.policies.exit_table.exit_costs import SampleCosts
-from aebnas.policies.exit_table.exit_table import ExitTable, difficulty_cost, sample_costs, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable, difficulty_cost, score_policy
 from aebnas.policies.threshold_search.find import find
 from aebnas.policies.threshold_search.soft_target import tune_to_target
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.graph import Graph
 from aebnas.space.architecture import Architecture
 from aebnas.space.lowering import lower
 from aebnas.space.min_exits import min_exits
@@ -35,21 +36,24 @@ def splits_needed(policy: PolicySpec, target: SoftTarget | None) -> tuple[str, .
     return (CALIBRATE, SEARCH) if found else (SEARCH,)
 
 
-def operating_point(architecture: Architecture, policy: ExitPolicy, table: ExitTable) -> OperatingPoint:
-    """An architecture under a policy with all its metrics, measured on `table`."""
+def operating_point(architecture_id: str, graph: Graph, policy: ExitPolicy, table: ExitTable) -> OperatingPoint:
+    """An architecture under a policy with all its metrics, measured on `table`; `graph` is that of the network shipped.
+
+    `macs` includes the estimate of an image's difficulty where the policy looks at that.
+    """
     scored = score_policy(table, policy)
     metrics = {
         "accuracy": scored.accuracy,
         "avg_macs": scored.avg_macs,
         "avg_macs_taken_only": scored.avg_macs_taken_only,
     }
-    metrics |= static_metrics(architecture) | _device_metrics(table, policy, scored.exit_shares)
-    return OperatingPoint(architecture.id, policy, metrics, scored.exit_shares, scored.exit_accuracy)
+    metrics |= static_metrics(graph) | _device_metrics(table, policy)
+    metrics["macs"] += difficulty_cost(table, policy, MACS)
+    return OperatingPoint(architecture_id, policy, metrics, scored.exit_shares, scored.exit_accuracy)
 
 
-def static_metrics(architecture: Architecture) -> dict[str, float]:
+def static_metrics(graph: Graph) -> dict[str, float]:
     """The metrics that the graph alone gives."""
-    graph = lower(architecture)
     counts = count_graph(graph)
     return {
         "params": float(counts.params.total),
@@ -59,18 +63,14 @@ def static_metrics(architecture: Architecture) -> dict[str, float]:
     }
 
 
-def _device_metrics(table: ExitTable, policy: ExitPolicy, shares_e: Sequence[float]) -> dict[str, float]:
+def _device_metrics(table: ExitTable, policy: ExitPolicy) -> dict[str, float]:
     """Mean, percentiles and worst of each cost that comes from a device profile, where the table holds any."""
     metrics: dict[str, float] = {}
     for cost, costs in table.costs.items():
         if cost not in METRICS or not METRICS[cost].by_device:
             continue
-        if isinstance(costs, SampleCosts):
-            statistics = tail_of_samples(sample_costs(table, policy, cost))
-        else:
-            runs_e = np.array([policy.runs(index) for index in range(table.exits)])
-            to_exit_e = costs.to_exit(runs_e) + difficulty_cost(table, policy, cost)
-            statistics = tail(to_exit_e, np.asarray(shares_e))
+        runs_e = np.array([policy.runs(index) for index in range(table.exits)])
+        statistics = costs.statistics(table.exit_taken(policy), runs_e, difficulty_cost(table, policy, cost))
         metrics |= {str(TailMetric(cost, name)): value for name, value in statistics.items()}
     return metrics
 
@@ -85,14 +85,17 @@ def provably_infeasible(
     """
     if not (jobs and constraints):
         return [None] * len(jobs)
-    exit_costs = costs.exit_costs([lower(job.architecture) for job in jobs])
-    return [_hopeless(job, constraints, known) for job, known in zip(jobs, exit_costs, strict=True)]
+    graphs = [costs.charged(lower(job.architecture)) for job in jobs]
+    return [
+        _infeasible(job, graph, constraints, known)
+        for job, graph, known in zip(jobs, graphs, costs.exit_costs(graphs), strict=True)
+    ]
 
 
-def _hopeless(
-    job: Job, constraints: Sequence[Constraint], exit_costs: Mapping[str, ExitCosts]
+def _infeasible(
+    job: Job, graph: Graph, constraints: Sequence[Constraint], exit_costs: Mapping[str, ExitCosts]
 ) -> tuple[str, float] | None:
-    best = static_metrics(job.architecture) | _least_means(exit_costs, job.policy)
+    best = static_metrics(graph) | _least_means(exit_costs, job.policy)
     broken = [c for c in constraints if c.metric in best and not c.satisfied(best) and _decides(c)]
     if not broken:
         return None
@@ -132,11 +135,15 @@ def make_trial(
     target: SoftTarget | None,
     seconds: float,
     cost: str = MACS,
+    costs: CostModel = COUNTS,
 ) -> Trial:
-    """The Trial of a job whose architecture was scored (or failed to be); thresholds are found for `cost`."""
+    """The Trial of a job whose architecture was scored (or failed to be); thresholds are found for `cost`.
+
+    `costs` are those that its tables were made with: the graph that they charge is the one that is judged.
+    """
     if isinstance(outcome, Failure):
         return failed_trial(number, job, outcome.reason, seconds)
-    points = _points(job, outcome, space, target, cost)
+    points = _points(job, costs.charged(lower(job.architecture)), outcome, space, target, cost)
     violations = [sum(c.violation(point.metrics) for c in constraints) for point in points]
     if min(violations) > 0:
         closest = points[int(np.argmin(violations))]
@@ -194,8 +201,8 @@ def _rules(policy_spec: PolicySpec, architecture: Architecture) -> PolicySpec:
 
 
 def _points(
-    job: Job, tables: Tables, space: SpaceSpec, target: SoftTarget | None, cost: str
+    job: Job, graph: Graph, tables: Tables, space: SpaceSpec, target: SoftTarget | None, cost: str
 ) -> tuple[OperatingPoint, ...]:
     given = [] if job.policy is None else [job.policy]
     policies = given or found_policies(tables[CALIBRATE], job.architecture, space, target, cost)
-    return tuple(operating_point(job.architecture, policy, tables[SEARCH]) for policy in policies)
+    return tuple(operating_point(job.architecture.id, graph, policy, tables[SEARCH]) for policy in policies)

@@ -37,8 +37,8 @@ if TYPE_CHECKING:  # for type checkers alone: what runs is the copy in `runtime/
 
 RUNTIME = (
     *("__init__", "adaptation", "adaptive_model", "blocks", "choice", "choice_rules", "conv_norm", "cost_rules"),
-    *("difficulty", "exit_criteria", "exit_policy", "exit_rule", "gate_rules", "graph", "monitor", "network", "ops"),
-    *("score_rules", "self_check", "shape_rules", "simple_layers", "threshold_rules"),
+    *("difficulty", "exit_criteria", "exit_policy", "exit_rule", "gate_rules", "graph", "monitor", "network", "op"),
+    *("ops", "score_rules", "self_check", "shape_rules", "simple_layers", "threshold_rules"),
 )
 BATCH = 256
 PROBLEMS_SHOWN = 10

@@ -7,7 +7,7 @@ Two columns whatever the network, so that a drawing fits a phone. ExitSites are 
 from typing import Any
 
 from aebnas.cost.counts import count_layer
-from aebnas.runtime.graph import INPUT, Graph, Node, candidates
+from aebnas.runtime.graph import INPUT, Graph, Node
 
 UNTOLD = {"in_channels", "out_channels", "classes", "side", "kernel", "stride", "expand", "se", "act", "pool"} | {
     "out_shape",
@@ -84,9 +84,9 @@ def _box(graph: Graph, node: Node | None, place: tuple[int, int], kind: str) -> 
 def _label(node: Node) -> str:
     """Op, window, stride and whatever isn't as usual: `mbconv 5x5, expand 4, /2, se, hswish`."""
     attrs = node.kwargs
-    if node.op == "choice":
+    if node.depends_on_sample:
         return " or ".join(
-            op if one is None else _label(one) for (op, _), one in zip(attrs["ops"], candidates(node), strict=True)
+            name if one is None else _label(one) for (name, _), one in zip(attrs["ops"], node.candidates(), strict=True)
         )
     words = [node.op.replace("_", " ")]
     if "kernel" in attrs:

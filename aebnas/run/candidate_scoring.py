@@ -35,7 +35,7 @@ def candidate_evaluator(session: RunSession, supernet: Supernet | None) -> Evalu
         images={name: getattr(images.splits, name) for name in splits},
         preprocessing=images.preprocessing,
         criteria=policy.scores,
-        costs=session.cost_model,
+        costs=session.candidate_cost_model,
         threads=spec.threads,
         gpu=gpu,
         deterministic=experiment.deterministic,

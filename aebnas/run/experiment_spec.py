@@ -164,6 +164,19 @@ class ExperimentSpec(Spec):
         return self.relaxed is not None and self.relaxed.stop_heads
 
     @property
+    def ships_stop_heads(self) -> bool:
+        """Whether some training gives early exits stop heads, so that candidates must be judged with them."""
+        trainings = [training for training in (self.candidate_training, self.retrain) if training is not None]
+        from_relaxed = self.trains_relaxed and self.relaxed_stop_heads
+        return from_relaxed or any(training.exits.stop_heads for training in trainings)
+
+    @property
+    def ships_choices(self) -> bool:
+        """Whether candidates may be input-adaptive: with a controller, and edges of several ops."""
+        has_controller = self.relaxed is not None and self.relaxed.controller > 0
+        return self.trains_relaxed and has_controller and "adaptive" in self.strategy.forms
+
+    @property
     def source(self) -> str:
         """Where a candidate's weights come from, for people."""
         text = self.evaluate.source

@@ -1,7 +1,7 @@
 """The facts of a run that its files, its terminal output and its report state, as one small frozen record."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -50,13 +50,15 @@ class RunFacts:
         run = Run.open(folder)
         config = RunConfig.read(run)
         profile = read_profile(run, config.experiment)
-        return cls.of(run, config.experiment, config.space, profile, cost_model(profile))
+        costs = replace(cost_model(profile), stop_heads=config.experiment.ships_stop_heads)
+        return cls.of(run, config.experiment, config.space, profile, costs)
 
     @classmethod
     def of(
         cls, run: Run, experiment: ExperimentSpec, space: SearchSpace, profile: Profile | None, costs: CostModel
     ) -> "RunFacts":
-        """The facts of a run whose `protocol.json` is written; raises UserError where it can't be read."""
+        """The facts of a run whose `protocol.json` is written; `costs` are those of candidates. Raises UserError where
+        the file can't be read."""
         objectives = tuple(experiment.parsed_objectives())
         data, spec = experiment.data, space.spec
         source = f"{data.name} {data.path.name}" if data.path else data.name
@@ -115,10 +117,10 @@ def max_cost(space: SearchSpace, metric: str, profile: Profile | None, costs: Co
 
     Where no exact bound is known, that of the space's largest network.
     """
-    bounds = metric_bounds(space.spec, metric, profile)
+    bounds = metric_bounds(space.spec, metric, profile, costs.stop_heads)
     if bounds is not None:
         return float(bounds.upper)
-    graph = lower(space.extreme(largest=True))
+    graph = costs.charged(lower(space.extreme(largest=True)))
     if cost := METRICS[metric].cost:
         return float(costs.exit_costs([graph])[0][cost].total)
     return float(peak_memory(graph)[-1])

@@ -1,6 +1,6 @@
 """An opened run: what its verbs share. What training and scoring need beyond it has files of its own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -49,9 +49,14 @@ class RunSession:
         return cost_model(self.profile)
 
     @cached_property
+    def candidate_cost_model(self) -> CostModel:
+        """The same for candidates of the search, charged with the stop heads that a training of theirs adds."""
+        return replace(self.cost_model, stop_heads=self.experiment.ships_stop_heads)
+
+    @cached_property
     def facts(self) -> RunFacts:
         """The facts that reports state; raises UserError before `protocol.json` is written."""
-        return RunFacts.of(self.run, self.experiment, self.space, self.profile, self.cost_model)
+        return RunFacts.of(self.run, self.experiment, self.space, self.profile, self.candidate_cost_model)
 
     @cached_property
     def images(self) -> RunImages:

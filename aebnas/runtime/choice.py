@@ -3,30 +3,25 @@
 Legend: n samples, k candidates, m numbers of the controller.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from .choice_rules import ZERO
-from .ops import OPS
 
 
 class Choice(nn.Module):
-    """An edge whose op every sample is given by itself: the argmax over candidates of alpha + Delta alpha(x).
+    """An edge that gives each sample an op of its own: the argmax over candidates of alpha + Delta alpha(x).
 
-    `ops` are the candidates, each a name and its attributes; `identity` hands its input on, `zero` gives zeros. Delta
-    alpha is `delta [n, m]` from column `start` on. Samples are grouped by op, and an op that none of them chose doesn't
-    run.
+    `ops` are the candidates, each a name and its module (None for `identity`, which passes its input on, and `zero`,
+    which gives zeros). Delta alpha is `delta [n, m]` from column `start` on. Samples are grouped by op, and an op that
+    no sample selects doesn't run.
     """
 
-    def __init__(self, ops: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...], start: int) -> None:
+    def __init__(self, ops: tuple[tuple[str, nn.Module | None], ...], start: int) -> None:
         super().__init__()
         self.names = tuple(name for name, _ in ops)
         self.alpha = nn.Parameter(torch.zeros(len(ops)), requires_grad=False)
-        self.ops = nn.ModuleList(
-            OPS[name].build(**dict(attrs)) if name in OPS else nn.Identity() for name, attrs in ops
-        )
+        self.ops = nn.ModuleList(nn.Identity() if module is None else module for _, module in ops)
         self.start = start
 
     def chosen(self, delta: Tensor) -> Tensor:

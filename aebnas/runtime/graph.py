@@ -8,15 +8,12 @@ Network, counting, drawing and export read nothing else.
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from .choice_rules import FREE
-from .ops import OPAQUE, OPS
+from .op import Attr, Attrs
+from .ops import OPS
 from .shape_rules import Shape
 
 INPUT = "input"
 """Name by which nodes refer to the image itself."""
-
-Attr = int | float | str | tuple["Attr", ...]
-"""Tuples may be nested: the candidates of a `choice` are pairs of a name and attributes."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class Node:
     name: str
     op: str
     inputs: tuple[str, ...]
-    attrs: tuple[tuple[str, Attr], ...]
+    attrs: Attrs
     weights: str
 
     @classmethod
@@ -43,6 +40,20 @@ class Node:
     def kwargs(self) -> dict[str, Any]:
         """The attributes as keyword arguments."""
         return dict(self.attrs)
+
+    @property
+    def depends_on_sample(self) -> bool:
+        """Whether each sample is given one of several candidates here."""
+        return OPS[self.op].depends_on_sample
+
+    def candidates(self) -> "list[Node | None]":
+        """What can run here for a sample, as nodes; None where nothing runs. An ordinary node is the only one."""
+        if not self.depends_on_sample:
+            return [self]
+        return [
+            None if candidate is None else Node(self.name, candidate[0], self.inputs[:1], candidate[1], self.weights)
+            for candidate in OPS[self.op].candidates(self.op, self.attrs)
+        ]
 
 
 @dataclass(frozen=True)
@@ -165,19 +176,6 @@ class Graph:
         return cls((channels, height, width), nodes, exits)
 
 
-def candidates(node: Node) -> list[Node | None]:
-    """What a `choice` chooses from, as nodes; None where nothing runs (`identity`, `zero`)."""
-    return [
-        None if op in FREE else Node(node.name, op, node.inputs[:1], attrs, node.weights)
-        for op, attrs in node.kwargs["ops"]
-    ]
-
-
-def running(node: Node) -> list[Node]:
-    """The candidates of a `choice` that run something."""
-    return [candidate for candidate in candidates(node) if candidate is not None]
-
-
 def _with_tuples(attrs: dict[str, Any]) -> dict[str, Any]:
     return {key: _tupled(value) for key, value in attrs.items()}
 
@@ -188,9 +186,6 @@ def _tupled(value: Any) -> Any:
 
 def _out_shape(node: Node, shapes: list[Shape]) -> Shape:
     attrs = node.kwargs
-    if node.op == OPAQUE:
-        channels, height, width = attrs["out_shape"]
-        return channels, height, width
     if node.op not in OPS:
         raise ValueError(f"node '{node.name}': unknown op '{node.op}', known are {', '.join(sorted(OPS))}")
     op = OPS[node.op]

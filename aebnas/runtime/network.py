@@ -66,7 +66,7 @@ class Network(nn.Module):
         return Outputs(
             [values[graph_exit.output] for graph_exit in self.graph.exits],
             [values[graph_exit.stop][:, 0] for graph_exit in self.graph.exits if graph_exit.stop],
-            {node.name: self._chosen(node, values) for node in self.graph.nodes if node.op == "choice"},
+            {node.name: self._chosen(node, values) for node in self.graph.nodes if node.depends_on_sample},
         )
 
     @torch.no_grad()

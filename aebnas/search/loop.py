@@ -147,7 +147,7 @@ class _Search:
         experiment = session.experiment
         self.constraints = experiment.parsed_constraints()
         self.objectives, self.target = experiment.parsed_objectives(), experiment.parsed_target()
-        self.costs = session.cost_model
+        self.costs = session.candidate_cost_model
         self.strategy = make_strategy(
             experiment.strategy,
             session.space,
@@ -235,7 +235,7 @@ class _Search:
         space = self.session.space.spec
         try:
             cost = tuned_cost(self.objectives)
-            return make_trial(number, job, outcome, space, self.constraints, self.target, seconds, cost)
+            return make_trial(number, job, outcome, space, self.constraints, self.target, seconds, cost, self.costs)
         except ValueError as error:
             return failed_trial(number, job, f"{type(error).__name__}: {error}", seconds)
 

@@ -3,13 +3,13 @@
 Imports no torch, so that a mistake is shown at once; what the images must tell is checked later, by `search`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aebnas.core.errors import SpecError, in_file
-from aebnas.core.metrics import MAX_COMBINATIONS, METRICS, Constraint, SoftTarget
+from aebnas.core.metrics import MAX_COMBINATIONS, METRICS, SoftTarget
 from aebnas.core.spec_base import did_you_mean, parse_spec, read_spec
 from aebnas.cost.bounds.metric_bounds import metric_bounds
 from aebnas.cost.latency.device_profile import DeviceProfile
@@ -73,8 +73,8 @@ def prepare(
             space = ablate(space, ablation)
         profile = read_device(experiment, spec_file.parent)
         if profile is not None:
-            profile.check_covers(space.spec)
-        check_budgets(space.spec, experiment.parsed_constraints(), profile)
+            profile.check_covers(space.spec, experiment.ships_stop_heads)
+        check_budgets(space.spec, experiment, profile)
         check_tuning(space.spec, experiment.parsed_target())
         check_stop_heads(space.spec, experiment)
         if experiment.trains_relaxed:
@@ -137,18 +137,24 @@ def check_classes(experiment: ExperimentSpec, space: SearchSpace, base: Path, sp
     raise SpecError("classes", f"must be {len(names)}, as in the data, but got {classes}", space_file)
 
 
-def check_budgets(spec: SpaceSpec, constraints: Sequence[Constraint], profile: Profile | None = None) -> None:
-    """Raise SpecError where no architecture of the space can meet a constraint, from the space's exact bounds."""
-    for number, constraint in enumerate(constraints):
-        metric = constraint.metric
-        bounds = metric_bounds(spec, metric, profile)
+def check_budgets(spec: SpaceSpec, experiment: ExperimentSpec, profile: Profile | None = None) -> None:
+    """Raise SpecError where no architecture of the space can meet a constraint, from the space's exact bounds.
+
+    The bounds are those of networks with one op an edge. Input-adaptive ones may exceed the upper bound, since they
+    hold several ops and a controller, and a sample of theirs may pay less than the lower one, since it may be given
+    `zero` on every edge.
+    """
+    for number, constraint in enumerate(experiment.parsed_constraints()):
+        metric, of_samples = constraint.metric, METRICS[constraint.metric].cost
+        bounds = metric_bounds(spec, metric, profile, experiment.ships_stop_heads)
         if bounds is None:
             continue
-        least = bounds.first_exit if METRICS[metric].cost else bounds.lower
-        if constraint.sense == "<=" and constraint.bound < least:
+        least = bounds.first_exit if of_samples else bounds.lower
+        lower_holds, upper_holds = not (of_samples and experiment.ships_choices), not experiment.ships_choices
+        if lower_holds and constraint.sense == "<=" and constraint.bound < least:
             rule = f"must leave a network possible (the least {metric} in this space is {_figure(least)})"
             raise SpecError(f"constraints.{number}", f"{rule}, but got '{constraint}'")
-        if constraint.sense == ">=" and constraint.bound > bounds.upper:
+        if upper_holds and constraint.sense == ">=" and constraint.bound > bounds.upper:
             rule = f"must leave a network possible (the greatest {metric} in this space is {_figure(bounds.upper)})"
             raise SpecError(f"constraints.{number}", f"{rule}, but got '{constraint}'")
 

@@ -128,7 +128,7 @@ def calibrate(
     tuned = tune(goal, prepared.finder, prepared.table, certify_table)
     policy = tuned.policy
     search = answered.table_for(policy, SEARCH)
-    point = operating_point(answered.picked[0].architecture, policy, search)
+    point = operating_point(answered.picked[0].architecture.id, answered.graph, policy, search)
     uses = int((read_pick(answered.session.run, answered.id).get("calibrated") or {}).get("certify_uses", 0))
     calibrated = Calibrated(
         id=answered.id,

@@ -79,7 +79,7 @@ def evaluate(
     session, state = answered.session, answered.state
     with listen(session.facts) as events:
         found, table = evaluated(answered, state.point.policy, full, budgets, events)
-        measured = operating_point(answered.picked[0].architecture, state.point.policy, table)
+        measured = operating_point(answered.picked[0].architecture.id, answered.graph, state.point.policy, table)
         search_samples = len(session.images.splits.search)
         assessment = Assessment(answered.id, state.source, measured, table.samples, state.point, search_samples, found)
         record_pick(session.run, answered.id, "test", assessment.to_json())

@@ -61,7 +61,8 @@ class Measured:
                 "ms_per_sample": clock.ms,
                 "speed_up": clock.speed_up,
                 "macs_ratio": clock.macs_ratio,
-                "kept": clock.kept,
+                "speedup_efficiency": clock.speedup_efficiency,
+                "saved_time_share": clock.saved_time_share,
             }
             for batch, clock in ((1, self.single), (LARGE_BATCH, self.batched))
         }

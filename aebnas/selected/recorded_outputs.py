@@ -12,9 +12,9 @@ from aebnas.core.errors import UserError
 from aebnas.core.metrics import tuned_cost
 from aebnas.core.progress import progress_bar
 from aebnas.cost.counts import count_graph
+from aebnas.cost.exit_costs import Costs
 from aebnas.data.datasets import load_test
 from aebnas.data.image_set import ImageSet
-from aebnas.policies.exit_table.exit_costs import Costs
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.exit_table.recorded_logits import RecordedLogits
 from aebnas.policies.exit_table.sample_costs import table_costs

@@ -82,7 +82,7 @@ def _retrain(
             policy = _policy(session, network, trial.architecture, point)
         search, costs = session.images.splits.search, session.cost_model
         table = tabulate_for(policy, network, search, session.images.preprocessing, progress_bar, costs)
-        retrained = operating_point(trial.architecture, policy, table)
+        retrained = operating_point(trial.architecture.id, network.graph, policy, table)
         origins = {"supernet": "the supernet's weights", "scratch": "scratch", "kept": "the weights of the search"}
         origin = origins[spec.weights]
         record: dict[str, Any] = retrained.to_json()

@@ -11,7 +11,6 @@ from aebnas.core.atomic_files import write_text
 from aebnas.core.confidence_intervals import wilson
 from aebnas.core.metrics import mean_of
 from aebnas.evaluation.operating_points import SEARCH
-from aebnas.policies.exit_table.exit_costs import taken_only
 from aebnas.policies.exit_table.exit_table import score_policy
 from aebnas.run.events import Listen, PolicyFrontiers, RunEvents
 from aebnas.selected.calibrate import PER_EXIT, prepare
@@ -72,7 +71,10 @@ def sweep(
     full = float(answered.table(SEARCH).correct_ne[:, -1].mean())
     marks = {
         "policy in force": (now[cost], now["accuracy"]),
-        "same backbone, last exit alone": (float(taken_only(answered.costs[answered.tuned_cost])[:, -1].mean()), full),
+        "same backbone, last exit alone": (
+            float(answered.costs[answered.tuned_cost].taken_only_ne[:, -1].mean()),
+            full,
+        ),
     }
     with listen(answered.session.facts) as events:
         events.policies_swept(PolicyFrontiers(answered.id, cost, search.samples, curves, marks, csv))

@@ -19,7 +19,6 @@ from aebnas.policies.analysis.adaptation_replay import replay
 from aebnas.policies.analysis.description import Description, describe
 from aebnas.policies.analysis.diagnostics import failure_signs
 from aebnas.policies.analysis.traffic import skewed_classes, traffic_figures
-from aebnas.policies.exit_table.exit_costs import taken_only
 from aebnas.policies.exit_table.exit_table import ExitTable, sample_costs, score_policy, stacked
 from aebnas.policies.threshold_search.find import Found
 from aebnas.run.events import RunEvents
@@ -104,7 +103,7 @@ def evaluated(
 
 def _saving(table: ExitTable, policy: ExitPolicy) -> dict[str, float]:
     means = score_policy(table, policy).mean_cost
-    alone = {name: float(taken_only(costs)[:, -1].mean()) for name, costs in table.costs.items()}
+    alone = {name: float(costs.taken_only_ne[:, -1].mean()) for name, costs in table.costs.items()}
     return {name: 1 - means[name] / alone[name] for name in table.costs}
 
 
@@ -181,7 +180,7 @@ def _in_traffic(table: ExitTable, policy: ExitPolicy) -> dict[str, Any]:
     backbone without branches takes for a sample.
     """
     name = next((cost for cost in table.costs if cost.endswith("_ms")), "macs")
-    alone = float(taken_only(table.costs[name])[:, -1].mean())
+    alone = float(table.costs[name].taken_only_ne[:, -1].mean())
     unit = 1.0 if name.endswith("_ms") else alone
     service_n, alone_ms = sample_costs(table, policy, name) / unit, alone / unit
     rows = []

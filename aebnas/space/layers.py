@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from aebnas.core.errors import SpecError
-from aebnas.runtime.graph import Attr
+from aebnas.runtime.op import Attr, Attrs
 from aebnas.runtime.ops import OPS
 from aebnas.runtime.shape_rules import Shape, Unfit
 from aebnas.space.architecture import Block, BranchLayer, Stem
@@ -35,7 +35,7 @@ class Layer:
 
     weights: str
     op: str
-    attrs: tuple[tuple[str, Attr], ...]
+    attrs: Attrs
     in_shape: Shape
     out_shape: Shape = field(init=False, compare=False, repr=False)
 
@@ -192,28 +192,33 @@ def branch_steps(spec: SpaceSpec, site: Site, index: int, shape: Shape, site_cha
     return [branch_chain(site, index, layer, shape, site_channels) for layer in layers]
 
 
+def stop_head_layer(site: Site, shape: Shape) -> Layer:
+    """The stop head of an exit at `site` on maps of `shape`; see `stop_heads.with_stop_heads`."""
+    return make_layer(f"{branch_place(site)}_stop", "classifier", shape, classes=1)
+
+
 def head_layer(shape: Shape, classes: int) -> Layer:
     """The final classifier."""
     return make_layer("head", "classifier", shape, classes=classes)
 
 
-def space_layers(spec: SpaceSpec) -> set[Layer]:
+def space_layers(spec: SpaceSpec, stop_heads: bool = False) -> set[Layer]:
     """All distinct layers of the space: exactly those its architectures use, not all combinations.
 
-    Raises SpecError with the YAML path where some layer cannot run on its map, so a space without an error can
-    be built whole.
+    With `stop_heads` those too that a training adds to every early exit. Raises SpecError with the YAML path
+    where some layer cannot run on its map, so a space without an error can be built whole.
     """
     layers: set[Layer] = set()
     for resolution in spec.input.resolution:
         try:
-            layers |= _layers_at(spec, resolution)
+            layers |= _layers_at(spec, resolution, stop_heads)
         except Unfit as error:
             rule = f"{error.rule}, at input.resolution {resolution}, but got {error.value}"
             raise SpecError(error.attribute, rule) from None
     return layers
 
 
-def _layers_at(spec: SpaceSpec, resolution: int) -> set[Layer]:
+def _layers_at(spec: SpaceSpec, resolution: int, stop_heads: bool) -> set[Layer]:
     """The layers at one resolution; raises Unfit whose attribute is a YAML path."""
     shape, resizing = input_layers(spec.input, resolution)
     with _place("stem"):
@@ -227,6 +232,8 @@ def _layers_at(spec: SpaceSpec, resolution: int) -> set[Layer]:
             with _place(f"exits.places.{site.name}" if site.name in spec.exits.places else "exits"):
                 for at_site in maps:
                     layers |= _branches(spec, site, at_site)
+                    if stop_heads:
+                        layers.add(stop_head_layer(site, at_site))
     return layers | {head_layer(at, spec.classes) for at in maps}
 
 

@@ -8,7 +8,8 @@ Node names say the place (`stage2_block1`, `cell1_edge0_2`, `exit_stage1_layer1`
 from collections.abc import Mapping
 from functools import lru_cache
 
-from aebnas.runtime.graph import INPUT, Attr, Graph, GraphExit, Node
+from aebnas.runtime.graph import INPUT, Graph, GraphExit, Node
+from aebnas.runtime.op import Attr
 from aebnas.runtime.shape_rules import Shape
 from aebnas.space.architecture import Architecture, Cell, Edge, Exit, Stage
 from aebnas.space.dag import is_free

@@ -10,11 +10,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from aebnas.runtime.graph import Attr
+from aebnas.runtime.op import Attrs
 from aebnas.runtime.ops import OPS
 from aebnas.space.layers import Layer
 
-Attrs = tuple[tuple[str, Attr], ...]
 Shapes = Mapping[str, tuple[int, ...]]
 """Parameter name -> shape."""
 

@@ -18,12 +18,13 @@ from torch.optim.swa_utils import update_bn
 
 from aebnas.runtime.graph import INPUT, Node
 from aebnas.runtime.network import Network
+from aebnas.runtime.op import Attrs
 from aebnas.runtime.ops import OPS
 from aebnas.space.architecture import Architecture
 from aebnas.space.layers import space_layers
 from aebnas.space.lowering import lower
 from aebnas.space.spec import SpaceSpec
-from aebnas.supernet.elastic import Attrs, initialise, parameter_shapes, shared_shapes, slice_to
+from aebnas.supernet.elastic import initialise, parameter_shapes, shared_shapes, slice_to
 from aebnas.supernet.synced_norm import SyncedNorm
 
 NormStats = Mapping[str, Tensor]

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aebnas.policies.exit_table.exit_costs import to_exit
 from aebnas.policies.threshold_search.frontier import Frontier, frontier_of
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
@@ -43,7 +42,7 @@ def q_learning(scored: ThresholdProblem, beta_opt: float, seed: int, learning: L
     bin_nk = np.empty((scored.samples, scored.early), int)
     for exit_, edge in enumerate(edges):
         bin_nk[:, exit_] = np.searchsorted(edge, scored.scores_nk[:, exit_])
-    reward_ne = scored.correct_ne - beta_opt * to_exit(scored.costs) / scored.full_cost
+    reward_ne = scored.correct_ne - beta_opt * scored.costs.to_exit_ne() / scored.full_cost
     visits_kb, q_kb2 = _learn(bin_nk, reward_ne, learning, np.random.default_rng(seed))
     learned = [_threshold(q_kb2[k], visits_kb[k], edges[k], scored.lowest) for k in range(scored.early)]
     return np.array(learned, dtype=np.float32)

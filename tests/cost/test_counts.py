@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from aebnas.core.errors import UserError
-from aebnas.cost.counts import ExitCosts, count_graph, count_layer
+from aebnas.cost.counts import count_graph, count_layer
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.runtime.cost_rules import Counts
 from aebnas.runtime.graph import INPUT, Graph, GraphExit, Node
 from aebnas.runtime.network import Network

@@ -110,7 +110,7 @@ def test_what_can_be_kept_is_never_infeasible(make_small, seed, kind):
     policies = [ExitPolicy("confidence", (0.0,) * early), ExitPolicy("margin", (None,) * early)]
     policies += [ExitPolicy("margin", tuple(rng.random(early).tolist())) for _ in range(3)]
     for policy in [job.policy] if job.policy is not None else policies:
-        reached = operating_point(job.architecture, policy, table).metrics
+        reached = operating_point(job.architecture.id, lower(job.architecture), policy, table).metrics
         for sense in ("<=", ">="):
             constraints = [Constraint(metric, sense, value) for metric, value in reached.items()]
             assert provably_infeasible(job, constraints) is None
@@ -121,7 +121,7 @@ def test_a_gene_policy_gives_the_point_of_that_policy():
     known = tables(job)
     trial = make_trial(3, job, {SEARCH: known[SEARCH]}, WITH_GENES.spec, [], None, 1.5)
     assert (trial.number, trial.status, trial.policy, trial.seconds) == (3, "ok", job.policy, 1.5)
-    assert trial.points == (operating_point(job.architecture, job.policy, known[SEARCH]),)
+    assert trial.points == (operating_point(job.architecture.id, lower(job.architecture), job.policy, known[SEARCH]),)
     stopped_n = known[SEARCH].scores["margin"][:, 0] > 0.5
     right_n = np.where(stopped_n, *known[SEARCH].correct_ne.T)
     assert trial.points[0].metrics["accuracy"] == pytest.approx(right_n.mean())
@@ -134,7 +134,7 @@ def test_thresholds_are_found_on_calibrate_and_measured_on_search():
     trial = make_trial(0, job, known, OPTIMISE.spec, [], None, 0.0)
     assert 1 < len(trial.points) <= 4
     for point in trial.points:
-        assert point == operating_point(job.architecture, point.policy, known[SEARCH])
+        assert point == operating_point(job.architecture.id, lower(job.architecture), point.policy, known[SEARCH])
     other_search = known | {SEARCH: random_table(job.architecture, np.random.default_rng(9))}
     same_policies = make_trial(0, job, other_search, OPTIMISE.spec, [], None, 0.0).points
     assert [point.policy for point in same_policies] == [point.policy for point in trial.points]

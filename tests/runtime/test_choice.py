@@ -8,9 +8,9 @@ import torch
 
 from aebnas.cost.counts import count_graph
 from aebnas.cost.energy_model import HOROWITZ
+from aebnas.cost.exit_costs import SampleCosts
 from aebnas.cost.memory import peak_memory
 from aebnas.cost.model import COUNTS
-from aebnas.policies.exit_table.exit_costs import SampleCosts, to_exit
 from aebnas.policies.exit_table.sample_costs import costs_of, table_costs
 from aebnas.report.drawing import drawing
 from aebnas.runtime.choice import Choice
@@ -18,6 +18,7 @@ from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.gate_rules import StopHeads
 from aebnas.runtime.graph import Graph, Node
 from aebnas.runtime.network import Network
+from aebnas.runtime.ops import OPS
 from aebnas.space.architecture import Architecture, Block, Cell, Edge, Exit, Stem
 from aebnas.space.lowering import lower
 
@@ -112,9 +113,8 @@ def test_only_chosen_ops_run_and_each_once_for_its_samples(network, adaptive, pi
 
 
 def test_an_op_gets_gradients_from_its_own_samples_alone():
-    choice = Choice(
-        (("conv", (("in_channels", 2), ("kernel", 1), ("out_channels", 2), ("stride", 1))), ("zero", ())), 0
-    )
+    conv = OPS["conv"].build(in_channels=2, out_channels=2, kernel=1, stride=1)
+    choice = Choice((("conv", conv), ("zero", None)), 0)
     x_nchw = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
     choice(x_nchw, torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 1.0]])).sum().backward()
     assert x_nchw.grad is not None
@@ -137,10 +137,10 @@ def test_each_sample_is_charged_what_it_chose(network, adaptive, pixels):
     np.testing.assert_array_equal(costs.backbone_ne[:, 0], before_n)
     np.testing.assert_array_equal(costs.backbone_ne[:, 1], before_n + conv3 + second_n)
     np.testing.assert_array_equal(costs.branch_ne, [[4 * 3 + 4, 4 * 3]] * 40)  # with the stop head
-    assert static.total == to_exit(costs)[:, -1].max()
+    assert static.total == costs.to_exit_ne()[:, -1].max()
     assert table_costs(COUNTS, graph, {}) == {"macs": static}
     energy = costs_of(graph, chosen, HOROWITZ.cost_mj)
-    assert to_exit(energy)[:, -1].max() <= HOROWITZ.energy(graph).total * (1 + 1e-9)
+    assert energy.to_exit_ne()[:, -1].max() <= HOROWITZ.energy(graph).total * (1 + 1e-9)
 
 
 def test_weights_of_all_kept_ops_and_the_controller_are_counted(network, adaptive):

@@ -15,6 +15,7 @@ from aebnas.run.session import RunSession
 from aebnas.selected.evaluate import evaluate, export
 from aebnas.selected.retrain import retrain
 from aebnas.selected.selected_model import load_selected_model
+from aebnas.space.lowering import lower
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_an_inherited_pick_is_measured_on_the_test_set(own):
     network = load_selected_model(session, "cheapest").network
     images = load_test(session.experiment.data, session.base)
     table = tabulate(network, images, session.images.preprocessing, [picked.policy.criterion])
-    assert point == operating_point(trial.architecture, picked.policy, table)
+    assert point == operating_point(trial.architecture.id, lower(trial.architecture), picked.policy, table)
     assert point.metrics["accuracy"] != picked.metrics["accuracy"]
     kept = record(own, point_id)["test"]
     assert kept["samples"] == 360 and kept["metrics"] == point.metrics and kept["source"] == source

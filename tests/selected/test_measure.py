@@ -49,6 +49,7 @@ def test_profile_then_measure(tmp_path_factory, tmp_path):
     assert measured["samples"] == 6
     assert measured["predicted_peak_memory_bytes"] == pytest.approx(measured["peak_memory_bytes"], rel=0.05)
     assert set(measured["wall_clock"]) == {"batch_1", "batch_256"}
+    assert "speed-up over MACs ratio, batch 1" in done.output and "saved time over saved MACs, batch 1" in done.output
 
     with pytest.raises(UserError, match=r"profile.json: setting.threads must be 2 as it is measured here, but got 1"):
         measure(run, "knee", {"threads": 2}, out, 4, 1)
@@ -88,7 +89,7 @@ def test_the_report_and_the_card_show_what_was_measured(tmp_path_factory, tmp_pa
     rows = {what: (real, guess) for what, real, guess in shown["rows"]}
     assert rows["latency, p99"] == (f"{measured.latency_ms['p99']:.3f} ms", "-")
     assert rows["energy a sample"][1].endswith("mJ (model)")
-    assert "times fewer MACs" in rows["times as fast as without exits, batch 256"][1]
+    assert "times fewer MACs" in rows["speed-up by exits, batch 256"][1]
     export(run, measured.id, tmp_path / "out")
     assert f"| latency, p99 | {measured.latency_ms['p99']:.3f} ms | - |" in (tmp_path / "out" / "README.md").read_text()
     # of other weights it isn't shown any longer

@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_run import certified, own_copy
 
-from aebnas.cost.counts import ExitCosts
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.data.corruptions import shift_images
 from aebnas.data.ood_images import TILES, jumbled, noise_like
 from aebnas.policies.exit_table.exit_table import ExitTable

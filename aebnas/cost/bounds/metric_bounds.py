@@ -13,13 +13,16 @@ MEASURES: dict[str, Measure] = {
 }
 
 
-def metric_bounds(spec: SpaceSpec, metric: str, profile: Profile | None) -> Bounds | None:
-    """Bounds of what a metric is made of; None where they are not known without building networks."""
+def metric_bounds(spec: SpaceSpec, metric: str, profile: Profile | None, stop_heads: bool) -> Bounds | None:
+    """Bounds of what a metric is made of; None where they are not known without building networks.
+
+    `stop_heads`: every early exit has one.
+    """
     name = METRICS[metric].cost or metric
     if name in MEASURES:
-        return space_bounds(spec, MEASURES[name])
+        return space_bounds(spec, MEASURES[name], stop_heads)
     if profile is None:
         return None
     if name == LATENCY:
-        return latency_bounds(spec, profile) if isinstance(profile, DeviceProfile) else None
-    return energy_bounds(spec, profile.energy) if name == ENERGY else None
+        return latency_bounds(spec, profile, stop_heads) if isinstance(profile, DeviceProfile) else None
+    return energy_bounds(spec, profile.energy, stop_heads) if name == ENERGY else None

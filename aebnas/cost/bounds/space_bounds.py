@@ -25,6 +25,7 @@ from aebnas.space.layers import (
     input_layers,
     stage_layers,
     stem_layers,
+    stop_head_layer,
 )
 from aebnas.space.size import reachable_depths
 from aebnas.space.spec import Site, SpaceSpec
@@ -50,14 +51,19 @@ class Bounds:
     first_exit: float
 
 
-def space_bounds(spec: SpaceSpec, measure: Measure) -> Bounds:
-    """Bounds of `measure` (`lambda c: c.macs`, say) over all architectures of the space; whole numbers."""
+def space_bounds(spec: SpaceSpec, measure: Measure, stop_heads: bool = False) -> Bounds:
+    """Bounds of `measure` (`lambda c: c.macs`, say) over all architectures of the space; whole numbers.
+
+    `stop_heads` (here and below): every early exit is counted with a stop head.
+    """
     return _bounds(
-        spec, lambda layer: measure(count_layer(layer.op, layer.in_shape, layer.out_shape, dict(layer.attrs)))
+        spec,
+        lambda layer: measure(count_layer(layer.op, layer.in_shape, layer.out_shape, dict(layer.attrs))),
+        stop_heads=stop_heads,
     )
 
 
-def latency_bounds(spec: SpaceSpec, profile: DeviceProfile) -> Bounds:
+def latency_bounds(spec: SpaceSpec, profile: DeviceProfile, stop_heads: bool = False) -> Bounds:
     """Bounds of the latency in ms that a profile predicts; raises UserError for a layer that it lacks."""
     each_run, each_exit = profile.each_run_and_exit_ms()
     return _bounds(
@@ -66,13 +72,17 @@ def latency_bounds(spec: SpaceSpec, profile: DeviceProfile) -> Bounds:
         lambda shape, count: profile.cost_ms(_sum_key(shape, count)),
         each_run,
         each_exit,
+        stop_heads,
     )
 
 
-def energy_bounds(spec: SpaceSpec, model: EnergyModel) -> Bounds:
+def energy_bounds(spec: SpaceSpec, model: EnergyModel, stop_heads: bool = False) -> Bounds:
     """Bounds of the modelled energy in mJ."""
     return _bounds(
-        spec, lambda layer: model.cost_mj(_key(layer)), lambda shape, count: model.cost_mj(_sum_key(shape, count))
+        spec,
+        lambda layer: model.cost_mj(_key(layer)),
+        lambda shape, count: model.cost_mj(_sum_key(shape, count)),
+        stop_heads=stop_heads,
     )
 
 
@@ -95,14 +105,15 @@ def _bounds(
     sum_cost: SumCost = _nothing,
     each_run: float = 0,
     each_exit: float = 0,
+    stop_heads: bool = False,
 ) -> Bounds:
-    lower, first_exit = _walk(spec, layer_cost, sum_cost, each_exit, min)
-    upper, _ = _walk(spec, layer_cost, sum_cost, each_exit, max)
+    lower, first_exit = _walk(spec, layer_cost, sum_cost, each_exit, stop_heads, min)
+    upper, _ = _walk(spec, layer_cost, sum_cost, each_exit, stop_heads, max)
     return Bounds(each_run + lower, each_run + upper, each_run + first_exit)
 
 
 def _walk(
-    spec: SpaceSpec, layer_cost: LayerCost, sum_cost: SumCost, each_exit: float, best: Best
+    spec: SpaceSpec, layer_cost: LayerCost, sum_cost: SumCost, each_exit: float, stop_heads: bool, best: Best
 ) -> tuple[float, float]:
     """(best cost of a whole network, best cost from the input to the answer of the first exit taken)."""
     cost = cache(layer_cost)
@@ -118,7 +129,7 @@ def _walk(
                 for chain in branch_steps(spec, site, index, at, shape[0]):
                     _keep(best, after, chain[-1].out_shape, value + sum(map(cost, chain)))
             so_far = after
-        return best(ends)
+        return best(ends) + (cost(stop_head_layer(site, shape)) if stop_heads else 0)
 
     if spec.dag is not None:
         return dag_walk(spec, spec.dag, DagCosts(cost, branch_cost, sum_cost, each_exit), best)

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 
 from aebnas.core.atomic_files import write_text
 from aebnas.core.errors import UserError
-from aebnas.cost.counts import ExitCosts, count_layer
+from aebnas.cost.counts import count_layer
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.cost.latency.measured_device import MeasuredDevice, difficulty_time
 from aebnas.cost.latency.space_layers import space_keys
 from aebnas.cost.layer_population import LayerKey, Population, as_key, max_candidate_cost, out_shape
@@ -98,9 +99,12 @@ class DeviceProfile(MeasuredDevice):
         """The same for one graph."""
         return self.latencies([graph])[0]
 
-    def check_covers(self, spec: SpaceSpec) -> None:
-        """Raise UserError where the profile lacks a layer of the space, so that no candidate can fail for it later."""
-        for layer in sorted(space_layers(spec), key=repr):
+    def check_covers(self, spec: SpaceSpec, stop_heads: bool = False) -> None:
+        """Raise UserError where the profile lacks a layer of the space, so that no candidate can fail for it later.
+
+        `stop_heads`: every early exit of the space's networks will have one.
+        """
+        for layer in sorted(space_layers(spec, stop_heads), key=repr):
             if (layer.op, (layer.in_shape,), layer.attrs) not in self.layers:
                 shape = " x ".join(map(str, layer.in_shape))
                 choices = " ".join(f"{name} {value}" for name, value in layer.attrs if not name.endswith("_channels"))
@@ -108,7 +112,7 @@ class DeviceProfile(MeasuredDevice):
                     f"{self.source}: must hold {layer.place} ({choices}) on a map of {shape}, but was measured for "
                     "another space; profile this one: aebnas profile SPACE"
                 )
-        if missing := sorted(space_keys(spec) - self.layers.keys(), key=repr):
+        if missing := sorted(space_keys(spec, stop_heads) - self.layers.keys(), key=repr):
             op, in_shapes, _ = missing[0]
             raise UserError(
                 f"{self.source}: must hold {op} of {len(in_shapes)} maps, but was measured for another space; profile "

@@ -58,9 +58,17 @@ class WallClock:
         return self.full_macs / self.avg_macs
 
     @property
-    def kept(self) -> float:
-        """Share of the saved MACs that is saved time: 1 if a MAC less is as much time less."""
+    def speedup_efficiency(self) -> float:
+        """Speed-up over MACs ratio: 1 where time falls as MACs do.
+
+        It is not the share of what is saved: with no time saved it is still 1 / MACs ratio. See `saved_time_share`.
+        """
         return self.speed_up / self.macs_ratio
+
+    @property
+    def saved_time_share(self) -> float | None:
+        """See the function of this name."""
+        return saved_time_share(self.speed_up, self.macs_ratio)
 
     @property
     def exit_shares(self) -> np.ndarray:
@@ -73,6 +81,15 @@ class WallClock:
             float(self.batch_ms[self.exit_n == index].mean()) if (self.exit_n == index).any() else None
             for index in range(self.exits)
         ]
+
+
+def saved_time_share(speed_up: float, macs_ratio: float) -> float | None:
+    """Saved share of the time over saved share of the MACs, (1 - 1/speed-up) / (1 - 1/MACs ratio).
+
+    1 where each saved MAC saves its share of the time, 0 where no time is saved, negative where exits cost time; None
+    where no MACs are saved (a ratio of at most 1).
+    """
+    return (1 - 1 / speed_up) / (1 - 1 / macs_ratio) if macs_ratio > 1 else None
 
 
 def wall_clock(

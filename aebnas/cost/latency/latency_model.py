@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aebnas.cost.counts import ExitCosts
 from aebnas.cost.energy_model import EnergyModel
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.cost.latency.network_profile import PairsProfile, Profile
 from aebnas.cost.latency.predictor import LatencyPredictor, Predicted, feature_matrix, graph_features
 from aebnas.cost.model import LatencyModel

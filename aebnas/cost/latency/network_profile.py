@@ -55,10 +55,10 @@ class PairsProfile(MeasuredDevice):
             if not 0 <= pair.leave < len(pair.graph.exits):
                 raise ValueError(f"exits must be from 1 to {len(pair.graph.exits)}, but got {pair.leave + 1}")
 
-    def check_covers(self, spec: SpaceSpec) -> None:
-        """Raise UserError where the space has an op of which no pair tells anything."""
+    def check_covers(self, spec: SpaceSpec, stop_heads: bool = False) -> None:
+        """Raise UserError where the space has an op that no measured network contains."""
         seen = {node.op for pair in self.pairs for node in pair.graph.nodes}
-        for layer in sorted(space_layers(spec), key=repr):
+        for layer in sorted(space_layers(spec, stop_heads), key=repr):
             if layer.op not in seen:
                 raise UserError(
                     f"{self.source}: must hold a network with {layer.place}, but none of its {len(self.pairs)} pairs "

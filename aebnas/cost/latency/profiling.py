@@ -64,14 +64,14 @@ def make_job(
     seed: int = SEED,
     whole: bool = False,
 ) -> dict[str, Any]:
-    """What is to be measured, as JSON: all distinct layers of the space, random networks, each left at one exit, and
-    the estimator of difficulty for the space's `image` (None where it can't look at such).
+    """What is to be measured, as JSON: all distinct layers of the space, stop heads included, random networks, each
+    left at one exit, and the estimator of difficulty for the space's `image` (None where it can't look at such).
 
     Layers beyond `max_layers` are `left_out`; with `whole` no layer is measured at all. The networks take turns in
     leaving at their last exit and at a random one, so that what exits cost is told apart from what nodes cost.
     """
     rng = np.random.default_rng(seed)
-    keys = [] if whole else sorted(space_keys(space.spec), key=repr)
+    keys = [] if whole else sorted(space_keys(space.spec, stop_heads=True), key=repr)
     layers = [{"op": op, "in_shapes": shapes, "attrs": dict(attrs)} for op, shapes, attrs in keys]
     chosen = set(rng.permutation(len(layers))[:max_layers].tolist())
     job: dict[str, Any] = {

@@ -5,9 +5,12 @@ from aebnas.space.layers import is_edge, space_layers
 from aebnas.space.spec import SpaceSpec
 
 
-def space_keys(spec: SpaceSpec) -> set[LayerKey]:
-    """All that networks of a space are made of: their layers, and of a DAG the sums of edges."""
-    layers = space_layers(spec)
+def space_keys(spec: SpaceSpec, stop_heads: bool) -> set[LayerKey]:
+    """All that networks of a space are made of: their layers, and of a DAG the sums of edges.
+
+    With `stop_heads` those too that a training may add to early exits.
+    """
+    layers = space_layers(spec, stop_heads)
     keys: set[LayerKey] = {(layer.op, (layer.in_shape,), layer.attrs) for layer in layers}
     if spec.dag is not None:
         most = max(len(spec.dag.sources(node)) for node in range(1, spec.dag.nodes + 1))

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from aebnas.policies.exit_table.decisions import exits_taken
-from aebnas.policies.exit_table.exit_costs import full_cost, to_exit
 from aebnas.policies.exit_table.exit_table import ExitTable, difficulty_cost
 from aebnas.runtime.adaptation import (
     UNKNOWN,
@@ -52,8 +51,8 @@ def replay(
     end are charged. Raises ValueError where the table lacks what the policy looks at.
     """
     costs = table.costs[cost]
-    whole = full_cost(costs)
-    audit_ne = to_exit(costs, np.arange(table.exits) == table.exits - 1)  # no early branch runs
+    whole = costs.full
+    audit_ne = costs.to_exit_ne(np.arange(table.exits) == table.exits - 1)  # no early branch runs
     predicted_ne = table.predicted_ne
     if predicted_ne is None:
         raise ValueError("a replay needs the classes predicted at each exit, but the table has none")
@@ -66,7 +65,7 @@ def replay(
         exit_n = exits_taken(now, table.observe(now, part_n), len(part_n)).numpy()
         audited_n = policy.audited(state.seen, len(part_n)).numpy()
         runs_e = np.array([now.runs(index) for index in range(table.exits)])
-        cost_n = _at(to_exit(costs, runs_e), part_n, exit_n) + difficulty_cost(table, now, cost)
+        cost_n = _at(costs.to_exit_ne(runs_e), part_n, exit_n) + difficulty_cost(table, now, cost)
         cost_n += audited_n * _at(audit_ne, part_n, table.exits - 1)
         class_n = predicted_ne[part_n, exit_n]
         label_n = _labels(table, part_n, predicted_ne, audited_n, feedback)

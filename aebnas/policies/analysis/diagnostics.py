@@ -5,7 +5,6 @@ import numpy as np
 from aebnas.core.confidence_intervals import difference
 from aebnas.policies.analysis.description import premature_rate
 from aebnas.policies.calibration.temperature import exit_reliability
-from aebnas.policies.exit_table.exit_costs import parts
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
 from aebnas.runtime.exit_policy import ExitPolicy
 
@@ -51,7 +50,7 @@ def _premature(table: ExitTable, policy: ExitPolicy) -> str:
 def _no_saving(table: ExitTable, policy: ExitPolicy, cost: str) -> str:
     if table.exits == 1:
         return ""
-    backbone_ne, branch_ne = parts(table.costs[cost])
+    backbone_ne, branch_ne = table.costs[cost].parts()
     alone = float((backbone_ne[:, -1] + branch_ne[:, -1]).mean())
     mean = score_policy(table, policy).mean_cost[cost]
     if mean < alone:

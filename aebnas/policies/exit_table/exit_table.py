@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from aebnas.cost.exit_costs import Costs
 from aebnas.policies.exit_table.decisions import exits_taken, observations_of
-from aebnas.policies.exit_table.exit_costs import Costs, exits_of, taken_only, to_exit
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_criteria import CRITERIA, LEARNED
 from aebnas.runtime.exit_policy import ExitPolicy
@@ -54,7 +54,7 @@ class ExitTable:
             if not np.isfinite(scores_ne).all():
                 raise ValueError(f"{criterion}: scores must be finite")
         for metric, costs in self.costs.items():
-            exits, samples = exits_of(costs)
+            exits, samples = costs.exits, costs.samples
             if exits != self.exits:
                 raise ValueError(f"{metric}: costs must be of {self.exits} exits, but got {exits}")
             if samples not in (None, self.samples):
@@ -227,9 +227,9 @@ def score_policy(table: ExitTable, policy: ExitPolicy) -> PolicyScore:
     more = {name: difficulty_cost(table, policy, name) for name in table.costs}
     return PolicyScore(
         accuracy=float(correct_n.mean()),
-        mean_cost={name: _mean(to_exit(costs, runs_e), taken_n) + more[name] for name, costs in table.costs.items()},
+        mean_cost={name: _mean(costs.to_exit_ne(runs_e), taken_n) + more[name] for name, costs in table.costs.items()},
         mean_cost_taken_only={
-            name: _mean(taken_only(costs), taken_n) + more[name] for name, costs in table.costs.items()
+            name: _mean(costs.taken_only_ne, taken_n) + more[name] for name, costs in table.costs.items()
         },
         exit_shares=tuple(float(count) / table.samples for count in counts_e),
         exit_accuracy=tuple(
@@ -241,7 +241,7 @@ def score_policy(table: ExitTable, policy: ExitPolicy) -> PolicyScore:
 def sample_costs(table: ExitTable, policy: ExitPolicy, cost: str = "macs") -> np.ndarray:
     """What each sample costs under a policy, branches it passed included, `[n]`."""
     runs_e = np.array([policy.runs(index) for index in range(table.exits)])
-    return _at(to_exit(table.costs[cost], runs_e), table.exit_taken(policy)) + difficulty_cost(table, policy, cost)
+    return _at(table.costs[cost].to_exit_ne(runs_e), table.exit_taken(policy)) + difficulty_cost(table, policy, cost)
 
 
 def difficulty_cost(table: ExitTable, policy: ExitPolicy, cost: str) -> float:

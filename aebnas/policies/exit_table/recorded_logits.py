@@ -14,7 +14,7 @@ from torch import Tensor
 
 from aebnas.core.atomic_files import write_atomically
 from aebnas.core.errors import UserError
-from aebnas.policies.exit_table.exit_costs import Costs
+from aebnas.cost.exit_costs import Costs
 from aebnas.policies.exit_table.exit_table import ExitTable
 
 NAMES = ("logits", "labels", "stop_logits")

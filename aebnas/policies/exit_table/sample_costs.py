@@ -10,11 +10,11 @@ from torch import Tensor
 
 from aebnas.core.metrics import ENERGY, LATENCY, MACS
 from aebnas.cost.counts import count_layer
+from aebnas.cost.exit_costs import Costs, SampleCosts
 from aebnas.cost.latency.device_profile import DeviceProfile
 from aebnas.cost.layer_population import LayerKey, layer_key, out_shape
 from aebnas.cost.model import CostModel
-from aebnas.policies.exit_table.exit_costs import Costs, SampleCosts
-from aebnas.runtime.graph import Graph, Node, candidates
+from aebnas.runtime.graph import Graph, Node
 
 LayerCost = Callable[[LayerKey], float]
 """An additive cost of one layer."""
@@ -35,6 +35,7 @@ def table_costs(model: CostModel, graph: Graph, chosen: Mapping[str, np.ndarray 
     costs: dict[str, Costs] = dict(model.exit_costs([graph])[0])
     if not chosen:
         return costs
+    graph = model.charged(graph)
     costs[MACS] = costs_of(graph, chosen, layer_macs)
     if isinstance(model.profile, DeviceProfile):
         costs[LATENCY] = costs_of(graph, chosen, model.profile.cost_ms, *model.profile.each_run_and_exit_ms())
@@ -63,8 +64,6 @@ def costs_of(
 
 
 def _node_n(graph: Graph, node: Node, chosen: Mapping[str, np.ndarray | Tensor], cost: LayerCost) -> np.ndarray:
-    """What the node takes for each sample, or for all."""
-    if node.op != "choice":
-        return np.array(cost(layer_key(graph, node)))
-    costs_k = np.array([0.0 if one is None else cost(layer_key(graph, one)) for one in candidates(node)])
-    return costs_k[np.asarray(chosen[node.name])]
+    """What the node costs each sample, or all of them alike."""
+    costs_k = np.array([0.0 if one is None else cost(layer_key(graph, one)) for one in node.candidates()])
+    return costs_k[np.asarray(chosen.get(node.name, 0))]

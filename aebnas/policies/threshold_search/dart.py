@@ -14,9 +14,7 @@ from functools import partial
 import numpy as np
 from torch import Tensor
 
-from aebnas.cost.counts import ExitCosts
 from aebnas.policies.exit_table.difficulty_fit import random_weights
-from aebnas.policies.exit_table.exit_costs import Costs, SampleCosts
 from aebnas.policies.threshold_search.frontier import Frontier
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem, Thresholds
 from aebnas.runtime.difficulty import Difficulty
@@ -46,16 +44,9 @@ def dart_scores(
     return replace(
         scored,
         scores_nk=shifted_nk.astype(np.float32, copy=False),
-        costs=with_overhead(scored.costs, estimator_cost),
+        costs=scored.costs.plus(estimator_cost),
         make=partial(_with_difficulty, scored.make, difficulty, beta_diff),
     )
-
-
-def with_overhead(costs: Costs, overhead: float) -> Costs:
-    """Costs with something that is paid for every sample, wherever it leaves."""
-    if isinstance(costs, SampleCosts):
-        return SampleCosts(costs.backbone_ne + overhead, costs.branch_ne)
-    return ExitCosts(tuple(cost + overhead for cost in costs.backbone_e), costs.branch_e)
 
 
 def tune_dart(

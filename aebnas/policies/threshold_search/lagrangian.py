@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aebnas.policies.exit_table.exit_costs import parts
 from aebnas.policies.threshold_search.frontier import Frontier, frontier_of
 from aebnas.policies.threshold_search.joint_grid import candidates
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
@@ -107,7 +106,7 @@ def lagrangian(scored: ThresholdProblem, per_exit: int, seed: int = 0) -> Fronti
 def _problem(scored: ThresholdProblem, per_exit: int) -> _Problem:
     grid = candidates(scored, per_exit)
     above = [np.searchsorted(grid[i], scored.scores_nk[:, i], side="left") for i in range(scored.early)]
-    backbone_ne, branch_ne = (np.broadcast_to(part, scored.correct_ne.shape) for part in parts(scored.costs))
+    backbone_ne, branch_ne = (np.broadcast_to(part, scored.correct_ne.shape) for part in scored.costs.parts())
     onward_ne = np.diff(backbone_ne, axis=1, prepend=0.0) / scored.full_cost
     return _Problem(grid, np.stack(above, 1), scored.correct_ne.astype(float), onward_ne, branch_ne / scored.full_cost)
 

@@ -7,10 +7,8 @@ sure; each set of exits is tried, and all its figures are those of the policy it
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from aebnas.policies.exit_table.exit_costs import full_cost
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
 from aebnas.policies.threshold_search.frontier import Frontier, TunedPolicy
-from aebnas.policies.threshold_search.min_exit import min_exit_rules
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.gate_rules import Patience
 from aebnas.space.min_exits import MinExits
@@ -31,11 +29,11 @@ def patience_frontier(
                 "confidence",
                 tuple(0.0 if runs else None for runs in running),
                 table.temperatures,
-                (Patience(agree), *min_exit_rules(least)),
+                (Patience(agree), *least.rules),
             )
             figures = score_policy(table, policy)
             found.append(TunedPolicy(policy, figures.accuracy, figures.mean_cost[cost]))
-    return Frontier.of(found, full_cost(table.costs[cost]))
+    return Frontier.of(found, table.costs[cost].full)
 
 
 def _sets(early: int) -> Iterator[tuple[bool, ...]]:

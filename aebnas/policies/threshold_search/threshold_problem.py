@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from aebnas.policies.exit_table.exit_costs import Costs, SampleCosts, exits_of, full_cost, parts
+from aebnas.cost.exit_costs import Costs
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.reach import reached
 from aebnas.runtime.exit_policy import ExitPolicy
@@ -60,7 +60,7 @@ class ThresholdProblem:
             raise ValueError(f"scores must be float32, but got {self.scores_nk.dtype}")
         if not np.isfinite(self.scores_nk).all():
             raise ValueError("scores must be finite")
-        cost_exits, cost_samples = exits_of(self.costs)
+        cost_exits, cost_samples = self.costs.exits, self.costs.samples
         if cost_exits != exits or cost_samples not in (None, samples):
             raise ValueError(f"costs must be of {exits} exits and {samples} samples")
 
@@ -84,14 +84,16 @@ class ThresholdProblem:
     @property
     def full_cost(self) -> float:
         """Mean cost where everything runs; costs divided by it lie in [0, 1]."""
-        return full_cost(self.costs)
+        return self.costs.full
 
     def rows(self, chosen_n: np.ndarray) -> "ThresholdProblem":
         """The chosen samples, bool `[n]` or indices."""
-        costs = self.costs
-        if isinstance(costs, SampleCosts):
-            costs = SampleCosts(costs.backbone_ne[chosen_n], costs.branch_ne[chosen_n])
-        return replace(self, scores_nk=self.scores_nk[chosen_n], correct_ne=self.correct_ne[chosen_n], costs=costs)
+        return replace(
+            self,
+            scores_nk=self.scores_nk[chosen_n],
+            correct_ne=self.correct_ne[chosen_n],
+            costs=self.costs.rows(chosen_n),
+        )
 
     def policy(self, thresholds_k: np.ndarray) -> ExitPolicy:
         """The policy of a threshold vector."""
@@ -108,8 +110,8 @@ class ThresholdProblem:
         runs_te = np.ones((len(thresholds_tk), self.early + 1), dtype=bool)
         runs_te[:, :-1] = thresholds_tk < np.inf
         gain_nk = np.diff(self.correct_ne.astype(np.int8), axis=1)
-        backbone_ne, branch_ne = parts(self.costs)
-        per_sample = isinstance(self.costs, SampleCosts)
+        backbone_ne, branch_ne = self.costs.parts()
+        per_sample = self.costs.samples is not None
         steps_nkf = None
         if per_sample:  # what going on to the next exit adds: backbone, its branch, and the difference of branches
             changes = np.diff(backbone_ne, axis=1), branch_ne[:, 1:], np.diff(branch_ne, axis=1)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aebnas.policies.exit_table.exit_costs import to_exit
 from aebnas.policies.threshold_search.frontier import Frontier, frontier_of
 from aebnas.policies.threshold_search.joint_grid import candidate_thresholds, candidates
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
@@ -90,7 +89,7 @@ def value_iteration(
     last = candidate_thresholds(last_scores_n, bins - 1, scored.lowest)
     columns = [*scored.scores_nk.T, last_scores_n]
     bin_ne = np.stack([np.searchsorted(g, s, side="left") for g, s in zip([*grid, last], columns, strict=True)], 1)
-    earned_ne = scored.correct_ne - beta * to_exit(scored.costs) / scored.full_cost
+    earned_ne = scored.correct_ne - beta * scored.costs.to_exit_ne() / scored.full_cost
     model = estimate(bin_ne, int(bin_ne.max()) + 1, difficulty_bin_n, earned_ne)
     _, advantage_kab = solve(model)
     thresholds_ak = np.empty((advantage_kab.shape[1], scored.early), dtype=np.float32)

@@ -7,6 +7,7 @@ from aebnas.cost.bounds.memory_bounds import min_peak_memory
 from aebnas.cost.bounds.space_bounds import energy_bounds, latency_bounds, space_bounds
 from aebnas.cost.counts import count_graph
 from aebnas.cost.memory import peak_memory
+from aebnas.cost.model import CostModel
 from aebnas.space.lowering import lower
 
 MEASURES = {
@@ -17,21 +18,28 @@ MEASURES = {
 
 
 @pytest.fixture(scope="module")
-def graphs(small, everything):
-    """Those of all architectures of a small space."""
-    return [lower(architecture) for architecture in {candidate.architecture for candidate in everything(small)}]
+def architectures_of(small, everything):
+    """All architectures of a small space."""
+    return list({candidate.architecture for candidate in everything(small)})
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["", "stop heads"])
+def graphs(request, architectures_of):
+    """Graphs of all architectures of a small space, without and with stop heads, and which of the two."""
+    costs = CostModel(stop_heads=request.param)
+    return [costs.charged(lower(architecture)) for architecture in architectures_of], request.param
 
 
 @pytest.fixture(scope="module")
 def counts(graphs):
-    return [count_graph(graph) for graph in graphs]
+    return [count_graph(graph) for graph in graphs[0]], graphs[1]
 
 
 @pytest.mark.parametrize("cost", MEASURES)
 def test_bounds_equal_enumeration(small, counts, cost):
-    measure = MEASURES[cost]
-    found = [measure(one) for one in counts]
-    bounds = space_bounds(small.spec, measure)
+    measure, (counted, stop_heads) = MEASURES[cost], counts
+    found = [measure(one) for one in counted]
+    bounds = space_bounds(small.spec, measure, stop_heads)
     assert bounds.lower == min(costs.total for costs in found)
     assert bounds.upper == max(costs.total for costs in found)
     # the cheapest answer anybody can get: all exits before it `never`
@@ -55,10 +63,10 @@ def test_random_architectures_of_bundled_spaces_lie_within(bundled, architecture
 
 
 def test_bounds_of_latency_and_energy_equal_enumeration(small, graphs):
-    profile = made_up(small.spec)
+    profile, (graphs, stop_heads) = made_up(small.spec), graphs
     for bounds, found in [
-        (latency_bounds(small.spec, profile), profile.latencies(graphs)),
-        (energy_bounds(small.spec, profile.energy), profile.energy.energies(graphs)),
+        (latency_bounds(small.spec, profile, stop_heads), profile.latencies(graphs)),
+        (energy_bounds(small.spec, profile.energy, stop_heads), profile.energy.energies(graphs)),
     ]:
         assert bounds.lower == pytest.approx(min(costs.total for costs in found))
         assert bounds.upper == pytest.approx(max(costs.total for costs in found))

@@ -11,6 +11,7 @@ from aebnas.cost.latency.hard_exit import (
     nodes_to,
     run_nodes,
     runs,
+    saved_time_share,
     threshold_shares,
     wall_clock,
 )
@@ -32,9 +33,26 @@ def test_figures_by_hand():
         avg_macs=10.0,
         full_macs=25.0,
     )
-    assert (clock.ms, clock.speed_up, clock.macs_ratio, clock.kept) == pytest.approx((2.0, 2.0, 2.5, 0.8))
+    assert (clock.ms, clock.speed_up, clock.macs_ratio) == pytest.approx((2.0, 2.0, 2.5))
+    assert clock.speedup_efficiency == pytest.approx(0.8)
+    assert clock.saved_time_share == pytest.approx(0.5 / 0.6)  # half the time for three fifths of the MACs
     assert clock.exit_shares.tolist() == [0.25, 0, 0.75]
     assert clock.ms_at_exits() == [1.0, None, pytest.approx(7 / 3)]
+
+
+@pytest.mark.parametrize(
+    "speed_up, macs_ratio, share",
+    [
+        (1.0, 1.25, 0.0),  # a fifth of the MACs, no time; the efficiency is 0.8
+        (1.25, 1.25, 1.0),
+        (2.0, 1.25, 2.5),  # half the time for a fifth of the MACs
+        (0.8, 2.0, -0.5),  # a quarter more time for half the MACs
+        (2.0, 1.0, None),  # no MACs are saved
+        (1.0, 0.5, None),
+    ],
+)
+def test_the_share_of_time_saved_by_hand(speed_up, macs_ratio, share):
+    assert saved_time_share(speed_up, macs_ratio) == (None if share is None else pytest.approx(share))
 
 
 @pytest.mark.parametrize("batch", [1, 4])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from baselines.q_learning import Learning, q_frontier, q_learning
 
-from aebnas.cost.counts import ExitCosts
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
 

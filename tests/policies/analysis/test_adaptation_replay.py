@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aebnas.cost.counts import ExitCosts
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.policies.analysis.adaptation_replay import replay
 from aebnas.policies.exit_table.exit_table import ExitTable, sample_costs
 from aebnas.runtime.adaptation import AdaptivePolicy

@@ -5,9 +5,8 @@ import pytest
 import torch
 from random_tables import random_table
 
-from aebnas.cost.counts import ExitCosts
+from aebnas.cost.exit_costs import ExitCosts, SampleCosts
 from aebnas.policies.analysis.description import describe, premature_rate, tail
-from aebnas.policies.exit_table.exit_costs import SampleCosts
 from aebnas.policies.exit_table.exit_table import ExitTable, sample_costs, score_policy
 from aebnas.runtime.exit_policy import ExitPolicy
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from aebnas.cost.counts import ExitCosts
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.policies.analysis.diagnostics import failure_signs
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.runtime.exit_policy import ExitPolicy

@@ -8,7 +8,7 @@ import pytest
 from random_tables import lifelike
 from scipy.stats import binom
 
-from aebnas.cost.counts import ExitCosts
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.policies.calibration.risk_control import (
     binomial_p_value,
     careful_to_cheap,

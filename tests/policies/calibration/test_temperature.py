@@ -6,7 +6,7 @@ import torch
 from random_tables import random_table
 from scipy.special import softmax
 
-from aebnas.cost.counts import ExitCosts
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.policies.calibration.temperature import (
     exit_reliability,
     fit_temperature,

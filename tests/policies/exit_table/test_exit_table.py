@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aebnas.cost.counts import ExitCosts, count_graph
+from aebnas.cost.counts import count_graph
+from aebnas.cost.exit_costs import ExitCosts, SampleCosts
 from aebnas.policies.exit_table import exit_table as table_module
-from aebnas.policies.exit_table.exit_costs import SampleCosts
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy, thresholds_te
 from aebnas.policies.threshold_search.joint_grid import candidate_thresholds
 from aebnas.runtime.exit_criteria import CRITERIA

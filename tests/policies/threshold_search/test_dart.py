@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aebnas.cost.counts import ExitCosts
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.data.image_set import ImageSet
 from aebnas.policies.calibration.tuning import Rules
 from aebnas.policies.exit_table.difficulty_fit import (

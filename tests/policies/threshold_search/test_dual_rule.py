@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from aebnas.cost.counts import ExitCosts
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
 from aebnas.policies.threshold_search.dual_rule import dual_scores
 from aebnas.policies.threshold_search.find import find

@@ -7,8 +7,7 @@ import pytest
 import torch
 from random_tables import random_costs, random_table
 
-from aebnas.cost.counts import ExitCosts
-from aebnas.policies.exit_table.exit_costs import SampleCosts
+from aebnas.cost.exit_costs import ExitCosts, SampleCosts
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
 from aebnas.policies.threshold_search import joint_grid as grid_module
 from aebnas.policies.threshold_search.find import METHODS, find

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from random_tables import lifelike
 
-from aebnas.cost.counts import ExitCosts
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.policies.threshold_search.greedy import greedy
 from aebnas.policies.threshold_search.joint_grid import joint_grid
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from random_tables import lifelike
 
-from aebnas.cost.counts import ExitCosts
-from aebnas.policies.exit_table.exit_costs import to_exit
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.policies.threshold_search.joint_grid import candidates, joint_grid
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.policies.threshold_search.value_iteration import (
@@ -96,7 +95,7 @@ def test_where_the_chain_is_exact_it_finds_the_best_thresholds(beta):
         stops = np.ones((scored.samples, 3), bool)
         stops[:, :2] = scored.scores_nk > thresholds
         taken = stops.argmax(1)
-        earned = scored.correct_ne - beta * to_exit(scored.costs) / scored.full_cost
+        earned = scored.correct_ne - beta * scored.costs.to_exit_ne() / scored.full_cost
         return earned[np.arange(scored.samples), taken].mean()
 
     (found,) = value_iteration(scored, last, beta, bins=10)

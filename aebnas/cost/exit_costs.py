@@ -1,0 +1,143 @@
+"""What it costs to leave at each exit: the same for every sample (`ExitCosts`), or depending on the input.
+
+Both are made of a backbone, cumulative up to each exit's site, and a branch per exit. What is paid whatever happens (a
+controller, a difficulty estimator) belongs to the backbone of every exit. Imports no torch.
+
+Legend: n samples, e exits; an axis `1` stands where all samples cost the same.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from aebnas.core.percentiles import tail, tail_of_samples
+
+
+class Costs(ABC):
+    """One additive cost of a network, to each of its exits."""
+
+    @abstractmethod
+    def parts(self) -> tuple[np.ndarray, np.ndarray]:
+        """Backbone and branches, float64 `[1 or n, e]`."""
+
+    @property
+    @abstractmethod
+    def samples(self) -> int | None:
+        """Number of samples where the cost depends on them, else None."""
+
+    @abstractmethod
+    def rows(self, selected_n: np.ndarray) -> Self:
+        """The costs of some samples, bool `[n]` or indices."""
+
+    @abstractmethod
+    def plus(self, amount: float) -> Self:
+        """With an amount that every sample pays, wherever it leaves."""
+
+    @abstractmethod
+    def statistics(self, exit_n: np.ndarray, runs_e: np.ndarray, more: float = 0.0) -> dict[str, float]:
+        """Mean, percentiles and worst cost of samples that leave at `exit_n`, each of which pays `more` besides."""
+
+    @property
+    def exits(self) -> int:
+        """Number of exits."""
+        return int(self.parts()[1].shape[1])
+
+    def to_exit_ne(self, runs_e: np.ndarray | None = None) -> np.ndarray:
+        """Cost of a sample that leaves at each exit, branches passed included, `[1 or n, e]`.
+
+        `runs_e` (bool `[e]`) says which branches run at all; `never` exits' don't.
+        """
+        backbone, branch = self.parts()
+        return backbone + np.cumsum(branch if runs_e is None else branch * runs_e, axis=1)
+
+    @property
+    def taken_only_ne(self) -> np.ndarray:
+        """Cost if of all branches only the one taken is charged, `[1 or n, e]` (NACHOS, EDANAS)."""
+        backbone, branch = self.parts()
+        return backbone + branch
+
+    @property
+    def full(self) -> float:
+        """Mean cost of a sample for which everything runs: the divisor where costs must lie in [0, 1]."""
+        return float(self.to_exit_ne()[:, -1].mean())
+
+
+@dataclass(frozen=True)
+class ExitCosts(Costs):
+    """One cost of a Graph: `backbone_e` up to each exit's site (cumulative), `branch_e` of each branch."""
+
+    backbone_e: tuple[float, ...]
+    branch_e: tuple[float, ...]
+
+    def parts(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.array(self.backbone_e, float)[None], np.array(self.branch_e, float)[None]
+
+    @property
+    def samples(self) -> int | None:
+        return None
+
+    def rows(self, selected_n: np.ndarray) -> "ExitCosts":
+        return self
+
+    def plus(self, amount: float) -> "ExitCosts":
+        return replace(self, backbone_e=tuple(cost + amount for cost in self.backbone_e))
+
+    def statistics(self, exit_n: np.ndarray, runs_e: np.ndarray, more: float = 0.0) -> dict[str, float]:
+        shares_e = np.bincount(exit_n, minlength=len(self.branch_e)) / len(exit_n)
+        return tail(self.to_exit(runs_e) + more, shares_e)
+
+    @property
+    def total(self) -> float:
+        """Everything: the whole backbone and every branch."""
+        return self.backbone_e[-1] + sum(self.branch_e)
+
+    def to_exit(self, runs_e: np.ndarray | None = None) -> np.ndarray:
+        """Cost of a sample that leaves at each exit, branches it passed included, `[..., e]`.
+
+        `runs_e` (bool, `[..., e]`) says which branches run at all; `never` exits' don't.
+        """
+        branch = np.asarray(self.branch_e)
+        passed = branch if runs_e is None else branch * runs_e
+        return np.asarray(self.backbone_e) + np.cumsum(passed, axis=-1)
+
+    @property
+    def taken_only(self) -> np.ndarray:
+        """Cost if only the branch taken is charged (the convention of NACHOS and EDANAS), `[e]`."""
+        return np.asarray(self.backbone_e) + np.asarray(self.branch_e)
+
+
+@dataclass(frozen=True)
+class SampleCosts(Costs):
+    """A cost that depends on the input: `backbone_ne` up to each exit's site (cumulative) and `branch_ne`.
+
+    Raises ValueError where shapes differ or a number is negative or not finite.
+    """
+
+    backbone_ne: np.ndarray
+    branch_ne: np.ndarray
+
+    def __post_init__(self) -> None:
+        if self.backbone_ne.ndim != 2 or self.backbone_ne.shape != self.branch_ne.shape:
+            got = f"{self.backbone_ne.shape} and {self.branch_ne.shape}"
+            raise ValueError(f"costs of backbone and branches must be of one shape [n, e], but got {got}")
+        for part in (self.backbone_ne, self.branch_ne):
+            if not (np.isfinite(part).all() and (part >= 0).all()):
+                raise ValueError("costs must be finite and at least 0")
+
+    def parts(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.backbone_ne.astype(float), self.branch_ne.astype(float)
+
+    @property
+    def samples(self) -> int | None:
+        return len(self.branch_ne)
+
+    def rows(self, selected_n: np.ndarray) -> "SampleCosts":
+        return SampleCosts(self.backbone_ne[selected_n], self.branch_ne[selected_n])
+
+    def plus(self, amount: float) -> "SampleCosts":
+        return SampleCosts(self.backbone_ne + amount, self.branch_ne)
+
+    def statistics(self, exit_n: np.ndarray, runs_e: np.ndarray, more: float = 0.0) -> dict[str, float]:
+        return tail_of_samples(self.to_exit_ne(runs_e)[np.arange(len(exit_n)), exit_n] + more)

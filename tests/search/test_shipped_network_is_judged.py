@@ -1,0 +1,104 @@
+"""Candidates are judged as the networks that ship, with the stop heads that a training of the experiment adds."""
+
+import importlib.util
+import sys
+
+import pytest
+from tiny_run import EXPERIMENT, SPACE, TRAIN, write_spec
+
+from aebnas.core.errors import UserError
+from aebnas.core.metrics import Constraint
+from aebnas.cost.counts import count_graph
+from aebnas.evaluation.operating_points import provably_infeasible
+from aebnas.run.run_directory import Run
+from aebnas.run.session import RunSession
+from aebnas.search.loop import run_search
+from aebnas.search.plan import prepare
+from aebnas.selected.evaluate import export
+from aebnas.selected.selected_model import load_selected_model
+from aebnas.space.lowering import lower
+from aebnas.strategies.strategy import Job
+
+HEADS = {"exits": {"stop_heads": True}}
+ONE = SPACE | {
+    "stages": [{"width": 4, "depth": 1, "op": "basic"}, {"width": 8, "depth": 1, "stride": 2, "op": "basic"}],
+    "exits": {"optional": False},
+    "policy": {"criterion": "confidence", "thresholds": {"genes": [0.2, 0.6]}},
+}
+"""One architecture with one early exit, on maps of 4 channels: its stop head has 5 parameters and 4 MACs."""
+PARAMS, MACS = 5, 4
+OWN_TRAINING = {"batch_size": 64, "precision": "fp32"} | HEADS
+SEARCHED = {"strategy": {"name": "random", "population": 4, "generations": 1}}
+BY_ITSELF = SEARCHED | {
+    "supernet": None,
+    "evaluate": EXPERIMENT["evaluate"] | {"weights": "scratch(1)", "training": OWN_TRAINING},
+    "retrain": TRAIN | {"epochs": 1, "weights": "scratch"},
+}
+INHERITED = SEARCHED | {"retrain": EXPERIMENT["retrain"] | HEADS}
+"""Scored with the supernet's weights; the retraining adds the heads."""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    base = tmp_path_factory.mktemp("headed")
+    run_search(write_spec(base / "spec", ONE, **BY_ITSELF), base / "run")
+    return base / "run"
+
+
+def plain_counts(folder):
+    """Parameters and MACs of the architecture without heads."""
+    counts = count_graph(lower(RunSession.open(folder).run.trials()[0].architecture))
+    return counts.params.total, counts.macs.total
+
+
+def test_a_search_reports_the_counts_of_the_exported_network(run, tmp_path):
+    session = RunSession.open(run)
+    params, macs = plain_counts(run)
+    points = [point for trial in session.run.trials() for point in trial.points]
+    assert {(p.metrics["params"], p.metrics["macs"]) for p in points} == {(params + PARAMS, macs + MACS)}
+
+    point_id = export(run, points[0].id, tmp_path / "out")
+    shipped = load_selected_model(session, point_id).network
+    assert points[0].metrics["params"] == sum(parameter.numel() for parameter in shipped.parameters())
+    floats = [value for name, value in shipped.state_dict().items() if not name.endswith("num_batches_tracked")]
+    assert points[0].metrics["weight_bytes"] == 4 * sum(value.numel() for value in floats)
+    module = importlib.util.spec_from_file_location("exported_model", tmp_path / "out" / "model.py")
+    sys.modules[module.name] = loaded = importlib.util.module_from_spec(module)
+    module.loader.exec_module(loaded)
+    model = loaded.Model.load(tmp_path / "out")
+    assert points[0].metrics["params"] == sum(parameter.numel() for parameter in model.network.parameters())
+    assert points[0].metrics["macs"] == model.full_macs
+
+
+@pytest.mark.parametrize("changes", [BY_ITSELF, INHERITED], ids=["by itself", "inherited"])
+@pytest.mark.parametrize("metric, head", [("params", PARAMS), ("macs", MACS)])
+def test_a_budget_between_the_two_is_refused(run, tmp_path, changes, metric, head):
+    plain = dict(zip(("params", "macs"), plain_counts(run), strict=True))[metric]
+    enough = write_spec(tmp_path / "enough", ONE, **changes, constraints=[f"{metric} <= {plain + head}"])
+    assert prepare(enough).experiment.ships_stop_heads
+    between = write_spec(tmp_path / "between", ONE, **changes, constraints=[f"{metric} <= {plain + head - 1}"])
+    with pytest.raises(UserError, match=rf"constraints.0: .*{plain + head:,}"):
+        prepare(between)
+    assert prepare(write_spec(tmp_path / "plain", ONE, **SEARCHED, constraints=[f"{metric} <= {plain}"]))
+
+
+def test_candidates_are_pruned_with_their_heads(run):
+    session = RunSession.open(run)
+    trial, (params, macs) = session.run.trials()[0], plain_counts(run)
+    job = Job(trial.architecture, trial.policy, "")
+    for metric, value in [("params", params + PARAMS), ("macs", macs + MACS)]:
+        kept, refused = (Constraint(metric, "<=", bound) for bound in (value, value - 1))
+        assert provably_infeasible([job], [kept], session.candidate_cost_model) == [None]
+        assert provably_infeasible([job], [refused], session.candidate_cost_model) != [None]
+
+
+def test_inherited_weights_are_judged_as_retraining_will_ship_them(run, tmp_path):
+    run_search(write_spec(tmp_path / "spec", ONE, **INHERITED), tmp_path / "run")
+    params, macs = plain_counts(run)
+    for trial in Run.open(tmp_path / "run").trials():
+        for point in trial.points:
+            assert (point.metrics["params"], point.metrics["macs"]) == (params + PARAMS, macs + MACS)
+            assert point.metrics["avg_macs"] <= macs + MACS
+    everyone_stays = [0.0, 1.0]
+    stays = [p for t in Run.open(tmp_path / "run").trials() for p in t.points if list(p.exit_shares) == everyone_stays]
+    assert all(point.metrics["avg_macs"] == macs + MACS for point in stays)
