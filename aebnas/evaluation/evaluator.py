@@ -16,9 +16,11 @@ from aebnas.data.image_set import ImageSet
 from aebnas.evaluation.darts.relaxed_training import Relaxation, RelaxedTraining, calibration_summary, hard_figures
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.exit_table.tabulate import tabulate
-from aebnas.runtime.exit_criteria import LEARNED
+from aebnas.policies.threshold_search.find import rules_for
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
+from aebnas.space.policy_spec import PolicySpec
+from aebnas.space.stop_heads import has_stop_heads
 from aebnas.supernet.darts.discretization import (
     Form,
     adaptive_architecture,
@@ -114,9 +116,9 @@ class Evaluator:
 
     Without `supernet` candidates start from fresh weights, without `training` they are scored as they are;
     ValueError for neither. `calibration` are batches `x_nchw` for norm statistics; `images` the splits to
-    tabulate; `costs` the costs that tables hold. With `gpu` all runs on the GPU that is visible. `deterministic` as in
-    `determinism.pinned`. `progress` makes the bar of a candidate's own training. `relaxed` is there where relaxed
-    networks are to be trained.
+    tabulate; `policy` names the rules whose scores tables hold, `costs` the costs that they hold. With `gpu` all runs
+    on the GPU that is visible. `deterministic` as in `determinism.pinned`. `progress` makes the bar of a candidate's
+    own training. `relaxed` is there where relaxed networks are to be trained.
     """
 
     supernet: Supernet | None
@@ -124,7 +126,7 @@ class Evaluator:
     calibration: Sequence[Tensor]
     images: Mapping[str, ImageSet]
     preprocessing: Preprocessing
-    criteria: tuple[str, ...]
+    policy: PolicySpec
     threads: int
     costs: CostModel = COUNTS
     gpu: bool = False
@@ -192,11 +194,10 @@ class Evaluator:
         return adaptive_architecture(relaxed, shares, spec.min_share)
 
     def _tables(self, network: Network, keep_logits: bool = False) -> Tables:
-        """Of a network with stop heads with the criterion `learned` besides."""
-        heads = any(graph_exit.stop for graph_exit in network.graph.exits)
-        criteria = (*self.criteria, LEARNED) if heads and LEARNED not in self.criteria else self.criteria
+        """With the scores of all rules that are searched for the network."""
+        scores = rules_for(self.policy, has_stop_heads(network.graph)).scores
         return {
-            name: tabulate(network, images, self.preprocessing, criteria, keep_logits=keep_logits, costs=self.costs)
+            name: tabulate(network, images, self.preprocessing, scores, keep_logits=keep_logits, costs=self.costs)
             for name, images in self.images.items()
         }
 

@@ -11,15 +11,14 @@ from aebnas.cost.memory import peak_memory
 from aebnas.cost.model import CostModel
 from aebnas.evaluation.evaluator import Tables
 from aebnas.evaluation.worker_pool import Failure
+from aebnas.policies.calibration.tuning import Rules
 from aebnas.policies.exit_table.exit_costs import SampleCosts
 from aebnas.policies.exit_table.exit_table import ExitTable, difficulty_cost, sample_costs, score_policy
-from aebnas.policies.threshold_search.find import find
 from aebnas.policies.threshold_search.soft_target import tune_to_target
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.space.architecture import Architecture
 from aebnas.space.lowering import lower
-from aebnas.space.min_exits import min_exits
-from aebnas.space.policy_spec import DUAL, LEARNED, PolicySpec
+from aebnas.space.policy_spec import PolicySpec
 from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.strategy import Job
 from aebnas.strategies.trial import OperatingPoint, Trial
@@ -176,21 +175,11 @@ def found_policies(
     policy_spec = space.policy
     thresholds = policy_spec.thresholds
     if thresholds.optimise is not None:
-        tuned = find(
-            table, _rules(policy_spec, architecture), thresholds.optimise, min_exits(space, architecture), cost
-        )
+        tuned = Rules.of_space(space, architecture, table, cost).find(table)
         return [point.policy for point in tuned.thinned(thresholds.optimise.max_points).points]
     assert thresholds.genes and target, "a job without a policy comes from a space or a target that finds thresholds"
     choices = [None if gene == "never" else float(gene) for gene in thresholds.genes]
     return [tune_to_target(table, policy_spec.criterion, choices, target)]
-
-
-def _rules(policy_spec: PolicySpec, architecture: Architecture) -> PolicySpec:
-    """The space's rules, and for an architecture that has stop heads of its own those that look at them."""
-    if not architecture.stop_heads:
-        return policy_spec
-    criterion = tuple(dict.fromkeys([*policy_spec.criterion, LEARNED, DUAL]))
-    return policy_spec.model_copy(update={"criterion": criterion})
 
 
 def _points(

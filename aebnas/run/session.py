@@ -192,7 +192,7 @@ class RunSession:
             calibration=self.calibration(spec.calibration_images),
             images={name: getattr(self.splits, name) for name in splits},
             preprocessing=self.preprocessing,
-            criteria=policy.scores,
+            policy=policy,
             costs=self.cost_model,
             threads=spec.threads,
             gpu=gpu,

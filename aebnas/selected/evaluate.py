@@ -13,6 +13,7 @@ from aebnas.core.confidence_intervals import accuracy_bounds, difference
 from aebnas.evaluation.operating_points import operating_point
 from aebnas.export.card import CardFacts
 from aebnas.export.folder import export_model
+from aebnas.export.recalibrate import recorded_rules
 from aebnas.report.device_words import device_words
 from aebnas.report.front_files import note_optimism, rewrite_html
 from aebnas.run.session import RunSession
@@ -112,6 +113,7 @@ def export(folder: Path, rule: str, out: Path) -> str:
         device=device_words(session.profile, known_of_pick(session, chosen.trial_point, "measured")),
         date=date.today().isoformat(),
         promise=now.promise,
+        rules=recorded_rules(session.space.spec.policy),
     )
     export_model(
         out,

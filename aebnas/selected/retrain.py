@@ -12,8 +12,9 @@ from aebnas.core.progress import progress_bar
 from aebnas.core.spec_base import parse_spec
 from aebnas.evaluation.evaluator import inherit
 from aebnas.evaluation.operating_points import CALIBRATE, found_policies, operating_point, splits_needed
+from aebnas.policies.calibration.tuning import Rules
 from aebnas.policies.exit_table.tabulate import tabulate, tabulate_for
-from aebnas.policies.threshold_search.find import find, rules_for
+from aebnas.policies.threshold_search.find import rules_for
 from aebnas.report.front_files import rewrite_html
 from aebnas.report.tensorboard import TrainingScalars
 from aebnas.run.session import RunSession
@@ -22,7 +23,7 @@ from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.selected.selected_model import kept_network, note_pick, read_pick
 from aebnas.space.architecture import Architecture
-from aebnas.space.min_exits import min_exits
+from aebnas.space.stop_heads import has_stop_heads
 from aebnas.strategies.trial import OperatingPoint, Trial
 from aebnas.training.exits.stop_heads import add_stop_heads
 from aebnas.training.loop import write_rows
@@ -149,11 +150,11 @@ def _policy(session: RunSession, network: Network, architecture: Architecture, p
     space, target = session.space.spec, session.experiment.parsed_target()
     if CALIBRATE not in splits_needed(space.policy, target):
         return point.policy
-    policy, optimise = rules_for(space.policy, network.graph), space.policy.thresholds.optimise
+    scores = rules_for(space.policy, has_stop_heads(network.graph)).scores
     calibrate, costs = session.splits.calibrate, session.cost_model
-    table = tabulate(network, calibrate, session.preprocessing, policy.scores, progress_bar, costs=costs)
-    if optimise is None:
+    table = tabulate(network, calibrate, session.preprocessing, scores, progress_bar, costs=costs)
+    if space.policy.thresholds.optimise is None:
         return found_policies(table, architecture, space, target)[0]
     cost = tuned_cost(session.experiment.parsed_objectives())
-    tuned = find(table, policy, optimise, min_exits(space, architecture), cost)
+    tuned = Rules.of_space(space, architecture, table, cost).find(table)
     return tuned.within(point.metrics[mean_of(cost)]).policy
