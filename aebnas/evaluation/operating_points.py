@@ -1,6 +1,7 @@
 """From exit tables to operating points and trials; and what can be said before anything is evaluated."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,8 +10,9 @@ from aebnas.core.percentiles import TailMetric, tail, tail_of_samples
 from aebnas.cost.counts import ExitCosts, count_graph
 from aebnas.cost.memory import peak_memory
 from aebnas.cost.model import CostModel
-from aebnas.evaluation.evaluator import Tables
+from aebnas.data.splits import CALIBRATE, SEARCH
 from aebnas.evaluation.worker_pool import Failure
+from aebnas.policies.calibration.calibrated_tables import Tables
 from aebnas.policies.calibration.tuning import Rules
 from aebnas.policies.exit_table.exit_costs import SampleCosts
 from aebnas.policies.exit_table.exit_table import ExitTable, difficulty_cost, sample_costs, score_policy
@@ -18,20 +20,11 @@ from aebnas.policies.threshold_search.soft_target import tune_to_target
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.space.architecture import Architecture
 from aebnas.space.lowering import lower
-from aebnas.space.policy_spec import PolicySpec
 from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.strategy import Job
 from aebnas.strategies.trial import OperatingPoint, Trial
 
 ROUNDING = 1e-9
-
-CALIBRATE, SEARCH = "calibrate", "search"
-
-
-def splits_needed(policy: PolicySpec, target: SoftTarget | None) -> tuple[str, ...]:
-    """Splits to tabulate: thresholds are found on `calibrate`; figures are those of `search`."""
-    found = policy.thresholds.optimise is not None or (target is not None and target.tunes_thresholds)
-    return (CALIBRATE, SEARCH) if found else (SEARCH,)
 
 
 def operating_point(architecture: Architecture, policy: ExitPolicy, table: ExitTable) -> OperatingPoint:
@@ -185,6 +178,7 @@ def found_policies(
 def _points(
     job: Job, tables: Tables, space: SpaceSpec, target: SoftTarget | None, cost: str
 ) -> tuple[OperatingPoint, ...]:
-    given = [] if job.policy is None else [job.policy]
+    """The job's own policy, applied to calibrated probabilities, or those found on `calibrate`."""
+    given = [] if job.policy is None else [replace(job.policy, temperatures=tables[SEARCH].temperatures)]
     policies = given or found_policies(tables[CALIBRATE], job.architecture, space, target, cost)
     return tuple(operating_point(job.architecture, policy, tables[SEARCH]) for policy in policies)

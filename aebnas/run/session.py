@@ -21,10 +21,9 @@ from aebnas.cost.model import CostModel
 from aebnas.data.batches import Batches, Preprocessing
 from aebnas.data.class_names import class_names
 from aebnas.data.data_spec import RECIPES
-from aebnas.data.splits import Splits, load_splits
+from aebnas.data.splits import CALIBRATE, SEARCH, Splits, load_splits
 from aebnas.evaluation.darts.relaxed_training import RelaxedTraining
 from aebnas.evaluation.evaluator import CandidateTraining, Evaluator
-from aebnas.evaluation.operating_points import splits_needed
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.run.run_directory import Config, Run
 from aebnas.run.weight_files import load_weights
@@ -175,7 +174,6 @@ class RunSession:
     def evaluator(self, supernet: Supernet | None) -> Evaluator:
         """What scores candidates; `supernet` is None where none is trained."""
         spec, policy, training = self.experiment.evaluate, self.space.spec.policy, self.experiment.candidate_training
-        splits = splits_needed(policy, self.experiment.parsed_target())
         gpu = spec.gpus_per_worker > 0
         if training is not None:
             training = self.with_pinned_precision(training, torch.device("cuda" if gpu else "cpu"))
@@ -190,7 +188,7 @@ class RunSession:
                 from_scratch=spec.mode == "scratch",
             ),
             calibration=self.calibration(spec.calibration_images),
-            images={name: getattr(self.splits, name) for name in splits},
+            images={name: getattr(self.splits, name) for name in (CALIBRATE, SEARCH)},
             preprocessing=self.preprocessing,
             policy=policy,
             costs=self.cost_model,

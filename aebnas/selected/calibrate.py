@@ -13,7 +13,8 @@ from typing import Any
 from aebnas.core.confidence_intervals import accuracy_bounds
 from aebnas.core.errors import UserError
 from aebnas.core.metrics import MACS
-from aebnas.evaluation.operating_points import CALIBRATE, SEARCH, operating_point
+from aebnas.data.splits import CALIBRATE, SEARCH
+from aebnas.evaluation.operating_points import operating_point
 from aebnas.policies.calibration.temperature import (
     ExitSummary,
     Reliability,

@@ -7,11 +7,6 @@ from aebnas.runtime.graph import Graph, Node
 SUFFIX = "_stop"
 
 
-def has_stop_heads(graph: Graph) -> bool:
-    """Whether early exits of the graph have stop heads."""
-    return any(graph_exit.stop for graph_exit in graph.exits)
-
-
 def with_stop_heads(graph: Graph) -> Graph:
     """The graph with a stop head at every early exit that has none; it looks at the backbone's features there."""
     heads: dict[str, Node] = {}

@@ -32,6 +32,7 @@ def tune_to_target(
         flat = int(np.argmin(values))
         if best is None or values[flat] < best[0]:
             picked = np.unravel_index(flat, (len(choices),) * early) if early else ()
-            best = values[flat], ExitPolicy(criterion, tuple(choices[int(index)] for index in picked))
+            thresholds = tuple(choices[int(index)] for index in picked)
+            best = values[flat], ExitPolicy(criterion, thresholds, temperatures=table.temperatures)
     assert best is not None, "a space has at least one criterion"
     return best[1]
