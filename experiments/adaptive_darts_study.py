@@ -27,19 +27,17 @@ from aebnas.data.datasets import load_test
 from aebnas.evaluation.evaluator import inherit
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
 from aebnas.policies.exit_table.tabulate import tabulate
-from aebnas.policies.threshold_search.find import find
+from aebnas.policies.threshold_search.find import find, rules_for
 from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
 from aebnas.run.training_setup import trained_supernet
-from aebnas.runtime.exit_criteria import LEARNED
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.search.loop import run_plan
 from aebnas.search.plan import prepare
 from aebnas.selected.selected_model import kept_network
 from aebnas.space.min_exits import MinExits
-from aebnas.space.policy_spec import DUAL
 
 HERE = Path(__file__).resolve().parent
 SCRATCH, OUT = Path("results/scratch_adaptive_darts"), Path("results/adaptive_darts")
@@ -106,9 +104,8 @@ def policies(table: ExitTable, session: RunSession) -> list[ExitPolicy]:
     """The frontier on `calibrate`, with stop heads where there are any."""
     spec = session.space.spec.policy
     assert spec.thresholds.optimise is not None
-    if table.stop_nk is not None:
-        spec = spec.model_copy(update={"criterion": (*spec.criterion, LEARNED, DUAL)})
-    found = find(table, spec, spec.thresholds.optimise, MinExits(), "macs")
+    rules = rules_for(spec, stop_heads=table.stop_nk is not None)
+    found = find(table, rules, spec.thresholds.optimise, MinExits(), "macs")
     return [point.policy for point in found.thinned(spec.thresholds.optimise.max_points).points]
 
 
@@ -118,7 +115,7 @@ def measure(networks: Sequence[tuple[str, str, Network]], session: RunSession) -
     rows = []
     for form, name, network in networks:
         heads = any(graph_exit.stop for graph_exit in network.graph.exits)
-        criteria = (*session.space.spec.policy.criterion, *([LEARNED] if heads else []))
+        criteria = rules_for(session.space.spec.policy, heads).scores
         tables = {
             split: tabulate(network, images, session.images.preprocessing, criteria)
             for split, images in {"calibrate": session.images.splits.calibrate, "test": test}.items()

@@ -18,9 +18,11 @@ from aebnas.data.datasets import load_train
 from aebnas.data.image_folder import Files, Held
 from aebnas.data.image_set import ImageSet
 
-CUT = ("arch", "search", "calibrate", "certify")
+SEARCH, CALIBRATE = "search", "calibrate"
+"""What scores candidates, and what temperatures and thresholds are found on."""
+CUT = ("arch", SEARCH, CALIBRATE, "certify")
 MAY_BE_SMALL = ("arch", "certify")
-MOST_READ_FIRST = ("search", "calibrate", "train", "arch", "certify")
+MOST_READ_FIRST = (SEARCH, CALIBRATE, "train", "arch", "certify")
 """In this order splits are given the memory there is."""
 
 

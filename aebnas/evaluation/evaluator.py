@@ -13,12 +13,12 @@ from aebnas.core.progress import MakeBar, no_bar
 from aebnas.cost.model import COUNTS, CostModel
 from aebnas.data.batches import Batches, Preprocessing
 from aebnas.data.image_set import ImageSet
+from aebnas.data.splits import CALIBRATE, SEARCH
 from aebnas.evaluation.darts.relaxed_training import Relaxation, RelaxedTraining, calibration_summary, hard_figures
-from aebnas.policies.exit_table.exit_table import ExitTable
-from aebnas.policies.exit_table.tabulate import tabulate
-from aebnas.runtime.exit_criteria import LEARNED
+from aebnas.policies.calibration.calibrated_tables import Tables, calibrated_tables
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
+from aebnas.space.policy_spec import PolicySpec
 from aebnas.supernet.darts.discretization import (
     Form,
     adaptive_architecture,
@@ -33,11 +33,6 @@ from aebnas.training.exits.stop_heads import add_stop_heads
 from aebnas.training.single_network import fresh_network, with_norm_stats
 from aebnas.training.stages import fit_network
 from aebnas.training.training_spec import TrainSpec
-
-Tables = dict[str, ExitTable]
-"""Split name -> table."""
-SCORED = "search"
-"""The split whose figures count."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +108,10 @@ class Evaluator:
     """All that scoring needs; picklable, so that a worker is given it once.
 
     Without `supernet` candidates start from fresh weights, without `training` they are scored as they are;
-    ValueError for neither. `calibration` are batches `x_nchw` for norm statistics; `images` the splits to
-    tabulate; `costs` the costs that tables hold. With `gpu` all runs on the GPU that is visible. `deterministic` as in
-    `determinism.pinned`. `progress` makes the bar of a candidate's own training. `relaxed` is there where relaxed
-    networks are to be trained.
+    ValueError for neither. `calibration` are batches `x_nchw` for norm statistics; `images` the splits `calibrate` and
+    `search`; `policy` names the rules whose scores tables hold, `costs` the costs that they hold. With `gpu` all runs
+    on the GPU that is visible. `deterministic` as in `determinism.pinned`. `progress` makes the bar of a candidate's
+    own training. `relaxed` is given where relaxed networks are to be trained.
     """
 
     supernet: Supernet | None
@@ -124,7 +119,7 @@ class Evaluator:
     calibration: Sequence[Tensor]
     images: Mapping[str, ImageSet]
     preprocessing: Preprocessing
-    criteria: tuple[str, ...]
+    policy: PolicySpec
     threads: int
     costs: CostModel = COUNTS
     gpu: bool = False
@@ -150,7 +145,10 @@ class Evaluator:
         return self.training.train(network, architecture, calibration, self.progress)
 
     def score(self, architecture: Architecture) -> Scored:
-        """Tables in fp32, with the pinned number of threads; ValueError for NaN logits, UserError for a NaN loss."""
+        """Calibrated tables in fp32, with the pinned number of threads.
+
+        Raises ValueError for NaN logits, UserError for a NaN loss.
+        """
         with pinned(self.threads, self.deterministic):
             network = self.network(architecture)
             return Scored(self._tables(network), network.cpu() if self.training else None)
@@ -167,7 +165,7 @@ class Evaluator:
             for form in self.relaxed.forms:
                 architecture = self._discretised(relaxed, form)
                 hard = with_norm_stats(extract(relaxed, architecture), calibration)
-                before = self._tables(hard, keep_logits=True)[SCORED]
+                before = self._tables(hard, keep_logits=True)[SEARCH]
                 if self.training.from_scratch:
                     hard = self.training.fresh(architecture).to(device)
                 training = self.training.halting(work.weight) if architecture.stop_heads else self.training
@@ -178,8 +176,8 @@ class Evaluator:
                     "architecture": architecture.id,
                     "text": str(architecture),
                     "hard": hard_figures(before),
-                    "trained": hard_figures(tables[SCORED]),
-                    "calibration": calibration_summary(tables.get("calibrate", tables[SCORED])),
+                    "trained": hard_figures(tables[SEARCH]),
+                    "calibration": calibration_summary(tables[CALIBRATE]),
                 }
             return RelaxedResult(relaxed.cpu(), forms, report)
 
@@ -192,13 +190,7 @@ class Evaluator:
         return adaptive_architecture(relaxed, shares, spec.min_share)
 
     def _tables(self, network: Network, keep_logits: bool = False) -> Tables:
-        """Of a network with stop heads with the criterion `learned` besides."""
-        heads = any(graph_exit.stop for graph_exit in network.graph.exits)
-        criteria = (*self.criteria, LEARNED) if heads and LEARNED not in self.criteria else self.criteria
-        return {
-            name: tabulate(network, images, self.preprocessing, criteria, keep_logits=keep_logits, costs=self.costs)
-            for name, images in self.images.items()
-        }
+        return calibrated_tables(network, self.images, self.preprocessing, self.policy, self.costs, keep_logits)
 
 
 def inherit(supernet: Supernet, architecture: Architecture, calibration: Sequence[Tensor]) -> Network:

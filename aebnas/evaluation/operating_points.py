@@ -1,6 +1,7 @@
 """From exit tables to operating points and trials; and what can be said before anything is evaluated."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,30 +11,22 @@ from aebnas.cost.counts import count_graph
 from aebnas.cost.exit_costs import ExitCosts
 from aebnas.cost.memory import peak_memory
 from aebnas.cost.model import COUNTS, CostModel
-from aebnas.evaluation.evaluator import Tables
+from aebnas.data.splits import CALIBRATE, SEARCH
 from aebnas.evaluation.worker_pool import Failure
+from aebnas.policies.calibration.calibrated_tables import Tables
+from aebnas.policies.calibration.tuning import Rules
 from aebnas.policies.exit_table.exit_table import ExitTable, difficulty_cost, score_policy
-from aebnas.policies.threshold_search.find import find
 from aebnas.policies.threshold_search.soft_target import tune_to_target
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import Graph
 from aebnas.space.architecture import Architecture
 from aebnas.space.lowering import lower
 from aebnas.space.min_exits import min_exits
-from aebnas.space.policy_spec import DUAL, LEARNED, PolicySpec
 from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.strategy import Job
 from aebnas.strategies.trial import OperatingPoint, Trial
 
 ROUNDING = 1e-9
-
-CALIBRATE, SEARCH = "calibrate", "search"
-
-
-def splits_needed(policy: PolicySpec, target: SoftTarget | None) -> tuple[str, ...]:
-    """Splits to tabulate: thresholds are found on `calibrate`; figures are those of `search`."""
-    found = policy.thresholds.optimise is not None or (target is not None and target.tunes_thresholds)
-    return (CALIBRATE, SEARCH) if found else (SEARCH,)
 
 
 def operating_point(architecture_id: str, graph: Graph, policy: ExitPolicy, table: ExitTable) -> OperatingPoint:
@@ -183,26 +176,17 @@ def found_policies(
     policy_spec = space.policy
     thresholds = policy_spec.thresholds
     if thresholds.optimise is not None:
-        tuned = find(
-            table, _rules(policy_spec, architecture), thresholds.optimise, min_exits(space, architecture), cost
-        )
+        tuned = Rules.of_space(space, architecture, table, cost).find(table)
         return [point.policy for point in tuned.thinned(thresholds.optimise.max_points).points]
     assert thresholds.genes and target, "a job without a policy comes from a space or a target that finds thresholds"
     choices = [None if gene == "never" else float(gene) for gene in thresholds.genes]
     return [tune_to_target(table, policy_spec.criterion, choices, target, min_exits(space, architecture))]
 
 
-def _rules(policy_spec: PolicySpec, architecture: Architecture) -> PolicySpec:
-    """The space's rules, and for an architecture that has stop heads of its own those that look at them."""
-    if not architecture.stop_heads:
-        return policy_spec
-    criterion = tuple(dict.fromkeys([*policy_spec.criterion, LEARNED, DUAL]))
-    return policy_spec.model_copy(update={"criterion": criterion})
-
-
 def _points(
     job: Job, graph: Graph, tables: Tables, space: SpaceSpec, target: SoftTarget | None, cost: str
 ) -> tuple[OperatingPoint, ...]:
-    given = [] if job.policy is None else [job.policy]
+    """The job's own policy, applied to calibrated probabilities, or those found on `calibrate`."""
+    given = [] if job.policy is None else [replace(job.policy, temperatures=tables[SEARCH].temperatures)]
     policies = given or found_policies(tables[CALIBRATE], job.architecture, space, target, cost)
     return tuple(operating_point(job.architecture.id, graph, policy, tables[SEARCH]) for policy in policies)

@@ -26,8 +26,9 @@ class CardFacts:
     `metrics`, `exit_shares [e]` and `exit_accuracy [e]` (fractions; None where nobody leaves) were measured
     on `samples` images of `split` (of `measured_on`, where that isn't the dataset). `training` is a sentence or two,
     `device` what is to be said of predicted and measured latency and energy, as markdown, `thresholds` one on what they
-    were found for and on, where that wasn't in the search. `promise` is that of `policy.risk`, as JSON. Raises
-    ValueError for figures that cannot be.
+    were found for and on, where that wasn't in the search. `promise` is that of a risk goal, as JSON. `rules` are the
+    space's criteria, patience and stop thresholds and the method that thresholds were found by, which `calibrate` with
+    new images searches again; None in folders of earlier versions. Raises ValueError for figures that cannot be.
     """
 
     name: str
@@ -44,6 +45,7 @@ class CardFacts:
     measured_on: str | None = None
     thresholds: str | None = None
     promise: Mapping[str, Any] | None = None
+    rules: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.samples < 1:

@@ -1,19 +1,21 @@
 """`aebnas calibrate DIR --data new.npz`: an export's temperatures and thresholds found anew on labelled images.
 
-The run that made it isn't needed. The rule stays what it was (criterion, dual rule, patience, minimum depth,
-difficulty); what was adapted or set by class beyond that starts from nothing.
+The run that made it isn't needed. The rules searched are those that every command on the run searches, which the
+export records. Minimum depth and difficulty stay what they were; coefficients, by exit or class, are dropped.
 """
 
 import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from aebnas.core.errors import UserError
 from aebnas.core.metrics import METRICS
 from aebnas.core.progress import progress_bar
+from aebnas.core.spec_base import parse_spec
 from aebnas.cost.model import COUNTS
 from aebnas.data.image_set import ImageSet
 from aebnas.data.labelled_arrays import load_labelled
@@ -27,6 +29,7 @@ from aebnas.policies.exit_table.recorded_logits import RecordedLogits
 from aebnas.policies.exit_table.sample_costs import table_costs
 from aebnas.policies.exit_table.tabulate import record_logits, with_difficulty_of
 from aebnas.policies.threshold_search.dart import DartSetting
+from aebnas.policies.threshold_search.find import rules_for
 from aebnas.policies.threshold_search.goal import Goal
 from aebnas.policies.threshold_search.min_exit import min_exits_of
 from aebnas.runtime.exit_criteria import LEARNED
@@ -76,12 +79,13 @@ def retune(folder: Path, data: Path, goal: Goal, per_exit: int = 50, temperature
     def table(name: str, divisors: tuple[float, ...]) -> ExitTable:
         return _table(exported, recorded, images, parts[name], divisors)
 
-    rules = rules_of(old, goal.cost, per_exit)
+    tune_table = table("tune", fitted)
+    rules = _rules(folder, exported, tune_table, goal.cost, per_exit)
     finder = rules.find
     offset = old.find(DifficultyOffset)
     if offset is not None and offset.beta_diff:
         finder = partial(rules.find_dart, DartSetting(offset.difficulty, offset.beta_diff, 0.0))
-    tuned = tune(goal, finder, table("tune", fitted), table("certify", fitted) if goal.risk else None)
+    tuned = tune(goal, finder, tune_table, table("certify", fitted) if goal.risk else None)
     before = score_policy(table("judge", old.temperatures), old)
     after = score_policy(table("judge", tuned.policy.temperatures), tuned.policy)
     judged = len(parts["judge"])
@@ -101,14 +105,30 @@ def retune(folder: Path, data: Path, goal: Goal, per_exit: int = 50, temperature
     return Retuned(goal, tuned.policy, before, after, judged, len(parts["tune"]), tuned.promise, notes)
 
 
-def rules_of(policy: ExitPolicy, cost: str, per_exit: int) -> Rules:
-    """The rules that a policy follows, to find others of its kind."""
-    spec = PolicySpec(criterion=(policy.criterion,))
+def recorded_rules(space: PolicySpec) -> dict[str, Any]:
+    """What an export records of a space's rules (see `CardFacts.rules`); minimum depth is in the policy itself."""
+    method = (space.thresholds.optimise or OptimiseSpec()).method
+    return space.model_dump(mode="json", include={"criterion", "patience", "stop_thresholds"}) | {"method": method}
+
+
+def _rules(folder: Path, exported: Exported, table: ExitTable, cost: str, per_exit: int) -> Rules:
+    """The rules that the export records, for its network (see `rules_for`); where it records none, its policy's."""
+    policy = exported.policy
+    depth = min_exits_of(policy)
+    if exported.facts.rules is None:
+        return Rules(_own_rule(policy), OptimiseSpec(per_exit=per_exit), depth, cost)
+    given = dict(exported.facts.rules)
+    method = {"method": given.pop("method", "auto"), "per_exit": per_exit}
+    card = folder / "card.json"
+    spec = parse_spec(PolicySpec, given, card, "rules")
+    optimise = parse_spec(OptimiseSpec, method, card, "rules")
+    return Rules(rules_for(spec, stop_heads=table.stop_nk is not None), optimise, depth, cost)
+
+
+def _own_rule(policy: ExitPolicy) -> PolicySpec:
     if (patience := policy.find(Patience)) is not None:
-        spec = PolicySpec(criterion=(PATIENCE,), patience=(patience.exits,))
-    elif policy.find(StopHeads) is not None:
-        spec = PolicySpec(criterion=(DUAL,))
-    return Rules(spec, OptimiseSpec(per_exit=per_exit), min_exits_of(policy), cost)
+        return PolicySpec(criterion=(PATIENCE,), patience=(patience.exits,))
+    return PolicySpec(criterion=(policy.criterion if policy.find(StopHeads) is None else DUAL,))
 
 
 def _cut(data: Path, images: ImageSet, certifies: bool) -> dict[str, torch.Tensor]:

@@ -4,9 +4,9 @@ import torch
 
 from aebnas.data.batches import Batches
 from aebnas.data.data_spec import RECIPES
+from aebnas.data.splits import CALIBRATE, SEARCH
 from aebnas.evaluation.darts.relaxed_training import RelaxedTraining
 from aebnas.evaluation.evaluator import CandidateTraining, Evaluator
-from aebnas.evaluation.operating_points import splits_needed
 from aebnas.run.session import RunSession
 from aebnas.run.training_setup import with_pinned_precision
 from aebnas.supernet.supernet import Supernet
@@ -16,7 +16,6 @@ def candidate_evaluator(session: RunSession, supernet: Supernet | None) -> Evalu
     """The evaluator of a run's candidates; `supernet` is None where none is trained."""
     experiment, images, policy = session.experiment, session.images, session.space.spec.policy
     spec, training = experiment.evaluate, experiment.candidate_training
-    splits = splits_needed(policy, experiment.parsed_target())
     gpu = spec.gpus_per_worker > 0
     device = torch.device("cuda" if gpu else "cpu")
     if training is not None:
@@ -32,9 +31,9 @@ def candidate_evaluator(session: RunSession, supernet: Supernet | None) -> Evalu
             from_scratch=spec.mode == "scratch",
         ),
         calibration=images.calibration(spec.calibration_images),
-        images={name: getattr(images.splits, name) for name in splits},
+        images={name: getattr(images.splits, name) for name in (CALIBRATE, SEARCH)},
         preprocessing=images.preprocessing,
-        criteria=policy.scores,
+        policy=policy,
         costs=session.candidate_cost_model,
         threads=spec.threads,
         gpu=gpu,

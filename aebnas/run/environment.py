@@ -11,7 +11,7 @@ import torch
 from aebnas.core.atomic_files import write_json, write_text
 from aebnas.core.ray_cluster import cores
 from aebnas.core.version import __version__
-from aebnas.evaluation.operating_points import splits_needed
+from aebnas.data.splits import CALIBRATE, SEARCH
 from aebnas.run.device_facts import device_record
 from aebnas.run.session import RunSession
 
@@ -31,7 +31,7 @@ def _protocol(session: RunSession) -> dict[str, object]:
     names = ("train", "arch", "search", "calibrate", "certify")
     learns_on_arch = experiment.relaxed is not None and experiment.relaxed.bilevel != "joint"
     read = ["train", *(["arch"] if learns_on_arch else [])]
-    read += splits_needed(session.space.spec.policy, experiment.parsed_target())
+    read += [CALIBRATE, SEARCH]
     return {
         "data": experiment.data.name,
         "split_seed": experiment.data.splits.seed,
@@ -41,6 +41,7 @@ def _protocol(session: RunSession) -> dict[str, object]:
         "constraints": list(experiment.constraints),
         "splits_read_by_search": read,
         "front_figures_from": "search",
+        "temperatures": "one for each exit, fitted on `calibrate` before thresholds are applied or found",
         "test_set": "read only by `aebnas evaluate`",
         "macs": "one multiply-add is one MAC; convolutions and linear layers only",
         "avg_macs": "backbone to the exit and every branch passed, averaged over samples",

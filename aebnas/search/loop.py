@@ -14,9 +14,10 @@ from aebnas.core.ray_cluster import LOCAL
 from aebnas.cost.bounds.memory_bounds import min_peak_memory
 from aebnas.data.splits import read_held
 from aebnas.evaluation.darts.relaxed_training import Relaxation
-from aebnas.evaluation.evaluator import RelaxedResult, Scored, Tables, Work
+from aebnas.evaluation.evaluator import RelaxedResult, Scored, Work
 from aebnas.evaluation.operating_points import failed_trial, make_trial, provably_infeasible, pruned_trial
 from aebnas.evaluation.worker_pool import Failure, Pool, open_pool
+from aebnas.policies.calibration.calibrated_tables import Tables
 from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.environment import write_environment
 from aebnas.run.events import Listen, RunEvents, TrainingRows

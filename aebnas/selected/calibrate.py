@@ -13,7 +13,8 @@ from typing import Any
 from aebnas.core.confidence_intervals import accuracy_bounds
 from aebnas.core.errors import UserError
 from aebnas.core.metrics import MACS
-from aebnas.evaluation.operating_points import CALIBRATE, SEARCH, operating_point
+from aebnas.data.splits import CALIBRATE, SEARCH
+from aebnas.evaluation.operating_points import operating_point
 from aebnas.policies.calibration.temperature import (
     ExitSummary,
     Reliability,
@@ -25,13 +26,12 @@ from aebnas.policies.calibration.temperature import (
 from aebnas.policies.calibration.tuning import DART, Finder, Rules, Tuned, tune
 from aebnas.policies.exit_table.difficulty_fit import estimator_latency_ms, fit_difficulty, raw_terms
 from aebnas.policies.exit_table.exit_table import ExitTable
-from aebnas.policies.threshold_search.find import METHODS, rules_for
+from aebnas.policies.threshold_search.find import METHODS
 from aebnas.policies.threshold_search.goal import Goal
 from aebnas.run.events import Listen, RunEvents
 from aebnas.run.pick_records import read_pick, record_pick
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.selected.recorded_outputs import SelectedModelOutputs
-from aebnas.space.min_exits import min_exits
 from aebnas.space.policy_spec import OptimiseSpec
 from aebnas.strategies.trial import OperatingPoint
 
@@ -180,8 +180,7 @@ def prepare(
     """Fit temperatures on `calibrate` and make the finder of a method; raises UserError for one that isn't."""
     session = answered.session
     space = session.space.spec
-    optimise = space.policy.thresholds.optimise or OptimiseSpec()
-    chosen = method or optimise.method
+    chosen = method or (space.policy.thresholds.optimise or OptimiseSpec()).method
     if chosen not in CALIBRATE_METHODS:
         raise UserError(f"--method must be one of {', '.join(CALIBRATE_METHODS)}, but got '{chosen}'")
     plain = answered.table(CALIBRATE)
@@ -190,13 +189,8 @@ def prepare(
     found = answered.answers(CALIBRATE)
     fitted = fit_temperatures(found.logits_nec.numpy(), found.labels_n.numpy()) if temperatures else ()
     table = answered.table(CALIBRATE, fitted)
-    update: dict[str, Any] = {"per_exit": per_exit} | ({} if chosen == DART else {"method": chosen})
-    rules = Rules(
-        rules_for(space.policy, answered.graph),
-        optimise.model_copy(update=update),
-        min_exits(space, answered.picked[0].architecture),
-        cost,
-    )
+    changes: dict[str, Any] = {"per_exit": per_exit} | ({} if chosen == DART else {"method": chosen})
+    rules = Rules.of_space(space, answered.picked[0].architecture, table, cost, **changes)
     if chosen != DART:
         return Prepared(chosen, table, plain, fitted, rules.find)
     images = answered.images(CALIBRATE)

@@ -13,6 +13,7 @@ from aebnas.core.version import __version__
 from aebnas.evaluation.operating_points import operating_point
 from aebnas.export.card import CardFacts
 from aebnas.export.folder import export_model
+from aebnas.export.recalibrate import recorded_rules
 from aebnas.run.device_facts import device_text
 from aebnas.run.events import Listen, RunEvents
 from aebnas.run.front_files import record_optimism
@@ -113,6 +114,7 @@ def export(folder: Path, rule: str, out: Path) -> str:
         device=device_text(session.profile, session.valid_record(chosen.trial_point, "measured")),
         date=date.today().isoformat(),
         promise=state.promise,
+        rules=recorded_rules(session.space.spec.policy),
     )
     export_model(
         out,

@@ -1,5 +1,6 @@
 """`aebnas retrain`: train one picked architecture by itself, then find its exit thresholds anew."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,10 +10,12 @@ from aebnas.core.errors import UserError
 from aebnas.core.metrics import mean_of, tuned_cost
 from aebnas.core.progress import progress_bar
 from aebnas.core.spec_base import parse_spec
+from aebnas.data.splits import CALIBRATE
 from aebnas.evaluation.evaluator import inherit
-from aebnas.evaluation.operating_points import CALIBRATE, found_policies, operating_point, splits_needed
-from aebnas.policies.exit_table.tabulate import tabulate, tabulate_for
-from aebnas.policies.threshold_search.find import find, rules_for
+from aebnas.evaluation.operating_points import found_policies, operating_point
+from aebnas.policies.calibration.calibrated_tables import calibrated_tables
+from aebnas.policies.calibration.tuning import Rules
+from aebnas.policies.exit_table.tabulate import tabulate_for
 from aebnas.run.events import Listen, RunEvents, TrainingRows
 from aebnas.run.pick_records import read_pick, record_pick
 from aebnas.run.session import RunSession
@@ -22,7 +25,6 @@ from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.selected.selected_model import kept_network
 from aebnas.space.architecture import Architecture
-from aebnas.space.min_exits import min_exits
 from aebnas.strategies.trial import OperatingPoint, Trial
 from aebnas.training.exits.stop_heads import add_stop_heads
 from aebnas.training.single_network import fresh_network
@@ -47,9 +49,9 @@ def retrain(
 ) -> tuple[str, OperatingPoint]:
     """Retrain the pick; returns its id and its operating point on the search split.
 
-    Where the space optimises thresholds, they are found again on `calibrate` under the new weights, the most
-    accurate within the pick's average MACs, or latency where that is the objective (or, with a soft target that tunes
-    them, the best for it); other threshold genes stay as they are. Raises UserError.
+    Temperatures are fitted on `calibrate` under the new weights. Where the space optimises thresholds, they are found
+    there again, too: the most accurate within the pick's average MACs, or latency where that is the objective (or, with
+    a soft target that tunes them, the best for it); other threshold genes stay as they are. Raises UserError.
     """
     session = RunSession.open(folder)
     trial, point = session.pick(rule)
@@ -151,14 +153,17 @@ def clear_training(session: RunSession, name: str) -> None:
 
 
 def _policy(session: RunSession, network: Network, architecture: Architecture, point: OperatingPoint) -> ExitPolicy:
+    """Temperatures fitted on `calibrate` under the new weights and, unless thresholds are fixed genes, these too."""
     space, target = session.space.spec, session.experiment.parsed_target()
-    if CALIBRATE not in splits_needed(space.policy, target):
-        return point.policy
-    policy, optimise = rules_for(space.policy, network.graph), space.policy.thresholds.optimise
-    calibrate, costs = session.images.splits.calibrate, session.cost_model
-    table = tabulate(network, calibrate, session.images.preprocessing, policy.scores, progress_bar, costs=costs)
-    if optimise is None:
+    images, costs = {CALIBRATE: session.images.splits.calibrate}, session.cost_model
+    tables = calibrated_tables(
+        network, images, session.images.preprocessing, space.policy, costs, progress=progress_bar
+    )
+    table = tables[CALIBRATE]
+    if space.policy.thresholds.optimise is None:
+        if target is None or not target.tunes_thresholds:
+            return replace(point.policy, temperatures=table.temperatures)
         return found_policies(table, architecture, space, target)[0]
     cost = tuned_cost(session.experiment.parsed_objectives())
-    tuned = find(table, policy, optimise, min_exits(space, architecture), cost)
+    tuned = Rules.of_space(space, architecture, table, cost).find(table)
     return tuned.within(point.metrics[mean_of(cost)]).policy

@@ -10,7 +10,7 @@ import pandas as pd
 from aebnas.core.atomic_files import write_text
 from aebnas.core.confidence_intervals import wilson
 from aebnas.core.metrics import mean_of
-from aebnas.evaluation.operating_points import SEARCH
+from aebnas.data.splits import SEARCH
 from aebnas.policies.exit_table.exit_table import score_policy
 from aebnas.run.events import Listen, PolicyFrontiers, RunEvents
 from aebnas.selected.calibrate import PER_EXIT, prepare

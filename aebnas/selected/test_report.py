@@ -14,7 +14,7 @@ import numpy as np
 from aebnas.core.metrics import mean_of
 from aebnas.data.corruptions import SEVERITIES, SHIFTS, shift_images
 from aebnas.data.ood_images import jumbled, noise_like
-from aebnas.evaluation.operating_points import CALIBRATE
+from aebnas.data.splits import CALIBRATE
 from aebnas.policies.analysis.adaptation_replay import replay
 from aebnas.policies.analysis.description import Description, describe
 from aebnas.policies.analysis.diagnostics import failure_signs

@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_run import FEW_GENES, GENES, SPACE
+from tiny_run import GENES, SPACE
 
 from aebnas.core.metrics import Constraint
 from aebnas.cost.counts import count_graph
 from aebnas.cost.model import COUNTS
+from aebnas.data.splits import CALIBRATE, SEARCH
 from aebnas.evaluation import operating_points as points
-from aebnas.evaluation.operating_points import CALIBRATE, SEARCH, make_trial, operating_point, splits_needed
+from aebnas.evaluation.operating_points import make_trial, operating_point
 from aebnas.evaluation.worker_pool import Failure
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.runtime.exit_policy import ExitPolicy
@@ -163,8 +164,3 @@ def test_an_infeasible_trial_says_by_how_much_it_failed():
 def test_a_failure_is_a_failed_trial():
     trial = make_trial(0, job_with_one_exit(), Failure("ValueError: NaN"), OPTIMISE.spec, [], None, 0.0)
     assert (trial.status, trial.reason, trial.points) == ("failed", "ValueError: NaN", ())
-
-
-def test_only_the_splits_that_are_needed():
-    assert splits_needed(OPTIMISE.spec.policy, None) == ("calibrate", "search")
-    assert splits_needed(SpaceSpec.model_validate(FEW_GENES).policy, None) == ("search",)

@@ -15,7 +15,7 @@ from aebnas.core.errors import UserError
 from aebnas.core.metrics import SoftTarget
 from aebnas.evaluation.evaluator import CandidateTraining, Evaluator, inherit
 from aebnas.evaluation.operating_points import operating_point
-from aebnas.policies.exit_table.tabulate import tabulate
+from aebnas.policies.exit_table.tabulate import tabulate_for
 from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
@@ -73,12 +73,9 @@ def test_the_front_is_that_of_the_networks_kept(mode, request):
     assert len(kept(folder)) < len(session.run.trials())
     for trial, point in session.front():
         chosen = load_selected_model(session, point.id)
-        table = tabulate(
-            chosen.network, session.images.splits.search, session.images.preprocessing, [point.policy.criterion]
-        )
-        assert operating_point(
-            trial.architecture.id, chosen.network.graph, point.policy, table
-        ).metrics == pytest.approx(point.metrics)
+        table = tabulate_for(point.policy, chosen.network, session.images.splits.search, session.images.preprocessing)
+        measured = operating_point(trial.architecture.id, chosen.network.graph, point.policy, table)
+        assert measured.metrics == pytest.approx(point.metrics)
 
 
 def test_from_scratch_needs_no_supernet(scratch):
@@ -214,17 +211,19 @@ def test_thresholds_are_tuned_to_the_target_on_calibrate(tmp_path):
     assert all(trial.policy is None and len(trial.points) == 1 for trial in found)
     trial, point = session.pick("best-accuracy")
     network = load_selected_model(session, "best-accuracy").network
-    table = tabulate(network, session.images.splits.calibrate, session.images.preprocessing, ["margin"])
+    table = tabulate_for(point.policy, network, session.images.splits.calibrate, session.images.preprocessing)
 
     def goal(policy):
         return SoftTarget("avg_macs", 3e4, 0.1).minimised(
             operating_point(trial.architecture.id, lower(trial.architecture), policy, table).metrics
         )[0]
 
-    grid = [ExitPolicy("margin", t) for t in product((0.2, 0.6, None), repeat=len(trial.architecture.exits))]
+    temperatures = point.policy.temperatures
+    choices = list(product((0.2, 0.6, None), repeat=len(trial.architecture.exits)))
+    grid = [ExitPolicy("margin", thresholds, temperatures=temperatures) for thresholds in choices]
     assert point.policy in grid and goal(point.policy) == pytest.approx(min(map(goal, grid)))
-    retrained = retrain(session.run.folder, "best-accuracy")[1]
-    assert retrained.policy in grid
+    retrained = retrain(session.run.folder, "best-accuracy")[1].policy
+    assert retrained.thresholds in choices and retrained.temperatures not in ((), temperatures)
 
 
 def test_what_cannot_be_tuned_is_told(tmp_path):

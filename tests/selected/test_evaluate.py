@@ -10,7 +10,7 @@ from aebnas.core.confidence_intervals import difference, wilson
 from aebnas.core.errors import UserError
 from aebnas.data.datasets import load_test
 from aebnas.evaluation.operating_points import operating_point
-from aebnas.policies.exit_table.tabulate import tabulate
+from aebnas.policies.exit_table.tabulate import tabulate_for
 from aebnas.run.session import RunSession
 from aebnas.selected.evaluate import evaluate, export
 from aebnas.selected.retrain import retrain
@@ -44,7 +44,7 @@ def test_an_inherited_pick_is_measured_on_the_test_set(own):
     assert (point_id, point.policy) == (picked.id, picked.policy)
     network = load_selected_model(session, "cheapest").network
     images = load_test(session.experiment.data, session.base)
-    table = tabulate(network, images, session.images.preprocessing, [picked.policy.criterion])
+    table = tabulate_for(picked.policy, network, images, session.images.preprocessing)
     assert point == operating_point(trial.architecture.id, lower(trial.architecture), picked.policy, table)
     assert point.metrics["accuracy"] != picked.metrics["accuracy"]
     kept = record(own, point_id)["test"]

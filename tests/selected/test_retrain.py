@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from aebnas.core.errors import UserError
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_train
 from aebnas.policies.exit_table.exit_table import score_policy
-from aebnas.policies.exit_table.tabulate import tabulate
+from aebnas.policies.exit_table.tabulate import tabulate, tabulate_for
 from aebnas.policies.threshold_search.find import find
 from aebnas.run.session import RunSession
 from aebnas.run.weight_files import model_weights
@@ -54,9 +55,7 @@ def test_the_retrained_network_is_the_one_that_was_measured(retrained):
     chosen = load_selected_model(session, point_id)
     assert (chosen.id, chosen.policy) == (point_id, point.policy)
     assert chosen.source == "retrained for 1 epochs from the supernet's weights"
-    table = tabulate(
-        chosen.network, session.images.splits.search, session.images.preprocessing, [point.policy.criterion]
-    )
+    table = tabulate_for(point.policy, chosen.network, session.images.splits.search, session.images.preprocessing)
     scored = score_policy(table, point.policy)
     assert scored.accuracy == pytest.approx(point.metrics["accuracy"], abs=2 / 287)
     assert scored.avg_macs == pytest.approx(point.metrics["avg_macs"], rel=0.02)
@@ -69,17 +68,21 @@ def test_thresholds_are_found_anew_within_the_cost_of_the_pick(retrained):
     _, picked = session.pick(point_id)
     network = load_selected_model(session, point_id).network
     policy = session.space.spec.policy
-    table = tabulate(network, session.images.splits.calibrate, session.images.preprocessing, policy.scores)
+    temperatures, images = point.policy.temperatures, session.images
+    table = tabulate(network, images.splits.calibrate, images.preprocessing, policy.scores, temperatures=temperatures)
     scored, budget = score_policy(table, point.policy), picked.metrics["avg_macs"]
     assert point.policy != picked.policy
     assert scored.avg_macs <= budget * 1.001
     assert scored.accuracy >= find(table, policy, policy.thresholds.optimise).within(budget).accuracy - 1e-9
 
 
-def test_threshold_genes_stay_as_they_are(tmp_path_factory, tmp_path):
+def test_threshold_genes_stay_as_they_are_and_temperatures_are_fitted_anew(tmp_path_factory, tmp_path):
     run = own_copy(searched_genes(tmp_path_factory), tmp_path)
     _, picked = RunSession.open(run).pick("best-accuracy")
-    assert retrain(run, "best-accuracy")[1].policy == picked.policy
+    policy = retrain(run, "best-accuracy")[1].policy
+    assert policy == replace(picked.policy, temperatures=policy.temperatures)
+    assert len(policy.temperatures) == len(picked.policy.temperatures)
+    assert policy.temperatures != picked.policy.temperatures
 
 
 def test_from_scratch_is_another_network_and_forgets_the_supernet(own):

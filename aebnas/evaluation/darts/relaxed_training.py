@@ -107,7 +107,8 @@ def hard_figures(table: ExitTable, stop: float = STOP) -> dict[str, Any]:
     """A hard network beside its soft one: accuracy and costs where samples leave by their stop heads alone."""
     early = table.exits - 1
     stops = (stop,) * early if table.stop_nk is not None else ()
-    policy = ExitPolicy("confidence", (0.0 if stops else None,) * early, rules=(StopHeads(stops),))
+    thresholds = (0.0 if stops else None,) * early
+    policy = ExitPolicy("confidence", thresholds, rules=(StopHeads(stops),), temperatures=table.temperatures)
     found = describe(table, policy)
     costs = {name: {"mean": c.mean, "p90": c.p90, "worst": c.worst} for name, c in found.costs.items()}
     return {

@@ -1,4 +1,4 @@
-"""Are confidences what they say? Temperatures per exit, calibration error, and what each exit looks like alone.
+"""Calibration of confidences: a temperature for each exit, the calibration error, and each exit by itself.
 
 Legend: n samples, e exits, c classes, b bins, q quantiles.
 """
@@ -22,24 +22,28 @@ def fit_temperature(logits_nc: np.ndarray, labels_n: np.ndarray) -> float:
     """The temperature that minimises the cross-entropy of logits / T (Guo et al. 2017).
 
     The loss is convex in 1 / T, so its slope has one zero; where that lies outside [0.05, 20] the nearer end is
-    taken (all answers right, say, ask for T = 0). Raises ValueError where there are no samples.
+    taken (all answers right, say, ask for T = 0). It is done for every candidate of a search, so it is kept cheap: the
+    root is sought in log T, where the slope is closer to a line (6 to 8 steps), and logits stay in 32 bits. Raises
+    ValueError where there are no samples or logits are not finite.
     """
     if not len(labels_n):
         raise ValueError("a temperature needs at least one sample")
-    logits_nc = logits_nc.astype(float) - logits_nc.max(axis=1, keepdims=True)
-    true_n = logits_nc[np.arange(len(labels_n)), labels_n]
+    logits_nc = logits_nc - logits_nc.max(axis=1, keepdims=True)
+    if not np.isfinite(logits_nc).all():
+        raise ValueError("logits must be finite, but got NaN or infinity")
+    true_mean = logits_nc[np.arange(len(labels_n)), labels_n].mean(dtype=float)
 
-    def slope(inverse: float) -> float:
-        weights_nc = np.exp(inverse * logits_nc)
-        expected_n = (weights_nc * logits_nc).sum(axis=1) / weights_nc.sum(axis=1)
-        return float((expected_n - true_n).mean())
+    def slope(log_temperature: float) -> float:
+        weights_nc = np.exp(logits_nc * logits_nc.dtype.type(np.exp(-log_temperature)))
+        expected_n = np.einsum("nc,nc->n", weights_nc, logits_nc) / weights_nc.sum(axis=1)
+        return float(expected_n.mean(dtype=float) - true_mean)
 
-    low, high = 1.0 / LARGEST_TEMPERATURE, 1.0 / LEAST_TEMPERATURE
-    if slope(low) >= 0.0:
+    low, high = np.log(LEAST_TEMPERATURE), np.log(LARGEST_TEMPERATURE)
+    if slope(high) >= 0.0:
         return LARGEST_TEMPERATURE
-    if slope(high) <= 0.0:
+    if slope(low) <= 0.0:
         return LEAST_TEMPERATURE
-    return 1.0 / float(brentq(slope, low, high, xtol=1e-9))
+    return float(np.exp(brentq(slope, low, high, xtol=1e-7)))
 
 
 def fit_temperatures(logits_nec: np.ndarray, labels_n: np.ndarray) -> tuple[float, ...]:

@@ -6,20 +6,24 @@ Legend: n samples, e exits; 3 terms of the difficulty.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from torch import Tensor
 
+from aebnas.core.metrics import MACS
 from aebnas.policies.calibration.risk_control import RiskPromise, careful_to_cheap, certify, keeps_final_answer
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.dart import DartSetting, dart_scores, tune_dart, tune_weights
-from aebnas.policies.threshold_search.find import Found, automatic, find
+from aebnas.policies.threshold_search.find import Found, automatic, find, rules_for
 from aebnas.policies.threshold_search.goal import Goal
 from aebnas.policies.threshold_search.min_exit import with_min_exit
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.space.min_exits import MinExits
+from aebnas.space.architecture import Architecture
+from aebnas.space.min_exits import MinExits, min_exits
 from aebnas.space.policy_spec import OptimiseSpec, PolicySpec
+from aebnas.space.spec import SpaceSpec
 
 DART = "dart"
 """The method whose thresholds rise with an image's difficulty (Eq. 19)."""
@@ -37,12 +41,24 @@ Finder = Callable[[ExitTable], Found]
 
 @dataclass(frozen=True)
 class Rules:
-    """Which policies are looked for, and how."""
+    """Which policies are searched, and how."""
 
     spec: PolicySpec
     optimise: OptimiseSpec
     least: MinExits = EVERYWHERE
-    cost: str = "macs"
+    cost: str = MACS
+
+    @classmethod
+    def of_space(
+        cls, space: SpaceSpec, architecture: Architecture, table: ExitTable, cost: str = MACS, **changes: Any
+    ) -> "Rules":
+        """The rules of a space for one of its networks, whose stop heads (or none) `table` shows; see `rules_for`.
+
+        `changes` replace fields of the space's OptimiseSpec, which is the default one where thresholds are genes.
+        """
+        optimise = (space.policy.thresholds.optimise or OptimiseSpec()).model_copy(update=changes)
+        rules = rules_for(space.policy, stop_heads=table.stop_nk is not None)
+        return cls(rules, optimise, min_exits(space, architecture), cost)
 
     def find(self, table: ExitTable) -> Found:
         """Their frontier on a table."""

@@ -1,4 +1,4 @@
-"""Finding a network's policies as a space's YAML asks for it: over all its rules, by the method it names.
+"""Finding a network's policies as a space's YAML specifies: over all its rules, by the method it names.
 
 Legend: n samples, e exits.
 """
@@ -19,7 +19,6 @@ from aebnas.policies.threshold_search.patience import patience_frontier
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.policies.threshold_search.value_iteration import dart_frontier
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.runtime.graph import Graph
 from aebnas.space.min_exits import MinExits
 from aebnas.space.policy_spec import DUAL, LEARNED, PATIENCE, OptimiseSpec, PolicySpec
 
@@ -65,11 +64,14 @@ def find(
     return merged(frontiers if table.exits > 1 else frontiers[:1])
 
 
-def rules_for(spec: PolicySpec, graph: Graph) -> PolicySpec:
-    """The space's rules and, where a network was given stop heads beyond them, the criterion that looks at these."""
-    if LEARNED in spec.criterion or not any(graph_exit.stop for graph_exit in graph.exits):
+def rules_for(spec: PolicySpec, stop_heads: bool) -> PolicySpec:
+    """The rules that are searched for a network under a space's policy spec, wherever that is done.
+
+    They are the spec's and, where the network has stop heads that none of these looks at, `learned` and `dual`.
+    """
+    if spec.needs_stop_heads or not stop_heads:
         return spec
-    return spec.model_copy(update={"criterion": (*spec.criterion, LEARNED)})
+    return spec.model_copy(update={"criterion": (*spec.criterion, LEARNED, DUAL)})
 
 
 def score_tables(

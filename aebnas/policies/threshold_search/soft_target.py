@@ -41,7 +41,7 @@ def tune_to_target(
         if best is None or values[flat] < best[0]:
             picked = np.unravel_index(flat, (len(choices),) * early) if early else ()
             thresholds = tuple(choices[int(index)] for index in picked)
-            policy = ExitPolicy(criterion, thresholds, rules=least.rules)
+            policy = ExitPolicy(criterion, thresholds, rules=least.rules, temperatures=table.temperatures)
             best = values[flat], policy
     assert best is not None, "a space has at least one criterion"
     return best[1]

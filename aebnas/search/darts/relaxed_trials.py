@@ -1,6 +1,7 @@
 """What a search does with relaxed trainings: their jobs become those of architectures, their files are kept."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 import pandas as pd
 
@@ -58,7 +59,8 @@ def initial_genomes(session: RunSession) -> list[tuple[int, ...]]:
     genomes = []
     for trial, point in other.front():
         plain = _without_stop_heads(trial.architecture)
-        for policy in (None, point.policy):
+        # genes say nothing of temperatures, which are fitted anew for every network
+        for policy in (None, replace(point.policy, temperatures=())):
             with suppress(ValueError):
                 genomes.append(session.space.encode(Candidate(plain, policy)))
     if not genomes:
