@@ -1,0 +1,49 @@
+"""Python shown in the documentation runs, on a search of a second or two and on what is exported from it."""
+
+import sys
+
+import pytest
+from PIL import Image
+from shown_code import ROOT, blocks
+from tiny_run import EXPERIMENT, write_spec
+
+import aebnas
+
+SHOWN = [block for block in blocks("python") if "OPS[" not in block.code]  # test_own_op.py runs that one
+SPLITS = {"search": 0.2, "calibrate": 0.2, "certify": 0.2}
+"""A bounded risk needs images of `certify`."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """`my.yaml`, its run in `results/my`, and in `exported/my` a network with an image beside it."""
+    folder = tmp_path_factory.mktemp("shown")
+    write_spec(folder, data=EXPERIMENT["data"] | {"splits": SPLITS}).rename(folder / "my.yaml")
+    run = aebnas.search(folder / "my.yaml", folder / "results" / "my")
+    exported = run.pick("knee").export(folder / "exported" / "my")
+    for name in ("image.png", "more.png"):
+        Image.new("L", (12, 12), 128).save(exported / name)
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore")  # matplotlib's own
+@pytest.mark.parametrize("block", SHOWN, ids=lambda block: block.at)
+def test_it_runs(block, folder, monkeypatch):
+    deployed = "from model import" in block.code
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.chdir(folder / "exported" / "my" if deployed else folder)
+    if deployed:
+        monkeypatch.syspath_prepend(folder / "exported" / "my")
+    shown = {"__name__": "shown"}
+    exec(code := compile(block.code, block.at, "exec"), shown)
+    assert set(code.co_names) & {"aebnas", "Model"}
+    sys.modules.pop("model", None)
+
+
+def test_what_it_says_of_files_is_so(folder, monkeypatch, capsys):
+    (block,) = (block for block in SHOWN if block.page == ROOT / "docs" / "get-started.md")
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.chdir(folder)
+    exec(block.code, {"__name__": "shown"})
+    assert "accuracy_low" in capsys.readouterr().out
+    assert (folder / "exported" / "knee" / "model.py").exists()
