@@ -3,7 +3,9 @@
 From Python: `run = aebnas.search("my.yaml")` or `aebnas.open("results/my")`; see `aebnas.api`.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from aebnas.core.errors import UserError
@@ -20,6 +22,22 @@ def __getattr__(name: str) -> Any:
     """The public names, brought in when first used: they need torch, and `import aebnas` shall take no time."""
     if name not in __all__:
         raise AttributeError(f"module 'aebnas' has no attribute '{name}'")
-    value = getattr(import_module("aebnas.api"), "open_run" if name == "open" else name)
-    globals()[name] = value
-    return value
+    return getattr(import_module("aebnas.api"), "open_run" if name == "open" else name)
+
+
+class _Package(ModuleType):
+    """`aebnas.search` is the function, although a folder has its name: importing that folder would put itself there.
+
+    Its modules are imported from it: `from aebnas.search.loop import run_search`.
+    """
+
+    @property
+    def search(self) -> Any:
+        return import_module("aebnas.api").search
+
+    @search.setter
+    def search(self, folder: ModuleType) -> None:
+        pass
+
+
+sys.modules[__name__].__class__ = _Package

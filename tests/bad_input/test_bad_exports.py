@@ -200,7 +200,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "record: no images": (
         recorded(images=np.zeros((0, 1, 8, 8), np.uint8)),
-        "check.npz: cannot be read: the recorded pi",
+        "check.npz: cannot be read: the recorded im",
     ),
     "record: fewer labels": (
         recorded(labels=np.zeros(1, np.int64)),

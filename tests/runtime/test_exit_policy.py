@@ -53,7 +53,7 @@ def test_temperatures_scale_logits_before_the_criterion():
 def test_one_sample_by_itself_leaves_as_it_does_in_a_batch(logits, criterion, temperatures, steps):
     logits_1c = torch.tensor([logits])
     temperatures = temperatures and (*temperatures, 1.0)
-    score = ExitPolicy(criterion, (0.5,), temperatures=temperatures).said(0, logits_1c).score_n.item()
+    score = ExitPolicy(criterion, (0.5,), temperatures=temperatures).observe(0, logits_1c).score_n.item()
     for _ in range(abs(steps)):  # thresholds at the score and next to it, as 64-bit floats
         score = math.nextafter(score, math.inf if steps > 0 else -math.inf)
     policy = ExitPolicy(criterion, (min(max(score, 0.0), 1.0),), temperatures=temperatures)
@@ -76,7 +76,7 @@ def test_classes_are_looked_at_by_rules_that_name_them_alone():
     plain, patient = ExitPolicy("margin", (0.5,)), ExitPolicy("margin", (0.5,), patience=2)
     assert (plain.needs_classes, patient.needs_classes) == (False, True)
     assert (plain.by_score, patient.by_score) == (True, False)
-    said = plain.said(0, torch.zeros(2, 3))
+    said = plain.observe(0, torch.zeros(2, 3))
     assert said.class_n is None
     with pytest.raises(ValueError, match="needs the predicted classes, but got none"):
         patient.stops(0, said)

@@ -20,13 +20,13 @@ from tiny_run import (
     write_spec,
 )
 
-import aebnas.search.loop
 from aebnas.core.errors import UserError
 from aebnas.data.data_spec import AugmentSpec
 from aebnas.evaluation.evaluator import Evaluator
 from aebnas.evaluation.worker_pool import Failure, open_pool, score_one
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
+from aebnas.search import loop as search_loop
 from aebnas.search.loop import run_search
 
 
@@ -111,7 +111,7 @@ def test_one_seed_gives_one_front_in_process_and_with_two_workers(run, tmp_path,
                     compared.extend(np.array_equal(table.scores[c], other.scores[c]) for c in table.scores)
             yield pool
 
-    monkeypatch.setattr(aebnas.search.loop, "open_pool", compare_too)
+    monkeypatch.setattr(search_loop, "open_pool", compare_too)
     spec = write_spec(tmp_path / "spec", evaluate=EXPERIMENT["evaluate"] | {"workers": 2})
     run_search(spec, tmp_path / "run")
     assert len(compared) == 12 and all(compared)

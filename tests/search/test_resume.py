@@ -6,11 +6,11 @@ import pytest
 import torch
 from tiny_run import SPACE, Stopped, front_of, own_copy, searched, write_spec
 
-import aebnas.search.loop
 from aebnas.core.errors import UserError
 from aebnas.evaluation.evaluator import Evaluator
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
+from aebnas.search import loop as search_loop
 from aebnas.search.loop import run_search
 
 
@@ -71,7 +71,7 @@ def test_trials_in_another_order_and_with_gaps_are_no_harm(run, tmp_path, scored
 
 def test_a_finished_search_is_not_repeated(run, tmp_path, scored, monkeypatch):
     copy = own_copy(run, tmp_path)
-    monkeypatch.setattr(aebnas.search.loop, "fit", lambda *args: pytest.fail("trained again"))
+    monkeypatch.setattr(search_loop, "fit", lambda *args: pytest.fail("trained again"))
     run_search(copy.parent / "spec" / "tiny.yaml", copy)
     assert scored == [] and front_of(copy) == front_of(run)
     assert (copy / "trials.jsonl").read_bytes() == (run / "trials.jsonl").read_bytes()
@@ -106,7 +106,7 @@ def test_a_run_of_a_version_that_knew_fewer_keys_goes_on(run, tmp_path, scored):
 
 def test_an_interrupted_training_goes_on(run, tmp_path, monkeypatch):
     """Killed after the first of two epochs; the same command ends with the same weights and front."""
-    spec, write_rows = write_spec(tmp_path / "spec"), aebnas.search.loop.write_rows
+    spec, write_rows = write_spec(tmp_path / "spec"), search_loop.write_rows
 
     def killed(path, rows):
         if rows:
@@ -114,7 +114,7 @@ def test_an_interrupted_training_goes_on(run, tmp_path, monkeypatch):
         write_rows(path, rows)
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(aebnas.search.loop, "write_rows", killed)
+        patch.setattr(search_loop, "write_rows", killed)
         run_search(spec, tmp_path / "run")
     assert (tmp_path / "run" / "checkpoints" / "supernet.pt").exists()
     run_search(spec, tmp_path / "run")
@@ -136,6 +136,6 @@ def test_the_precision_measured_first_is_kept(run, tmp_path, monkeypatch):
     auto = spec.model_copy(update={"precision": "auto"})
     for measured in (torch.bfloat16, torch.float32):
         monkeypatch.setattr("aebnas.run.session.computing_dtype", lambda *args, measured=measured: measured)
-        assert RunSession.open(copy).settled(auto, cpu).precision == "bf16"
-        assert RunSession.open(copy).settled(spec, cpu).precision == "fp32"
-        assert RunSession.open(copy).settled(auto, torch.device("cuda")).precision == "auto"
+        assert RunSession.open(copy).with_pinned_precision(auto, cpu).precision == "bf16"
+        assert RunSession.open(copy).with_pinned_precision(spec, cpu).precision == "fp32"
+        assert RunSession.open(copy).with_pinned_precision(auto, torch.device("cuda")).precision == "auto"

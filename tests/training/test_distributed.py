@@ -13,8 +13,8 @@ import torch.distributed as dist
 from ray.cluster_utils import Cluster
 from tiny_run import EXPERIMENT, front_of, write_spec
 
-import aebnas.search.loop
 from aebnas.core.errors import UserError
+from aebnas.search import loop as search_loop
 from aebnas.search.loop import run_search
 from aebnas.training.distributed import _follow, fit_on_workers
 from aebnas.training.loop import fit, write_rows
@@ -54,7 +54,7 @@ def on_cluster(address, tmp_path_factory):
 
     evaluate = EXPERIMENT["evaluate"] | {"workers": WORKERS}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(aebnas.search.loop, "write_rows", write_or_die)
+        patch.setattr(search_loop, "write_rows", write_or_die)
         run_search(spec_file(folder / "spec", evaluate=evaluate, ray=address), folder / "run")
     assert Path(killed).exists()
     return folder / "run"
@@ -72,7 +72,7 @@ def search_as_rank(rank, folder):
             sys.exit(0)
         return trained
 
-    aebnas.search.loop.fit_on_workers = fit_here
+    search_loop.fit_on_workers = fit_here
     run_search(spec_file(folder / f"spec{rank}"), folder / f"run{rank}")
 
 
