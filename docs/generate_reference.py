@@ -4,6 +4,7 @@
 `python.md` lists the public names for mkdocstrings.
 """
 
+import html
 import inspect
 import json
 import typing
@@ -37,12 +38,12 @@ SPECS: dict[str, tuple[str, type[Spec], str]] = {
     ),
 }
 RETURNED = {
-    "aebnas.report.seed_summary.OverSeeds": "What `search_seeds` returns",
-    "aebnas.runtime.exit_policy.ExitPolicy": "What `Picked.policy` is",
-    "aebnas.runtime.network.Network": "What `Picked.network` returns",
-    "aebnas.export.model.Model": "An exported folder's `model.py`",
+    "aebnas.report.seed_summary.OverSeeds": ("What `search_seeds` returns", "[summary]"),
+    "aebnas.runtime.exit_policy.ExitPolicy": ("What `Picked.policy` is", "false"),
+    "aebnas.runtime.network.Network": ("What `Picked.network` returns", "[forward, infer]"),
+    "aebnas.export.model.Model": ("An exported folder's `model.py`", "[load, predict, infer, adapt, check]"),
 }
-"""Classes whose objects the public API or an export hands out."""
+"""Classes whose objects the public API or an export hands out: the heading, and which members are shown."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -122,7 +123,7 @@ def _default(value: Schema) -> str:
     # of a mapping the table of its keys gives the defaults
     if default is None or isinstance(default, dict) or "default" not in value:
         return "-"
-    return f"`{json.dumps(default)}`"
+    return f"`{default if isinstance(default, str) else json.dumps(default)}`"
 
 
 def _values(value: Schema, places: dict[str, list[str]]) -> str:
@@ -187,7 +188,8 @@ def command_page() -> str:
         for parameter in [*arguments, *options]:
             default = "required" if parameter.required else _command_default(parameter.default)
             label = _label(parameter, hints.get(parameter.name))
-            lines.append(f"| {label} | {default} | {(parameter.help or '').replace('|', chr(92) + '|')} |")
+            meaning = html.escape(parameter.help or "", quote=False).replace("|", "\\|")
+            lines.append(f"| {label} | {default} | {meaning} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -221,7 +223,16 @@ def api_page() -> str:
     lines = ["# Python", "", "What the commands do, as a small API over pandas data frames: `import aebnas`.", ""]
     module: dict[str, str] = {"open": "aebnas.api.open_run", "UserError": "aebnas.core.errors.UserError"}
     for name in sorted(aebnas.__all__, key=lambda name: (name[0].isupper(), name)):
-        lines += [f"::: {module.get(name, f'aebnas.api.{name}')}", "    options:", f"      heading: aebnas.{name}", ""]
-    for path, title in RETURNED.items():
-        lines += [f"## {title}", "", f"::: {path}", "    options:", "      heading_level: 3", ""]
+        lines += [f"::: {module.get(name, f'aebnas.api.{name}')}", "    options:", f"      heading: aebnas.{name}"]
+        lines += [f"      toc_label: aebnas.{name}", ""]
+    for path, (title, members) in RETURNED.items():
+        lines += [
+            f"## {title}",
+            "",
+            f"::: {path}",
+            "    options:",
+            "      heading_level: 3",
+            f"      members: {members}",
+            "",
+        ]
     return "\n".join(lines)

@@ -1,10 +1,11 @@
 """Python shown in the documentation runs, on a search of a second or two and on what is exported from it."""
 
+import re
 import sys
 
 import pytest
 from PIL import Image
-from shown_code import ROOT, blocks
+from shown_code import blocks
 from tiny_run import EXPERIMENT, write_spec
 
 import aebnas
@@ -28,7 +29,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.filterwarnings("ignore")  # matplotlib's own
 @pytest.mark.parametrize("block", SHOWN, ids=lambda block: block.at)
-def test_it_runs(block, folder, monkeypatch):
+def test_it_runs(block, folder, monkeypatch, capsys):
     deployed = "from model import" in block.code
     monkeypatch.setenv("MPLBACKEND", "agg")
     monkeypatch.chdir(folder / "deployed" if deployed else folder)
@@ -37,13 +38,7 @@ def test_it_runs(block, folder, monkeypatch):
     shown = {"__name__": "shown"}
     exec(block.code, shown)
     assert {"aebnas", "Model"} & set(shown)
+    assert ("print(" in block.code) == bool(capsys.readouterr().out)
+    for exported in re.findall(r'export\("(.*?)"\)', block.code):
+        assert (folder / exported / "model.py").exists()
     sys.modules.pop("model", None)
-
-
-def test_what_it_says_of_files_is_so(folder, monkeypatch, capsys):
-    (block,) = (block for block in SHOWN if block.page == ROOT / "docs" / "get-started.md")
-    monkeypatch.setenv("MPLBACKEND", "agg")
-    monkeypatch.chdir(folder)
-    exec(block.code, {"__name__": "shown"})
-    assert "accuracy_low" in capsys.readouterr().out
-    assert (folder / "exported" / "knee" / "model.py").exists()
