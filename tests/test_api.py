@@ -1,5 +1,4 @@
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -142,16 +141,3 @@ def test_the_package_brings_in_nothing_heavy():
     code = "import sys, aebnas.cli.main; print(sorted({'torch', 'pandas', 'numpy', 'pydantic'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
-
-
-@pytest.mark.filterwarnings("ignore")  # matplotlib's own
-def test_what_the_readme_shows_from_python_works(tmp_path, monkeypatch, capsys):
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (code,) = (block for block in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "aebnas.search(" in block)
-    write_spec(tmp_path).rename(tmp_path / "my.yaml")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MPLBACKEND", "agg")
-    exec(code, {"__name__": "readme"})
-    printed = capsys.readouterr().out
-    assert "accuracy_low" in printed and "test_accuracy" in printed and "dominated_by_any" in printed
-    assert (tmp_path / "exported" / "knee" / "model.py").exists()

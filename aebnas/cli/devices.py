@@ -11,17 +11,20 @@ from aebnas.core.errors import UserError
 def profile(
     space: Annotated[Path, typer.Argument(help="A search space, such as search_spaces/resnet_cifar.yaml.")],
     out: Annotated[Path, typer.Option(help="The profile to write.")] = Path("profile.json"),
-    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
-    threads: Annotated[int, typer.Option(min=1)] = 1,
-    batch: Annotated[int, typer.Option(min=1)] = 1,
-    dtype: Annotated[str, typer.Option(help="fp32, bf16 or fp16")] = "fp32",
-    memory_format: Annotated[str, typer.Option(help="contiguous or channels_last")] = "contiguous",
-    compiled: Annotated[bool, typer.Option("--compile", help="Each layer by torch.compile.")] = False,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 1,
+    batch: Annotated[int, typer.Option(help="Images of a batch.", min=1)] = 1,
+    dtype: Annotated[str, typer.Option(help="Number format: fp32, bf16 or fp16.")] = "fp32",
+    memory_format: Annotated[str, typer.Option(help="contiguous or channels_last.")] = "contiguous",
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile each layer by torch.compile.")] = False,
     rounds: Annotated[int, typer.Option(help="How often each layer is measured.", min=1)] = 9,
     networks: Annotated[
         int | None, typer.Option(help="Whole networks, to fit what sums of layers miss (60; 200 with --whole).", min=0)
     ] = None,
-    max_layers: Annotated[int, typer.Option(help="Beyond it a random part is measured.", min=20)] = 20_000,
+    max_layers: Annotated[
+        int,
+        typer.Option(help="Of more layers, a random part of this size is measured.", min=20),
+    ] = 20_000,
     whole: Annotated[bool, typer.Option("--whole", help="Networks alone: latency is learned from them.")] = False,
     pairs: Annotated[
         Path | None,

@@ -70,15 +70,15 @@ def measure(
     run: RunFolder,
     pick: Pick,
     profile: Annotated[Path | None, typer.Option(help="A device profile, where the run has none of its own.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; this and the next as in the profile.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1)] = None,
-    dtype: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16")] = None,
-    memory_format: Annotated[str | None, typer.Option(help="contiguous or channels_last")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda; the profile's if absent, as the next four.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1)] = None,
+    dtype: Annotated[str | None, typer.Option(help="Number format: fp32, bf16 or fp16.")] = None,
+    memory_format: Annotated[str | None, typer.Option(help="contiguous or channels_last.")] = None,
     compiled: Annotated[
-        bool | None, typer.Option("--compile/--no-compile", help="Each layer by torch.compile.")
+        bool | None, typer.Option("--compile/--no-compile", help="Compile each layer by torch.compile.")
     ] = None,
     samples: Annotated[int, typer.Option(help="Images of the search split.", min=1)] = 512,
-    rounds: Annotated[int, typer.Option(min=1)] = 5,
+    rounds: Annotated[int, typer.Option(help="How often everything is measured.", min=1)] = 5,
 ) -> None:
     """Measure a pick's real latency, memory and energy, beside what is predicted."""
     from aebnas.cli.measured_table import print_measured

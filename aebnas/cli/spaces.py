@@ -12,7 +12,7 @@ from aebnas.core.errors import UserError
 def space(
     file: Annotated[Path, typer.Argument(help="A search space, such as search_spaces/digits_tiny.yaml.")],
     samples: Annotated[int, typer.Option(help="How many random architectures to print.", min=0)] = 3,
-    seed: Annotated[int, typer.Option(min=0)] = 11,
+    seed: Annotated[int, typer.Option(help="Seed of the random architectures.", min=0)] = 11,
 ) -> None:
     """Print a space's exact size, bounds of its costs and a few architectures."""
     import numpy as np
@@ -41,7 +41,7 @@ def space(
 
 
 def schema(
-    of: Annotated[str, typer.Argument(help="space or experiment")] = "space",
+    of: Annotated[str, typer.Argument(help="space or experiment.")] = "space",
 ) -> None:
     """Print a JSON Schema, with which editors check and complete specs."""
     from aebnas.core.spec_base import Spec

@@ -16,7 +16,7 @@ from aebnas.core.yaml_reader import read_yaml
 class Spec(BaseModel):
     """Base of everything a user writes in YAML: frozen, unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 SpecType = TypeVar("SpecType", bound=Spec)

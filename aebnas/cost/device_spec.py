@@ -8,18 +8,25 @@ from aebnas.core.spec_types import Processes, Threads, UserPath
 
 
 class DeviceSpec(Spec):
-    """The device that a network is meant for: `profile` is the file that `aebnas profile` wrote.
+    """The device that a network is meant for.
 
-    The other keys say in which setting; they may be left out, and must else be those of the profile.
+    The keys besides `profile` may be left out; if given, they must be those of the profile.
     """
 
     profile: UserPath
+    """The file that `aebnas profile` wrote; may be relative to the YAML file."""
     device: Literal["cpu", "cuda"] | None = None
+    """Kind of device."""
     threads: Threads | None = None
+    """CPU threads."""
     batch: Processes | None = None
+    """Images of a batch."""
     dtype: Literal["fp32", "bf16", "fp16"] | None = None
+    """Number format."""
     memory_format: Literal["contiguous", "channels_last"] | None = None
+    """Memory format of images and weights."""
     compiled: bool | None = None
+    """Whether layers were compiled by torch.compile."""
 
     def check(self, setting: dict[str, Any]) -> None:
         """Raise SpecError where the profile's setting is another one."""

@@ -26,15 +26,19 @@ OptionalSize = Annotated[int | float, BeforeValidator(partial(_size, least=0))]
 class SplitSpec(Spec):
     """Sizes of the splits cut from the official training part; what is left is `train`.
 
-    `arch` is for architecture parameters, `search` scores candidates, `calibrate` finds temperatures and
-    thresholds, `certify` is touched by the risk promise alone.
+    A size is a fraction (above 0 and below 1) or a number of images.
     """
 
     seed: Seed = 2026
+    """Seed of the cut."""
     arch: OptionalSize = 0
+    """Trains architecture parameters in differentiable search; 0 cuts no such split."""
     search: Size = 0.10
+    """Scores candidates."""
     calibrate: Size = 0.05
+    """Temperatures and thresholds are found on it."""
     certify: OptionalSize = 0.05
+    """Reserved for the risk promise of `aebnas calibrate --risk`; 0 cuts no such split."""
 
     @model_validator(mode="after")
     def _leave_something_for_train(self) -> "SplitSpec":
@@ -47,20 +51,19 @@ class SplitSpec(Spec):
 
 
 class AugmentSpec(Spec):
-    """Augmentation in training, in this order; what is absent is off.
-
-    `crop`: random crop after that many pixels of zero padding. `flip`: left-right with probability 1/2, or
-    `alternate`: a random half in the first epoch, then always the other half than the epoch before (Jordan 2024).
-    `trivial_augment`: one random operation of random strength an image (Müller & Hutter 2021). `cutout`: a square
-    of that many pixels is blanked (DeVries & Taylor 2017). `mixup`: the alpha of Zhang et al. 2018; labels become
-    mixtures.
-    """
+    """Augmentation of training images, in this order; what is absent is off."""
 
     crop: int = Field(0, strict=True, ge=0)
+    """Random crop after zero padding by this many pixels."""
     flip: Literal[True, False, "alternate"] = False
+    """Left-right flip with probability 1/2, or `alternate`: a random half in the first epoch, then always the other
+    half than the epoch before (Jordan 2024)."""
     trivial_augment: bool = False
+    """One random operation of random strength for each image (Müller & Hutter 2021)."""
     cutout: int = Field(0, strict=True, ge=0)
+    """A square of this many pixels a side is blanked (DeVries & Taylor 2017)."""
     mixup: float = Field(0, strict=True, ge=0)
+    """Alpha of mixup (Zhang et al. 2018); labels become mixtures."""
 
 
 _CROP_FLIP = AugmentSpec(crop=4, flip=True)
@@ -108,28 +111,31 @@ ONLY_FOR = {
 
 
 class DataSpec(Spec):
-    """Which labelled image set, where it lies, how it is augmented and split.
-
-    `path` (the file of `npz`, the folder of `folder`) and `root` (of torchvision's sets, "data" if absent) may be
-    relative to the folder of the YAML file. `class_names` are for people; a folder's names, or numbers, stand in
-    for them where there are none. `loaders` processes prepare training batches; 0 prepares them in this one.
-
-    Of `folder` alone: images are brought to `resolution` pixels a side and to `channels` (3 RGB, 1 grey). They are
-    held in memory if `memory` is `always`, or if it is `auto` and they take at most `memory_limit_bytes`; else they
-    are streamed: read anew whenever they are needed.
-    """
+    """Which labelled image set, where it lies, how it is augmented and split."""
 
     name: Literal["digits", "npz", "folder", "cifar10", "cifar100", "svhn", "mnist", "fashion_mnist"]
+    """The image set: `folder` and `npz` read your own images, the others are well-known sets."""
     path: UserPath | None = Field(None, validate_default=True)
+    """The file of `npz` or the folder of `folder`; may be relative to the YAML file."""
     root: UserPath | None = None
+    """Where torchvision's sets lie or are downloaded to (`data` if absent); may be relative to the YAML file."""
     resolution: Side | None = Field(None, validate_default=True)
+    """Of `folder` only: images are brought to this many pixels a side."""
     channels: Literal[1, 3] = 3
+    """Of `folder` only: 3 (RGB) or 1 (grey)."""
     memory: Literal["auto", "always", "never"] = "auto"
+    """Of `folder` only: hold images in memory `always`, `never` (they are read anew whenever they are needed), or where
+    they take at most `memory_limit_bytes` (`auto`)."""
     memory_limit_bytes: int = Field(2 * 2**30, ge=0)
+    """Of `folder` only: the limit of `memory: auto`."""
     loaders: Processes = 0
+    """Processes that prepare training batches; 0 prepares them in the training process."""
     augment: Augment | None = None
+    """A recipe's name or its parts; the usual augmentation of the set if absent. For training images only."""
     class_names: tuple[str, ...] | None = None
+    """Names of the classes for people; a folder's names, or numbers, are used if absent."""
     splits: SplitSpec = SplitSpec()
+    """How the official training part is cut."""
 
     @field_validator(*ONLY_FOR)
     @classmethod

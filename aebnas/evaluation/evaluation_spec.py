@@ -24,22 +24,21 @@ Mode = Annotated[
 
 
 class EvaluateSpec(Spec):
-    """How candidates are scored.
-
-    `weights: supernet` inherits them, norms recalibrated on `calibration_images` training images;
-    `finetune(EPOCHS)` then trains each candidate by itself; `scratch(EPOCHS)` trains it from fresh weights and
-    needs no supernet. `training` says how (left out: as `retrain`). `workers: 0` works in this process; more
-    are Ray actors, each with `threads` threads, so that results are the same wherever a candidate is scored.
-    `gpus_per_worker` above 0 (a fraction lets several share one) scores on a GPU, where results are equal to
-    rounding only.
-    """
+    """How candidates are scored."""
 
     weights: Mode = "supernet"
+    """`supernet` inherits weights, norms recalibrated; `finetune(EPOCHS)` then trains each candidate by itself;
+    `scratch(EPOCHS)` trains it from fresh weights and needs no supernet."""
     training: LoopSpec | None = None
+    """How candidates are trained by themselves; as `retrain` if absent."""
     workers: Processes = 0
+    """Ray actors that score candidates; 0 scores in this process, with equal results."""
     threads: Threads = 1
+    """CPU threads of each worker."""
     gpus_per_worker: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
+    """GPUs of each worker; a fraction lets several share one. On GPUs results are equal to rounding only."""
     calibration_images: Annotated[int, Field(strict=True, ge=2)] = 512
+    """Training images on which norm statistics of a candidate are recalibrated."""
 
     @property
     def mode(self) -> Literal["supernet", "finetune", "scratch"]:

@@ -46,16 +46,17 @@ class ScoredWeights:
 
 
 class TargetSpec(Spec):
-    """AEBNAS's soft goal: come near `value` of a cost metric; `weight` of its percentage error in the objective.
-
-    `tune_thresholds`: of all combinations of the space's threshold genes each architecture takes the one that is
-    best in that objective on `calibrate`, and it is written back to the genome.
-    """
+    """AEBNAS's soft goal: come near `value` of a cost metric instead of staying below a bound."""
 
     metric: Annotated[str, AfterValidator(_metric)] = "avg_macs"
+    """The cost metric."""
     value: Annotated[float, Field(strict=True, gt=0)]
+    """The value to come near, in the metric's unit."""
     weight: Annotated[float, Field(strict=True, ge=0)] = 0.1
+    """Share of the percentage error in the objective."""
     tune_thresholds: bool = False
+    """Give each architecture the combination of the space's threshold genes that is best in this objective on
+    `calibrate`, and write it back to the genome."""
 
     @model_validator(mode="after")
     def _reachable(self) -> "TargetSpec":
@@ -68,29 +69,38 @@ class TargetSpec(Spec):
 
 
 class ExperimentSpec(Spec):
-    """A whole experiment. Paths are relative to the YAML file.
-
-    `device` names a device profile, which metrics of latency and energy need.
-    `ray` is where workers run: `local` (a Ray of our own), `auto` (a running cluster) or a cluster's address.
-    `deterministic` gives the same bits again, on CPUs of one kind with however many cores: torch's deterministic
-    algorithms alone, `supernet.threads` (1 unless given) CPU threads for all training, fp32 on CPUs where `precision`
-    is auto.
-    """
+    """A whole experiment. Paths are relative to the YAML file."""
 
     space: UserPath
+    """The search space, a YAML file."""
     data: DataSpec
+    """The labelled images, their augmentation and their splits."""
     objectives: tuple[Annotated[str, AfterValidator(_metric)], ...] = ("accuracy", "avg_macs")
+    """Two or more different metrics; the direction of each is known."""
     constraints: tuple[Annotated[str, AfterValidator(_constraint)], ...] = ()
+    """Bounds such as `"avg_macs <= 17e6"`: a metric, `<=` or `>=`, a number. Points outside are infeasible."""
     target: TargetSpec | None = None
+    """AEBNAS's soft goal, for comparison with constraints."""
     device: DeviceSpec | None = None
+    """The device profile, which metrics of latency and energy need."""
     supernet: SupernetSpec | None = None
+    """Training of the supernet; required unless candidates are trained from scratch or come from relaxed networks."""
     relaxed: RelaxedSpec | None = None
+    """Training of relaxed networks; required by the strategy `adaptive_darts` and only used by it."""
     evaluate: EvaluateSpec = EvaluateSpec()
+    """How candidates are scored."""
     strategy: StrategySpec = StrategySpec()
+    """How candidates are proposed."""
     retrain: RetrainSpec
+    """Training of one selected architecture by `aebnas retrain`."""
     ray: Annotated[str, AfterValidator(_ray)] = "local"
+    """Where workers run: `local` (a Ray instance of our own), `auto` (a running cluster) or a cluster's address,
+    HOST:PORT."""
     deterministic: bool = False
+    """Give the same bits again, on CPUs of one kind with any number of cores: deterministic algorithms only,
+    `supernet.threads` (1 unless given) CPU threads for all training, fp32 on CPUs where `precision` is auto."""
     seed: Seed = 11
+    """Seed of everything random but the splits, which have their own."""
 
     @field_validator("objectives")
     @classmethod

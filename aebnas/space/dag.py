@@ -41,14 +41,19 @@ NodeNumber = Annotated[int, Field(strict=True, ge=0, le=MOST_NODES)]
 
 class EdgeChoices(Spec):
     """Some of the ops an edge chooses from: every combination of what is listed is one (`act` and others where an op
-    takes them). `zero` is no edge at all, `identity` hands on its input.
+    takes them).
     """
 
     op: EdgeOps
+    """Names of ops; `zero` is no edge at all, `identity` passes its input on."""
     kernel: Kernels = (3,)
+    """Side of the window, odd."""
     expand: Factors = (4.0,)
+    """Expansion factor of the inner channels."""
     se: Switches = (False,)
+    """Squeeze-and-excitation."""
     act: Acts = ("relu",)
+    """Activation."""
 
     @model_validator(mode="after")
     def _few_enough(self) -> "EdgeChoices":
@@ -63,24 +68,25 @@ class EdgeChoices(Spec):
 
 
 class StackSpec(Spec):
-    """Cells of one width. Before the first a residual block makes it of the map before, halved unless `stride` says
-    otherwise (1 before the first stack); there is none where nothing changes.
+    """Cells of one width. Before the first cell a residual block makes its input from the map before; where nothing
+    changes there is none.
     """
 
     width: Widths
+    """Channels."""
     cells: Depth = 1
+    """Number of cells."""
     stride: Stride | None = None
+    """Stride of that block; 2 if absent, 1 before the first stack."""
 
 
 class DagSpec(Spec):
-    """Stacks of cells of `nodes` nodes behind the input.
-
-    `edges` are all pairs of an earlier and a later node, or those listed as [from, to]; each chooses one of `ops`.
-    `shared`: all cells are alike, as in NAS-Bench-201.
-    """
+    """Stacks of cells, each a DAG whose edges choose among ops."""
 
     nodes: Annotated[int, Field(strict=True, ge=1, le=MOST_NODES)]
+    """Nodes of a cell besides its input, which is node 0."""
     edges: Literal["all"] | tuple[tuple[NodeNumber, NodeNumber], ...] = "all"
+    """`all` pairs of an earlier and a later node, or those listed as [from, to]."""
     ops: Annotated[
         tuple[EdgeChoices, ...],
         BeforeValidator(
@@ -88,8 +94,11 @@ class DagSpec(Spec):
             json_schema_input_type=EdgeOp | EdgeChoices | list[EdgeOp | EdgeChoices],
         ),
     ]
+    """What each edge chooses from; a plain name stands for an op with default settings."""
     stacks: tuple[StackSpec, ...]
+    """The stacks, from input to output."""
     shared: bool = False
+    """All cells are alike, as in NAS-Bench-201."""
 
     @field_validator("stacks")
     @classmethod

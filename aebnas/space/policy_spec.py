@@ -18,25 +18,28 @@ Method = Literal["auto", "joint", "lagrangian", "value_iteration", "greedy", "fi
 
 
 class OptimiseSpec(Spec):
-    """Thresholds found on the ExitTable: of `per_exit` quantiles of each exit's scores, 0 and never.
-
-    `method`: `joint` tries all combinations (each exit gets fewer quantiles where they would be more than a million),
-    `lagrangian` sweeps the price of cost with coordinate ascent, `auto` is the first where it fits, else the second;
-    `value_iteration` is DART's; `greedy` sets exit by exit and `fixed` the same hand-made values at all exits, for
-    comparison. At most `max_points` operating points of an architecture's frontier are kept (evenly spread over cost).
-    """
+    """Thresholds found on the exit table, among quantiles of each exit's scores, 0 and never."""
 
     grid: Literal["quantiles"] = "quantiles"
+    """Which values are tried."""
     method: Method = "auto"
+    """`joint` tries all combinations (each exit gets fewer quantiles where they would be more than a million),
+    `lagrangian` sweeps the price of cost with coordinate ascent, `auto` is the first where it fits, else the second;
+    `value_iteration` is DART's; `greedy` (exit by exit) and `fixed` (the same values at all exits) are for
+    comparison."""
     per_exit: Annotated[int, Field(strict=True, ge=2, le=1000)] = 20
+    """Quantiles tried for each exit."""
     max_points: Annotated[int, Field(strict=True, ge=1, le=1000)] = 20
+    """Operating points kept of an architecture's frontier, evenly spread over cost."""
 
 
 class ThresholdsSpec(Spec):
-    """Either `genes` (the search picks one of these per exit, as AEBNAS does) or `optimise`."""
+    """Either `genes` or `optimise`."""
 
     genes: Annotated[tuple[Threshold, ...], BeforeValidator(as_tuple)] | None = None
+    """The search selects one of these per exit, as AEBNAS does."""
     optimise: OptimiseSpec | None = None
+    """Thresholds are found for each architecture on held-out images."""
 
     @model_validator(mode="after")
     def _one_way(self) -> "ThresholdsSpec":
@@ -53,27 +56,32 @@ class ThresholdsSpec(Spec):
 class PolicySpec(Spec):
     """When to stop: the rules to choose from and where thresholds come from.
 
-    `criterion` names what must exceed an exit's threshold: `confidence`, `entropy`, `margin`, or the stop head's
-    probability (`learned`); `dual` asks for a stop probability above one of `stop_thresholds` and for a confidence
-    above the exit's threshold; `patience` lets a sample go where so many exits in a row agree on the class, and has no
-    thresholds: which exits run is found. Nobody leaves before the place `min_exit`, nor a sample before that of its
-    predicted class in `min_exit_by_class` (places as in `exits.at`, or `last`; classes from 0).
+    Sites are named as in `exits.at`, or `last`, the final classifier.
     """
 
     criterion: Criteria = ("confidence",)
+    """What must exceed an exit's threshold: `confidence`, `entropy`, `margin`, or the stop head's probability
+    (`learned`). `dual` asks for a stop probability above one of `stop_thresholds` and for a confidence above the
+    exit's threshold. `patience` lets a sample leave where several exits in a row agree on the class, and has no
+    thresholds: which exits run is found."""
     patience: Annotated[
         tuple[Annotated[int, Field(strict=True, ge=2, le=100)], ...],
         BeforeValidator(as_tuple, json_schema_input_type=int | list[int]),
         AfterValidator(distinct),
     ] = (2,)
+    """Of `patience`: how many exits in a row must agree."""
     stop_thresholds: Annotated[
         tuple[Annotated[float, Field(strict=True, ge=0, le=1)], ...],
         BeforeValidator(as_tuple, json_schema_input_type=float | list[float]),
         AfterValidator(distinct),
     ] = STOP_THRESHOLDS
+    """Of `dual`: thresholds of the stop head's probability that are tried."""
     min_exit: str | None = None
+    """The site before which no sample leaves."""
     min_exit_by_class: dict[Annotated[int, Field(ge=0)], str] = Field(default_factory=dict)
+    """The site before which no sample of a predicted class leaves, by class number from 0."""
     thresholds: ThresholdsSpec = ThresholdsSpec(optimise=OptimiseSpec())
+    """Where thresholds come from."""
 
     @model_validator(mode="after")
     def _what_genes_can_say(self) -> "PolicySpec":

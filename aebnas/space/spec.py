@@ -38,15 +38,15 @@ from aebnas.space.policy_spec import LAST, PolicySpec
 
 
 class InputSpec(Spec):
-    """The image: `channels`, and `resolution`, the side in pixels that the stem sees.
-
-    `image_side` is that of the images fed in (default: the largest resolution); where the two differ the
-    network's first node resizes.
-    """
+    """The image."""
 
     channels: Width = 3
+    """Channels of the image."""
     resolution: Sides
+    """Side in pixels that the stem sees."""
     image_side: Side | None = None
+    """Side of the images that are fed in; the largest resolution if absent. Where the two differ the network's first
+    node resizes."""
 
     @property
     def side(self) -> int:
@@ -58,19 +58,28 @@ class StemSpec(Spec):
     """The convolution before the first stage."""
 
     width: Widths
+    """Output channels."""
     kernel: Kernel = 3
+    """Side of the window, odd."""
     stride: Stride = 1
+    """Stride."""
     act: Acts = ("relu",)
+    """Activation."""
 
 
 class BlockChoices(Spec):
-    """What one block can be; `expand`, `se` (squeeze-excite) and `act` count for the ops that take them."""
+    """What one block can be; a choice that an op doesn't take doesn't count."""
 
     op: BlockOps
+    """Names of ops; `skip` leaves the position out."""
     kernel: Kernels = (3,)
+    """Side of the window, odd."""
     expand: Factors = (4.0,)
+    """Expansion factor of the inner channels."""
     se: Switches = (False,)
+    """Squeeze-and-excitation."""
     act: Acts = ("relu",)
+    """Activation."""
 
     @field_validator("op")
     @classmethod
@@ -86,16 +95,16 @@ class BlockChoices(Spec):
 
 
 class StageSpec(BlockChoices):
-    """A run of blocks at one width; the first block has the stride.
-
-    `depth` counts block positions, which choose each for itself. What stands in the stage holds for all of
-    them, what stands in the i-th entry of `blocks` for the i-th. A `skip` leaves its position out.
-    """
+    """A run of blocks at one width; the first block has the stride. Each block position chooses for itself."""
 
     width: Widths
+    """Output channels."""
     depth: Depths
+    """Number of block positions."""
     stride: Strides = (1,)
+    """Stride of the first block."""
     blocks: tuple[BlockChoices, ...] = ()
+    """What differs in the first block, the second, ...; everything else is as in the stage."""
 
     @model_validator(mode="before")
     @classmethod
@@ -123,23 +132,31 @@ class StageSpec(BlockChoices):
 
 
 class BranchChoices(Spec):
-    """What the exit at one place can be: `depth` layers, then global pooling (`pool`) and a linear classifier.
+    """What the exit at one site can be: layers, then global pooling and a linear classifier.
 
-    A layer is an op or a chain such as `resize+conv+maxpool`. `width` is a multiple of the channels at the
-    exit's place, `side` the map that `resize` makes. Layers have stride 2 (AEBNAS) until the map's side is
-    below 4. An exit that isn't `optional` is always there.
+    Layers have stride 2 (AEBNAS) until the map's side is below 4.
     """
 
     optional: bool = True
+    """Whether an architecture may leave the exit out."""
     depth: BranchDepths = (0,)
+    """Number of layers before the pooling."""
     layer: BranchOps = ("conv",)
+    """An op or a chain such as `resize+conv+maxpool`."""
     kernel: Kernels = (3,)
+    """Side of the window, odd."""
     width: Factors = (1.0,)
+    """Output channels of layers, as a multiple of the channels at the exit's site."""
     expand: Factors = (4.0,)
+    """Expansion factor of the inner channels."""
     se: Switches = (False,)
+    """Squeeze-and-excitation."""
     act: Acts = ("relu",)
+    """Activation."""
     side: Sides | None = None
+    """Side of the map that `resize` makes, in pixels."""
     pool: Pools = ("avg",)
+    """Global pooling before the classifier."""
 
     @model_validator(mode="after")
     def _sides_given(self) -> "BranchChoices":
@@ -151,19 +168,18 @@ class BranchChoices(Spec):
 
 
 class ExitsSpec(BranchChoices):
-    """Where exits may sit and what they may be.
-
-    `at` is `every_stage` (the end of every stage, or stack of cells, but the last, which has the final classifier)
-    or a list of places: `stage2` is the end of stage 2, `stage2.block1` lies behind its first block where more follow.
-    In a DAG `every_cell` and `every_node` (all but the last) stand for places, too; `cell2` is the end of cell 2,
-    `cell2.node1` its first node. What stands in `places` holds for the place named, everything else for all.
-    """
+    """Where exits may sit and what they may be."""
 
     at: Annotated[
         Everywhere | tuple[str, ...],
         BeforeValidator(lambda at: at if at in get_args(Everywhere) else as_tuple(at)),
     ] = "every_stage"
+    """`every_stage` (the end of every stage, or stack of cells, but the last, which has the final classifier) or a list
+    of sites: `stage2` is the end of stage 2, `stage2.block1` lies behind its first block where more follow. In a DAG
+    `every_cell` and `every_node` (all but the last) name sites, too; `cell2` is the end of cell 2, `cell2.node1` its
+    first node."""
     places: dict[str, BranchChoices] = Field(default_factory=dict)
+    """What differs at one site, by its name; everything else holds for all."""
 
     @model_validator(mode="before")
     @classmethod
@@ -175,13 +191,21 @@ class SpaceSpec(Spec):
     """A whole search space; its backbone is made of `stages`, or (`backbone: dag`) of the cells of `dag`."""
 
     input: InputSpec
+    """The image."""
     classes: Annotated[int, Field(strict=True, ge=2, le=1_000_000)]
+    """Number of classes."""
     stem: StemSpec
+    """The first convolution."""
     backbone: Literal["staged", "dag"] = "staged"
+    """`staged` reads `stages`, `dag` reads `dag`."""
     stages: tuple[StageSpec, ...] = ()
+    """The stages of a staged backbone, from input to output."""
     dag: DagSpec | None = None
+    """The cells of a DAG backbone."""
     exits: ExitsSpec = ExitsSpec()
+    """Early exits: their sites and branches."""
     policy: PolicySpec = PolicySpec()
+    """When to stop."""
 
     @model_validator(mode="before")
     @classmethod

@@ -19,22 +19,25 @@ def _init(text: str) -> str:
 
 
 class StrategySpec(Spec):
-    """How candidates are proposed; the defaults are AEBNAS's NSGA-II settings.
-
-    `mutation_prob` is for one gene; None means 1 / (number of genes). The two probabilities are NSGA-II's alone, as is
-    `init: from RUN`: its first generation, the initial population, then begins with the front of that run (a folder,
-    relative to the spec's), as far as its architectures are of the space. `adaptive_darts` trains one relaxed network
-    for each of `lambdas`, the weights of the expected cost, and takes hard networks of these `forms` from it.
-    """
+    """How candidates are proposed; the defaults are AEBNAS's NSGA-II settings."""
 
     name: Literal["random", "nsga2", "adaptive_darts"] = "nsga2"
+    """`random` search, `nsga2`, or `adaptive_darts`, which trains relaxed networks."""
     population: int = Field(40, strict=True, ge=4, le=100_000)
+    """Candidates of a generation."""
     generations: int = Field(20, strict=True, ge=1, le=1_000_000)
+    """Number of generations; `population` times `generations` candidates are evaluated."""
     crossover_prob: float = Field(0.9, strict=True, ge=0.0, le=1.0)
+    """Of `nsga2`: probability of crossover."""
     mutation_prob: float | None = Field(None, strict=True, gt=0.0, le=1.0)
+    """Of `nsga2`: probability of mutation of one gene; 1 / (number of genes) if absent."""
     init: Annotated[str, AfterValidator(_init)] | None = None
+    """Of `nsga2`: `from RUN`, where RUN is a run's folder relative to the YAML file. The initial population then begins
+    with that run's front, as far as its architectures are of this space."""
     lambdas: tuple[Annotated[float, Field(strict=True, ge=0, le=1000)], ...] = ()
+    """Of `adaptive_darts`: weights of the expected cost; one relaxed network is trained for each."""
     forms: tuple[Literal["static", "adaptive"], ...] = ("static", "adaptive")
+    """Of `adaptive_darts`: which hard networks are taken from each relaxed network."""
 
     @model_validator(mode="after")
     def _of_its_strategy(self) -> "StrategySpec":

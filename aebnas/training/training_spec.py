@@ -14,36 +14,46 @@ ExitWeights = Literal["equal", "linear"] | dict[str, Annotated[float, Field(stri
 
 
 class LoopSpec(Spec):
-    """Settings of the training loop but its length; SGD with Nesterov momentum, warm-up, then cosine to zero.
-
-    `exit_weights` weigh the exits' losses: `equal`, `linear` (exit i of E by i/E, as DART), or by place
-    (`{stage1: 0.3, last: 1}`); they are scaled to sum to 1. `distillation` is the share of the loss that
-    follows the teacher's probabilities instead of the labels (the largest subnet's last exit; for a single
-    network its own). `clip` bounds the gradient's norm. `ema` is the decay of averaged weights (0: none).
-    `precision: auto` is bf16 where that is quicker (GPUs; a CPU is measured once), else fp32; what a
-    training began with it keeps when it is resumed. `exits` says how exits join the training.
-    """
+    """Settings of the training loop but its length; SGD with Nesterov momentum, warm-up, then cosine to zero."""
 
     batch_size: Annotated[int, Field(strict=True, ge=2, le=1_000_000)] = 128
+    """Images of a step, of all workers together."""
     lr: Annotated[float, Field(strict=True, gt=0)] = 0.1
+    """Peak learning rate."""
     momentum: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.9
+    """Nesterov momentum."""
     weight_decay: Annotated[float, Field(strict=True, ge=0)] = 5e-4
+    """Weight decay of SGD."""
     warmup_epochs: Annotated[float, Field(strict=True, ge=0)] = 1.0
+    """Epochs over which the learning rate rises linearly from zero."""
     label_smoothing: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.1
+    """Share of each label's probability that is spread over all classes."""
     distillation: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.5
+    """Share of the loss that follows the teacher's probabilities instead of the labels. The teacher is the largest
+    subnet's last exit; for a single network its own last exit."""
     exit_weights: ExitWeights = "equal"
+    """Weights of the exits' losses: `equal`, `linear` (exit i of E by i/E, as DART), or by site, such as
+    `{stage1: 0.3, last: 1}`; they are scaled to sum to 1."""
     exits: ExitTrainingSpec = ExitTrainingSpec()
+    """How exits join the training."""
     clip: Annotated[float, Field(strict=True, gt=0)] = 5.0
+    """Bound of the gradient's norm."""
     ema: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.99
+    """Decay of averaged weights; 0 averages none."""
     precision: Precision = "auto"
+    """`auto` is bf16 where that is quicker (GPUs; a CPU is measured once), else fp32. A resumed training keeps the
+    format it began with."""
     channels_last: bool = True
+    """Train in the memory format channels_last."""
     validate_every: Annotated[int, Field(strict=True, ge=1)] = 1
+    """Epochs between validations."""
 
 
 class TrainSpec(LoopSpec):
     """Settings of the training loop."""
 
     epochs: Epochs
+    """Length of the training."""
 
     @model_validator(mode="after")
     def _time_for_branches(self) -> "TrainSpec":
@@ -59,20 +69,23 @@ TrainSpecType = TypeVar("TrainSpecType", bound=TrainSpec)
 class SupernetSpec(TrainSpec):
     """Sandwich training (Yu & Huang 2019): each step trains the largest, the smallest and random backbones.
 
-    Every backbone path carries `branches` sets of random exit branches, which share its forward pass.
-
-    `workers` above 1 train data-parallel on Ray, each on its equal share of every batch: on a GPU each where the
-    cluster has GPUs, else with `threads` CPU threads each (unless given, the machines' cores shared out). With
-    `sync_norms` batch norm in training sees the whole batch, which makes a step that of a single process; without,
-    each worker's share, which is quicker.
+    With workers, training is data-parallel on Ray: each takes an equal share of every batch, on a GPU each where the
+    cluster has GPUs.
     """
 
     recipe: Literal["sandwich"] = "sandwich"
+    """The training recipe."""
     random_subnets: Annotated[int, Field(strict=True, ge=0, le=100)] = 2
+    """Random backbones in each step."""
     branches: Annotated[int, Field(strict=True, ge=1, le=100)] = 2
+    """Sets of random exit branches on every backbone path, which share its forward pass."""
     workers: Processes = 0
+    """Ray workers that train data-parallel; 0 or 1 trains in this process."""
     threads: Threads | None = None
+    """CPU threads of each worker; the machines' cores are shared out if absent."""
     sync_norms: bool = True
+    """Let batch norm see the whole batch, which makes a step that of a single process; otherwise each worker normalises
+    its own share, which is quicker."""
 
     @model_validator(mode="after")
     def _equal_shares(self) -> "SupernetSpec":
@@ -91,8 +104,8 @@ class SupernetSpec(TrainSpec):
 
 
 class RetrainSpec(TrainSpec):
-    """Training of one chosen architecture, from the supernet's weights, from scratch or from those (`kept`) under which
-    a candidate that was trained by itself was scored.
-    """
+    """Training of one selected architecture."""
 
     weights: Literal["supernet", "scratch", "kept"] = "supernet"
+    """Where it starts: the supernet's weights, fresh ones (`scratch`), or those under which a candidate that was
+    trained by itself was scored (`kept`)."""

@@ -11,26 +11,30 @@ Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000)]
 
 
 class ExitTrainingSpec(Spec):
-    """How exits are trained; by default all jointly, from the first epoch.
-
-    `warmup_epochs`: so many epochs the last exit alone. `activation`: then all early exits at once, or one after
-    another, every `activation_epochs`. `backbone_epochs`: of all epochs so many train the last exit alone; then the
-    backbone is frozen, its norm statistics too, and the branches train (two stages). `blended`: one loss, that of the
-    mixture of all exits' logits under learned weights, in place of a loss per exit (a baseline: it needs every exit).
-    `policy_loss` weighs DART's L_policy, the expected share of the full cost if a sample leaves where its confidence
-    exceeds about `policy_threshold`, softened by `policy_temperature`. `stop_heads` gives each early exit a stop head,
-    trained by the loss expected under its decisions plus `policy_loss` times their expected cost.
-    """
+    """How exits are trained; by default all jointly, from the first epoch."""
 
     warmup_epochs: Count = 0
+    """Epochs at the beginning that train the last exit only."""
     activation: Literal["all", "shallow_first", "deep_first"] = "all"
+    """How early exits join after that: `all` at once, or one after another from the shallow or the deep end."""
     activation_epochs: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 1
+    """Epochs between two exits that join one after another."""
     backbone_epochs: Count = 0
+    """Of all epochs, this many train the last exit only; then the backbone is frozen, its norm statistics too, and the
+    branches train (two-stage training)."""
     blended: bool = False
+    """One loss, that of the mixture of all exits' logits under learned weights, in place of one per exit (a baseline:
+    it needs every exit)."""
     policy_loss: Annotated[float, Field(strict=True, ge=0)] = 0.0
+    """Weight of DART's L_policy: the expected share of the full cost if a sample leaves where its confidence exceeds
+    about `policy_threshold`. With `stop_heads`, weight of the expected cost of their decisions."""
     policy_threshold: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.9
+    """Confidence threshold that L_policy assumes."""
     policy_temperature: Annotated[float, Field(strict=True, gt=0)] = 0.05
+    """Softness of that threshold."""
     stop_heads: bool = False
+    """Give each early exit a stop head, trained by the loss expected under its decisions; the criteria `learned` and
+    `dual` need it."""
 
     @model_validator(mode="after")
     def _one_way(self) -> "ExitTrainingSpec":

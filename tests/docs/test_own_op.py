@@ -1,10 +1,10 @@
-"""The README's own op: what it shows is all there is to do."""
+"""The op that the documentation adds: what it shows is all there is to do."""
 
-import re
 from unittest.mock import patch
 
 import pytest
 import torch
+from shown_code import blocks
 
 from aebnas.core.errors import UserError
 from aebnas.core.spec_base import parse_spec
@@ -30,10 +30,9 @@ SPACE = {
 
 
 @pytest.fixture
-def dilated(root):
-    """Run the README's code, and take the op away afterwards."""
-    blocks = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    (code,) = (block for block in blocks if "OPS[" in block)
+def dilated():
+    """Run the code shown, and take the op away afterwards."""
+    (code,) = (block.code for block in blocks("python") if "OPS[" in block.code)
     written = [line for line in code.splitlines() if line.strip()]
     assert len(written) <= 20
     with patch.dict(OPS):
