@@ -32,10 +32,11 @@ class SelectedModelState:
 def selected_model_state(run: Run, scored: ScoredWeights, picked: FrontPoint) -> SelectedModelState:
     """A point with the weights it was retrained to or scored with, and the policy that `calibrate` found for them.
 
-    Where `calibrate` found none the policy is the one found after retraining, or the search's.
+    Where `calibrate` found none the policy is the one found after retraining, or the search's. Raises UserError where
+    its record or weights belong to another point of the same id (see `run.pick_records`).
     """
     trial, point = picked
-    retrained = retrained_record(run, point.id)
+    retrained = retrained_record(run, picked)
     if retrained is not None:
         state = SelectedModelState(
             model_weights(run, point.id), OperatingPoint.from_json(retrained), retrained["source"]
@@ -44,7 +45,7 @@ def selected_model_state(run: Run, scored: ScoredWeights, picked: FrontPoint) ->
         state = SelectedModelState(run.supernet_weights, point, scored.origin)
     else:
         state = SelectedModelState(candidate_weights(run, trial.architecture.id), point, scored.origin)
-    calibrated = read_pick(run, point.id).get("calibrated")
+    calibrated = read_pick(run, picked).get("calibrated")
     if calibrated is None or not state.weights.exists() or calibrated["weights"] != weights_digest(state.weights):
         return state  # found for other weights
     point = OperatingPoint.from_json(calibrated)
@@ -54,6 +55,6 @@ def selected_model_state(run: Run, scored: ScoredWeights, picked: FrontPoint) ->
 def valid_record(run: Run, scored: ScoredWeights, picked: FrontPoint, what: str) -> dict[str, Any] | None:
     """A part of a point's record (`test`, `measured`) if it was made with the weights and the policy that the point
     has now; else None."""
-    state, known = selected_model_state(run, scored, picked), read_pick(run, picked[1].id).get(what, {})
+    state, known = selected_model_state(run, scored, picked), read_pick(run, picked).get(what, {})
     same = known.get("source") == state.source and known.get("policy") == state.point.policy.to_json()
     return known if same else None

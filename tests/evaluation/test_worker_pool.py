@@ -78,7 +78,7 @@ def test_a_candidate_that_raises_is_a_failure_and_the_others_go_on(
     monkeypatch.setattr(Evaluator, "network", fail_for_one)
     outcomes = dict(InProcess(evaluator).score([bad, good]))
     kind = "out of memory" if error is MemoryError else error.__name__
-    assert outcomes[0] == Failure(f"{kind}: made up")
+    assert outcomes[0] == Failure(f"{kind}: made up", transient=error is MemoryError)
     assert set(outcomes[1].tables) == {"calibrate", "search"}
 
 
