@@ -245,6 +245,6 @@ def test_what_ends_a_phase_is_told_even_if_its_time_cannot_be_written(run, monke
 
 
 def test_what_was_settled_once_stays(run):
-    assert run.settled("precision", lambda: "bf16") == "bf16"
-    assert Run.open(run.folder).settled("precision", lambda: pytest.fail("asked again")) == "bf16"
-    assert run.settled("other", lambda: "x") == "x"
+    assert run.remember_once("precision", lambda: "bf16") == "bf16"
+    assert Run.open(run.folder).remember_once("precision", lambda: pytest.fail("asked again")) == "bf16"
+    assert run.remember_once("other", lambda: "x") == "x"
