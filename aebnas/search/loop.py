@@ -27,7 +27,7 @@ from aebnas.run.session import RunSession
 from aebnas.run.training_setup import new_supernet, repeatable, training_device, with_pinned_precision
 from aebnas.run.weight_files import candidate_weights, keep_candidates, load_weights, save_weights
 from aebnas.search.darts.relaxed_trials import initial_genomes, keep_relaxed, resolve_trial
-from aebnas.search.plan import Plan, prepare
+from aebnas.search.plan import UNSATISFIABLE, Plan, prepare
 from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.build import make_strategy
 from aebnas.strategies.front import front
@@ -79,8 +79,9 @@ def check_memory(spec: SpaceSpec, constraints: Sequence[Constraint], source: Pat
         if (constraint.metric, constraint.sense) == ("peak_memory_bytes", "<="):
             least = min_peak_memory(spec)
             if constraint.bound < least:
-                rule = f"no architecture of the space can satisfy it (minimum {least:,} bytes)"
-                raise SpecError(f"constraints.{number}", f"{rule}, but got '{constraint}'", source)
+                limit = f"minimum peak_memory_bytes is {least:,}"
+                text = f"{UNSATISFIABLE} '{constraint}' ({limit})"
+                raise SpecError(f"constraints.{number}", text, source)
 
 
 def resume_search(folder: Path, listen: Listen = RunEvents) -> RunSession:
