@@ -27,7 +27,7 @@ from aebnas.core.errors import UserError
 from aebnas.core.spec_base import read_yaml
 from aebnas.report.run_report import RunReport
 from aebnas.run.hypervolume import normalised_hypervolume
-from aebnas.run.pick_records import read_pick
+from aebnas.run.pick_records import read_record
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
 from aebnas.run.training_setup import new_supernet, trained_supernet
@@ -88,7 +88,7 @@ def measure(run: RunSession, full: RunSession, budgets: list[float], retrain_epo
             _, point = run.pick(f"avg_macs <= {budget}")
         except UserError:
             continue
-        if retrain_epochs and "retrained" not in read_pick(run.run, point.id):
+        if retrain_epochs and "retrained" not in read_record(run.run, point.id):
             retrain(run.run.folder, point.id, epochs=retrain_epochs)
         measured = evaluate(run.run.folder, point.id).point
         row |= {

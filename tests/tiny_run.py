@@ -10,6 +10,7 @@ import yaml
 from made_up_device import write_made_up
 
 from aebnas.report.run_report import RunReport
+from aebnas.run.events import RunEvents
 from aebnas.run.front_files import write_front
 from aebnas.run.run_facts import RunFacts
 from aebnas.search.loop import run_search
@@ -127,6 +128,14 @@ def write_report(run: Path) -> None:
 
 class Stopped(BaseException):
     """Stands for a kill: nothing may catch it."""
+
+
+class StoppedInTraining(RunEvents):
+    """A listener that stands for a kill after the first epoch of a training."""
+
+    def training_rows(self, name, rows):
+        if rows:
+            raise Stopped
 
 
 def front_of(folder) -> bytes:

@@ -19,9 +19,11 @@ RETRIES = 1
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an architecture could not be scored."""
+    """Why an architecture could not be scored. A `transient` failure came from the machine (a lost worker, memory, a
+    disk), not from the architecture, so it says nothing about the next try."""
 
     reason: str
+    transient: bool = False
 
 
 Outcome = Scored | RelaxedResult | Failure
@@ -67,7 +69,7 @@ def score_one(evaluator: Evaluator, work: Work) -> Outcome:
         text = " ".join(str(error).split())[:300]
         memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text
         kind = "out of memory" if memory else type(error).__name__
-        return Failure(f"{kind}: {text}" if text else kind)
+        return Failure(f"{kind}: {text}" if text else kind, transient=memory or isinstance(error, OSError))
 
 
 class InProcess:
@@ -110,7 +112,7 @@ class RayActors:
             try:
                 outcome: Outcome = self.ray.get(done[0])
             except self.ray.exceptions.RayError as error:
-                outcome = Failure(_why_lost(error))
+                outcome = Failure(_why_lost(error), transient=True)
             hand_out(actor)
             yield index, outcome
 

@@ -122,7 +122,7 @@ def _rules(folder: Path, exported: Exported, table: ExitTable, cost: str, per_ex
     card = folder / "card.json"
     spec = parse_spec(PolicySpec, given, card, "rules")
     optimise = parse_spec(OptimiseSpec, method, card, "rules")
-    return Rules(rules_for(spec, stop_heads=table.stop_nk is not None), optimise, depth, cost)
+    return Rules(rules_for(spec, stop_heads=table.has_stop_heads), optimise, depth, cost)
 
 
 def _own_rule(policy: ExitPolicy) -> PolicySpec:

@@ -17,7 +17,7 @@ from aebnas.report.relaxed_table import CAPTION, HEADS, relaxed_rows
 from aebnas.report.search_plot import axes
 from aebnas.run.hypervolume import growth_curve
 from aebnas.run.measured_rows import measured_rows, measured_where
-from aebnas.run.pick_records import picked_ids, read_pick
+from aebnas.run.pick_records import owns_record, picked_ids, read_record
 from aebnas.run.run_directory import Run
 from aebnas.run.run_facts import RunFacts
 from aebnas.run.selected_state import valid_record
@@ -143,7 +143,8 @@ def _training(folder: Path) -> list[dict[str, Any]]:
 def _measured(facts: RunFacts, trials: Sequence[Trial]) -> list[dict[str, Any]]:
     """What `aebnas measure` found of picks under the weights they have now: where, and rows of texts."""
     names = picked_ids(facts.run)
-    picked = {point.id: (trial, point) for trial in trials for point in trial.points if point.id in names}
+    of_these = [(trial, point) for trial in trials for point in trial.points if point.id in names]
+    picked = {pair[1].id: pair for pair in of_these if owns_record(facts.run, pair)}
     known = [(name, valid_record(facts.run, facts.scored, picked[name], "measured")) for name in sorted(picked)]
     return [{"id": name, "where": measured_where(m), "rows": measured_rows(m)} for name, m in known if m is not None]
 
@@ -152,7 +153,7 @@ def _picks(run: Run) -> list[dict[str, Any]]:
     """What `retrain`, `calibrate` and `evaluate` found, a record for each pick and each of the three."""
     records = []
     for name, kind in itertools.product(picked_ids(run), ("retrained", "calibrated", "test")):
-        record = read_pick(run, name).get(kind)
+        record = read_record(run, name).get(kind)
         if record is not None:
             bounds = accuracy_bounds(record["metrics"], record["samples"])
             source = {"source": record.get("source") or record["how"]}

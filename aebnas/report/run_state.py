@@ -19,7 +19,7 @@ def state_lines(facts: RunFacts, trials: Sequence[Trial]) -> list[str]:
         volume = normalised_hypervolume(facts, facts.front(trials))
         parts += [f"{len(trials)} of {known.trials_asked} trials", f"hypervolume {volume:.4f}"]
     if trials and known.state == "running in search":
-        # a trial's seconds are those since the trial before, so that their mean is the pace, with workers, too
+        # the seconds of trials add up to the time they took together, with workers too, so that their mean is the pace
         each_s = sum(trial.seconds for trial in trials) / len(trials)
         parts.append(f"ETA {duration(each_s * (known.trials_asked - len(trials)))}")
     lines = [f"{run.folder}: {', '.join(parts)}"]

@@ -120,7 +120,7 @@ class ExperimentSpec(Spec):
     def _supernet_where_needed(self) -> "ExperimentSpec":
         mode = self.evaluate.weights
         if self.trains_supernet and self.supernet is None:
-            raise SpecError("supernet", f"must be there where evaluate.weights is {mode}, but got nothing")
+            raise SpecError("supernet", f"is required when evaluate.weights is {mode}")
         if not self.trains_supernet and self.retrain.weights == "supernet":
             rule = f"must be scratch or kept where evaluate.weights is {mode}"
             if self.trains_relaxed:
@@ -137,7 +137,7 @@ class ExperimentSpec(Spec):
         if not self.trains_relaxed:
             return self
         if self.relaxed is None:
-            raise SpecError("relaxed", "must be there where strategy is adaptive_darts, but got nothing")
+            raise SpecError("relaxed", "is required when strategy is adaptive_darts")
         if self.evaluate.mode == "supernet":
             rule = "must be finetune(EPOCHS) or scratch(EPOCHS) where strategy is adaptive_darts"
             raise SpecError("evaluate.weights", f"{rule}, but got supernet")

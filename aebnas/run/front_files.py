@@ -8,7 +8,7 @@ import pandas as pd
 from aebnas.core.atomic_files import write_json, write_text
 from aebnas.core.confidence_intervals import accuracy_bounds
 from aebnas.run.hypervolume import normalised_hypervolume
-from aebnas.run.pick_records import picked_ids, read_pick
+from aebnas.run.pick_records import picked_ids, read_record
 from aebnas.run.run_directory import Run
 from aebnas.run.run_facts import RunFacts
 from aebnas.strategies.front import FrontPoint
@@ -80,5 +80,5 @@ def _summary(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontPoi
 
 def _optimism(run: Run) -> list[dict[str, Any]]:
     """Search-split accuracy minus test accuracy of each pick that was evaluated, under the same weights and policy."""
-    tests = [(name, read_pick(run, name).get("test", {})) for name in picked_ids(run)]
+    tests = [(name, read_record(run, name).get("test", {})) for name in picked_ids(run)]
     return [{"id": name, "source": test["source"], **test["optimism"]} for name, test in tests if "optimism" in test]

@@ -1,16 +1,24 @@
-"""`picks/<id>.json`: what is recorded of a selected point of the front beyond the search."""
+"""`picks/<id>.json` and `models/<id>/`: what is recorded of a selected point of the front beyond the search.
 
+A point's id holds 24 bits of its policy's hash, so two points of a run can get the same id by accident. Record and
+model folder therefore store architecture and policy of the point that they belong to, and are checked whenever they
+are read or written. Those of version 0.1 store neither and belong to whatever point has their id.
+"""
+
+import json
+from pathlib import Path
 from typing import Any
 
 from aebnas.core.atomic_files import write_json
+from aebnas.core.errors import UserError
 from aebnas.run.run_directory import Run
 from aebnas.run.weight_files import model_weights
+from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.space.architecture import Architecture
+from aebnas.strategies.front import FrontPoint
 
-
-def read_pick(run: Run, point_id: str) -> dict[str, Any]:
-    """The record of a point: `retrained`, `calibrated`, `test`, `measured`, as far as they are there."""
-    name = f"picks/{point_id}.json"
-    return run.read_json(name) if (run.folder / name).exists() else {}
+POINT = "point"
+"""The key of a record, and the name of the file in a model folder, that says which point it belongs to."""
 
 
 def picked_ids(run: Run) -> list[str]:
@@ -18,14 +26,94 @@ def picked_ids(run: Run) -> list[str]:
     return sorted(path.stem for path in run.folder.glob("picks/*.json"))
 
 
-def record_pick(run: Run, point_id: str, key: str, value: dict[str, Any] | None) -> None:
-    """Set one part of a point's record; None removes it."""
+def read_record(run: Run, point_id: str) -> dict[str, Any]:
+    """The record under an id, whatever point it belongs to: `retrained`, `calibrated`, `test`, `measured`, as far as
+    they are there; empty where there is no record."""
+    name = f"picks/{point_id}.json"
+    return run.read_json(name) if (run.folder / name).exists() else {}
+
+
+def read_pick(run: Run, picked: FrontPoint) -> dict[str, Any]:
+    """The record of a point; raises UserError where it belongs to another point of the same id."""
+    point_id = picked[1].id
+    record = read_record(run, point_id)
+    _check(run.folder / "picks" / f"{point_id}.json", record.get(POINT), picked)
+    return record
+
+
+def record_pick(run: Run, picked: FrontPoint, key: str, value: dict[str, Any] | None) -> None:
+    """Set one part of a point's record; None removes it. Raises UserError as `read_pick`."""
     with run.noting():
-        known = {k: v for k, v in read_pick(run, point_id).items() if k != key}
-        write_json(run.folder / "picks" / f"{point_id}.json", known | ({} if value is None else {key: value}))
+        known = {k: v for k, v in read_pick(run, picked).items() if k != key} | {POINT: _identity(picked)}
+        write_json(run.folder / "picks" / f"{picked[1].id}.json", known | ({} if value is None else {key: value}))
 
 
-def retrained_record(run: Run, point_id: str) -> dict[str, Any] | None:
-    """The record of a point's retraining (an operating point and more); None where it was not retrained."""
+def claim_model_folder(run: Run, picked: FrontPoint) -> None:
+    """Record that the model folder of a point's id belongs to this point; raises UserError where it belongs to
+    another one."""
+    check_model_folder(run, picked)
+    write_json(_point_file(run, picked[1].id), _identity(picked))
+
+
+def check_model_folder(run: Run, picked: FrontPoint) -> None:
+    """Raise UserError where the model folder of a point's id belongs to another point."""
+    path = _point_file(run, picked[1].id)
+    if path.exists():
+        _check(path, run.read_json(str(path.relative_to(run.folder))), picked)
+
+
+def retrained_record(run: Run, picked: FrontPoint) -> dict[str, Any] | None:
+    """The record of a point's retraining (an operating point and more); None where it was not retrained.
+
+    Raises UserError where record or weights belong to another point of the same id.
+    """
+    check_model_folder(run, picked)
+    record = read_pick(run, picked).get("retrained")
     # a kill may have left the record or the weights alone
-    return read_pick(run, point_id).get("retrained") if model_weights(run, point_id).exists() else None
+    return record if model_weights(run, picked[1].id).exists() else None
+
+
+def owns_record(run: Run, picked: FrontPoint) -> bool:
+    """Whether the record under a point's id is this point's."""
+    try:
+        return bool(read_pick(run, picked))
+    except UserError:
+        return False
+
+
+def owns_model_folder(run: Run, picked: FrontPoint) -> bool:
+    """Whether the model folder of a point's id is this point's, as far as the folder says."""
+    try:
+        check_model_folder(run, picked)
+    except UserError:
+        return False
+    return True
+
+
+def _point_file(run: Run, point_id: str) -> Path:
+    return run.model_folder(point_id) / f"{POINT}.json"
+
+
+def _identity(picked: FrontPoint) -> dict[str, Any]:
+    return {"architecture": picked[0].architecture.to_json(), "policy": picked[1].policy.to_json()}
+
+
+def _check(path: Path, stored: Any, picked: FrontPoint) -> None:
+    """Raise UserError where `stored` is the identity of another point."""
+    if stored is None:
+        return
+    try:
+        owner = Architecture.from_json(stored["architecture"]), ExitPolicy.from_json(stored["policy"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        raise UserError(f"{path}: must say which point it belongs to, but cannot be read: {why}") from None
+    wanted = picked[0].architecture, picked[1].policy
+    if owner != wanted:
+        raise UserError(
+            f"{path}: must belong to {_text(*wanted)}, but belongs to {_text(*owner)}, another point of the same id; "
+            "work with one of the two in a copy of the run"
+        )
+
+
+def _text(architecture: Architecture, policy: ExitPolicy) -> str:
+    return f"architecture {architecture.id} ({architecture}) under policy {json.dumps(policy.to_json())}"

@@ -67,7 +67,7 @@ class Run:
         """A run that is there; raises UserError if the folder isn't one."""
         run = cls(folder)
         if not run._config_file.exists():
-            raise UserError(f"{folder}: is no run (it has no config.json)")
+            raise UserError(f"{folder}: is not a run folder (it has no config.json)")
         return run
 
     @property
@@ -169,7 +169,7 @@ class Run:
                 trials.append(Trial.from_json(json.loads(line)))
             except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
                 why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-                raise UserError(f"{self.trials_file}, line {number}: is no trial: {why}") from None
+                raise UserError(f"{self.trials_file}, line {number}: is not a trial: {why}") from None
         return sorted(trials, key=lambda trial: trial.number)
 
     def drop_torn_line(self) -> None:

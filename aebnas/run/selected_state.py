@@ -37,10 +37,11 @@ class OutdatedPolicy(UserError):
 def selected_model_state(run: Run, scored: ScoredWeights, picked: FrontPoint) -> SelectedModelState:
     """A point with the weights it was retrained to or scored with, and the policy that `calibrate` found for them.
 
-    Where `calibrate` found none the policy is the one found after retraining, or the search's. Raises OutdatedPolicy.
+    Where `calibrate` found none the policy is the one found after retraining, or the search's. Raises OutdatedPolicy,
+    and UserError where its record or weights belong to another point of the same id (see `run.pick_records`).
     """
     state, point_id = uncalibrated_state(run, scored, picked), picked[1].id
-    calibrated = read_pick(run, point_id).get("calibrated")
+    calibrated = read_pick(run, picked).get("calibrated")
     if calibrated is None or not state.weights.exists() or calibrated["weights"] != weights_digest(state.weights):
         return state  # found for other weights
     try:
@@ -53,7 +54,7 @@ def selected_model_state(run: Run, scored: ScoredWeights, picked: FrontPoint) ->
 def uncalibrated_state(run: Run, scored: ScoredWeights, picked: FrontPoint) -> SelectedModelState:
     """The same with the policy found after retraining, or the search's, whatever `calibrate` found."""
     trial, point = picked
-    retrained = retrained_record(run, point.id)
+    retrained = retrained_record(run, picked)
     if retrained is not None:
         weights = model_weights(run, point.id)
         return SelectedModelState(weights, OperatingPoint.from_json(retrained), retrained["source"])
@@ -65,7 +66,7 @@ def uncalibrated_state(run: Run, scored: ScoredWeights, picked: FrontPoint) -> S
 def valid_record(run: Run, scored: ScoredWeights, picked: FrontPoint, what: str) -> dict[str, Any] | None:
     """A part of a point's record (`test`, `measured`) if it was made with the weights and the policy that the point
     has now; else None."""
-    known = read_pick(run, picked[1].id).get(what, {})
+    known = read_pick(run, picked).get(what, {})
     try:
         state = selected_model_state(run, scored, picked)
     except OutdatedPolicy:

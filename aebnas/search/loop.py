@@ -1,7 +1,7 @@
 """The main verb: train the supernet, then ask, evaluate, tell and record until the strategy is done."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from aebnas.run.session import RunSession
 from aebnas.run.training_setup import new_supernet, repeatable, training_device, with_pinned_precision
 from aebnas.run.weight_files import candidate_weights, keep_candidates, load_weights, save_weights
 from aebnas.search.darts.relaxed_trials import initial_genomes, keep_relaxed, resolve_trial
-from aebnas.search.plan import Plan, prepare
+from aebnas.search.plan import UNSATISFIABLE, Plan, prepare
 from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.build import make_strategy
 from aebnas.strategies.front import front
@@ -80,8 +80,9 @@ def check_memory(spec: SpaceSpec, constraints: Sequence[Constraint], source: Pat
         if (constraint.metric, constraint.sense) == ("peak_memory_bytes", "<="):
             least = min_peak_memory(spec)
             if constraint.bound < least:
-                rule = f"no architecture of the space can satisfy it (minimum {least:,} bytes)"
-                raise SpecError(f"constraints.{number}", f"{rule}, but got '{constraint}'", source)
+                limit = f"minimum peak_memory_bytes is {least:,}"
+                text = f"{UNSATISFIABLE} '{constraint}' ({limit})"
+                raise SpecError(f"constraints.{number}", text, source)
 
 
 def resume_search(folder: Path, listen: Listen = RunEvents) -> RunSession:
@@ -207,11 +208,30 @@ class _Search:
                 job = jobs[number]
                 assert isinstance(job, Job), "tables are kept of architectures"
                 finish(self._trial(number, job, self.tables[known], 0.0))
+        while waiting:
+            waiting = self._score(jobs, waiting, work, finish)
+        return [done[number] for number in jobs]
+
+    def _score(
+        self,
+        jobs: dict[int, AnyJob],
+        waiting: dict[str, list[int]],
+        work: dict[str, Work],
+        finish: Callable[[Trial], None],
+    ) -> dict[str, list[int]]:
+        """Do the work of the jobs that wait, and finish their trials. Returns what has to be done again: a transient
+        failure is that of one job, and the others that wait for the same work are not judged by it.
+
+        The seconds of work that several trials share are divided among them, so that their sum is the time it took.
+        """
+        again: dict[str, list[int]] = {}
         started = time.monotonic()
         groups = list(waiting.items())
         for place, outcome in self.pool.score([work[name] for name, _ in groups]):
             seconds, started = time.monotonic() - started, time.monotonic()
             name, numbers = groups[place]
+            if isinstance(outcome, Failure) and outcome.transient and len(numbers) > 1:
+                numbers, again[name] = numbers[:1], numbers[1:]
             if isinstance(outcome, RelaxedResult):
                 keep_relaxed(self.run, name, outcome)
             for number in numbers:
@@ -220,8 +240,8 @@ class _Search:
                     save_weights(scored.network, candidate_weights(self.run, job.architecture.id))
                 tables = scored.tables if isinstance(scored, Scored) else scored
                 self._keep(job, tables)
-                finish(self._trial(number, job, tables, seconds))
-        return [done[number] for number in jobs]
+                finish(self._trial(number, job, tables, seconds / len(numbers)))
+        return again
 
     def _recorded(self, number: int, job: AnyJob) -> Trial:
         trial = self.recorded[number]
@@ -258,8 +278,8 @@ class _Search:
         return [known[number] for number in sorted(known)]
 
     def _keep(self, job: Job, outcome: Tables | Failure) -> None:
-        """Keep tables for later candidates that differ in policy only."""
-        if job.policy is not None:
+        """Keep tables, or a failure that would come again, for later candidates that differ in policy only."""
+        if job.policy is not None and not (isinstance(outcome, Failure) and outcome.transient):
             self.tables[job.architecture.id] = outcome
             while len(self.tables) > TABLES_KEPT:
                 self.tables.pop(next(iter(self.tables)))

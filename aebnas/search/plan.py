@@ -23,6 +23,8 @@ from aebnas.space.size import count_branches
 from aebnas.space.spec import SpaceSpec
 from aebnas.training.exits.exit_weights import LAST, exit_weights
 
+UNSATISFIABLE = "no architecture of the space can satisfy"
+
 MOST_BRANCHES = 16
 """Candidates of one exit of a relaxed network; more would cost more than the backbone."""
 
@@ -152,11 +154,11 @@ def check_budgets(spec: SpaceSpec, experiment: ExperimentSpec, profile: Profile 
         least = bounds.first_exit if of_samples else bounds.lower
         lower_holds, upper_holds = not (of_samples and experiment.ships_choices), not experiment.ships_choices
         if lower_holds and constraint.sense == "<=" and constraint.bound < least:
-            rule = f"must leave a network possible (the least {metric} in this space is {_figure(least)})"
-            raise SpecError(f"constraints.{number}", f"{rule}, but got '{constraint}'")
+            limit = f"minimum {metric} is {_figure(least)}"
+            raise SpecError(f"constraints.{number}", f"{UNSATISFIABLE} '{constraint}' ({limit})")
         if upper_holds and constraint.sense == ">=" and constraint.bound > bounds.upper:
-            rule = f"must leave a network possible (the greatest {metric} in this space is {_figure(bounds.upper)})"
-            raise SpecError(f"constraints.{number}", f"{rule}, but got '{constraint}'")
+            limit = f"maximum {metric} is {_figure(bounds.upper)}"
+            raise SpecError(f"constraints.{number}", f"{UNSATISFIABLE} '{constraint}' ({limit})")
 
 
 def _figure(value: float) -> str:

@@ -129,7 +129,7 @@ def calibrate(
     policy = tuned.policy
     search = answered.table_for(policy, SEARCH)
     point = operating_point(answered.picked[0].architecture.id, answered.graph, policy, search)
-    uses = int((read_pick(answered.session.run, answered.id).get("calibrated") or {}).get("certify_uses", 0))
+    uses = int((read_pick(answered.session.run, answered.picked).get("calibrated") or {}).get("certify_uses", 0))
     calibrated = Calibrated(
         id=answered.id,
         goal=goal,
@@ -148,7 +148,7 @@ def calibrate(
         notes=tuple(filter(None, (goal.missed(tuned.found), _uses_note(uses + 1) if goal.risk else ""))),
     )
     run = answered.session.run
-    record_pick(run, answered.id, "calibrated", calibrated.to_json() | {"weights": answered.digest})
+    record_pick(run, answered.picked, "calibrated", calibrated.to_json() | {"weights": answered.digest})
     with listen(answered.session.facts) as events:
         pairs = [(each.before, each.reliability) for each in calibrated.exits]
         events.calibrated(answered.id, pairs, (calibrated.before, calibrated.overall))

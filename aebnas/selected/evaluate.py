@@ -83,7 +83,7 @@ def evaluate(
         measured = operating_point(answered.picked[0].architecture.id, answered.graph, state.point.policy, table)
         search_samples = len(session.images.splits.search)
         assessment = Assessment(answered.id, state.source, measured, table.samples, state.point, search_samples, found)
-        record_pick(session.run, answered.id, "test", assessment.to_json())
+        record_pick(session.run, answered.picked, "test", assessment.to_json())
         record_optimism(session.run)
         events.selected_model_changed(answered.id)
     return assessment

@@ -159,7 +159,7 @@ def measure(
         predicted_peak_memory_bytes=counted,
         note=note,
     )
-    record_pick(session.run, chosen.id, "measured", measured.to_json())
+    record_pick(session.run, chosen.trial_point, "measured", measured.to_json())
     with listen(session.facts) as events:
         events.selected_model_changed(chosen.id)
     return measured

@@ -17,7 +17,7 @@ from aebnas.policies.calibration.calibrated_tables import calibrated_tables
 from aebnas.policies.calibration.tuning import Rules
 from aebnas.policies.exit_table.tabulate import tabulate_for
 from aebnas.run.events import Listen, RunEvents, TrainingRows
-from aebnas.run.pick_records import read_pick, record_pick
+from aebnas.run.pick_records import claim_model_folder, owns_model_folder, read_pick, record_pick
 from aebnas.run.session import RunSession
 from aebnas.run.training_setup import repeatable, trained_supernet, training_device, with_pinned_precision
 from aebnas.run.weight_files import model_weights, save_weights
@@ -63,7 +63,8 @@ def retrain(
 def finish_retrainings(folder: Path, listen: Listen = RunEvents) -> list[tuple[str, OperatingPoint]]:
     """Go on with the retrainings that were stopped, each with its own settings; returns ids and operating points."""
     session = RunSession.open(folder)
-    known = {point.id: (trial, point) for trial in session.run.trials() for point in trial.points}
+    points = [(trial, point) for trial in session.run.trials() for point in trial.points]
+    known = {pair[1].id: pair for pair in points if owns_model_folder(session.run, pair)}
     finished = []
     for settings in sorted((folder / "models").glob(f"*/{UNFINISHED}")):
         if settings.parent.name in known:  # not what a benchmark trains
@@ -76,8 +77,10 @@ def finish_retrainings(folder: Path, listen: Listen = RunEvents) -> list[tuple[s
 def _retrain(
     session: RunSession, trial: Trial, point: OperatingPoint, spec: RetrainSpec, listen: Listen
 ) -> OperatingPoint:
-    run = session.run
+    run, picked = session.run, (trial, point)
     with run.retraining(point.id), repeatable(session.experiment), listen(session.facts) as events:
+        read_pick(run, picked)  # of another point of the same id: an error now, not after hours of training
+        claim_model_folder(run, picked)
         remove_partials(run.model_folder(point.id))
         with run.timed(f"retrain {point.id}"):
             network = train_alone(session, trial.architecture, spec, point.id, events)
@@ -91,10 +94,10 @@ def _retrain(
         record |= {"source": f"retrained for {spec.epochs} epochs from {origin}"}
         record |= {"samples": (samples := len(search))} | accuracy_bounds(retrained.metrics, samples)
         # a kill between the two must not leave these weights under an earlier retraining's thresholds
-        if "retrained" in read_pick(run, point.id):
-            record_pick(run, point.id, "retrained", None)
+        if "retrained" in read_pick(run, picked):
+            record_pick(run, picked, "retrained", None)
         save_weights(network, model_weights(run, point.id))
-        record_pick(run, point.id, "retrained", record)
+        record_pick(run, picked, "retrained", record)
         clear_training(session, point.id)
         events.selected_model_changed(point.id)
     return retrained

@@ -53,6 +53,9 @@ def pick(front_points: Sequence[FrontPoint], objectives: Sequence[Objective], ru
             raise UserError(f"pick '{rule}': {error}") from None
         return _pick_within(front_points, objectives, constraint)
     exact = [pair for pair in front_points if pair[1].id == rule]
+    if len(exact) > 1:
+        policies = " and ".join(f"{trial.architecture} under {point.policy.to_json()}" for trial, point in exact[:2])
+        raise UserError(f"pick '{rule}': must be the id of one point, but two have it by accident: {policies}")
     if exact:
         return exact[0]
     matches = [pair for pair in front_points if rule and pair[1].id.startswith(rule)]

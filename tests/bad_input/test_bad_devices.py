@@ -27,11 +27,26 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"objectives": ["accuracy", "latency"]}, "objectives.1: metric must be one of accuracy, avg_macs, "),
     ({"constraints": ["latency_ms@p98 <= 1"]}, "constraints.0: metric must be one of accuracy, "),
     ({"constraints": ["avg_macs@p99 <= 1"]}, "constraints.0: metric must be one of accuracy, "),
-    ({"constraints": ["latency_ms <= 0.001"]}, "constraints.0: must leave a network possible (the least latency_ms"),
-    ({"constraints": ["latency_ms@p99 <= 1e-3"]}, "constraints.0: must leave a network possible (the least latency"),
-    ({"constraints": ["energy_mj <= 1e-9"]}, "constraints.0: must leave a network possible (the least energy_mj in"),
-    ({"constraints": ["latency_ms >= 1e6"]}, "constraints.0: must leave a network possible (the greatest latency_ms"),
-    ({"constraints": ["peak_memory_bytes <= 600"]}, "constraints.0: must leave a network possible (all of this space"),
+    (
+        {"constraints": ["latency_ms <= 0.001"]},
+        "constraints.0: no architecture of the space can satisfy 'latency_ms <= 0.001' (minimum latency_ms is ",
+    ),
+    (
+        {"constraints": ["latency_ms@p99 <= 1e-3"]},
+        "constraints.0: no architecture of the space can satisfy 'latency_ms@p99 <= 0.001' (minimum ",
+    ),
+    (
+        {"constraints": ["energy_mj <= 1e-9"]},
+        "constraints.0: no architecture of the space can satisfy 'energy_mj <= 1e-09' (minimum energy_mj is ",
+    ),
+    (
+        {"constraints": ["latency_ms >= 1e6"]},
+        "constraints.0: no architecture of the space can satisfy 'latency_ms >= 1e+06' (maximum latency_ms is ",
+    ),
+    (
+        {"constraints": ["peak_memory_bytes <= 600"]},
+        "constraints.0: no architecture of the space can satisfy 'peak_memory_bytes <= 600' (minimum peak_memory_by",
+    ),
 ]
 
 

@@ -53,7 +53,7 @@ def test_a_promise_without_images_to_certify(refused, run):
 
 def test_a_folder_that_is_neither(refused, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "is no run" in refused(tmp_path, "calibrate", tmp_path / "empty", "--pick", "knee", "--beta", "1")
+    assert "is not a run folder" in refused(tmp_path, "calibrate", tmp_path / "empty", "--pick", "knee", "--beta", "1")
     np.savez(tmp_path / "new.npz", x=np.zeros((1, 8, 8), np.uint8), y=np.zeros(1, int))
     words = ("calibrate", tmp_path / "empty", "--data", tmp_path / "new.npz", "--beta", "1")
     assert "must be a folder that aebnas export wrote, but has no graph.json" in refused(tmp_path, *words)

@@ -10,7 +10,7 @@ from tiny_run import EXPERIMENT
 from tiny_run import SPACE as STAGED
 
 CASES: list[tuple[dict[str, Any], str]] = [
-    ({"relaxed": None}, "relaxed: must be there where strategy is adaptive_darts, but got nothing"),
+    ({"relaxed": None}, "relaxed: is required when strategy is adaptive_darts"),
     (
         {"strategy": {"name": "adaptive_darts"}},
         "strategy.lambdas: must be given for adaptive_darts and for it alone, but",

@@ -61,7 +61,7 @@ def set_in(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "no config": (lambda run: (run / "config.json").unlink(), ": is no run (it has no config.json)"),
+    "no config": (lambda run: (run / "config.json").unlink(), ": is not a run folder (it has no config.json)"),
     "an empty config": (written("config.json", b""), "/config.json: cannot be read: Expecting value"),
     "half a config": (written("config.json", b'{"experiment": {"da'), "/config.json: cannot be read: Unterminated str"),
     "a config of bytes": (
@@ -100,48 +100,51 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
         config(set_in("experiment.supernet.lr", 1e999)),
         "/config.json: experiment.supernet.lr: must b",
     ),
-    "a line that is no JSON": (line_two("{torn"), "/trials.jsonl, line 2: is no trial: JSONDecodeError"),
-    "an empty line": (line_two(""), "/trials.jsonl, line 2: is no trial: JSONDecodeError"),
-    "a deep line": (line_two("[" * 10**5), "/trials.jsonl, line 2: is no trial: RecursionError"),
-    "a line that is a number": (line_two("3"), "/trials.jsonl, line 2: is no trial: TypeError"),
-    "a null for a line": (line_two("null"), "/trials.jsonl, line 2: is no trial: TypeError"),
+    "a line that is no JSON": (line_two("{torn"), "/trials.jsonl, line 2: is not a trial: JSONDecodeError"),
+    "an empty line": (line_two(""), "/trials.jsonl, line 2: is not a trial: JSONDecodeError"),
+    "a deep line": (line_two("[" * 10**5), "/trials.jsonl, line 2: is not a trial: RecursionError"),
+    "a line that is a number": (line_two("3"), "/trials.jsonl, line 2: is not a trial: TypeError"),
+    "a null for a line": (line_two("null"), "/trials.jsonl, line 2: is not a trial: TypeError"),
     "a key missing": (
         trial(lambda value: value.pop("architecture") and None),
-        "/trials.jsonl, line 2: is no trial: KeyE",
+        "/trials.jsonl, line 2: is not a trial: KeyE",
     ),
     "an unknown status": (
         trial(set_in("status", "fine")),
-        "/trials.jsonl, line 2: is no trial: ValueError: status must b",
+        "/trials.jsonl, line 2: is not a trial: ValueError: status must b",
     ),
     "a negative number": (
         trial(set_in("number", -1)),
-        "/trials.jsonl, line 2: is no trial: ValueError: number must be at",
+        "/trials.jsonl, line 2: is not a trial: ValueError: number must be at",
     ),
-    "a text for a number": (trial(set_in("number", "1")), "/trials.jsonl, line 2: is no trial: TypeError"),
+    "a text for a number": (trial(set_in("number", "1")), "/trials.jsonl, line 2: is not a trial: TypeError"),
     "a metric that is NaN": (
         trial(set_in("points.0.metrics.accuracy", float("nan"))),
         "/trials.jsonl, line 2: is no tri",
     ),
     "a huge metric": (
         trial(set_in("points.0.metrics.macs", 10**400)),
-        "/trials.jsonl, line 2: is no trial: OverflowErro",
+        "/trials.jsonl, line 2: is not a trial: OverflowErro",
     ),
-    "metrics as a list": (trial(set_in("points.0.metrics", [1, 2])), "/trials.jsonl, line 2: is no trial: TypeError"),
+    "metrics as a list": (
+        trial(set_in("points.0.metrics", [1, 2])),
+        "/trials.jsonl, line 2: is not a trial: TypeError",
+    ),
     "a threshold out of range": (
         trial(set_in("points.0.policy", {"criterion": "margin", "thresholds": [7]})),
         "/trials.",
     ),
     "an unknown criterion": (
         trial(set_in("points.0.policy.criterion", "luck")),
-        "/trials.jsonl, line 2: is no trial: Val",
+        "/trials.jsonl, line 2: is not a trial: Val",
     ),
     "another architecture": (
         trial(set_in("architecture.stem.width", 7)),
-        "/trials.jsonl, line 2: is no trial: ValueErro",
+        "/trials.jsonl, line 2: is not a trial: ValueErro",
     ),
     "a block that is none": (
         trial(set_in("architecture.stages.0.blocks", 3)),
-        "/trials.jsonl, line 2: is no trial: Vali",
+        "/trials.jsonl, line 2: is not a trial: Vali",
     ),
 }
 
@@ -162,7 +165,7 @@ def test_a_folder_that_is_no_run(refused, tmp_path, command):
     more += ["--pick", "knee", "--out", tmp_path / "out"] if command == "export" else []
     for name in ("none", "file", "."):
         line = refused(tmp_path, command, tmp_path / name, *more)
-        assert line == f"{tmp_path / name}: is no run (it has no config.json)"
+        assert line == f"{tmp_path / name}: is not a run folder (it has no config.json)"
 
 
 @pytest.mark.parametrize("name", ["pareto.csv", "pareto.json", "summary.json", "report.html"])

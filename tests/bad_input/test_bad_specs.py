@@ -100,17 +100,21 @@ CHANGES: list[tuple[str, Any, str]] = [
     (
         "constraints",
         ["macs <= 1e9", "params <= 10"],
-        "constraints.1: must leave a network possible (the least params in this space is 1,126), but got 'params <= 1",
+        "constraints.1: no architecture of the space can satisfy 'params <= 10' (minimum params is 1,126)",
     ),
-    ("constraints", ["avg_macs <= 1e3"], "constraints.0: must leave a network possible (the least avg_macs in this "),
-    ("constraints", ["macs >= 1e12"], "constraints.0: must leave a network possible (the greatest macs in this space "),
+    (
+        "constraints",
+        ["avg_macs <= 1e3"],
+        "constraints.0: no architecture of the space can satisfy 'avg_macs <= 1000'",
+    ),
+    ("constraints", ["macs >= 1e12"], "constraints.0: no architecture of the space can satisfy 'macs >= 1e+12' (max"),
     ("target", {"metric": "accuracy", "value": 1}, "target.metric: must be one that is minimised, but got 'accuracy'"),
     ("target", {"metric": "mac", "value": 1}, "target.metric: metric must be one of "),
     ("target", {"value": 0}, "target.value: must be greater than 0, but got 0"),
     ("target", {"value": 1e4, "tune_thresholds": True}, "target.tune_thresholds: must be false, since the space has "),
     ("target", {"metric": "macs", "value": 9, "tune_thresholds": True}, "target.metric: must be avg_macs where "),
     # keys that don't go together
-    ("supernet", GONE, "supernet: must be there where evaluate.weights is supernet, but got nothing"),
+    ("supernet", GONE, "supernet: is required when evaluate.weights is supernet"),
     (
         "evaluate.weights",
         "scratch(1)",

@@ -53,14 +53,14 @@ def call(monkeypatch, capsys):
         (["search", "none.yaml"], "none.yaml: no such file"),
         (["space", "none.yaml"], "none.yaml: no such file"),
         (["schema", "spaces"], "schema must be one of space, experiment, but got 'spaces'"),
-        (["show", "."], "is no run"),
-        (["retrain", ".", "--pick", "knee"], "is no run"),
+        (["show", "."], "is not a run folder"),
+        (["retrain", ".", "--pick", "knee"], "is not a run folder"),
         (["retrain", ".", "--pick", "knee", "--weights", "none"], "--weights must be supernet, scratch or kept"),
-        (["evaluate", "none", "--pick", "knee"], "none: is no run"),
-        (["export", ".", "--pick", "knee", "--out", "out"], "is no run"),
+        (["evaluate", "none", "--pick", "knee"], "none: is not a run folder"),
+        (["export", ".", "--pick", "knee", "--out", "out"], "is not a run folder"),
         (["list"], "results: must be a folder of runs, but there is none"),
         (["compare", "none"], "must be given two or more runs, but got 1"),
-        (["compare", "none", "neither"], "none: is no run"),
+        (["compare", "none", "neither"], "none: is not a run folder"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_code_2(call, tmp_path, monkeypatch, arguments, says):
@@ -80,7 +80,7 @@ def test_a_bad_spec_names_file_place_and_value(call, tmp_path):
 
 def test_debug_shows_the_traceback(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["aebnas", "--debug", "show", "none"])
-    with pytest.raises(UserError, match="none: is no run"):
+    with pytest.raises(UserError, match="none: is not a run folder"):
         main()
 
 

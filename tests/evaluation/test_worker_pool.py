@@ -85,7 +85,7 @@ def test_a_candidate_that_raises_is_a_failure_and_the_others_go_on(session, eval
     bad, good = architectures(session.space, 2)
     outcomes = dict(InProcess(Failing(**vars(evaluator), bad=bad, error=error)).score([bad, good]))
     kind = "out of memory" if error is MemoryError else error.__name__
-    assert outcomes[0] == Failure(f"{kind}: made up")
+    assert outcomes[0] == Failure(f"{kind}: made up", transient=error is MemoryError)
     assert set(outcomes[1].tables) == {"calibrate", "search"}
 
 

@@ -35,9 +35,10 @@ def run(tmp_path_factory):
     failed = trial.to_json() | {"number": 8, "status": "failed", "points": [], "reason": HOSTILE}
     with session.run.trials_file.open("a") as handle:
         handle.write(json.dumps(failed) + "\n")
-    point = session.pick("best-accuracy")[1]
+    picked = session.pick("best-accuracy")
+    point = picked[1]
     record = point.to_json() | {"source": "from somewhere", "samples": 360}
-    record_pick(session.run, point.id, "test", record)
+    record_pick(session.run, picked, "test", record)
     write_report(session.run.folder)
     return session.run.folder
 

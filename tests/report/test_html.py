@@ -71,8 +71,9 @@ def test_the_report_says_the_same_of_the_same_run(run, tmp_path):
 
 def test_what_is_learnt_of_a_pick_comes_into_the_report(run, tmp_path):
     session = RunSession.open(own_copy(run, tmp_path))
-    point = session.front()[0][1]
-    record_pick(session.run, point.id, "test", point.to_json() | {"source": "from somewhere", "samples": 360})
+    picked = session.front()[0]
+    point = picked[1]
+    record_pick(session.run, picked, "test", point.to_json() | {"source": "from somewhere", "samples": 360})
     RunReport(session.facts).selected_model_changed(point.id)
     data = json.loads(unpacked((session.run.folder / "report.html").read_text(encoding="utf-8"), "payload"))
     assert [pick["id"] for pick in data["picks"]] == [point.id]

@@ -86,9 +86,10 @@ def test_training_curves_of_supernet_and_retrained_picks(session, tmp_path):
 
 def test_picks_carry_an_interval(session, tmp_path):
     copy = RunSession.open(own_copy(session.run.folder, tmp_path))
-    point = copy.front()[0][1]
-    record_pick(copy.run, point.id, "test", point.to_json() | {"source": "from somewhere", "samples": 360})
-    record_pick(copy.run, point.id, "retrained", None)
+    picked = copy.front()[0]
+    point = picked[1]
+    record_pick(copy.run, picked, "test", point.to_json() | {"source": "from somewhere", "samples": 360})
+    record_pick(copy.run, picked, "retrained", None)
     (pick,) = payload(copy.facts, copy.run.trials(), copy.front())["picks"]
     assert (pick["id"], pick["kind"], pick["source"]) == (point.id, "test", "from somewhere")
     assert (pick["accuracy_low"], pick["accuracy_high"]) == wilson(point.metrics["accuracy"], 360)
@@ -97,4 +98,4 @@ def test_picks_carry_an_interval(session, tmp_path):
 def test_no_images_are_needed(session, monkeypatch):
     fresh = RunSession.open(session.run.folder)
     payload(fresh.facts, fresh.run.trials(), fresh.front())
-    assert "splits" not in vars(fresh.images)
+    assert "images" not in vars(fresh)

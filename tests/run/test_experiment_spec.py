@@ -76,7 +76,7 @@ def test_a_soft_target_is_read():
         ),
         ({"evaluate": {"training": {"epochs": 3}}}, "evaluate.training.epochs: unknown key"),
         ({"evaluate": {"gpus_per_worker": 2}}, "evaluate.gpus_per_worker: must be less than or equal to 1"),
-        ({"supernet": None}, "supernet: must be there where evaluate.weights is supernet"),
+        ({"supernet": None}, "supernet: is required when evaluate.weights is supernet"),
         (
             {"target": {"metric": "params", "value": 9, "tune_thresholds": True}},
             "target.metric: must be avg_macs where thre",

@@ -70,7 +70,7 @@ def test_a_corrupt_line_in_the_middle_is_named(run, make_trial, line):
     with run.trials_file.open("a") as handle:
         handle.write(line + "\n")
     run.append(make_trial(2))
-    with pytest.raises(UserError, match=r"trials\.jsonl, line 2: is no trial: ") as told:
+    with pytest.raises(UserError, match=r"trials\.jsonl, line 2: is not a trial: ") as told:
         run.trials()
     assert "\n" not in str(told.value)
 
@@ -124,7 +124,7 @@ def test_of_two_that_start_at_once_one_is_refused(tmp_path):
 
 
 def test_a_folder_without_config_is_no_run(tmp_path):
-    with pytest.raises(UserError, match="is no run"):
+    with pytest.raises(UserError, match="is not a run folder"):
         Run.open(tmp_path)
 
 

@@ -4,12 +4,13 @@ import json
 
 import pytest
 import torch
-from tiny_run import SPACE, Stopped, front_of, own_copy, searched, write_spec
+from tiny_run import SPACE, Stopped, StoppedInTraining, front_of, own_copy, searched, write_spec
 
 from aebnas.core.errors import UserError
 from aebnas.evaluation.evaluator import Evaluator
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
+from aebnas.run.training_setup import with_pinned_precision
 from aebnas.search import loop as search_loop
 from aebnas.search.loop import run_search
 
@@ -104,18 +105,11 @@ def test_a_run_of_a_version_that_knew_fewer_keys_goes_on(run, tmp_path, scored):
     assert not scored and front_of(copy) == front_of(run)
 
 
-def test_an_interrupted_training_goes_on(run, tmp_path, monkeypatch):
+def test_an_interrupted_training_goes_on(run, tmp_path):
     """Killed after the first of two epochs; the same command ends with the same weights and front."""
-    spec, write_rows = write_spec(tmp_path / "spec"), search_loop.write_rows
-
-    def killed(path, rows):
-        if rows:
-            raise Stopped
-        write_rows(path, rows)
-
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(search_loop, "write_rows", killed)
-        run_search(spec, tmp_path / "run")
+    spec = write_spec(tmp_path / "spec")
+    with pytest.raises(Stopped):
+        run_search(spec, tmp_path / "run", listen=StoppedInTraining)
     assert (tmp_path / "run" / "checkpoints" / "supernet.pt").exists()
     run_search(spec, tmp_path / "run")
     weights = "checkpoints/supernet.safetensors"
@@ -130,12 +124,13 @@ def test_two_searches_in_one_folder_are_refused(run, tmp_path):
 
 
 def test_the_precision_measured_first_is_kept(run, tmp_path, monkeypatch):
-    """`auto` is measured, and a busy machine may find another format quicker than in the sitting before."""
+    """`auto` is measured, and a busy machine may find another format faster than in the session before."""
     copy, cpu = own_copy(run, tmp_path), torch.device("cpu")
     spec = RunSession.open(copy).experiment.retrain
     auto = spec.model_copy(update={"precision": "auto"})
     for measured in (torch.bfloat16, torch.float32):
-        monkeypatch.setattr("aebnas.run.session.computing_dtype", lambda *args, measured=measured: measured)
-        assert RunSession.open(copy).with_pinned_precision(auto, cpu).precision == "bf16"
-        assert RunSession.open(copy).with_pinned_precision(spec, cpu).precision == "fp32"
-        assert RunSession.open(copy).with_pinned_precision(auto, torch.device("cuda")).precision == "auto"
+        monkeypatch.setattr("aebnas.run.training_setup.computing_dtype", lambda *args, measured=measured: measured)
+        opened = Run.open(copy)
+        assert with_pinned_precision(opened, auto, cpu).precision == "bf16"
+        assert with_pinned_precision(opened, spec, cpu).precision == "fp32"
+        assert with_pinned_precision(opened, auto, torch.device("cuda")).precision == "auto"

@@ -17,6 +17,7 @@ from aebnas.export.recalibrate import retune
 from aebnas.policies.exit_table.exit_table import score_policy
 from aebnas.policies.exit_table.tabulate import tabulate_for
 from aebnas.policies.threshold_search.goal import Goal
+from aebnas.report.run_report import RunReport
 from aebnas.run.session import RunSession
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.selected import recorded_outputs as answered
@@ -60,9 +61,10 @@ def test_a_goal_is_met_without_running_the_network_again(own, no_network):
         record = json.loads((own / "picks" / f"{found.id}.json").read_text())["calibrated"]
         assert record["policy"] == found.policy.to_json() and record["goal"] == str(goal)
         assert len(record["exits"]) == 3 and record["exits"][0]["temperature"] == found.policy.temperatures[0]
-    swept = sweep(own, "knee", ("auto", "fixed", "greedy", "value_iteration"))
+    swept = sweep(own, "knee", ("auto", "fixed", "greedy", "value_iteration"), listen=RunReport)
     table = pd.read_csv(swept.csv)
-    assert set(table["method"]) == {"auto", "fixed", "greedy", "value_iteration"} and swept.image.stat().st_size > 9000
+    assert set(table["method"]) == {"auto", "fixed", "greedy", "value_iteration"}
+    assert swept.csv.with_suffix(".png").stat().st_size > 9000
     assert ExitPolicy.from_json(json.loads(table["policy"][0])).temperatures
 
 
@@ -184,6 +186,6 @@ def test_a_promise_needs_a_certify_split(tmp_path_factory, tmp_path):
 def test_scores_of_a_kept_table_are_those_of_a_fresh_one(own):
     calibrate(own, "knee", Goal.read(beta=0.5))
     kept = answered.SelectedModelOutputs.open(own, "knee")
-    policy = kept.now.point.policy
+    policy = kept.state.point.policy
     fresh = tabulate_for(policy, kept.network, kept.images("search"), kept.session.images.preprocessing)
     assert score_policy(fresh, policy) == score_policy(kept.table_for(policy, "search"), policy)

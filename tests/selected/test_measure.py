@@ -93,7 +93,7 @@ def test_the_report_and_the_card_show_what_was_measured(tmp_path_factory, tmp_pa
     export(run, measured.id, tmp_path / "out")
     assert f"| latency, p99 | {measured.latency_ms['p99']:.3f} ms | - |" in (tmp_path / "out" / "README.md").read_text()
     # of other weights it isn't shown any longer
-    record_pick(session.run, measured.id, "measured", measured.to_json() | {"source": "elsewhere"})
+    record_pick(session.run, session.pick(measured.id), "measured", measured.to_json() | {"source": "elsewhere"})
     assert payload(session.facts, session.run.trials(), session.front())["measured"] == []
 
 

@@ -4,9 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny_run import EXPERIMENT, own_copy, searched, searched_genes, write_spec
+from tiny_run import EXPERIMENT, Stopped, StoppedInTraining, own_copy, searched, searched_genes, write_spec
 
-import aebnas.selected.retrain
 from aebnas.core.errors import UserError
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_train
@@ -18,10 +17,6 @@ from aebnas.run.weight_files import model_weights
 from aebnas.search.loop import run_search
 from aebnas.selected.retrain import retrain
 from aebnas.selected.selected_model import load_selected_model
-
-
-class Stopped(BaseException):
-    """Stands for a kill."""
 
 
 @pytest.fixture(scope="module")
@@ -96,21 +91,13 @@ def test_from_scratch_is_another_network_and_forgets_the_supernet(own):
 
 
 @pytest.mark.parametrize("weights_of_the_second", ["scratch", "supernet"])
-def test_an_interrupted_retraining_goes_on_unless_the_settings_changed(own, monkeypatch, weights_of_the_second):
+def test_an_interrupted_retraining_goes_on_unless_the_settings_changed(own, weights_of_the_second):
     whole_id, whole = retrain(own, "knee", weights_of_the_second, 2)
     weights = model_weights(RunSession.open(own).run, whole_id)
     expected = weights.read_bytes()
     weights.unlink()
-    write_rows = aebnas.selected.retrain.write_rows
-
-    def killed(path, rows):
-        if rows:
-            raise Stopped
-        write_rows(path, rows)
-
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(aebnas.selected.retrain, "write_rows", killed)
-        retrain(own, "knee", "scratch", 2)
+    with pytest.raises(Stopped):
+        retrain(own, "knee", "scratch", 2, listen=StoppedInTraining)
     assert (weights.parent / "checkpoint.pt").exists()
     assert retrain(own, "knee", weights_of_the_second, 2)[1].metrics == whole.metrics
     assert weights.read_bytes() == expected

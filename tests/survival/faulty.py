@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,7 +173,11 @@ def _raise(error: BaseException) -> Callable[..., None]:
     return act
 
 
-def _make_nan(network: Any) -> None:
+def _sleep(*args: Any) -> None:
+    time.sleep(3)
+
+
+def _make_nan(network: Any, *args: Any) -> None:
     """Every weight of a network."""
     for parameter in network.parameters():
         parameter.data.fill_(float("nan"))
@@ -187,4 +192,5 @@ ACTS: dict[str, Callable[..., None]] = {
     "read-only": _raise(OSError(errno.EROFS, "Read-only file system")),
     "no memory": _raise(MemoryError()),
     "NaN": _make_nan,
+    "slow": _sleep,
 }

@@ -54,7 +54,7 @@ def test_killed_in_supernet_training(fresh, whole, moment):
     assert search(fresh, faults=(IN_TRAINING[moment],)).code == KILLED
     ended = search(fresh) if (fresh / "config.json").exists() else None
     if ended is None:
-        assert "is no run" in aebnas("resume", fresh).error
+        assert "is not a run folder" in aebnas("resume", fresh).error
         ended = search(fresh)
     assert ended.code == 0, ended.printed
     assert_equal_to(fresh, whole)

@@ -14,10 +14,11 @@ from ray.cluster_utils import Cluster
 from tiny_run import EXPERIMENT, front_of, write_spec
 
 from aebnas.core.errors import UserError
+from aebnas.run.events import RunEvents
 from aebnas.search import loop as search_loop
 from aebnas.search.loop import run_search
 from aebnas.training.distributed import _follow, fit_on_workers
-from aebnas.training.loop import fit, write_rows
+from aebnas.training.loop import fit
 from aebnas.training.ranks import Ranks
 from aebnas.training.training_spec import SupernetSpec
 
@@ -46,16 +47,14 @@ def on_cluster(address, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cluster")
     killed = str(folder / "killed")
 
-    def write_or_die(path, rows):  # a function within one: it travels to workers, which can't import this file
-        if rows and not Path(killed).exists():
-            Path(killed).touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        write_rows(path, rows)
+    class Killed(RunEvents):  # a class in a function travels to workers with its code: they can't import this file
+        def training_rows(self, name, rows):
+            if rows and not Path(killed).exists():
+                Path(killed).touch()
+                os.kill(os.getpid(), signal.SIGKILL)
 
     evaluate = EXPERIMENT["evaluate"] | {"workers": WORKERS}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search_loop, "write_rows", write_or_die)
-        run_search(spec_file(folder / "spec", evaluate=evaluate, ray=address), folder / "run")
+    run_search(spec_file(folder / "spec", evaluate=evaluate, ray=address), folder / "run", listen=Killed)
     assert Path(killed).exists()
     return folder / "run"
 

@@ -106,7 +106,7 @@ class RelaxedTraining:
 def hard_figures(table: ExitTable, stop: float = STOP) -> dict[str, Any]:
     """A hard network beside its soft one: accuracy and costs where samples leave by their stop heads alone."""
     early = table.exits - 1
-    stops = (stop,) * early if table.stop_nk is not None else ()
+    stops = (stop,) * early if table.has_stop_heads else ()
     thresholds = (0.0 if stops else None,) * early
     policy = ExitPolicy("confidence", thresholds, rules=(StopHeads(stops),), temperatures=table.temperatures)
     found = describe(table, policy)

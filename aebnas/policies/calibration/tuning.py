@@ -57,7 +57,7 @@ class Rules:
         `changes` replace fields of the space's OptimiseSpec, which is the default one where thresholds are genes.
         """
         optimise = (space.policy.thresholds.optimise or OptimiseSpec()).model_copy(update=changes)
-        rules = rules_for(space.policy, stop_heads=table.stop_nk is not None)
+        rules = rules_for(space.policy, stop_heads=table.has_stop_heads)
         return cls(rules, optimise, min_exits(space, architecture), cost)
 
     def find(self, table: ExitTable) -> Found:

@@ -114,6 +114,11 @@ class ExitTable:
         return self.correct_ne.shape[0]
 
     @property
+    def has_stop_heads(self) -> bool:
+        """Whether early exits have stop heads; a network without early exits has none."""
+        return self.stop_nk is not None and self.stop_nk.shape[1] > 0
+
+    @property
     def exits(self) -> int:
         """Number of exits e, the last one included."""
         return self.correct_ne.shape[1]
