@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from aebnas.core.atomic_files import write_json, write_text
+from aebnas.core.spec_base import updated
 from aebnas.data.datasets import load_test
 from aebnas.evaluation.evaluator import inherit
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
@@ -105,7 +106,7 @@ def policies(table: ExitTable, session: RunSession) -> list[ExitPolicy]:
     spec = session.space.spec.policy
     assert spec.thresholds.optimise is not None
     if table.stop_nk is not None:
-        spec = spec.model_copy(update={"criterion": (*spec.criterion, LEARNED, DUAL)})
+        spec = updated(spec, {"criterion": (*spec.criterion, LEARNED, DUAL)})
     found = find(table, spec, spec.thresholds.optimise, MinExits(), "macs")
     return [point.policy for point in found.thinned(spec.thresholds.optimise.max_points).points]
 

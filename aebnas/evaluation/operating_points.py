@@ -6,6 +6,7 @@ import numpy as np
 
 from aebnas.core.metrics import MACS, METRICS, Constraint, SoftTarget
 from aebnas.core.percentiles import TailMetric, tail, tail_of_samples
+from aebnas.core.spec_base import updated
 from aebnas.cost.counts import ExitCosts, count_graph
 from aebnas.cost.memory import peak_memory
 from aebnas.cost.model import CostModel
@@ -190,7 +191,7 @@ def _rules(policy_spec: PolicySpec, architecture: Architecture) -> PolicySpec:
     if not architecture.stop_heads:
         return policy_spec
     criterion = tuple(dict.fromkeys([*policy_spec.criterion, LEARNED, DUAL]))
-    return policy_spec.model_copy(update={"criterion": criterion})
+    return updated(policy_spec, {"criterion": criterion})
 
 
 def _points(

@@ -14,6 +14,7 @@ import torch
 from aebnas.core.errors import UserError
 from aebnas.core.metrics import METRICS
 from aebnas.core.progress import progress_bar
+from aebnas.core.spec_base import parse_spec
 from aebnas.cost.model import COUNTS
 from aebnas.data.image_set import ImageSet
 from aebnas.data.labelled_arrays import load_labelled
@@ -105,7 +106,12 @@ def rules_of(policy: ExitPolicy, cost: str, per_exit: int) -> Rules:
         spec = PolicySpec(criterion=(PATIENCE,), patience=(policy.patience,))
     elif policy.stop_thresholds:
         spec = PolicySpec(criterion=(DUAL,))
-    return Rules(spec, OptimiseSpec(per_exit=per_exit), MinExits(policy.min_exit, policy.min_exit_by_class), cost)
+    return Rules(
+        spec,
+        parse_spec(OptimiseSpec, {"per_exit": per_exit}, None, "policy.thresholds.optimise"),
+        MinExits(policy.min_exit, policy.min_exit_by_class),
+        cost,
+    )
 
 
 def _cut(data: Path, images: ImageSet, certifies: bool) -> dict[str, torch.Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from aebnas.core.determinism import pinned
 from aebnas.core.earlier_names import with_present_names
 from aebnas.core.errors import SpecError, UserError, in_file
-from aebnas.core.spec_base import parse_spec, short
+from aebnas.core.spec_base import parse_spec, short, updated
 from aebnas.cost.latency.latency_model import latency_model
 from aebnas.cost.latency.network_profile import Profile, load_profile
 from aebnas.cost.model import CostModel
@@ -155,7 +155,7 @@ class RunSession:
         if training.precision != "auto" or device.type != "cpu":
             return training
         precision = self.run.remember_once("cpu_precision", lambda: dtype_name(computing_dtype("auto", device)))
-        return training.model_copy(update={"precision": precision})
+        return updated(training, {"precision": precision})
 
     def new_supernet(self) -> Supernet:
         """Freshly drawn weights."""

@@ -10,6 +10,7 @@ import pandas as pd
 from aebnas.core.confidence_intervals import accuracy_bounds
 from aebnas.core.errors import UserError
 from aebnas.core.metrics import Constraint
+from aebnas.core.spec_base import updated
 from aebnas.report.hypervolume import normalised_hypervolume
 from aebnas.report.run_state import search_samples
 from aebnas.report.seed_summary import OverSeeds, write_seeds
@@ -39,13 +40,13 @@ def search_seeds(plan: Plan, seeds: Sequence[int], picks: Sequence[str] = (), te
     measured on the test set. What they gave together is written to `<folder>-seeds`. Raises UserError as a single
     search does and as `check_seeds`.
     """
+    experiments = {seed: updated(plan.experiment, {"seed": seed}) for seed in seeds}
     check_seeds(seeds, picks)
     rules = list(dict.fromkeys([*RULES, *picks]))
     folders = {seed: plan.folder.with_name(f"{plan.folder.name}-seed{seed}") for seed in seeds}
     fronts, hypervolumes, rows, samples = {}, {}, [], 0
     for seed, folder in folders.items():
-        experiment = plan.experiment.model_copy(update={"seed": seed})
-        session = run_plan(replace(plan, experiment=experiment, folder=folder))
+        session = run_plan(replace(plan, experiment=experiments[seed], folder=folder))
         fronts[seed] = session.front()
         hypervolumes[seed] = normalised_hypervolume(session, fronts[seed])
         samples = search_samples(session.run)

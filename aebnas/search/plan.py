@@ -10,7 +10,7 @@ from typing import Any
 
 from aebnas.core.errors import SpecError, in_file
 from aebnas.core.metrics import ENERGY, LATENCY, MACS, MAX_COMBINATIONS, METRICS, Constraint, SoftTarget
-from aebnas.core.spec_base import did_you_mean, parse_spec, read_spec
+from aebnas.core.spec_base import did_you_mean, parse_spec, read_spec, updated
 from aebnas.cost.bounds.space_bounds import Bounds, Measure, energy_bounds, latency_bounds, space_bounds
 from aebnas.cost.latency.device_profile import DeviceProfile
 from aebnas.cost.latency.network_profile import Profile, load_profile
@@ -62,7 +62,7 @@ def prepare(
     else:
         experiment = parse_spec(ExperimentSpec, dict(value), spec_file)
     if deterministic:
-        experiment = experiment.model_copy(update={"deterministic": True})
+        experiment = updated(experiment, {"deterministic": True}, spec_file)
     space_file = spec_file.parent / experiment.space.expanduser()
     if not space_file.exists():
         raise SpecError("space", f"must be a search space's file, but '{space_file}' is no such file", spec_file)

@@ -13,6 +13,7 @@ from typing import Any
 from aebnas.core.confidence_intervals import accuracy_bounds
 from aebnas.core.errors import UserError
 from aebnas.core.metrics import MACS
+from aebnas.core.spec_base import updated
 from aebnas.evaluation.operating_points import CALIBRATE, SEARCH, operating_point
 from aebnas.policies.calibration.temperature import (
     ExitSummary,
@@ -185,16 +186,17 @@ def prepare(
     chosen = method or optimise.method
     if chosen not in CALIBRATE_METHODS:
         raise UserError(f"--method must be one of {', '.join(CALIBRATE_METHODS)}, but got '{chosen}'")
+    update: dict[str, Any] = {"per_exit": per_exit} | ({} if chosen == DART else {"method": chosen})
+    optimise = updated(optimise, update, at="policy.thresholds.optimise")
     plain = answered.table(CALIBRATE)
     if cost not in plain.costs:
         raise UserError(f"--budget must bound the mean of {', '.join(plain.costs)}, but got '{cost}'")
     found = answered.answers(CALIBRATE)
     fitted = fit_temperatures(found.logits_nec.numpy(), found.labels_n.numpy()) if temperatures else ()
     table = answered.table(CALIBRATE, fitted)
-    update: dict[str, Any] = {"per_exit": per_exit} | ({} if chosen == DART else {"method": chosen})
     rules = Rules(
         rules_for(space.policy, answered.graph),
-        optimise.model_copy(update=update),
+        optimise,
         min_exits(space, answered.picked[0].architecture),
         cost,
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from aebnas.core.spec_base import updated
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.baselines import fixed, greedy
 from aebnas.policies.threshold_search.dual_rule import dual_scores
@@ -68,7 +69,7 @@ def rules_for(spec: PolicySpec, graph: Graph) -> PolicySpec:
     """The space's rules and, where a network was given stop heads beyond them, the criterion that looks at these."""
     if LEARNED in spec.criterion or not any(graph_exit.stop for graph_exit in graph.exits):
         return spec
-    return spec.model_copy(update={"criterion": (*spec.criterion, LEARNED)})
+    return updated(spec, {"criterion": (*spec.criterion, LEARNED)})
 
 
 def score_tables(
