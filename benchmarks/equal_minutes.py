@@ -73,6 +73,9 @@ class JointTask:
     def begin_epoch(self, epoch: int) -> None:
         self.weights = mask_inactive(self.all_weights, self.exits.active(epoch, len(self.all_weights)))
 
+    def step(self, scaler: torch.amp.GradScaler) -> None:
+        """The loop steps everything."""
+
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
         spec = self.spec
         logits = self.module(x_nchw)

@@ -3,7 +3,7 @@
 import signal
 import sys
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -17,6 +17,9 @@ from aebnas.core.errors import UserError
 
 TERMINATED = 128 + signal.SIGTERM
 """Exit code after SIGTERM, as shells give it."""
+
+UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
+"""An unknown command, a missing argument, a flag's value of the wrong type; typer exports only a subclass of it."""
 
 app = typer.Typer(
     add_completion=False,
@@ -60,15 +63,23 @@ def main() -> None:
     signal.signal(signal.SIGTERM, on_sigterm)
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        app([argument for argument in arguments if argument != "--debug"])
+        code = app(arguments, standalone_mode=not arguments)  # alone it prints its help
     except (UserError, OSError) as error:  # a full disk is the user's to mend, too
         if debug:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except SystemExit as leaving:
-        if leaving.code == 130:  # typer's answer to Ctrl-C
-            print("stopped; give the same command again to go on from here", file=sys.stderr)
-            sys.exit(TERMINATED if terminated else 130)
-        raise
+    except UsageError as error:
+        if debug:
+            raise
+        # printable, on one line and without typer's box, as all other errors
+        message = " ".join(error.format_message().split()).replace("Input should ", "must ")
+        print(f"error: {UserError(message)}", file=sys.stderr)
+        sys.exit(2)
+    if code == 130:  # typer's answer to Ctrl-C
+        print("stopped; give the same command again to go on from here", file=sys.stderr)
+        sys.exit(TERMINATED if terminated else 130)
+    if code:
+        sys.exit(code)

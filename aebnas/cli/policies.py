@@ -8,7 +8,7 @@ import typer
 from aebnas.cli.arguments import Pick, RunFolder
 from aebnas.core.errors import UserError
 
-PerExit = Annotated[int, typer.Option(help="Quantiles of each exit's scores that are tried.", min=2, max=1000)]
+PerExit = Annotated[int, typer.Option(help="Quantiles of each exit's scores that are tried (2 to 1000).")]
 Raw = Annotated[bool, typer.Option("--no-temperatures", help="Leave confidences as they are.")]
 
 

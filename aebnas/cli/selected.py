@@ -1,5 +1,6 @@
 """One point of a front: `retrain`, `evaluate`, `export` and `measure`."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -13,7 +14,7 @@ def retrain(
     run: RunFolder,
     pick: Pick,
     weights: Annotated[str | None, typer.Option(help="supernet, scratch or kept, instead of the spec's.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Instead of the spec's.", min=1)] = None,
+    epochs: Annotated[int | None, typer.Option(help="Instead of the spec's.")] = None,
 ) -> None:
     """Train one architecture of the front by itself and find its thresholds anew."""
     from aebnas.report.run_report import RunReport
@@ -41,6 +42,8 @@ def evaluate(
         numbers = [float(part) for part in budgets.split(",")] if budgets else []
     except ValueError:
         raise UserError(f"--budgets must be numbers such as 8e6,12e6, but got '{budgets}'") from None
+    if bad := [number for number in numbers if not (math.isfinite(number) and number > 0)]:
+        raise UserError(f"--budgets must be finite numbers above 0, but got {bad[0]:g}")
     from aebnas.cli.evaluation_tables import print_evaluation
     from aebnas.report.run_report import RunReport
     from aebnas.report.tables import print_optimism, print_point

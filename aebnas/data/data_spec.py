@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from aebnas.core.spec_base import Spec
+from aebnas.core.spec_base import Spec, updated
 from aebnas.core.spec_types import Processes, Seed, Side, UserPath
 
 
@@ -70,9 +70,9 @@ _CROP_FLIP = AugmentSpec(crop=4, flip=True)
 RECIPES = {
     "none": AugmentSpec(),
     "crop_flip": _CROP_FLIP,
-    "cutout": _CROP_FLIP.model_copy(update={"cutout": 8}),
-    "trivial_augment": _CROP_FLIP.model_copy(update={"trivial_augment": True}),
-    "mixup": _CROP_FLIP.model_copy(update={"mixup": 0.2}),
+    "cutout": updated(_CROP_FLIP, {"cutout": 8}),
+    "trivial_augment": updated(_CROP_FLIP, {"trivial_augment": True}),
+    "mixup": updated(_CROP_FLIP, {"mixup": 0.2}),
 }
 """Augmentation by name, for images of about 32 pixels; each but `none` is `crop_flip` and what it is called."""
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from aebnas.core.spec_base import Spec
+from aebnas.core.spec_base import Spec, parse_spec
 from aebnas.core.spec_types import Processes, Threads
 from aebnas.training.training_spec import LoopSpec, TrainSpec
 
@@ -57,9 +57,12 @@ class EvaluateSpec(Spec):
         }[self.mode]
 
     def candidate_training(self, default: TrainSpec) -> TrainSpec | None:
-        """How a candidate is trained by itself; None where it isn't. `default` is used where nothing is said."""
+        """How a candidate is trained by itself; None where it isn't. `default` is used where `training` is left out.
+
+        Raises SpecError where the settings don't fit the number of epochs.
+        """
         if self.mode == "supernet":
             return None
         epochs = int(self.weights.partition("(")[2].rstrip(")"))
         settings = (self.training or default).model_dump(include=set(LoopSpec.model_fields))
-        return TrainSpec(epochs=epochs, **settings)
+        return parse_spec(TrainSpec, {"epochs": epochs, **settings}, None, "evaluate.training")

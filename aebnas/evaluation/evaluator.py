@@ -10,6 +10,7 @@ from torch import Tensor
 
 from aebnas.core.determinism import pinned
 from aebnas.core.progress import MakeBar, no_bar
+from aebnas.core.spec_base import updated
 from aebnas.cost.model import COUNTS, CostModel
 from aebnas.data.batches import Batches, Preprocessing
 from aebnas.data.image_set import ImageSet
@@ -78,9 +79,8 @@ class CandidateTraining:
 
     def halting(self, weight: float) -> "CandidateTraining":
         """The same for networks whose stop heads weigh the expected cost with lambda `weight`."""
-        return replace(
-            self, spec=self.spec.model_copy(update={"exits": ExitTrainingSpec(stop_heads=True, policy_loss=weight)})
-        )
+        exits = ExitTrainingSpec(stop_heads=True, policy_loss=weight)
+        return replace(self, spec=updated(self.spec, {"exits": exits}))
 
     def train(
         self, network: Network, architecture: Architecture, calibration: Sequence[Tensor], progress: MakeBar

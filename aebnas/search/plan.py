@@ -64,7 +64,7 @@ def prepare(
     else:
         experiment = parse_spec(ExperimentSpec, dict(value), spec_file)
     if deterministic:
-        experiment = experiment.model_copy(update={"deterministic": True})
+        experiment = updated(experiment, {"deterministic": True}, spec_file)
     space_file = spec_file.parent / experiment.space.expanduser()
     if not space_file.exists():
         raise SpecError("space", f"must be a search space's file, but '{space_file}' is no such file", spec_file)

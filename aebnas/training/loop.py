@@ -18,7 +18,7 @@ from aebnas.core.atomic_files import write_text
 from aebnas.core.errors import UserError
 from aebnas.core.progress import Counter, progress_bar
 from aebnas.data.batches import Batches
-from aebnas.training.checkpoint import Checkpoint
+from aebnas.training.checkpoint import Checkpoint, read_checkpoint
 from aebnas.training.precision import computing_dtype
 from aebnas.training.ranks import ALONE, Ranks
 from aebnas.training.task import Row, Task
@@ -45,7 +45,10 @@ def fit(
     Raises UserError when the loss stops being finite or the checkpoint can't be used.
     """
     device = next(task.module.parameters()).device
-    precision = ranks.from_first(partial(computing_dtype, spec.precision, device))
+    saved = read_checkpoint(checkpoint, ranks)
+    # as it began: another session may measure another precision to be faster
+    asked = partial(computing_dtype, spec.precision, device)
+    precision = ranks.from_first(asked) if saved is None else saved.precision
     if spec.channels_last:
         _to_channels_last(task.module)
     optimiser = _optimiser(task.module, spec)
@@ -54,8 +57,7 @@ def fit(
     averaged = AveragedModel(task.module, multi_avg_fn=_ema_update(spec.ema)) if spec.ema else None
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     state = Checkpoint(precision, task.module, averaged, optimiser, schedule, scaler, stateful=task.stateful)
-    rows, first_epoch = state.load(checkpoint, ranks)
-    precision = state.precision  # as it began: another sitting may measure another one to be quicker
+    rows, first_epoch = ([], 0) if saved is None else state.load(saved)
     ranks.from_first(partial(on_rows, rows))
     with progress(label, spec.epochs * len(batches), first_epoch * len(batches)) as bar:
         for epoch in range(first_epoch, spec.epochs):
@@ -136,6 +138,7 @@ def _step(
             break
         scaler.scale(loss).backward()
         total += loss.detach()
+    task.step(scaler)
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     ranks.average_gradients(parameters)
     scaler.unscale_(optimiser)

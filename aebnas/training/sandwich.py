@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 from aebnas.data.batches import Preprocessing
 from aebnas.data.image_set import ImageSet
@@ -89,6 +90,9 @@ class SandwichTask:
         ]
         paths[0][0] = self.largest
         return paths
+
+    def step(self, scaler: GradScaler) -> None:
+        """Nothing: the loop steps all parameters."""
 
     def validate(self, module: nn.Module) -> list[Row]:
         """Rows of the largest subnet, and of the smallest backbone under one fixed set of branches."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.nn import functional as F
 from torch.optim.swa_utils import update_bn
 
@@ -77,6 +78,9 @@ class SingleTask:
             stop_ne = soft_stops(outputs.logits, exits.policy_threshold, exits.policy_temperature)
             loss = loss + exits.policy_loss * expected_cost(stop_ne, cost_share_e)
         yield loss
+
+    def step(self, scaler: GradScaler) -> None:
+        """Nothing: the loop steps all parameters."""
 
     def validate(self, module: nn.Module) -> list[Row]:
         """One row of the network."""

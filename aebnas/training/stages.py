@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from aebnas.core.progress import Counter, progress_bar
+from aebnas.core.spec_base import updated
 from aebnas.data.batches import Batches
 from aebnas.data.image_set import ImageSet
 from aebnas.runtime.network import Network
@@ -56,8 +57,10 @@ def fit_network(
 
     if backbone_epochs:
         alone = ExitTrainingSpec(warmup_epochs=backbone_epochs)
-        first = spec.model_copy(update={"epochs": backbone_epochs, "exits": alone})
+        first = updated(spec, {"epochs": backbone_epochs, "exits": alone})
         at = checkpoint and checkpoint.with_name(BACKBONE_CHECKPOINT)
         network = stage(network, first, f"{label}, backbone", at, frozen=False)
-        spec = spec.model_copy(update={"epochs": spec.epochs - backbone_epochs})
+        # what is left is one training of the branches, without a stage before it
+        branches = updated(spec.exits, {"backbone_epochs": 0})
+        spec = updated(spec, {"epochs": spec.epochs - backbone_epochs, "exits": branches})
     return stage(network, spec, label, checkpoint, frozen=backbone_epochs > 0)

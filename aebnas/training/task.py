@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor, nn
+from torch.amp import GradScaler
 
 Row = dict[str, Any]
 """One line of `train_epoch_metrics.csv`."""
@@ -25,6 +26,14 @@ class Task(Protocol):
         """Losses whose gradients add up to the step's; each is backpropagated before the next is computed.
 
         `labels_n` are class numbers or, of mixtures, probabilities `[n, c]`.
+        """
+        ...
+
+    def step(self, scaler: GradScaler) -> None:
+        """Called once the gradients of all losses of a step are there, before the loop's own step.
+
+        For parameters that the task steps by an optimiser of its own; `scaler` scaled the losses, and must unscale
+        the gradients. The task leaves those parameters without gradients.
         """
         ...
 

@@ -11,11 +11,11 @@ PICKS = {
     ),
     "a rule that fits nothing": (
         "avg_macs<=3",
-        "pick 'avg_macs <= 3': a point of the front must keep it, but the closes",
+        "pick 'avg_macs <= 3': a point of the front must satisfy it, but the cl",
     ),
     "an accuracy none has": (
         "accuracy>=1",
-        "pick 'accuracy >= 1': a point of the front must keep it, but the closest h",
+        "pick 'accuracy >= 1': a point of the front must satisfy it, but the close",
     ),
     "an unknown metric": ("latency<=3", "pick 'latency<=3': metric must be one of accuracy, avg_macs, "),
     "a misspelt metric": (

@@ -1,9 +1,12 @@
 """Reading YAML into specs: one line for every mistake."""
 
+from pathlib import Path
+
 import pytest
 
+import aebnas
 from aebnas.core.errors import UserError
-from aebnas.core.spec_base import Spec, parse_spec, read_spec, read_yaml
+from aebnas.core.spec_base import Spec, parse_spec, read_spec, read_yaml, updated
 
 
 class Inner(Spec):
@@ -69,3 +72,23 @@ def test_what_is_no_yaml(tmp_path, raw, problem):
         read_yaml(path)
     assert problem in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_an_updated_spec_is_checked_as_if_it_stood_in_a_file():
+    spec = Outer(inner=Inner(depth=3), choice=(1, Inner(depth=2)))
+    assert updated(spec, {"rate": 0.5}) == Outer(inner=Inner(depth=3), choice=(1, Inner(depth=2)), rate=0.5)
+    assert updated(spec, {"inner": Inner(depth=4)}).inner.depth == 4
+    assert spec.rate == 0.1
+    for changes, line in (
+        ({"rate": "x"}, "f: at.rate: must be a number, but got 'x'"),
+        ({"rat": 1}, "f: at.rat: unknown key, did you mean 'rate'?"),
+        ({"inner": {"depth": None}}, "f: at.inner.depth: must be a whole number, but got nothing"),
+    ):
+        with pytest.raises(UserError) as raised:
+            updated(spec, changes, "f", "at")
+        assert str(raised.value) == line
+
+
+def test_no_spec_is_changed_without_being_checked():
+    package = Path(aebnas.__file__).parent
+    assert not [path for path in package.rglob("*.py") if ".model_copy(update" in path.read_text(encoding="utf-8")]

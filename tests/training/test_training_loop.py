@@ -183,3 +183,18 @@ def test_the_thread_count_of_the_user_is_kept(make_single, batches, tmp_path):
 def test_rows_are_a_table(tmp_path):
     write_rows(tmp_path / "m.csv", [{"epoch": 1, "loss": 0.25}, {"epoch": 2, "loss": 0.125}])
     assert (tmp_path / "m.csv").read_text().splitlines() == ["epoch,loss", "1,0.25", "2,0.125"]
+
+
+@pytest.mark.parametrize(("began", "resumed"), [("fp16", "fp32"), ("fp32", "fp16"), ("fp16", "bf16"), ("bf16", "fp16")])
+def test_a_training_goes_on_in_the_precision_that_it_began_in(make_single, batches, tmp_path, began, resumed):
+    """In fp16 gradients are scaled, in the others not, whatever the session that goes on would have computed in."""
+    whole = train(make_single(precision=began), batches, tmp_path / "whole.pt")
+
+    def stop_after_one(so_far):
+        if so_far and so_far[-1]["epoch"] == 1:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(make_single(precision=began), batches, tmp_path / "cut.pt", stop_after_one)
+    again = train(make_single(precision=resumed), batches, tmp_path / "cut.pt")
+    assert torch.equal(weights(whole), weights(again))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from aebnas.core.spec_base import updated
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.dual_rule import dual_scores
 from aebnas.policies.threshold_search.fixed import fixed

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
 from torch.optim.swa_utils import update_bn
 
 from aebnas.data.batches import Batches, Preprocessing, eval_batches
@@ -72,25 +73,30 @@ class RelaxedTask:
         network = self._network(self.module)
         if self.spec.bilevel == "joint":
             self._learn(network, weights=True, architecture=True)
-            yield self.loss(network, x_nchw, labels_n)
-            self._step(network)  # by the gradients of the loss just given; the loop then steps the weights
-            self._learn(network, weights=True)
+            yield self.loss(network, x_nchw, labels_n)  # `step` then moves the architecture, the loop the weights
             return
         arch_x, arch_labels = (part.to(x_nchw.device) for part in next(self._arch))
-        if self.spec.bilevel == "second_order":
-            self._second_order(network, (x_nchw, labels_n), (arch_x, arch_labels), rng)
-        else:
-            self._learn(network, architecture=True)
-            # small gradients vanish in fp16, where the loop scales those of the weights
-            half = torch.get_autocast_dtype(x_nchw.device.type) == torch.float16
-            enabled = torch.is_autocast_enabled(x_nchw.device.type) and not half
-            with torch.autocast(x_nchw.device.type, enabled=enabled):
+        # small gradients vanish in fp16, where the loop scales those of the weights
+        kind = x_nchw.device.type
+        half = torch.get_autocast_dtype(kind) == torch.float16
+        with torch.autocast(kind, enabled=torch.is_autocast_enabled(kind) and not half):
+            if self.spec.bilevel == "second_order":
+                self._second_order(network, (x_nchw, labels_n), (arch_x, arch_labels))
+            else:
+                self._learn(network, architecture=True)
                 loss = self.loss(network, arch_x, arch_labels)
-            with torch.autocast(x_nchw.device.type, enabled=False):
-                loss.backward()
+                with torch.autocast(kind, enabled=False):
+                    loss.backward()
         self._step(network)
         self._learn(network, weights=True)
         yield self.loss(network, x_nchw, labels_n)
+
+    def step(self, scaler: GradScaler) -> None:
+        """Of `bilevel: joint` the architecture's step, by the gradients of the loss that the weights learn from."""
+        if self.spec.bilevel == "joint":
+            network = self._network(self.module)
+            self._step(network, scaler)
+            self._learn(network, weights=True)
 
     def loss(self, network: RelaxedNetwork, x_nchw: Tensor, labels_n: Tensor) -> Tensor:
         """The objective on a batch, as it stands in this epoch."""
@@ -124,16 +130,20 @@ class RelaxedTask:
         network: RelaxedNetwork,
         train: tuple[Tensor, Tensor],
         arch: tuple[Tensor, Tensor],
-        rng: np.random.Generator,
     ) -> None:
-        """Gradient of the architecture at w' = w - xi * dL_train/dw, less xi times a Hessian product (eqs. 7, 8)."""
+        """Gradient of the architecture at w' = w - xi * dL_train/dw, less xi times a Hessian product (eqs. 7, 8).
+
+        L_train is one function throughout: wherever it is evaluated the sampled candidates have the same Gumbel noise.
+        """
         weights, architecture = network.weights(), network.architecture_parameters()
         xi = self.spec.lr
         self._learn(network, weights=True, architecture=True)
+        train_noise = self.noise.get_state()
         first = torch.autograd.grad(self.loss(network, *train), weights, allow_unused=True)
         kept = [weight.detach().clone() for weight in weights]
         _move(weights, first, -xi)
         ahead = self.loss(network, *arch)
+        next_noise = self.noise.get_state()
         grads = torch.autograd.grad(ahead, [*architecture, *weights], allow_unused=True)
         own, towards = grads[: len(architecture)], grads[len(architecture) :]
         length = torch.sqrt(sum((g.square().sum() for g in towards if g is not None), start=ahead.new_zeros(())))
@@ -142,18 +152,23 @@ class RelaxedTask:
         for sign in (step, -step):
             _restore(weights, kept)
             _move(weights, towards, sign)
+            self.noise.set_state(train_noise)
             sides.append(torch.autograd.grad(self.loss(network, *train), architecture, allow_unused=True))
         _restore(weights, kept)
+        self.noise.set_state(next_noise)
         for parameter, grad, plus, minus in zip(architecture, own, *sides, strict=True):
             grad = torch.zeros_like(parameter) if grad is None else grad
             if plus is not None and minus is not None:
                 grad = grad - xi * (plus - minus) / (2 * step)
             parameter.grad = grad
 
-    def _step(self, network: RelaxedNetwork) -> None:
-        """One step of Adam; gradients are gone afterwards, so the loop's optimiser leaves these parameters alone."""
+    def _step(self, network: RelaxedNetwork, scaler: GradScaler | None = None) -> None:
+        """One step of Adam by gradients that `scaler` scaled, if it is given; they are gone afterwards, so the loop's
+        optimiser leaves these parameters alone."""
+        scaler = scaler or GradScaler(network.alpha_gk.device.type, enabled=False)
+        scaler.unscale_(self.optimiser)
         nn.utils.clip_grad_norm_(network.architecture_parameters(), self.spec.clip)
-        self.optimiser.step()
+        scaler.step(self.optimiser)
         self.optimiser.zero_grad(set_to_none=True)
 
     @staticmethod

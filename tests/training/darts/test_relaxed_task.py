@@ -52,6 +52,7 @@ def one_step(task, x_nchw, labels_n, epoch=2):
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     for loss in task.losses(x_nchw, labels_n, np.random.default_rng(0)):
         loss.backward()
+    task.step(torch.amp.GradScaler("cpu", enabled=False))
     moved = {name for name, p in network.named_parameters() if not torch.equal(p, before[name])}
     return moved, {name for name, p in network.named_parameters() if p.grad is not None and p.grad.any()}
 
@@ -96,22 +97,27 @@ def test_the_architectures_step_depends_on_arch(make, some_digits, preprocessing
     assert torch.equal(one.module.head.linear.weight, two.module.head.linear.weight)
 
 
-def test_the_second_order_is_the_gradient_through_one_step_of_the_weights(make, some_digits, preprocessing):
-    """Against autograd through w - xi * dL/dw itself."""
-    task = make(bilevel="second_order", lr=0.02, controller=0, stop_heads=False, aux=0.0)
+@pytest.mark.parametrize("mixing", ["softmax", "straight_through"])
+def test_the_second_order_is_the_gradient_through_one_step_of_the_weights(make, some_digits, preprocessing, mixing):
+    """Against autograd through w - xi * dL/dw itself, for samples under the same Gumbel noise."""
+    task = make(bilevel="second_order", lr=0.02, controller=0, stop_heads=False, aux=0.0, mixing=mixing)
     network = task.module.train()
     task.begin_epoch(2)
     rows = torch.arange(60)
     train = preprocessing.apply(some_digits[0].pixels(rows)), some_digits[0].labels[rows]
     arch = preprocessing.apply(some_digits[1].pixels(rows)), some_digits[1].labels[rows]
-    task._second_order(network, train, arch, np.random.default_rng(0))
+    train_noise = task.noise.get_state()
+    task._second_order(network, train, arch)
     found = network.alpha_gk.grad.clone()
+    next_noise = task.noise.get_state()
+    task.noise.set_state(train_noise)
 
     names = [name for name, p in network.named_parameters() if any(p is w for w in network.weights())]
     weights = dict(zip(names, network.weights(), strict=True))
     slopes = torch.autograd.grad(
         task.loss(network, *train), list(weights.values()), create_graph=True, allow_unused=True
     )
+    arch_noise = task.noise.get_state()
     ahead = {
         name: value if slope is None else value - 0.02 * slope
         for (name, value), slope in zip(weights.items(), slopes, strict=True)
@@ -127,6 +133,8 @@ def test_the_second_order_is_the_gradient_through_one_step_of_the_weights(make, 
 
     loss = torch.func.functional_call(Loss(network), {f"inner.{k}": v for k, v in ahead.items()}, (arch,))
     exact = torch.autograd.grad(loss, network.alpha_gk)[0]
+    assert torch.equal(task.noise.get_state(), next_noise)  # the loss that follows draws noise of its own
+    task.noise.set_state(arch_noise)
     first = torch.autograd.grad(task.loss(network, *arch), network.alpha_gk)[0]
     product, wanted = (found - first).flatten(), (exact - first).flatten()
     assert torch.cosine_similarity(product, wanted, 0) > 0.95  # a finite difference over kinks
@@ -142,6 +150,53 @@ def test_the_published_recipe_learns_everything_from_one_split(make, some_digits
     assert not graded & architecture_names(task.module)  # stepped already, and gone
     assert "head.linear.weight" in graded
     np.testing.assert_allclose(task.cost(task.module, torch.ones(1, 3, 3), 2)[0], [0.5, 1.0])
+
+
+def joint_step(make, images, preprocessing, scale, overflow=False):
+    """One step of the published recipe, its loss scaled as in fp16 (not at all, where `scale` is None)."""
+    task = make(bilevel="joint", arch_weight_decay=0.0)
+    scaler = torch.amp.GradScaler("cpu", enabled=scale is not None, init_scale=scale or 1.0)
+    task.module.train()
+    task.begin_epoch(2)
+    x_nchw, labels_n = preprocessing.apply(images.pixels(torch.arange(32))), images.labels[:32]
+    for loss in task.losses(x_nchw, labels_n, np.random.default_rng(0)):
+        scaler.scale(loss).backward()
+    if overflow:
+        task.module.alpha_gk.grad.fill_(torch.inf)
+    task.step(scaler)
+    return task
+
+
+def test_the_published_recipe_steps_the_architecture_by_unscaled_gradients(make, some_digits, preprocessing):
+    plain, scaled = (joint_step(make, some_digits[0], preprocessing, scale) for scale in (None, 2.0**16))
+    moments = [task.optimiser.state[task.module.alpha_gk]["exp_avg"] for task in (plain, scaled)]
+    assert moments[0].any()
+    torch.testing.assert_close(*moments)
+    torch.testing.assert_close(plain.module.alpha_gk, scaled.module.alpha_gk)
+
+
+def test_gradients_that_overflowed_move_no_architecture(make, some_digits, preprocessing):
+    before = make(bilevel="joint").module.alpha_gk
+    task = joint_step(make, some_digits[0], preprocessing, 2.0**16, overflow=True)
+    assert torch.equal(task.module.alpha_gk, before)
+    assert not graded_architecture(task)
+
+
+def graded_architecture(task):
+    return [parameter for parameter in task.module.architecture_parameters() if parameter.grad is not None]
+
+
+@pytest.mark.parametrize("bilevel", ["first_order", "second_order", "joint"])
+def test_half_precision_learns_the_same_architecture_but_for_rounding(make, batches, bilevel):
+    alphas = {}
+    for precision in ("fp32", "fp16"):
+        task = make(bilevel=bilevel, precision=precision, epochs=1, lambda_warmup_epochs=0)
+        start = task.module.alpha_gk.detach().clone()
+        fit(task, batches, task.spec, 5, "relaxed", None)
+        alphas[precision] = task.module.alpha_gk.detach() - start
+    moved = [alpha.flatten() for alpha in alphas.values()]
+    assert torch.cosine_similarity(*moved, 0) > 0.9
+    assert 0.8 < moved[1].norm() / moved[0].norm() < 1.25
 
 
 def test_lambda_waits_and_then_rises_and_the_temperature_falls():
