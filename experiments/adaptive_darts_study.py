@@ -23,7 +23,6 @@ import numpy as np
 import pandas as pd
 
 from aebnas.core.atomic_files import write_json, write_text
-from aebnas.core.spec_base import updated
 from aebnas.data.datasets import load_test
 from aebnas.evaluation.evaluator import inherit
 from aebnas.policies.exit_table.exit_table import ExitTable, score_policy

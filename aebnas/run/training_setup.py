@@ -6,6 +6,7 @@ import torch
 
 from aebnas.core.determinism import pinned
 from aebnas.core.errors import UserError
+from aebnas.core.spec_base import updated
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
@@ -33,7 +34,7 @@ def with_pinned_precision(run: Run, training: TrainSpecType, device: torch.devic
     if training.precision != "auto" or device.type != "cpu":
         return training
     precision = run.remember_once("cpu_precision", lambda: dtype_name(computing_dtype("auto", device)))
-    return training.model_copy(update={"precision": precision})
+    return updated(training, {"precision": precision})
 
 
 def new_supernet(session: RunSession) -> Supernet:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from aebnas.core.errors import UserError
+from aebnas.core.spec_base import updated
 from aebnas.run.events import Listen, RunEvents
 from aebnas.run.session import RunSession
 from aebnas.search.loop import run_plan
@@ -23,9 +24,9 @@ def search_seeds(plan: Plan, seeds: Sequence[int], listen: Listen = RunEvents) -
     Returns the finished runs by seed. Raises UserError as a single search does and as `check_seeds`.
     """
     check_seeds(seeds)
+    experiments = {seed: updated(plan.experiment, {"seed": seed}) for seed in seeds}
     runs = {}
-    for seed in seeds:
-        experiment = plan.experiment.model_copy(update={"seed": seed})
+    for seed, experiment in experiments.items():
         folder = plan.folder.with_name(f"{plan.folder.name}-seed{seed}")
         runs[seed] = run_plan(replace(plan, experiment=experiment, folder=folder), listen)
     return runs

@@ -10,7 +10,7 @@ from typing import Any
 
 from aebnas.core.errors import SpecError, in_file
 from aebnas.core.metrics import MAX_COMBINATIONS, METRICS, SoftTarget
-from aebnas.core.spec_base import did_you_mean, parse_spec, read_spec
+from aebnas.core.spec_base import did_you_mean, parse_spec, read_spec, updated
 from aebnas.cost.bounds.metric_bounds import metric_bounds
 from aebnas.cost.latency.device_profile import DeviceProfile
 from aebnas.cost.latency.network_profile import Profile, load_profile

@@ -183,8 +183,6 @@ def prepare(
     chosen = method or (space.policy.thresholds.optimise or OptimiseSpec()).method
     if chosen not in CALIBRATE_METHODS:
         raise UserError(f"--method must be one of {', '.join(CALIBRATE_METHODS)}, but got '{chosen}'")
-    update: dict[str, Any] = {"per_exit": per_exit} | ({} if chosen == DART else {"method": chosen})
-    optimise = updated(optimise, update, at="policy.thresholds.optimise")
     plain = answered.table(CALIBRATE)
     if cost not in plain.costs:
         raise UserError(f"--budget must bound the mean of {', '.join(plain.costs)}, but got '{cost}'")

@@ -9,7 +9,7 @@ from aebnas.core.confidence_intervals import accuracy_bounds
 from aebnas.core.errors import UserError
 from aebnas.core.metrics import mean_of, tuned_cost
 from aebnas.core.progress import progress_bar
-from aebnas.core.spec_base import parse_spec
+from aebnas.core.spec_base import parse_spec, updated
 from aebnas.data.splits import CALIBRATE
 from aebnas.evaluation.evaluator import inherit
 from aebnas.evaluation.operating_points import found_policies, operating_point
@@ -56,7 +56,7 @@ def retrain(
     session = RunSession.open(folder)
     trial, point = session.pick(rule)
     changes = {k: v for k, v in {"weights": weights, "epochs": epochs}.items() if v is not None}
-    spec = RetrainSpec.model_validate(session.experiment.retrain.model_dump() | changes)
+    spec = updated(session.experiment.retrain, changes, at="retrain")
     return point.id, _retrain(session, trial, point, spec, listen)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from aebnas.core.metrics import MACS
+from aebnas.core.spec_base import updated
 from aebnas.policies.calibration.risk_control import RiskPromise, careful_to_cheap, certify, keeps_final_answer
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.dart import DartSetting, dart_scores, tune_dart, tune_weights
@@ -56,7 +57,7 @@ class Rules:
 
         `changes` replace fields of the space's OptimiseSpec, which is the default one where thresholds are genes.
         """
-        optimise = (space.policy.thresholds.optimise or OptimiseSpec()).model_copy(update=changes)
+        optimise = updated(space.policy.thresholds.optimise or OptimiseSpec(), changes, at="policy.thresholds.optimise")
         rules = rules_for(space.policy, stop_heads=table.has_stop_heads)
         return cls(rules, optimise, min_exits(space, architecture), cost)
 

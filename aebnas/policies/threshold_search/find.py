@@ -72,7 +72,7 @@ def rules_for(spec: PolicySpec, stop_heads: bool) -> PolicySpec:
     """
     if spec.needs_stop_heads or not stop_heads:
         return spec
-    return spec.model_copy(update={"criterion": (*spec.criterion, LEARNED, DUAL)})
+    return updated(spec, {"criterion": (*spec.criterion, LEARNED, DUAL)})
 
 
 def score_tables(
