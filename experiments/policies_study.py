@@ -24,6 +24,7 @@ import torch
 from aebnas.policies.analysis.daes import EfficiencyScore
 from aebnas.policies.threshold_search.baselines import branchynet, fixed, greedy
 from aebnas.policies.threshold_search.q_learning import q_frontier
+from sklearn.metrics import roc_auc_score
 
 from aebnas.core.atomic_files import write_json, write_text
 from aebnas.core.confidence_intervals import wilson
@@ -304,8 +305,8 @@ class Study:
             "estimator_macs": self.estimate,
             "estimator_ms": estimator_latency_ms(self.setting.difficulty, answered.graph.input_shape),
             "auc_of_wrong_at_exit_1": {
-                "difficulty": _auc(alpha_n, wrong_n),
-                "confidence": _auc(-confidence_n, wrong_n),
+                "difficulty": float(roc_auc_score(wrong_n, alpha_n)),
+                "confidence": float(roc_auc_score(wrong_n, -confidence_n)),
             },
             "promises": [
                 {
@@ -323,16 +324,6 @@ class Study:
     def _lost(self, policy: ExitPolicy) -> np.ndarray:
         taken_n = self.test.exit_taken(policy)
         return ~keeps_final_answer(self.test.correct_ne)[np.arange(self.test.samples), taken_n]
-
-
-def _auc(score_n: np.ndarray, positive_n: np.ndarray) -> float:
-    """Chance that a positive scores above a negative; ties count half."""
-    from scipy.stats import rankdata
-
-    ranks_n = rankdata(score_n)
-    positives = int(positive_n.sum())
-    negatives = len(positive_n) - positives
-    return float((ranks_n[positive_n].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from aebnas.core.atomic_files import write_text
 from aebnas.core.errors import UserError
@@ -158,12 +158,11 @@ def _optimiser(module: nn.Module, spec: TrainSpec) -> torch.optim.Optimizer:
 
 
 def _ema_update(decay: float) -> Callable[[Any, Any, Any], None]:
-    """Exponential moving average whose decay starts small, so that short runs don't remember their first weights."""
+    """Torch's moving average with a decay that starts small, so that short runs don't remember their first weights."""
 
-    @torch.no_grad()
     def update(averaged: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
         steps = float(updates)
-        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + steps) / (10 + steps)))
+        get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))(averaged, current, updates)
 
     return update
 

@@ -76,8 +76,24 @@ def test_budgets_traffic_and_unfamiliar_images(assessed):
     skewed = found.evaluation.traffic["skewed"]
     assert skewed["accuracy_least"] <= skewed["accuracy"] <= skewed["accuracy_most"]
     assert [row["images"] for row in found.evaluation.unfamiliar] == ["noise", "jumbled"]
-    assert all(0 <= row["auroc"] <= 1 for row in found.evaluation.unfamiliar)
     assert any(name.startswith("adapted, UCB1") for name in found.evaluation.adaptation)
+
+
+def test_auroc_is_the_chance_of_more_confidence_in_an_image_of_the_classes(assessed):
+    run, found = assessed
+    answered = SelectedModelOutputs.open(run, "knee")
+
+    def confidence(images):
+        logits, taken = running(answered, images)
+        temperatures = torch.tensor(answered.now.point.policy.temperatures or (1.0, 1.0, 1.0))[taken]
+        return (logits / temperatures[:, None]).softmax(1).amax(1).double().numpy()
+
+    images = answered.images("test")
+    known_n, noise_n = confidence(images), confidence(noise_like(images, 2000))
+    more, equal = known_n[:, None] - noise_n > 1e-6, np.abs(known_n[:, None] - noise_n) <= 1e-6
+    row = next(row for row in found.evaluation.unfamiliar if row["images"] == "noise")
+    assert row["auroc"] == pytest.approx(more.mean() + equal.mean() / 2, abs=1e-3)
+    assert row["auroc"] != pytest.approx(0.5, abs=0.02)  # the other way round it would be seen
 
 
 def test_all_of_it_is_kept_with_the_pick_and_shown_in_the_report(assessed):

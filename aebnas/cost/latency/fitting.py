@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sklearn.linear_model import LinearRegression
+from scipy.optimize import least_squares
 
 from aebnas.core.errors import UserError
 from aebnas.cost.counts import count_layer
@@ -17,7 +17,6 @@ from aebnas.runtime.graph import Graph
 from aebnas.runtime.ops import OPS
 
 FOLDS = 5
-REWEIGHTINGS = 20
 USUAL_ERROR = 0.05
 """Relative errors up to this are squared, larger ones count in proportion."""
 
@@ -93,14 +92,24 @@ def fit_overheads(rows: np.ndarray, measured_ms: np.ndarray) -> tuple[Overheads,
 
 
 def _solve(rows: np.ndarray, measured_ms: np.ndarray) -> np.ndarray:
-    """Coefficients under Huber's loss by reweighting: a network that was disturbed while measured has little say."""
+    """Coefficients under Huber's loss on relative errors: a network that was disturbed while measured has little say.
+
+    sklearn's HuberRegressor doesn't fit, since its coefficients may be negative.
+    """
     sizes = np.maximum(rows.max(0), 1e-12)  # columns of one size are better conditioned
     relative = rows / sizes / measured_ms[:, None]
-    solver, weights = LinearRegression(positive=True, fit_intercept=False), np.ones(len(rows))
-    for _ in range(REWEIGHTINGS):
-        solver.fit(relative, np.ones(len(rows)), weights)
-        weights = np.minimum(1.0, USUAL_ERROR / np.maximum(np.abs(relative @ solver.coef_ - 1.0), 1e-12))
-    return solver.coef_ / sizes
+    fitted = least_squares(
+        lambda coefficients: relative @ coefficients - 1.0,
+        np.ones(rows.shape[1]),
+        jac=lambda coefficients: relative,
+        bounds=(0.0, np.inf),
+        loss="huber",
+        f_scale=USUAL_ERROR,
+        xtol=1e-12,
+        ftol=1e-12,
+        gtol=1e-12,
+    )
+    return np.where(fitted.active_mask < 0, 0.0, fitted.x) / sizes  # at its bound it is within 1e-12 of it
 
 
 def _timed(rounds_ms: list[float]) -> LayerTime:

@@ -151,7 +151,11 @@ def _process(choice: _Choice, x: np.ndarray, y: np.ndarray, weights: np.ndarray)
 
 
 def _choose(x: np.ndarray, y: np.ndarray, weights: np.ndarray, tolerance: float) -> tuple[float, _Choice, np.ndarray]:
-    """The hyperparameters under which left-out samples are met best, the loss and their errors then."""
+    """The hyperparameters under which left-out samples are met best, the loss and their errors then.
+
+    Not by sklearn's GridSearchCV: its processes take no weights of samples, and a wrapper that does takes 6 to 40 times
+    as long, since here a kernel is computed once for all folds and noises.
+    """
     folds = np.random.default_rng(0).permutation(len(y)) % FOLDS
     best: tuple[float, _Choice, np.ndarray] | None = None
     for smooth in SMOOTH:

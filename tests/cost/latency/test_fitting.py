@@ -24,7 +24,7 @@ def test_overheads_are_found_again(rng):
 def test_no_overhead_is_negative(rng):
     rows = np.column_stack([rng.uniform(1, 2, 40), rng.integers(4, 20, 40), np.ones((40, 3))])
     found, _ = fit_overheads(rows, rows[:, 0] * 2 - 0.01 * rows[:, 1])
-    assert min(found) >= 0
+    assert min(found) >= 0 and found.ms_per_node == 0 and found.scale == pytest.approx(1.92, abs=0.01)
 
 
 def test_too_few_networks_leave_plain_sums():
