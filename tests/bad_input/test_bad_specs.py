@@ -254,12 +254,11 @@ def test_an_unknown_ablation(refused, project):
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, 4])
-def test_debug_shows_the_traceback_wherever_it_stands(monkeypatch, project, place):
+def test_debug_shows_the_traceback_wherever_it_stands(project, place):
     from aebnas.cli.main import main
     from aebnas.core.errors import UserError
 
     arguments = ["search", str(project / "none.yaml"), "--out", str(project / "run")]
     arguments.insert(place, "--debug")
-    monkeypatch.setattr("sys.argv", ["aebnas", *arguments])
     with pytest.raises(UserError, match="no such file"):
-        main()
+        main(arguments)

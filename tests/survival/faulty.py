@@ -29,12 +29,12 @@ plotly.graph_objects matplotlib.backends.backend_agg
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(PRELOADED.split())
 
-TRAINING = {"batch_size": 256}
+TRAINING = {"batch_size": 128}
 QUICK: dict[str, Any] = {
     "supernet": EXPERIMENT["supernet"] | TRAINING,
     "retrain": EXPERIMENT["retrain"] | TRAINING,
 }
-"""Changes to the tiny experiment: three steps in each of two epochs."""
+"""Changes to the tiny experiment: six steps in each of two epochs."""
 
 LIMIT_S = 240.0
 
@@ -100,8 +100,7 @@ def _child(words: list[str], faults: tuple[Fault, ...], largest_file: int | None
     if largest_file is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    sys.argv = ["aebnas", *words]
-    main()
+    main(words)
 
 
 def plant(fault: Fault) -> None:
