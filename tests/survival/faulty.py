@@ -22,6 +22,7 @@ from tiny_run import EXPERIMENT
 
 PRELOADED = """
 aebnas.cli.main aebnas.search.loop aebnas.selected.retrain aebnas.selected.evaluate aebnas.report.tables
+aebnas.strategies.nsga2
 sklearn.datasets torch._dynamo torch.utils.data torch.utils.tensorboard
 plotly.graph_objects matplotlib.backends.backend_agg
 """
