@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, cast
 
 import typer
@@ -52,8 +52,11 @@ def options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks
     """Options of all commands; `main` takes --debug wherever it stands."""
 
 
-def main() -> None:
-    """Entry point: user errors are one line and exit code 2; SIGTERM ends it in order, as Ctrl-C does."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: user errors are one line and exit code 2; SIGTERM ends it in order, as Ctrl-C does.
+
+    `arguments` are those of the process if None.
+    """
     terminated = []
 
     def on_sigterm(number: int, frame: object) -> None:
@@ -61,7 +64,8 @@ def main() -> None:
         raise KeyboardInterrupt  # the one exception that Ray lets through as it is
 
     signal.signal(signal.SIGTERM, on_sigterm)
-    arguments = sys.argv[1:]
+    if arguments is None:
+        arguments = sys.argv[1:]
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:

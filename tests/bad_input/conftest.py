@@ -1,7 +1,6 @@
 """What every mistake must lead to: one line on standard error, exit code 2, no traceback, nothing changed on disk."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ def snapshot(folder: Path) -> dict[str, bytes | None]:
 
 
 @pytest.fixture
-def refused(monkeypatch, capsys):
+def refused(capsys):
     """The function that runs a command which must be refused, and gives what its line says after `error: `.
 
     `kept` is the folder in which nothing may change.
@@ -26,10 +25,9 @@ def refused(monkeypatch, capsys):
 
     def run(kept: Path, *arguments: object) -> str:
         before = snapshot(kept)
-        monkeypatch.setattr(sys, "argv", ["aebnas", *map(str, arguments)])
         capsys.readouterr()  # what setting up said
         with pytest.raises(SystemExit) as leaving:
-            main()
+            main([*map(str, arguments)])
         out, err = capsys.readouterr()
         assert leaving.value.code == 2, err
         assert out == "" and err.endswith("\n"), out + err

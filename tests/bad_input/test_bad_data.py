@@ -209,7 +209,7 @@ DAMAGE: dict[str, tuple[bytes | str, str]] = {
 
 @pytest.mark.parametrize("split", ["train", "search"])
 @pytest.mark.parametrize("damage, says", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_image_is_reported_before_there_is_a_run(refused, folder_of_images, damage, says, split, monkeypatch):
+def test_a_damaged_image_is_reported_before_there_is_a_run(refused, folder_of_images, damage, says, split):
     """In whichever split it is."""
     file = folder_of_images / "train/cat/07.png"
     if isinstance(damage, bytes):

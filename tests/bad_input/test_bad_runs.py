@@ -169,7 +169,7 @@ def test_a_folder_that_is_no_run(refused, tmp_path, command):
 
 
 @pytest.mark.parametrize("name", ["pareto.csv", "pareto.json", "summary.json", "report.html"])
-def test_files_that_are_made_of_others_may_be_damaged(run, name, monkeypatch, capsys):
+def test_files_that_are_made_of_others_may_be_damaged(run, name, capsys):
     """They are written anew when the run is gone on with, and nothing reads them."""
     from typer.testing import CliRunner
 

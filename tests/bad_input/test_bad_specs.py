@@ -274,15 +274,14 @@ def test_an_ablation_that_cannot_apply_to_the_policy(refused, project, criterion
 
 
 @pytest.mark.parametrize("place", [0, 1, 2, 4])
-def test_debug_shows_the_traceback_wherever_it_stands(monkeypatch, project, place):
+def test_debug_shows_the_traceback_wherever_it_stands(project, place):
     from aebnas.cli.main import main
     from aebnas.core.errors import UserError
 
     arguments = ["search", str(project / "none.yaml"), "--out", str(project / "run")]
     arguments.insert(place, "--debug")
-    monkeypatch.setattr("sys.argv", ["aebnas", *arguments])
     with pytest.raises(UserError, match="no such file"):
-        main()
+        main(arguments)
 
 
 def test_settings_of_candidates_that_do_not_fit_their_epochs(refused, project):

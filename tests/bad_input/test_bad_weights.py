@@ -91,7 +91,7 @@ CHECKPOINTS: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("damage", CHECKPOINTS.values(), ids=CHECKPOINTS)
-def test_damaged_checkpoints(run, damage, monkeypatch, capsys):
+def test_damaged_checkpoints(run, damage, capsys):
     """The search is gone on with, so some files are touched: results and the checkpoint aren't."""
     from aebnas.cli.main import main
 
@@ -99,9 +99,8 @@ def test_damaged_checkpoints(run, damage, monkeypatch, capsys):
     checkpoint = run / "checkpoints" / "supernet.pt"
     damage(checkpoint)
     kept = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name not in TOUCHED}
-    monkeypatch.setattr("sys.argv", ["aebnas", "resume", str(run)])
     with pytest.raises(SystemExit) as leaving:
-        main()
+        main(["resume", str(run)])
     line = capsys.readouterr().err.splitlines()[-1]
     assert leaving.value.code == 2
     assert line.startswith(f"error: {checkpoint}: must be a checkpoint of this run, but cannot be read (")

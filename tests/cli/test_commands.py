@@ -35,13 +35,12 @@ def invoke(*arguments) -> str:
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
+def call(capsys):
     """The function that runs `main` and gives (exit code, standard output, standard error)."""
 
     def run_main(*arguments):
-        monkeypatch.setattr(sys, "argv", ["aebnas", *map(str, arguments)])
         with pytest.raises(SystemExit) as leaving:
-            main()
+            main([*map(str, arguments)])
         return leaving.value.code, *capsys.readouterr()
 
     return run_main
@@ -78,10 +77,9 @@ def test_a_bad_spec_names_file_place_and_value(call, tmp_path):
     assert err == f"error: {spec}: supernet.epochs: must be greater than or equal to 1, but got 0\n"
 
 
-def test_debug_shows_the_traceback(monkeypatch):
-    monkeypatch.setattr(sys, "argv", ["aebnas", "--debug", "show", "none"])
+def test_debug_shows_the_traceback():
     with pytest.raises(UserError, match="none: is not a run folder"):
-        main()
+        main(["--debug", "show", "none"])
 
 
 def test_a_usage_error_exits_with_2(call):

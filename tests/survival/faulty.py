@@ -23,6 +23,7 @@ from tiny_run import EXPERIMENT
 
 PRELOADED = """
 aebnas.cli.main aebnas.search.loop aebnas.selected.retrain aebnas.selected.evaluate aebnas.report.tables
+aebnas.strategies.nsga2
 sklearn.datasets torch._dynamo torch.utils.data torch.utils.tensorboard
 plotly.graph_objects matplotlib.backends.backend_agg
 """
@@ -30,12 +31,12 @@ plotly.graph_objects matplotlib.backends.backend_agg
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(PRELOADED.split())
 
-TRAINING = {"batch_size": 256}
+TRAINING = {"batch_size": 128}
 QUICK: dict[str, Any] = {
     "supernet": EXPERIMENT["supernet"] | TRAINING,
     "retrain": EXPERIMENT["retrain"] | TRAINING,
 }
-"""Changes to the tiny experiment: three steps in each of two epochs."""
+"""Changes to the tiny experiment: six steps in each of two epochs."""
 
 LIMIT_S = 240.0
 
@@ -101,8 +102,7 @@ def _child(words: list[str], faults: tuple[Fault, ...], largest_file: int | None
     if largest_file is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
-    sys.argv = ["aebnas", *words]
-    main()
+    main(words)
 
 
 def plant(fault: Fault) -> None:

@@ -32,7 +32,7 @@ def goes_on(run, whole):
 
 @pytest.mark.parametrize(
     "target, nth, act, code",
-    [(TRAIN, 5, "interrupt", 130), (SCORE, 3, "terminate", 143), (REPORT, 1, "interrupt", 130)],
+    [(TRAIN, 8, "interrupt", 130), (SCORE, 3, "terminate", 143), (REPORT, 1, "interrupt", 130)],
     ids=["training", "scoring", "reporting"],
 )
 def test_a_signal_ends_it_in_order(fresh, whole, target, nth, act, code):

@@ -40,7 +40,7 @@ def files_of(run):
 
 IN_TRAINING = {
     "before the run is there": moving("config.json"),
-    "in the first epoch": Fault("aebnas.training.sandwich:SandwichTask.losses", nth=2),
+    "in the first epoch": Fault("aebnas.training.sandwich:SandwichTask.losses", nth=3),
     "before the first checkpoint is in place": moving("supernet.pt"),
     "behind the first checkpoint": moving("supernet.pt", after=True),
     "behind the last checkpoint": moving("supernet.pt", nth=2, after=True),
@@ -63,7 +63,7 @@ def test_killed_in_supernet_training(fresh, whole, moment):
 def test_at_most_one_epoch_is_lost(fresh, whole):
     """Behind the checkpoint of the first of two epochs, one is left to train."""
     assert search(fresh, faults=(moving("supernet.pt", after=True),)).code == KILLED
-    batches = Fault("aebnas.training.sandwich:SandwichTask.losses", nth=4)  # of 3 an epoch
+    batches = Fault("aebnas.training.sandwich:SandwichTask.losses", nth=7)  # of 6 an epoch
     ended = search(fresh, faults=(batches,))
     assert ended.code == 0, ended.printed
     assert_equal_to(fresh, whole)
@@ -108,7 +108,7 @@ def test_files_that_are_made_from_others_are_made_again(finished, whole):
 
 
 IN_OWN_TRAINING = {
-    "in a candidate's training": Fault("aebnas.training.single_network:SingleTask.losses", nth=11),
+    "in a candidate's training": Fault("aebnas.training.single_network:SingleTask.losses", nth=20),
     "between a candidate's weights and its trial": Fault("aebnas.run.run_directory:Run.append", nth=6),
     "before weights that lost their place on the front are deleted": Fault("aebnas.search.loop:keep_candidates", nth=2),
 }
@@ -131,7 +131,7 @@ def test_killed_where_candidates_are_trained_by_themselves(whole_own, tmp_path, 
 
 IN_RETRAINING = {
     "before its settings are there": moving("unfinished.json"),
-    "in the first epoch": Fault("aebnas.training.single_network:SingleTask.losses", nth=2),
+    "in the first epoch": Fault("aebnas.training.single_network:SingleTask.losses", nth=3),
     "behind the first checkpoint": moving("checkpoint.pt", after=True),
     "before the weights are in place": moving("weights.safetensors"),
     "between the weights and what is noted of them": moving("weights.safetensors", after=True),
