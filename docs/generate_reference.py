@@ -17,8 +17,10 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 import aebnas
+from aebnas import api
 from aebnas.cli.main import COMMANDS, app
 from aebnas.core.spec_base import Spec
+from aebnas.export.model import Model
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.space.spec import SpaceSpec
 
@@ -37,13 +39,13 @@ SPECS: dict[str, tuple[str, type[Spec], str]] = {
         "Where a list of choices is expected, one value may stand as well.",
     ),
 }
-RETURNED = {
-    "aebnas.report.seed_summary.OverSeeds": ("What `search_seeds` returns", "[summary]"),
-    "aebnas.runtime.exit_policy.ExitPolicy": ("What `Picked.policy` is", "false"),
-    "aebnas.runtime.network.Network": ("What `Picked.network` returns", "[forward, infer]"),
-    "aebnas.export.model.Model": ("An exported folder's `model.py`", "[load, predict, infer, adapt, check]"),
+RETURNED: dict[str, tuple[Callable[..., Any], str]] = {
+    "What `search_seeds` returns": (api.search_seeds, "[summary]"),
+    "What `Picked.policy` is": (api.Picked.policy.fget, "false"),
+    "What `Picked.network` returns": (api.Picked.network, "[forward, infer]"),
+    "An exported folder's `model.py`": (Model.load, "[load, predict, infer, adapt, check]"),
 }
-"""Classes whose objects the public API or an export hands out: the heading, and which members are shown."""
+"""Headings of the classes whose objects the API or an export hands out: what returns one, and the members shown."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -225,7 +227,9 @@ def api_page() -> str:
     for name in sorted(aebnas.__all__, key=lambda name: (name[0].isupper(), name)):
         lines += [f"::: {module.get(name, f'aebnas.api.{name}')}", "    options:", f"      heading: aebnas.{name}"]
         lines += [f"      toc_label: aebnas.{name}", ""]
-    for path, (title, members) in RETURNED.items():
+    for title, (function, members) in RETURNED.items():
+        made = typing.get_type_hints(function)["return"]
+        path = f"{made.__module__}.{made.__qualname__}"
         lines += [
             f"## {title}",
             "",
