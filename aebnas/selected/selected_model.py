@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from aebnas.core.atomic_files import write_json
+from aebnas.core.earlier_names import with_present_names
 from aebnas.core.errors import UserError
 from aebnas.evaluation.evaluator import inherit
 from aebnas.run.run_directory import Run
@@ -18,6 +19,14 @@ from aebnas.space.lowering import lower
 from aebnas.strategies.front import FrontPoint
 from aebnas.strategies.trial import OperatingPoint
 from aebnas.training.exits.stop_heads import is_head, with_stop_heads
+
+RENAMED = {
+    "shifts": "corruptions",
+    "shift": "corruption",
+    "unfamiliar": "ood",
+    "kept_on_calibrate": "met_on_calibrate",
+}
+"""Fields of earlier versions' records of evaluations, and their present names."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +138,7 @@ def _network_from(weights: Path, architecture: Architecture) -> Network:
 def read_pick(run: Run, point_id: str) -> dict[str, Any]:
     """What is known of a pick beyond the search: `retrained`, `calibrated`, `test`, `measured`."""
     name = f"picks/{point_id}.json"
-    return run.read_json(name) if (run.folder / name).exists() else {}
+    return with_present_names(run.read_json(name), RENAMED) if (run.folder / name).exists() else {}
 
 
 def known_of_pick(session: RunSession, picked: FrontPoint, what: str) -> dict[str, Any] | None:
