@@ -1,4 +1,4 @@
-"""What `sweep` and `calibrate` tell in the terminal. Imported inside the commands, since it is heavy."""
+"""What `sweep` and `calibrate` print. Imported inside the commands, since it is heavy."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def print_sweep(table: pd.DataFrame, point_id: str, samples: int) -> None:
 
 
 def print_calibrated(found: Calibrated) -> None:
-    """The policy, what each exit is worth by itself, and the figures on the search split."""
+    """The policy, each exit by itself, and the figures on the search split."""
     print(f"{found.id}: policy for {found.goal} ({found.method}), found on calibrate (N = {found.found_on:,})")
     table = Table(title="exits over all samples of calibrate")
     for name in ("exit", "accuracy alone", "temperature", "ECE before", "ECE", "confidence at 10/50/90 %", "threshold"):
@@ -53,7 +53,7 @@ def print_calibrated(found: Calibrated) -> None:
             f"{each.before.ece:.4f}",
             f"{each.reliability.ece:.4f}",
             " / ".join(f"{quantiles[place]:.3f}" for place in SHOWN_QUANTILES),
-            _threshold(found.policy, index),
+            threshold_text(found.policy, index),
         )
     print_table(table)
     print(f"  ECE of the answers given: {found.before.ece:.4f} before, {found.overall.ece:.4f} with temperatures")
@@ -87,7 +87,8 @@ def print_promise(promise: RiskPromise | None) -> None:
         print(f"  {promise}")
 
 
-def _threshold(policy: ExitPolicy, index: int) -> str:
+def threshold_text(policy: ExitPolicy, index: int) -> str:
+    """What an exit's score must exceed, or that it never or always lets samples leave."""
     if index == len(policy.thresholds):
         return "always"
     threshold = policy.thresholds[index]
