@@ -1,39 +1,107 @@
-"""What `evaluate` tells beyond a point's figures. Imported inside the command, since it is heavy."""
+"""What `evaluate` prints: one screen with the essential figures, and with `--full` the long tables.
+
+Imported inside the command, since it is heavy.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
+from aebnas.core.confidence_intervals import wilson
+from aebnas.core.metric_text import with_unit
 from aebnas.report.tables import print_table
+from aebnas.selected.evaluate import Assessment
 from aebnas.selected.test_report import Evaluation
 
 CLASSES_SHOWN = 12
+WARNINGS_SHOWN = 5
+"""Without `--full`; each may take two lines."""
 
 
-def print_evaluation(found: Evaluation) -> None:
-    """Spread of costs, budgets, traffic and, where they were asked for, shifts and unfamiliar images; warnings."""
-    told = found.description
-    if told.top_accuracy:
-        print("  " + ", ".join(f"top-{k} {100 * share:.2f} %" for k, share in told.top_accuracy.items()))
-    ece = "" if told.ece is None else f", ECE {told.ece:.4f}"
-    print(
-        f"  left too early       {100 * told.premature_rate:.2f} % (wrong there, right at the last exit); "
-        f"{100 * told.rescued_rate:.2f} % the other way round{ece}"
+def print_assessment(found: Assessment, full: bool = False, budgets: bool = False) -> None:
+    """Accuracy, costs, every exit and warnings in one screen; `full` adds all tables, `budgets` that of budgets."""
+    _print_essentials(found)
+    _print_exits(found)
+    warnings = found.evaluation.warnings
+    for warning in warnings if full else warnings[:WARNINGS_SHOWN]:
+        print(f"  warning: {warning}")
+    if not full and len(warnings) > WARNINGS_SHOWN:
+        print(f"  and {len(warnings) - WARNINGS_SHOWN} more warnings: --full prints them")
+    if full:
+        _print_full(found.evaluation)
+        return
+    if budgets:
+        _print_budgets(found.evaluation)
+    print("--full adds: spread of costs, budgets, traffic, corrupted and out-of-distribution images, adaptation")
+
+
+def _print_essentials(found: Assessment) -> None:
+    metrics, description = found.point.metrics, found.evaluation.description
+    low, high = wilson(metrics["accuracy"], found.samples)
+    print(f"{found.id} on the test set (N = {found.samples:,}), read by this command alone")
+    _line("weights, policy", found.source)
+    tops = "".join(f"; top-{k} {100 * share:.2f} %" for k, share in (description.top_accuracy or {}).items() if k > 1)
+    _line("accuracy", f"{100 * metrics['accuracy']:.2f} % (95 %: {100 * low:.2f} to {100 * high:.2f}){tops}")
+    optimism = found.optimism
+    low, high = 100 * optimism["difference_low"], 100 * optimism["difference_high"]
+    _line(
+        "on search split",
+        f"{100 * optimism['search_accuracy']:.2f} % (N = {optimism['search_samples']:,}), "
+        f"{100 * optimism['difference']:+.2f} points (95 %: {low:+.2f} to {high:+.2f})",
     )
-    for name, share in found.saving.items():
-        print(f"  {name} saved against the same backbone without branches: {100 * share:.1f} %")
+    for name, spread in description.costs.items():
+        saving = found.evaluation.saving[name]
+        than = f"{abs(100 * saving):.1f} % {'less' if saving >= 0 else 'more'} than without early exits"
+        _line(f"average {name}", f"{_cell(spread.mean)}, {than}; p99 {_cell(spread.p99)}")
+    memory = f"; peak memory {with_unit('peak_memory_bytes', metrics['peak_memory_bytes'])}"
+    _line("parameters", f"{metrics['params']:,.0f}{memory if 'peak_memory_bytes' in metrics else ''}")
+    if description.ece is not None:
+        calibrated = bool(found.point.policy.temperatures)
+        without = f"{found.evaluation.ece_before:.4f} without temperatures" if calibrated else "no temperatures"
+        _line("ECE of answers", f"{description.ece:.4f} ({without})")
+    _line(
+        "left too early",
+        f"{100 * description.premature_rate:.2f} % (wrong there, right at the last exit); "
+        f"{100 * description.rescued_rate:.2f} % the other way round",
+    )
+
+
+def _print_exits(found: Assessment) -> None:
+    """Each exit: how many leave by it and are right, and its accuracy and calibration were it the only one."""
+    calibrated = bool(found.point.policy.temperatures)
+    table = Table(title=f"exits ({found.point.policy.label})", title_justify="left")
+    names = ["exit", "threshold", "leave", "accuracy", "if all leave", "ECE"]
+    for name in [*names, *(["temperature", "ECE without"] if calibrated else [])]:
+        table.add_column(name, justify="right", no_wrap=True)
+    shares, right = found.point.exit_shares, found.point.exit_accuracy
+    for index, each in enumerate(found.evaluation.exits):
+        accuracy = right[index]
+        table.add_row(
+            str(index + 1),
+            found.point.policy.threshold_text(index),
+            f"{100 * shares[index]:.1f} %",
+            "-" if accuracy is None else f"{100 * accuracy:.2f} %",
+            f"{100 * each['accuracy_alone']:.2f} %",
+            f"{each['ece']:.4f}",
+            *([f"{each['temperature']:.3f}", f"{each['ece_before']:.4f}"] if calibrated else []),
+        )
+    print_table(table)
+
+
+def _print_full(found: Evaluation) -> None:
+    description = found.description
     rows = [
         {"cost": name, "mean": spread.mean, "p50": spread.p50, "p90": spread.p90}
         | {"p95": spread.p95, "p99": spread.p99, "worst": spread.worst}
-        for name, spread in told.costs.items()
+        for name, spread in description.costs.items()
     ]
     _print("cost of a sample", rows)
-    if told.class_depth:
-        known = [(depth + 1, label) for label, depth in enumerate(told.class_depth) if depth == depth]
+    if description.class_depth:
+        known = [(depth + 1, label) for label, depth in enumerate(description.class_depth) if depth == depth]
         deepest = sorted(known, reverse=True)[:CLASSES_SHOWN]
         print(f"  mean exit by class, deepest first: {', '.join(f'{label}: {exit_:.2f}' for exit_, label in deepest)}")
-    _print("at budgets (policies found on calibrate)", found.budgets)
+    _print_budgets(found)
     _print(f"requests at random times, one server ({found.traffic['unit']})", found.traffic["queue"])
     if "skewed" in found.traffic:
         skewed = found.traffic["skewed"]
@@ -41,14 +109,20 @@ def print_evaluation(found: Evaluation) -> None:
             f"  skewed classes: {100 * skewed['accuracy_least']:.2f} to {100 * skewed['accuracy_most']:.2f} % right, "
             f"avg_macs {skewed['avg_macs_least']:,.0f} to {skewed['avg_macs_most']:,.0f}"
         )
-    _print("under shift", found.shifts)
-    _print("on images that are none of the classes", found.unfamiliar)
+    _print("corrupted images", found.corruptions)
+    _print("out-of-distribution images", found.ood)
     for name, value in found.adaptation.items():
         print(
             f"  online adaptation, {name}: {value:.4f}" if value <= 1 else f"  online adaptation, {name}: {value:,.0f}"
         )
-    for warning in found.warnings:
-        print(f"  warning: {warning}")
+
+
+def _print_budgets(found: Evaluation) -> None:
+    _print("at budgets (policies found on calibrate)", found.budgets)
+
+
+def _line(name: str, text: str) -> None:
+    print(f"  {name:<16} {text}")
 
 
 def _print(title: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""What `sweep` and `calibrate` tell in the terminal. Imported inside the commands, since it is heavy."""
+"""What `sweep` and `calibrate` print. Imported inside the commands, since it is heavy."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def print_sweep(table: pd.DataFrame, point_id: str, samples: int) -> None:
 
 
 def print_calibrated(found: Calibrated) -> None:
-    """The policy, what each exit is worth by itself, and the figures on the search split."""
+    """The policy, each exit by itself, and the figures on the search split."""
     print(f"{found.id}: policy for {found.goal} ({found.method}), found on calibrate (N = {found.found_on:,})")
     table = Table(title="exits over all samples of calibrate")
     for name in (

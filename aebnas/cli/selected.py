@@ -34,8 +34,8 @@ def retrain(
 def evaluate(
     run: RunFolder,
     pick: Pick,
-    full: Annotated[bool, typer.Option("--full", help="Also under shift, on unfamiliar images, adapting.")] = False,
-    budgets: Annotated[str | None, typer.Option(help="Average MACs to tell accuracy at, such as 8e6,12e6.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="All tables; corrupted and other images, adaptation.")] = False,
+    budgets: Annotated[str | None, typer.Option(help="Average MACs to report accuracy at, such as 8e6,12e6.")] = None,
 ) -> None:
     """Measure one operating point on the test set, which nothing else reads."""
     try:
@@ -44,17 +44,11 @@ def evaluate(
         raise UserError(f"--budgets must be numbers such as 8e6,12e6, but got '{budgets}'") from None
     if bad := [number for number in numbers if not (math.isfinite(number) and number > 0)]:
         raise UserError(f"--budgets must be finite numbers above 0, but got {bad[0]:g}")
-    from aebnas.cli.evaluation_tables import print_evaluation
+    from aebnas.cli.evaluation_tables import print_assessment
     from aebnas.report.run_report import RunReport
-    from aebnas.report.tables import print_optimism, print_point
     from aebnas.selected.evaluate import evaluate as evaluate_pick
 
-    picked = evaluate_pick(run, pick, full, numbers, RunReport)
-    on = f"the test set (N = {picked.samples:,}), read by this command alone"
-    print(f"{picked.id}, weights {picked.source}; on {on}:")
-    print_point(picked.point, picked.samples)
-    print_optimism(picked.optimism)
-    print_evaluation(picked.evaluation)
+    print_assessment(evaluate_pick(run, pick, full, numbers, RunReport), full, budgets=bool(numbers))
 
 
 def export(

@@ -21,10 +21,12 @@ CLASSES_LISTED = 20
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card says that the model itself doesn't tell. It is published as written: no paths, no people.
+    """What a card states that isn't in the model itself. It is published as written: no paths, no people.
 
     `metrics`, `exit_shares [e]` and `exit_accuracy [e]` (fractions; None where nobody leaves) were measured
-    on `samples` images of `split` (of `measured_on`, where that isn't the dataset). `training` is a sentence or two,
+    on `samples` images of `split` (of `measured_on`, where that isn't the dataset), and so were `exit_ece [e]` and
+    `exit_ece_before [e]`: the calibration error of each exit over all of them, with its temperature and without (empty
+    where not measured). `training` is a sentence or two,
     `device` what is to be said of predicted and measured latency and energy, as markdown, `thresholds` one on what they
     were found for and on, where that wasn't in the search. `promise` is that of a risk goal, as JSON. `rules` are the
     space's criteria, patience and stop thresholds and the method that thresholds were found by, which `calibrate` with
@@ -46,6 +48,8 @@ class CardFacts:
     thresholds: str | None = None
     promise: Mapping[str, Any] | None = None
     rules: Mapping[str, Any] | None = None
+    exit_ece: tuple[float, ...] = ()
+    exit_ece_before: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.samples < 1:
@@ -65,7 +69,8 @@ class CardFacts:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "CardFacts":
         """Read what `to_json` wrote."""
-        lists = {name: tuple(value[name]) for name in ("exit_shares", "exit_accuracy")}
+        names = ("exit_shares", "exit_accuracy", "exit_ece", "exit_ece_before")
+        lists = {name: tuple(value[name]) for name in names if name in value}
         return cls(**{**value, **lists})
 
 
@@ -165,8 +170,35 @@ Score: {policy.criterion}, in [0, 1]. Shares and accuracies are those of {_where
 
 {chr(10).join(rows)}{_other_rules(policy)}
 
+{_calibration(facts, policy)}
+
 MACs (multiply-adds of convolutions and linear layers) include the exit branches passed on the way. The same
 network without early exits takes {costs.macs_without_exits:,}."""
+
+
+def _calibration(facts: CardFacts, policy: ExitPolicy) -> str:
+    """Whether probabilities are calibrated, by which temperatures, and the error that is left."""
+    columns = []
+    if policy.temperatures:
+        head = (
+            "Probabilities are calibrated: an exit's logits are divided by its temperature, fitted on images that the "
+            "weights were not trained on."
+        )
+        columns.append(("temperature", [f"{value:.4g}" for value in policy.temperatures]))
+        columns.append(("ECE without temperature", [f"{value:.4f}" for value in facts.exit_ece_before]))
+    else:
+        head = "Probabilities are not calibrated: no temperatures were fitted."
+    columns.append(("ECE", [f"{value:.4f}" for value in facts.exit_ece]))
+    if facts.exit_ece:
+        head += " ECE is the expected calibration error of an exit over all samples."
+    columns = [(name, values) for name, values in columns if values]
+    if not columns:
+        return head
+    header = [f"| exit | {' | '.join(name for name, _ in columns)} |", "|---" * (1 + len(columns)) + "|"]
+    rows = zip(*(values for _, values in columns), strict=True)
+    return "\n".join(
+        [head, "", *header, *(f"| {number} | {' | '.join(row)} |" for number, row in enumerate(rows, start=1))]
+    )
 
 
 def _figures_section(facts: CardFacts, graph: Graph, policy: ExitPolicy) -> str:
@@ -222,7 +254,7 @@ def _limits_section(facts: CardFacts) -> str:
 
 - Made for images like those of {facts.dataset}. Anything else also gets one of its classes, often with a
   high probability.
-- The thresholds were tuned on clean images. Blurred, noisy or unfamiliar ones may leave too early (and be
+- The thresholds were tuned on clean images. Blurred, noisy or out-of-distribution ones may leave too early (and be
   wrong) or too late (and cost more than the average above).
 - The figures hold for the split named above; a small number of samples means a wide margin.
 

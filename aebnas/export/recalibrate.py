@@ -22,7 +22,7 @@ from aebnas.data.labelled_arrays import load_labelled
 from aebnas.export.folder import export_model
 from aebnas.export.read_folder import Exported, read_export
 from aebnas.policies.calibration.risk_control import RiskPromise
-from aebnas.policies.calibration.temperature import fit_temperatures
+from aebnas.policies.calibration.temperature import exit_reliability, fit_temperatures
 from aebnas.policies.calibration.tuning import Rules, tune
 from aebnas.policies.exit_table.exit_table import ExitTable, PolicyScore, score_policy
 from aebnas.policies.exit_table.recorded_logits import RecordedLogits
@@ -87,8 +87,12 @@ def retune(folder: Path, data: Path, goal: Goal, per_exit: int = 50, temperature
         finder = partial(rules.find_dart, DartSetting(offset.difficulty, offset.beta_diff, 0.0))
     tuned = tune(goal, finder, tune_table, table("certify", fitted) if goal.risk else None)
     before = score_policy(table("judge", old.temperatures), old)
-    after = score_policy(table("judge", tuned.policy.temperatures), tuned.policy)
+    divisors = tuned.policy.temperatures
+    after = score_policy(table("judge", divisors), tuned.policy)
     judged = len(parts["judge"])
+    exit_ece, exit_ece_before = (
+        tuple(found.ece for found in exit_reliability(table("judge", values))) for values in (divisors, ())
+    )
     facts = dataclasses.replace(
         exported.facts,
         split="held-out",
@@ -97,6 +101,8 @@ def retune(folder: Path, data: Path, goal: Goal, per_exit: int = 50, temperature
         metrics=_metrics(exported, after),
         exit_shares=after.exit_shares,
         exit_accuracy=after.exit_accuracy,
+        exit_ece=exit_ece,
+        exit_ece_before=exit_ece_before,
         thresholds=f"Found on {len(parts['tune']):,} images of {data.name}: thresholds for {goal}.",
         promise=None if tuned.promise is None else tuned.promise.to_json(),
     )

@@ -67,15 +67,6 @@ def print_point(point: OperatingPoint, samples: int) -> None:
         print(f"  exit {number}               {100 * share:.1f} % leave{right}")
 
 
-def print_optimism(optimism: Mapping[str, float]) -> None:
-    """By how much the search split flatters a pick; see `assess.Assessment.optimism`."""
-    low, high = 100 * optimism["difference_low"], 100 * optimism["difference_high"]
-    print(
-        f"  search split         {100 * optimism['search_accuracy']:.2f} % (N = {optimism['search_samples']:,}), "
-        f"{100 * optimism['difference']:+.2f} points against the test set (95 %: {low:+.2f} to {high:+.2f})"
-    )
-
-
 def print_facts(trials: Sequence[Trial], seconds: Mapping[str, float]) -> None:
     """What the front doesn't show: failed trials with the first one's reason, and the time each phase took."""
     failed = [trial for trial in trials if trial.status == "failed"]

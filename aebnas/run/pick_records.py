@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aebnas.core.atomic_files import write_json
+from aebnas.core.earlier_names import with_present_names
 from aebnas.core.errors import UserError
 from aebnas.run.run_directory import Run
 from aebnas.run.weight_files import model_weights
@@ -19,6 +20,14 @@ from aebnas.strategies.front import FrontPoint
 
 POINT = "point"
 """The key of a record, and the name of the file in a model folder, that says which point it belongs to."""
+
+RENAMED = {
+    "shifts": "corruptions",
+    "shift": "corruption",
+    "unfamiliar": "ood",
+    "kept_on_calibrate": "met_on_calibrate",
+}
+"""Fields of earlier versions' records of evaluations, and their present names."""
 
 
 def picked_ids(run: Run) -> list[str]:
@@ -30,7 +39,7 @@ def read_record(run: Run, point_id: str) -> dict[str, Any]:
     """The record under an id, whatever point it belongs to: `retrained`, `calibrated`, `test`, `measured`, as far as
     they are there; empty where there is no record."""
     name = f"picks/{point_id}.json"
-    return run.read_json(name) if (run.folder / name).exists() else {}
+    return with_present_names(run.read_json(name), RENAMED) if (run.folder / name).exists() else {}
 
 
 def read_pick(run: Run, picked: FrontPoint) -> dict[str, Any]:

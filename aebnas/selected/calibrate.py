@@ -140,7 +140,7 @@ def calibrate(
         found_on=prepared.table.samples,
         exits=exit_calibrations(prepared.table, prepared.plain, prepared.temperatures),
         overall=policy_reliability(prepared.table, policy),
-        before=_reliability_without(prepared, policy),
+        before=reliability_without(prepared.table, prepared.plain, policy),
         difficulty_ms=None
         if policy.difficulty is None
         else estimator_latency_ms(policy.difficulty, answered.graph.input_shape),
@@ -234,12 +234,14 @@ def _exit_json(each: ExitCalibration) -> dict[str, Any]:
     } | summary
 
 
-def _reliability_without(prepared: Prepared, policy: ExitPolicy) -> Reliability:
-    """Of the same answers, each at the exit it is given by now, with confidences as they were before."""
-    taken_n = prepared.table.exit_taken(policy)
-    always = ExitPolicy("confidence", (None,) * (prepared.table.exits - 1))
+def reliability_without(table: ExitTable, plain: ExitTable, policy: ExitPolicy) -> Reliability:
+    """Reliability of the answers given under a policy if confidences were without temperatures, as in `plain`.
+
+    Samples leave where they do in `table`, which has the policy's temperatures.
+    """
+    taken_n = table.exit_taken(policy)
+    always = ExitPolicy("confidence", (None,) * (table.exits - 1))
     rows = (range(len(taken_n)), taken_n)
-    plain = prepared.plain
     answered = replace(
         plain,
         scores={"confidence": plain.scores["confidence"][rows][:, None].repeat(plain.exits, 1)},

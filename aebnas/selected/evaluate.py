@@ -1,4 +1,4 @@
-"""`aebnas evaluate` and `aebnas export`: what a pick is worth on the test set, and the pick as a folder to ship."""
+"""`aebnas evaluate` and `aebnas export`: a selected model's figures on the test set, and the model as a folder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import torch
 
 from aebnas.core.confidence_intervals import accuracy_bounds, difference
 from aebnas.core.version import __version__
+from aebnas.data.splits import SEARCH
 from aebnas.evaluation.operating_points import operating_point
 from aebnas.export.card import CardFacts
 from aebnas.export.folder import export_model
@@ -21,7 +22,7 @@ from aebnas.run.pick_records import record_pick
 from aebnas.run.session import RunSession
 from aebnas.selected.recorded_outputs import SelectedModelOutputs
 from aebnas.selected.selected_model import load_selected_model
-from aebnas.selected.test_report import Evaluation, evaluated
+from aebnas.selected.test_report import Evaluation, evaluated, exit_records
 from aebnas.strategies.trial import OperatingPoint
 
 RECORDED = 32
@@ -30,10 +31,10 @@ RECORDED = 32
 
 @dataclass(frozen=True)
 class Assessment:
-    """A pick on the test set and on the search split, under the same weights and the same policy.
+    """A selected model on the test set and on the search split, under the same weights and the same policy.
 
-    `id` is that by which it was picked, `source` says where the weights come from; `point` was measured on `samples`
-    images of the test set, `search_point` on `search_samples` of the search split.
+    `id` is that by which it was picked, `source` states where weights and policy come from; `point` was measured on
+    `samples` images of the test set, `search_point` on `search_samples` of the search split.
     """
 
     id: str
@@ -100,6 +101,9 @@ def export(folder: Path, rule: str, out: Path) -> str:
     point, split, samples = chosen.point, "search", len(search)
     if test := session.valid_record(chosen.trial_point, "test"):
         point, split, samples = OperatingPoint.from_json(test), "test", test["samples"]
+        exits = test["evaluation"].get("exits", [])  # absent in records of earlier versions
+    else:
+        exits = exit_records(SelectedModelOutputs(session, chosen.trial_point), SEARCH, chosen.policy.temperatures)
     facts = CardFacts(
         name=f"{session.run.name} {chosen.id}",
         dataset=session.experiment.data.name,
@@ -108,6 +112,8 @@ def export(folder: Path, rule: str, out: Path) -> str:
         metrics=point.metrics,
         exit_shares=point.exit_shares,
         exit_accuracy=point.exit_accuracy,
+        exit_ece=tuple(each["ece"] for each in exits),
+        exit_ece_before=tuple(each["ece_before"] for each in exits),
         training=f"Weights {state.origin}; {len(session.images.splits.train):,} training images.",
         thresholds=f"Found on {len(session.images.splits.calibrate):,} others: {state.how}." if state.how else None,
         aebnas_version=__version__,

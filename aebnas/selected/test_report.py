@@ -1,7 +1,7 @@
-"""A pick on the test set as the field asks for it: at budgets, over samples, under shift, on unfamiliar images, in
-traffic; and what is wrong with it in plain words.
+"""A selected model on the test set: figures of each exit, budgets, traffic, corrupted and out-of-distribution images,
+and diagnostics.
 
-Everything is a function of answers that are kept in the run; only images that weren't answered yet run the network.
+Everything is a function of outputs recorded in the run; the network runs only on images that have none yet.
 Legend: n samples, e exits.
 """
 
@@ -17,14 +17,14 @@ from aebnas.data.ood_images import jumbled, noise_like
 from aebnas.data.splits import CALIBRATE
 from aebnas.policies.analysis.adaptation_replay import replay
 from aebnas.policies.analysis.description import Description, describe
-from aebnas.policies.analysis.diagnostics import failure_signs
+from aebnas.policies.analysis.diagnostics import diagnose
 from aebnas.policies.analysis.traffic import skewed_classes, traffic_figures
 from aebnas.policies.exit_table.exit_table import ExitTable, sample_costs, score_policy, stacked
 from aebnas.policies.threshold_search.find import Found
 from aebnas.run.events import RunEvents
 from aebnas.runtime.adaptation import AdaptivePolicy
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.selected.calibrate import prepare
+from aebnas.selected.calibrate import exit_calibrations, prepare, reliability_without
 from aebnas.selected.recorded_outputs import TEST, SelectedModelOutputs
 
 TOPS = (1, 5)
@@ -35,30 +35,35 @@ LOADS = (0.5, 0.8, 0.95)
 """Arrival rates, as shares of the rate that the same backbone without branches could just serve."""
 REQUESTS = 10_000
 ZIPF, SKEWS = 1.0, 5
-UNFAMILIAR = 2000
+OOD_IMAGES = 2000
+"""At most so many out-of-distribution images of a kind."""
 STREAM = 10_000
 DROP = 0.05
-"""Accuracy lost under a shift from which on it is said."""
-SHIFT_LOSS, SHIFT_ECE = 0.01, 0.1
-"""What the last exit would have more, and the calibration error, from which on it is said."""
-SURE, UNFAMILIAR_SURE = 0.9, 0.1
-"""A confidence, and the share of unfamiliar images above it from which on it is said."""
-SURER = f"surer_than_{SURE}"
+"""Loss of accuracy under a corruption that is reported, where exits cause it."""
+CORRUPTION_LOSS, CORRUPTION_ECE = 0.01, 0.1
+"""Accuracy that the last exit alone would gain, and calibration error, that are reported."""
+CONFIDENT, OOD_CONFIDENT = 0.9, 0.1
+"""A confidence, and the share of out-of-distribution images above it that is reported."""
+CONFIDENT_SHARE = f"surer_than_{CONFIDENT}"
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """All figures, JSON-ready but for `description`. Costs are by name; `saving` is the share of each that a sample
-    saves on average against the same backbone without branches. What wasn't asked for is empty."""
+    saves on average against the same backbone without branches. `exits` describes each exit on all samples (its
+    temperature, ECE with and without it); `ece_before` is the ECE of the policy's answers without temperatures. What
+    wasn't asked for is empty."""
 
     description: Description
+    exits: list[dict[str, float]]
+    ece_before: float
     saving: dict[str, float]
     budgets: list[dict[str, Any]]
     frontier: list[dict[str, float]]
     traffic: dict[str, Any]
     warnings: list[str]
-    shifts: list[dict[str, Any]] = field(default_factory=list)
-    unfamiliar: list[dict[str, Any]] = field(default_factory=list)
+    corruptions: list[dict[str, Any]] = field(default_factory=list)
+    ood: list[dict[str, Any]] = field(default_factory=list)
     adaptation: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -73,7 +78,7 @@ class Evaluation:
 def evaluated(
     answered: SelectedModelOutputs, policy: ExitPolicy, full: bool, budgets: Sequence[float], events: RunEvents
 ) -> tuple[Evaluation, ExitTable]:
-    """Evaluate a pick's policy on the test set; `full` adds shifts, unfamiliar images and online adaptation.
+    """Evaluate a policy on the test set; `full` adds corrupted and out-of-distribution images, and online adaptation.
 
     Also gives the test table. `budgets` are for the mean cost; the best policies within them are found on `calibrate`.
     """
@@ -82,23 +87,39 @@ def evaluated(
     others = prepared.finder(prepared.table)
     others_table = answered.table(TEST, prepared.temperatures, keep_logits=True)
     budgets = budgets or [share * answered.macs_without_exits for share in BUDGET_SHARES]
-    shifts = _under_shift(answered, policy) if full else []
-    unfamiliar = _unfamiliar(answered, policy, table) if full else []
+    corruptions = _corrupted(answered, policy) if full else []
+    ood = _out_of_distribution(answered, policy, table) if full else []
     found = Evaluation(
         description=describe(table, policy, TOPS),
+        exits=exit_records(answered, TEST, policy.temperatures),
+        ece_before=reliability_without(table, answered.table(TEST), policy).ece,
         saving=_saving(table, policy),
         budgets=_at_budgets(others, others_table, budgets),
         frontier=_frontier(others, others_table),
         traffic=_in_traffic(table, policy),
         warnings=[
-            *failure_signs(table, policy, calibrate=answered.table_for(policy, CALIBRATE)),
-            *_shift_warnings(table, policy, shifts, unfamiliar),
+            *diagnose(table, policy, calibrate=answered.table_for(policy, CALIBRATE)),
+            *diagnose_other_images(table, policy, corruptions, ood),
         ],
-        shifts=shifts,
-        unfamiliar=unfamiliar,
+        corruptions=corruptions,
+        ood=ood,
         adaptation=_adapted(answered, policy, events) if full else {},
     )
     return found, table
+
+
+def exit_records(outputs: SelectedModelOutputs, split: str, temperatures: tuple[float, ...]) -> list[dict[str, float]]:
+    """Of each exit on all samples of a split: its accuracy alone, its temperature, its ECE with and without that."""
+    exits = exit_calibrations(outputs.table(split, temperatures), outputs.table(split), temperatures)
+    return [
+        {
+            "accuracy_alone": each.summary.accuracy_alone,
+            "temperature": each.temperature,
+            "ece": each.reliability.ece,
+            "ece_before": each.before.ece,
+        }
+        for each in exits
+    ]
 
 
 def _saving(table: ExitTable, policy: ExitPolicy) -> dict[str, float]:
@@ -108,14 +129,14 @@ def _saving(table: ExitTable, policy: ExitPolicy) -> dict[str, float]:
 
 
 def _at_budgets(found: Found, table: ExitTable, budgets: Sequence[float]) -> list[dict[str, Any]]:
-    """The most accurate policy that `calibrate` holds for within each budget of average MACs, on the test set."""
+    """The policy that is the most accurate on `calibrate` within each budget of average MACs, on the test set."""
     rows = []
     for budget in budgets:
         chosen = found.within(budget)
-        told = describe(table, chosen.policy, TOPS)
-        row = {"budget_avg_macs": budget, "kept_on_calibrate": chosen.cost <= budget, "accuracy": told.accuracy}
-        row |= {f"top_{k}": share for k, share in (told.top_accuracy or {}).items()}
-        rows.append(row | {"avg_macs": told.costs["macs"].mean, "exit_shares": list(told.exit_shares)})
+        figures = describe(table, chosen.policy, TOPS)
+        row = {"budget_avg_macs": budget, "met_on_calibrate": chosen.cost <= budget, "accuracy": figures.accuracy}
+        row |= {f"top_{k}": share for k, share in (figures.top_accuracy or {}).items()}
+        rows.append(row | {"avg_macs": figures.costs["macs"].mean, "exit_shares": list(figures.exit_shares)})
     return rows
 
 
@@ -129,34 +150,36 @@ def _frontier(found: Found, table: ExitTable) -> list[dict[str, float]]:
     return rows
 
 
-def _under_shift(answered: SelectedModelOutputs, policy: ExitPolicy) -> list[dict[str, Any]]:
+def _corrupted(answered: SelectedModelOutputs, policy: ExitPolicy) -> list[dict[str, Any]]:
     images = answered.images(TEST)
     rows = []
     for kind in SHIFTS:
         for severity in SEVERITIES:
             table = answered.table_for(policy, f"{TEST}-{kind}-{severity}", images=shift_images(images, kind, severity))
-            told = describe(table, policy)
+            figures = describe(table, policy)
             rows.append(
-                {"shift": kind, "severity": severity, "accuracy": told.accuracy, "exit_shares": list(told.exit_shares)}
-                | {mean_of(name): spread.mean for name, spread in told.costs.items()}
-                | {"ece": told.ece, "premature_rate": told.premature_rate}
+                {"corruption": kind, "severity": severity, "accuracy": figures.accuracy}
+                | {"exit_shares": list(figures.exit_shares)}
+                | {mean_of(name): spread.mean for name, spread in figures.costs.items()}
+                | {"ece": figures.ece, "premature_rate": figures.premature_rate}
                 | {"last_exit_accuracy": float(table.correct_ne[:, -1].mean())}
             )
     return rows
 
 
-def _unfamiliar(answered: SelectedModelOutputs, policy: ExitPolicy, test: ExitTable) -> list[dict[str, Any]]:
-    """Exits, costs and confidence on images that are none of the classes, and how well confidence tells them."""
+def _out_of_distribution(answered: SelectedModelOutputs, policy: ExitPolicy, test: ExitTable) -> list[dict[str, Any]]:
+    """Exits, costs and confidence on images of none of the classes, and how well confidence separates them."""
     images = answered.images(TEST)
     known_n = _confidence(test, policy)
     rows = []
-    for kind, made in (("noise", noise_like), ("jumbled", jumbled)):
-        table = answered.table_for(policy, f"{TEST}-{kind}", images=made(images, UNFAMILIAR))
+    for kind, made in (("noise", noise_like), ("shuffled_patches", jumbled)):
+        table = answered.table_for(policy, f"{TEST}-{kind}", images=made(images, OOD_IMAGES))
         figures, confidence_n = score_policy(table, policy), _confidence(table, policy)
         rows.append(
             {"images": kind, "samples": table.samples, "exit_shares": list(figures.exit_shares)}
             | {mean_of(name): value for name, value in figures.mean_cost.items()}
-            | {"mean_confidence": float(confidence_n.mean()), SURER: float((confidence_n > SURE).mean())}
+            | {"mean_confidence": float(confidence_n.mean())}
+            | {CONFIDENT_SHARE: float((confidence_n > CONFIDENT).mean())}
             | {"auroc": _auroc(known_n, confidence_n)}
         )
     return rows
@@ -167,7 +190,7 @@ def _confidence(table: ExitTable, policy: ExitPolicy) -> np.ndarray:
 
 
 def _auroc(positive_n: np.ndarray, negative_n: np.ndarray) -> float:
-    """Chance that an image of the classes is answered with more confidence than another; ties count half."""
+    """Probability that a test image has more confidence than an out-of-distribution one; ties count half."""
     from sklearn.metrics import roc_auc_score  # takes a second to import, and only `--full` needs it
 
     is_positive_n = np.repeat([True, False], [len(positive_n), len(negative_n)])
@@ -204,11 +227,11 @@ def _skewed(table: ExitTable, policy: ExitPolicy, labels_n: np.ndarray) -> dict[
     right_n = table.correct_ne[np.arange(table.samples), taken_n]
     costs = {mean_of(name): sample_costs(table, policy, name) for name in table.costs}
     draws = [skewed_classes(labels_n, classes, ZIPF, REQUESTS, seed) for seed in range(SKEWS)]
-    told: dict[str, float] = {}
+    figures: dict[str, float] = {}
     for name, values_n in {"accuracy": right_n, **costs}.items():
         means = [float(values_n[drawn].mean()) for drawn in draws]
-        told |= {name: float(np.mean(means)), f"{name}_least": min(means), f"{name}_most": max(means)}
-    return told
+        figures |= {name: float(np.mean(means)), f"{name}_least": min(means), f"{name}_most": max(means)}
+    return figures
 
 
 def _adapted(answered: SelectedModelOutputs, policy: ExitPolicy, events: RunEvents) -> dict[str, float]:
@@ -243,26 +266,27 @@ def _adapted(answered: SelectedModelOutputs, policy: ExitPolicy, events: RunEven
     return told
 
 
-def _shift_warnings(
-    table: ExitTable, policy: ExitPolicy, shifts: Sequence[dict[str, Any]], unfamiliar: Sequence[dict[str, Any]]
+def diagnose_other_images(
+    table: ExitTable, policy: ExitPolicy, corruptions: Sequence[dict[str, Any]], ood: Sequence[dict[str, Any]]
 ) -> Iterator[str]:
-    """Signs of trouble on other images, one of each kind at the least severity that shows it."""
-    clean, told = score_policy(table, policy), set()
-    for row in shifts:
-        kind = row["shift"].replace("_", " ")
+    """Diagnostics on other images, one of each kind at the least severity that shows it."""
+    clean, reported = score_policy(table, policy), set()
+    for row in corruptions:
+        kind = row["corruption"].replace("_", " ")
         name = f"{kind} {row['severity']}"
         lost, could = clean.accuracy - row["accuracy"], row["last_exit_accuracy"] - row["accuracy"]
         cheaper = 1 - row["avg_macs"] / clean.avg_macs
-        if lost > DROP and cheaper > 0 and could > SHIFT_LOSS and ("early", kind) not in told:
-            told.add(("early", kind))
+        if lost > DROP and cheaper > 0 and could > CORRUPTION_LOSS and ("early", kind) not in reported:
+            reported.add(("early", kind))
             yield (
-                f"Under {name} samples leave earlier (mean MACs {100 * cheaper:.0f} % lower), {100 * lost:.1f} points "
-                f"of accuracy go and the last exit alone would have {100 * could:.1f} more."
+                f"Under {name} samples leave earlier (mean MACs {100 * cheaper:.0f} % lower): accuracy falls by "
+                f"{100 * lost:.1f} points, and the last exit alone would have {100 * could:.1f} more."
             )
-        if row["ece"] is not None and row["ece"] > SHIFT_ECE and ("sure", kind) not in told:
-            told.add(("sure", kind))
-            yield f"Under {name} confidence can't be trusted: it is off by {100 * row['ece']:.0f} points on average."
-    for row in unfamiliar:
-        if row[SURER] > UNFAMILIAR_SURE:
-            what = {"noise": "pure noise", "jumbled": "jumbled images"}[row["images"]]
-            yield f"{100 * row[SURER]:.0f} % of {what} get an answer with a confidence above {SURE}."
+        if row["ece"] is not None and row["ece"] > CORRUPTION_ECE and ("confidence", kind) not in reported:
+            reported.add(("confidence", kind))
+            yield f"Under {name} confidence is not calibrated: it is off by {100 * row['ece']:.0f} points on average."
+    for row in ood:
+        if row[CONFIDENT_SHARE] > OOD_CONFIDENT:
+            what = row["images"].replace("_", " ")
+            share = f"{100 * row[CONFIDENT_SHARE]:.0f} %"
+            yield f"{share} of out-of-distribution images ({what}) get a confidence above {CONFIDENT}."

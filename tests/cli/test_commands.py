@@ -161,7 +161,8 @@ def test_from_spec_to_model(tmp_path_factory, tmp_path):
     retrained = invoke("retrain", copy, "--pick", rule, "--epochs", 1, "--weights", "scratch")
     assert retrained.startswith(f"{expected.id}, retrained")
     evaluated = invoke("evaluate", copy, "--pick", expected.id[:-1])
-    assert f"{expected.id}, weights retrained for 1 epochs from scratch; on the test set (N = 360)" in evaluated
+    assert evaluated.startswith(f"{expected.id} on the test set (N = 360)")
+    assert "weights, policy  retrained for 1 epochs from scratch" in evaluated
     exported = invoke("export", copy, "--pick", rule, "--out", tmp_path / "out")
     assert exported.startswith(f"{expected.id} is in ") and (tmp_path / "out" / "model.py").exists()
 
@@ -173,8 +174,8 @@ def test_accuracies_are_shown_with_their_intervals(run):
     measured = evaluate(run, point.id)
     low, high = (100 * bound for bound in wilson(measured.point.metrics["accuracy"], 360))
     told = invoke("evaluate", run, "--pick", point.id)
-    assert f" % (95 %: {low:.2f} to {high:.2f})\n" in told
-    assert f"{100 * measured.optimism['difference']:+.2f} points against the test set" in told
+    assert f" % (95 %: {low:.2f} to {high:.2f}); top-5" in told
+    assert f"{100 * measured.optimism['difference']:+.2f} points (95 %: " in told
 
 
 @pytest.mark.parametrize("rule, best", [("best-accuracy", "accuracy"), ("cheapest", "avg_macs")])
@@ -182,7 +183,7 @@ def test_picks_by_rule(run, rule, best):
     points = [point for _, point in RunSession.open(run).front()]
     sign = -1 if best == "accuracy" else 1
     expected = min(points, key=lambda point: sign * point.metrics[best])
-    assert invoke("evaluate", run, "--pick", rule).startswith(f"{expected.id}, weights inherited")
+    assert invoke("evaluate", run, "--pick", rule).startswith(f"{expected.id} on the test set")
 
 
 def test_failed_trials_are_reported_with_a_reason_and_phases_with_their_time(tmp_path_factory, tmp_path):
@@ -193,3 +194,30 @@ def test_failed_trials_are_reported_with_a_reason_and_phases_with_their_time(tmp
     shown = invoke("show", copy)
     assert "1 of 8 trials failed; the first (number 0): RuntimeError: made up" in shown
     assert "seconds: supernet" in shown and "search" in shown
+
+
+def test_an_evaluation_fits_one_screen_and_full_adds_the_tables(run):
+    """The essential in 40 lines of 100 columns; long tables behind --full, that of budgets where they are given."""
+    lines = invoke("evaluate", run, "--pick", "best-accuracy").splitlines()
+    assert len(lines) <= 40 and max(map(len, lines)) <= 100
+    text = "\n".join(lines)
+    for part in (
+        "accuracy ",
+        "average macs",
+        "ECE of answers",
+        "without temperatures)",
+        "weights, policy",
+        "temperature",
+    ):
+        assert part in text
+    assert "at budgets" not in text
+    assert "at budgets" in invoke("evaluate", run, "--pick", "best-accuracy", "--budgets", "5e4")
+    full = invoke("evaluate", run, "--pick", "best-accuracy", "--full")
+    for title in (
+        "cost of a sample",
+        "at budgets",
+        "requests at random times",
+        "corrupted images",
+        "out-of-distribution",
+    ):
+        assert title in full

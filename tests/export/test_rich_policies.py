@@ -51,7 +51,11 @@ def test_the_estimate_of_difficulty_is_part_of_the_costs(dart: Path, grey: Path)
 
 def test_the_card_says_what_decides(dart: Path, grey: Path) -> None:
     rich, plain = ((folder / "README.md").read_text(encoding="utf-8") for folder in (dart, grey))
-    assert "- 0.1 times the image's difficulty" in rich and "temperatures 0.8, 1.3, 2" in rich
+    assert "- 0.1 times the image's difficulty" in rich
+    assert "Probabilities are calibrated" in rich and all(
+        f"| {row} |" in rich for row in ("1 | 0.8", "2 | 1.3", "3 | 2")
+    )
+    assert "Probabilities are not calibrated: no temperatures were fitted." in plain
     assert "All numbers are in `policy.json`" in rich and "All numbers are in" not in plain
 
 

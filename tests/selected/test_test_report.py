@@ -10,6 +10,7 @@ from tiny_run import certified, own_copy
 from aebnas.cost.exit_costs import ExitCosts
 from aebnas.data.corruptions import shift_images
 from aebnas.data.ood_images import TILES, jumbled, noise_like
+from aebnas.policies.calibration.temperature import reliability
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.goal import Goal
 from aebnas.report.run_report import RunReport
@@ -17,7 +18,7 @@ from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.selected.calibrate import calibrate
 from aebnas.selected.evaluate import evaluate
 from aebnas.selected.recorded_outputs import SelectedModelOutputs
-from aebnas.selected.test_report import SURER, _shift_warnings
+from aebnas.selected.test_report import CONFIDENT_SHARE, diagnose_other_images
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,13 @@ def test_figures_are_those_of_the_running_network(assessed):
     images = answered.images("test")
     logits, taken = running(answered, images)
     told = found.evaluation.description
+    for index, each in enumerate(found.evaluation.exits):
+        logits_nc, divisor = answered.answers("test").logits_nec[:, index], found.point.policy.temperatures[index]
+        right = logits_nc.argmax(1) == images.labels
+        assert each["accuracy_alone"] == pytest.approx(float(right.float().mean()))
+        for name, values in (("ece_before", logits_nc), ("ece", logits_nc / divisor)):
+            confidence = values.softmax(1).max(1).values.double().numpy()
+            assert each[name] == pytest.approx(reliability(confidence, right.numpy()).ece, abs=1e-6)
     assert told.exit_shares == pytest.approx(np.bincount(taken, minlength=3) / len(images))
     for k in (1, 5):
         right = (logits.topk(k).indices == images.labels[:, None]).any(1).float().mean()
@@ -52,10 +60,10 @@ def test_figures_are_those_of_the_running_network(assessed):
     assert found.evaluation.saving["macs"] == pytest.approx(1 - to_exit[taken].mean() / answered.macs_without_exits)
 
 
-def test_shifts_are_those_of_the_running_network(assessed):
+def test_corruptions_are_those_of_the_running_network(assessed):
     run, found = assessed
     answered = SelectedModelOutputs.open(run, "knee")
-    rows = {(row["shift"], row["severity"]): row for row in found.evaluation.shifts}
+    rows = {(row["corruption"], row["severity"]): row for row in found.evaluation.corruptions}
     assert set(rows) == {(kind, s) for kind in ("gaussian_noise", "blur", "contrast") for s in (1, 2, 3)}
     shifted = shift_images(answered.images("test"), "contrast", 2)
     logits, taken = running(answered, shifted)
@@ -64,7 +72,7 @@ def test_shifts_are_those_of_the_running_network(assessed):
     assert row["exit_shares"] == pytest.approx(np.bincount(taken, minlength=3) / len(shifted))
 
 
-def test_budgets_traffic_and_unfamiliar_images(assessed):
+def test_budgets_traffic_and_out_of_distribution_images(assessed):
     _, found = assessed
     budgets = found.evaluation.budgets
     assert [row["budget_avg_macs"] for row in budgets] == [9e4, 1.5e5]
@@ -75,7 +83,8 @@ def test_budgets_traffic_and_unfamiliar_images(assessed):
     assert alone["load"] == pytest.approx(0.5) and alone["p50"] >= 1 - 1e-9 and early["worst"] >= early["p99"]
     skewed = found.evaluation.traffic["skewed"]
     assert skewed["accuracy_least"] <= skewed["accuracy"] <= skewed["accuracy_most"]
-    assert [row["images"] for row in found.evaluation.unfamiliar] == ["noise", "jumbled"]
+    assert [row["images"] for row in found.evaluation.ood] == ["noise", "shuffled_patches"]
+    assert all(0 <= row["auroc"] <= 1 for row in found.evaluation.ood)
     assert any(name.startswith("adapted, UCB1") for name in found.evaluation.adaptation)
 
 
@@ -99,7 +108,7 @@ def test_auroc_is_the_chance_of_more_confidence_in_an_image_of_the_classes(asses
 def test_all_of_it_is_kept_with_the_pick_and_shown_in_the_report(assessed):
     run, found = assessed
     record = json.loads((run / "picks" / f"{found.id}.json").read_text())
-    assert record["test"]["evaluation"]["shifts"] == found.evaluation.shifts
+    assert record["test"]["evaluation"]["corruptions"] == found.evaluation.corruptions
     assert (run / "picks" / f"{found.id}-adaptation.png").stat().st_size > 9000
     assert (run / "picks" / f"{found.id}-reliability.png").stat().st_size > 9000
 
@@ -114,7 +123,7 @@ def test_a_second_policy_is_evaluated_without_the_network(assessed, monkeypatch,
     assert evaluate(copy, "knee", full=True).point.policy == SelectedModelOutputs.open(copy, "knee").state.point.policy
 
 
-def test_unfamiliar_images_are_none_of_the_classes(assessed):
+def test_out_of_distribution_images_are_of_none_of_the_classes(assessed):
     images = SelectedModelOutputs.open(assessed[0], "knee").images("test")
     noise, tiles = noise_like(images, 50, 1), jumbled(images, 40, 1)
     assert (len(noise), len(tiles)) == (50, 40) and noise.shape == tiles.shape == images.shape
@@ -124,22 +133,22 @@ def test_unfamiliar_images_are_none_of_the_classes(assessed):
     assert (before != after).flatten(1).any(1).float().mean() > 0.9 and TILES > 1
 
 
-def test_trouble_on_other_images_is_said_once_of_each_kind():
+def test_faults_on_other_images_are_reported_once_of_each_kind():
     scores = {"confidence": np.array([[0.9, 0.9], [0.2, 0.9]], np.float32)}
     table = ExitTable(scores, np.ones((2, 2), bool), {"macs": ExitCosts((10, 100), (0, 0))})
     policy = ExitPolicy("confidence", (0.5,))
-    row = {"shift": "gaussian_noise", "accuracy": 0.6, "avg_macs": 40.0, "last_exit_accuracy": 0.7, "ece": 0.3}
+    row = {"corruption": "gaussian_noise", "accuracy": 0.6, "avg_macs": 40.0, "last_exit_accuracy": 0.7, "ece": 0.3}
     harmless = {
-        "shift": "blur",
+        "corruption": "blur",
         "severity": 1,
         "accuracy": 1.0,
         "avg_macs": 55.0,
         "last_exit_accuracy": 1.0,
         "ece": 0.02,
     }
-    shifts = [harmless, row | {"severity": 2}, row | {"severity": 3}]
-    unfamiliar = [{"images": "noise", SURER: 0.5}, {"images": "jumbled", SURER: 0.05}]
-    early, sure, noise = _shift_warnings(table, policy, shifts, unfamiliar)
-    assert early.startswith("Under gaussian noise 2 samples leave earlier (mean MACs 27 % lower), 40.0 points")
-    assert sure == "Under gaussian noise 2 confidence can't be trusted: it is off by 30 points on average."
-    assert noise == "50 % of pure noise get an answer with a confidence above 0.9."
+    corruptions = [harmless, row | {"severity": 2}, row | {"severity": 3}]
+    ood = [{"images": "noise", CONFIDENT_SHARE: 0.5}, {"images": "shuffled_patches", CONFIDENT_SHARE: 0.05}]
+    early, uncalibrated, noise = diagnose_other_images(table, policy, corruptions, ood)
+    assert early.startswith("Under gaussian noise 2 samples leave earlier (mean MACs 27 % lower): accuracy falls")
+    assert uncalibrated == "Under gaussian noise 2 confidence is not calibrated: it is off by 30 points on average."
+    assert noise == "50 % of out-of-distribution images (noise) get a confidence above 0.9."

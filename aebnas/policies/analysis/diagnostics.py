@@ -1,4 +1,4 @@
-"""Signs that an early-exit network fails at its purpose, found on its ExitTable and said in plain words."""
+"""Diagnostics of an early-exit network from its ExitTable: one sentence for each way in which it fails its purpose."""
 
 import numpy as np
 
@@ -9,35 +9,35 @@ from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
 from aebnas.runtime.exit_policy import ExitPolicy
 
 PREMATURE = 0.02
-"""Share of samples lost by leaving early from which on it is said."""
+"""Share of samples lost by leaving early that is reported."""
 CROWDED = 0.95
-"""Share of samples at one exit from which on the others hardly matter."""
+"""Share of samples at one exit above which the others hardly matter."""
 OVERCONFIDENT = 0.05
-"""Confidence above accuracy, and ECE, from which on an exit is called overconfident."""
+"""Confidence minus accuracy, and ECE, above which an exit is overconfident."""
 FEWEST = 50
-"""An exit that fewer samples leave by is not judged by their confidence."""
+"""With fewer samples the calibration of exits is not judged."""
 
 
-def failure_signs(
+def diagnose(
     table: ExitTable,
     policy: ExitPolicy,
     cost: str = "macs",
     calibrate: ExitTable | None = None,
     without_exits: tuple[float, int] | None = None,
 ) -> list[str]:
-    """One sentence for each sign; none is good news.
+    """One sentence for each fault found; an empty list where none is.
 
     `table` is of unseen samples, `calibrate` of those the thresholds were found on; `without_exits` is the accuracy
     of the same backbone trained without exits and the number of samples it was measured on. What isn't given isn't
     judged.
     """
-    signs = [_premature(table, policy), _no_saving(table, policy, cost), *_exits_taken(table, policy)]
-    signs += _overconfident(table, policy)
+    faults = [_premature(table, policy), _no_saving(table, policy, cost), *_exits_taken(table, policy)]
+    faults += _overconfident(table, policy)
     if without_exits is not None:
-        signs.append(_last_exit(table, *without_exits))
+        faults.append(_last_exit(table, *without_exits))
     if calibrate is not None:
-        signs.append(_moved(table, calibrate, policy))
-    return [sign for sign in signs if sign]
+        faults.append(_moved(table, calibrate, policy))
+    return [fault for fault in faults if fault]
 
 
 def _premature(table: ExitTable, policy: ExitPolicy) -> str:
@@ -63,28 +63,32 @@ def _no_saving(table: ExitTable, policy: ExitPolicy, cost: str) -> str:
 def _exits_taken(table: ExitTable, policy: ExitPolicy) -> list[str]:
     shares = score_policy(table, policy).exit_shares
     unused = [exit_ for exit_, share in enumerate(shares[:-1]) if share == 0 and policy.runs(exit_)]
-    signs = []
+    faults = []
     if unused:
         which = ", ".join(str(exit_ + 1) for exit_ in unused)
         noun, verb = ("Exit", "is") if len(unused) == 1 else ("Exits", "are")
-        signs.append(f"{noun} {which} {verb} run for every sample that gets there and taken by none; never is cheaper.")
+        faults.append(
+            f"{noun} {which} {verb} run for every sample that gets there and taken by none; never is cheaper."
+        )
     most = int(np.argmax(shares))
     if len(shares) > 1 and shares[most] > CROWDED:
-        signs.append(f"{_percent(shares[most])} of samples leave by exit {most + 1}; the other exits hardly matter.")
-    return signs
+        faults.append(f"{_percent(shares[most])} of samples leave by exit {most + 1}; the other exits hardly matter.")
+    return faults
 
 
 def _overconfident(table: ExitTable, policy: ExitPolicy) -> list[str]:
     if "confidence" not in table.scores or table.samples < FEWEST:
         return []
-    signs = []
+    fitted = "its temperature doesn't hold for these images"
+    remedy = fitted if policy.temperatures else "`aebnas calibrate` fits a temperature"
+    faults = []
     for exit_, found in enumerate(exit_reliability(table)[:-1]):
         if policy.runs(exit_) and min(found.overconfidence, found.ece) > OVERCONFIDENT:
-            signs.append(
+            faults.append(
                 f"Exit {exit_ + 1} is overconfident: its confidence is {100 * found.overconfidence:.1f} points above "
-                f"its accuracy (ECE {found.ece:.3f}); a temperature may mend it."
+                f"its accuracy (ECE {found.ece:.3f}); {remedy}."
             )
-    return signs
+    return faults
 
 
 def _last_exit(table: ExitTable, accuracy: float, samples: int) -> str:

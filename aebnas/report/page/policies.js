@@ -20,6 +20,8 @@ function evaluatedParts(pick) {
   const { description } = evaluation;
   const costs = Object.entries(description.costs).map(([cost, spread]) => ({ cost, ...spread, "saved against no branches": evaluation.saving[cost] }));
   const spoils = { "left too early": description.premature_rate, "saved by leaving": description.rescued_rate, ECE: description.ece };
+  if (evaluation.ece_before !== undefined) spoils["ECE without temperatures"] = evaluation.ece_before;
+  const exits = (evaluation.exits ?? []).map((exit, place) => ({ exit: place + 1, ...exit })); // absent in earlier runs
   const depths = (description.class_depth ?? []).map((depth, label) => ({ class: label, "mean exit": depth === null ? null : depth + 1 }));
   const adaptation = Object.entries(evaluation.adaptation).map(([name, value]) => ({ "online adaptation": name, value }));
   const warnings = evaluation.warnings.length
@@ -28,13 +30,14 @@ function evaluatedParts(pick) {
   return [
     policyHead(pick), ...warnings,
     recordTable("answers", [{ ...Object.fromEntries(Object.entries(description.top_accuracy ?? {}).map(([k, share]) => [`top-${k}`, share])), ...spoils }]),
+    recordTable("exits over all images", exits),
     recordTable("cost of a sample", costs),
     recordTable("at budgets", evaluation.budgets),
     recordTable("mean exit by class", depths),
     recordTable(`requests at random times (${evaluation.traffic.unit})`, evaluation.traffic.queue),
     recordTable("skewed classes", evaluation.traffic.skewed ? [evaluation.traffic.skewed] : []),
-    recordTable("under shift", evaluation.shifts),
-    recordTable("images that are none of the classes", evaluation.unfamiliar),
+    recordTable("corrupted images", evaluation.corruptions),
+    recordTable("out-of-distribution images", evaluation.ood),
     recordTable("online adaptation while images turn blurred", adaptation),
   ].filter(Boolean);
 }
