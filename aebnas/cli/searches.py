@@ -20,7 +20,7 @@ def search(
         bool, typer.Option("--deterministic", help="Give the same bits again: deterministic algorithms, fixed threads.")
     ] = False,
     seeds: Annotated[
-        str | None, typer.Option(help="Search once for each, such as 11,22,33, and report mean and standard deviation.")
+        str | None, typer.Option(help="Search once for each, such as 11,22,33, and tell mean and standard deviation.")
     ] = None,
     pick: Annotated[
         list[str] | None, typer.Option(help="With --seeds: a further pick, such as 'avg_macs<=5e6'; may be repeated.")

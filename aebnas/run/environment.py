@@ -1,4 +1,4 @@
-"""The files that state how and where a run was made. No user names, hosts or paths."""
+"""The files that say how and where a run was made. No user names, hosts or paths."""
 
 import os
 import platform
@@ -73,7 +73,7 @@ def _environment() -> dict[str, object]:
 
 
 def _installed() -> list[str]:
-    """Names and versions alone; `pip freeze` would show where packages came from, paths and servers included."""
+    """Names and versions alone; `pip freeze` would tell where packages came from, paths and servers included."""
     known = {f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions() if d.metadata["Name"]}
     return sorted(known, key=str.lower)
 
@@ -103,7 +103,7 @@ def _accelerator(index: int) -> str:
 
 
 def _processor() -> str:
-    """The processor's name as the system reports it."""
+    """The processor's name as the system tells it."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():

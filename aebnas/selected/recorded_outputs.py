@@ -60,7 +60,7 @@ class SelectedModelOutputs:
 
     @cached_property
     def digest(self) -> str:
-        """The digest of its weights; raises UserError where they are lost."""
+        """What tells its weights from others; raises UserError where they are lost."""
         require_weights(self.session, self.picked, self.state)
         return weights_digest(self.state.weights)
 
