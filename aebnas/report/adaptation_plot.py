@@ -16,7 +16,7 @@ from aebnas.core.atomic_files import write_atomically
 from aebnas.policies.analysis.adaptation_replay import Replay
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-"""The Okabe-Ito palette, told apart by all eyes."""
+"""The Okabe-Ito palette, which the colour-blind can distinguish, too."""
 
 
 def plot_trajectories(replay: Replay, path: Path) -> None:

@@ -124,9 +124,9 @@ def print_comparison(comparison: Comparison) -> None:
         table.add_column(name, justify="right", overflow="fold")
     for index, row in enumerate(comparison.table().to_dict("records")):
         shares = [comparison.dominated_by_any[index], *(comparison.dominated[index] if short else [])]
-        told = [_figure(objective, row, comparison.samples[index]) for objective in comparison.objectives]
+        figures = [_figure(objective, row, comparison.samples[index]) for objective in comparison.objectives]
         cells = [f"{share:.0%}" if place != index + 1 else "" for place, share in enumerate(shares)]
-        table.add_row(row["run"], str(row["front_points"]), f"{row['hypervolume']:.4f}", *told, *cells)
+        table.add_row(row["run"], str(row["front_points"]), f"{row['hypervolume']:.4f}", *figures, *cells)
     print_table(table)
     reference = ", ".join(f"{metric} {_reference(metric, value)}" for metric, value in comparison.reference.items())
     print(f"hypervolume: share of the box from the reference point ({reference}) to accuracy 1 at no cost")
@@ -188,9 +188,9 @@ def _warnings(runs: Mapping[str, RunFacts]) -> list[str]:
         "candidates' weights were": {name: run.scored.origin for name, run in runs.items()},
     }
     warnings = []
-    for what, told in facts.items():
-        if len(set(told.values())) > 1:
-            by_value = sorted((value, name) for name, value in told.items())
+    for what, values in facts.items():
+        if len(set(values.values())) > 1:
+            by_value = sorted((value, name) for name, value in values.items())
             groups = groupby(by_value, key=lambda pair: pair[0])
             each = "; ".join(f"{value} in {', '.join(name for _, name in pairs)}" for value, pairs in groups)
             warnings.append(f"{what} {each}")

@@ -1,6 +1,6 @@
 """A Graph as boxes and lines: the backbone runs down on the left, each branch down on the right of its exit.
 
-Two columns whatever the network, so that a drawing fits a phone. ExitSites are rows (from 0, downwards) and columns
+Two columns whatever the network, so that a drawing fits a phone. Places are rows (from 0, downwards) and columns
 (0 the backbone, 1 the branches).
 """
 
@@ -17,7 +17,7 @@ UNTOLD = {"in_channels", "out_channels", "classes", "side", "kernel", "stride", 
     "ops",
     "start",
 }
-"""Attributes that a label tells in words of its own, or that are told beside it."""
+"""Attributes that a label states in words of its own, or that are shown beside it."""
 
 
 def drawing(graph: Graph) -> dict[str, Any]:

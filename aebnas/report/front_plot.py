@@ -1,4 +1,4 @@
-"""Fronts of several runs over each other, told apart by colour and by marker."""
+"""Fronts of several runs over each other, distinguished by colour and by marker."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from aebnas.core.atomic_files import write_atomically
 from aebnas.core.metrics import METRICS, Objective
 from aebnas.strategies.front import FrontPoint
 
-# Okabe and Ito's palette, which all eyes can tell apart, but its yellow, which is too faint on white
+# Okabe and Ito's palette, which the colour-blind can distinguish, without its yellow, too faint on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os^Dv*PX<>"
 LINES = ("-", "--", ":", "-.")

@@ -24,7 +24,7 @@ from aebnas.strategies.strategy_spec import StrategySpec
 class Listed:
     """A run in a list: its state, counts and best points, each a row of `pareto.csv` as numbers by metric.
 
-    `cost` is the objective that accuracy is told against. `trials_asked` is how many the search makes at most.
+    `cost` is the objective that accuracy is shown against. `trials_asked` is how many the search makes at most.
     `changed` is when it last wrote something (seconds since the epoch). Of a damaged run only `state` and `changed` are
     known.
     """
@@ -41,7 +41,7 @@ class Listed:
 
 
 def list_runs(folder: Path) -> list[Listed]:
-    """The runs in `folder`, the one that changed last first; other folders are passed over, damaged runs told as such.
+    """The runs in `folder`, the one that changed last first; other folders are skipped, damaged runs listed as such.
 
     Raises UserError when the folder isn't there.
     """
@@ -52,7 +52,7 @@ def list_runs(folder: Path) -> list[Listed]:
 
 
 def listed(folder: Path) -> Listed:
-    """What small files tell of the run in a folder."""
+    """The run in a folder, from its small files."""
     changed = _changed(folder)
     try:
         experiment = json.loads((folder / "config.json").read_text(encoding="utf-8"))["experiment"]

@@ -15,7 +15,7 @@ from aebnas.run.run_facts import RunFacts
 from aebnas.strategies.front import FrontPoint
 from aebnas.strategies.trial import Trial
 
-FRONT_COLOUR = "#0072B2"  # blue of the Okabe-Ito palette, told apart by all eyes
+FRONT_COLOUR = "#0072B2"  # blue of the Okabe-Ito palette
 GREY = "#B0B0B0"
 
 

@@ -40,7 +40,7 @@ class SeedSummary:
     def summary(self) -> dict[str, Any]:
         """What `summary.json` holds."""
         metrics = [objective.metric for objective in self.objectives]
-        told = list(dict.fromkeys(["accuracy", *metrics, "test_accuracy", "optimism"]))
+        names = list(dict.fromkeys(["accuracy", *metrics, "test_accuracy", "optimism"]))
         return {
             "seeds": list(self.folders),
             "runs": [folder.name for folder in self.folders.values()],
@@ -48,7 +48,7 @@ class SeedSummary:
             "hypervolume": mean_std(list(self.hypervolumes.values())),
             "front_points": mean_std([len(points) for points in self.fronts.values()]),
             "picks": {
-                str(rule): {name: mean_std(rows[name].dropna().tolist()) for name in told if rows[name].notna().any()}
+                str(rule): {name: mean_std(rows[name].dropna().tolist()) for name in names if rows[name].notna().any()}
                 for rule, rows in self.picks.groupby("pick", sort=False)
             },
         }

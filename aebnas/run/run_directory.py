@@ -1,7 +1,7 @@
 """The run directory: an append-only record of trials beside the files that describe the run.
 
 A kill at any moment loses at most the trials in flight. Trials are lines of JSON, each flushed to disk before
-the next; a torn last line is dropped when the run is gone on with.
+the next; an incomplete last line is dropped when the run is resumed.
 """
 
 import json
@@ -19,7 +19,7 @@ from aebnas.run.locks import is_locked, lock
 from aebnas.strategies.trial import Trial
 
 WITHOUT_EFFECT = frozenset({"experiment.evaluate.workers", "experiment.ray"})
-"""Keys of a configuration that may change between sittings: results are the same wherever they are made."""
+"""Keys of a configuration that may change between sessions: results are the same wherever they are made."""
 
 Config = dict[str, Any]
 """What `config.json` holds."""
@@ -55,9 +55,9 @@ class Run:
                     write_json(run._config_file, config)
         differing = sorted(d for d in _differing(in_full(run.config()), config) if d[0] not in WITHOUT_EFFECT)
         if differing:
-            told = ", ".join(f"{key} (was {_short(old)}, now {_short(new)})" for key, old, new in differing)
+            changed = ", ".join(f"{key} (was {_short(old)}, now {_short(new)})" for key, old, new in differing)
             raise UserError(
-                f"{folder}: was started with another spec; these keys differ: {told}; "
+                f"{folder}: was started with another spec; these keys differ: {changed}; "
                 "give --out another folder, or delete this one"
             )
         return run
@@ -124,7 +124,7 @@ class Run:
             yield
 
     def remember_once(self, what: str, decide: Callable[[], str]) -> str:
-        """What `decide` said in the first sitting of the run, kept in `settled.json`."""
+        """The value that `decide` returned in the first session of the run, kept in `settled.json`."""
         with self.noting():
             known = self.read_json("settled.json") if (self.folder / "settled.json").exists() else {}
             if what not in known:
@@ -188,12 +188,12 @@ class Run:
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
-        """Add the time spent inside to the phase's, over all sittings, those that ended with an error too."""
+        """Add the time spent inside to the phase's, over all sessions, also those that ended with an error."""
         started = time.monotonic()
         try:
             yield
         except BaseException:
-            with suppress(UserError):  # what ended the phase is what must be told
+            with suppress(UserError):  # what ended the phase is what must be reported
                 self._add_seconds(phase, time.monotonic() - started)
             raise
         self._add_seconds(phase, time.monotonic() - started)

@@ -54,12 +54,12 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
         ) from None
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing or surplus:
-        problem = f"{missing[0]} is missing" if missing else f"{surplus[0]} is none of its"
+        problem = f"{missing[0]} is missing" if missing else f"{surplus[0]} is not one of its tensors"
         raise UserError(f"{path}: weights must fit the network, but {problem}")
 
 
 def weights_digest(path: Path) -> str:
-    """What tells the weights in a file from all others; raises UserError when it isn't there."""
+    """A digest of a file of weights; raises UserError when it isn't there."""
     if not path.exists():
         raise UserError(f"{path}: the weights are not there; give the search command again to make them")
     with path.open("rb") as file:
@@ -67,7 +67,7 @@ def weights_digest(path: Path) -> str:
 
 
 def weight_names(path: Path) -> list[str]:
-    """Names in a file that `save_weights` wrote; none where it cannot be read, which `load_weights` then tells."""
+    """Names in a file that `save_weights` wrote; none where it cannot be read, which `load_weights` then reports."""
     try:
         with safe_open(path, framework="pt") as file:
             return list(file.keys())

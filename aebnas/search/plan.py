@@ -1,6 +1,6 @@
 """What can be known of a search before anything heavy is imported: its specs, and whether they fit each other.
 
-Imports no torch, so that a mistake is shown at once; what the images must tell is checked later, by `search`.
+Imports no torch, so that a mistake is shown at once; what depends on the images is checked later, by `search`.
 """
 
 from collections.abc import Mapping
@@ -130,7 +130,7 @@ def check_exit_weights(experiment: ExperimentSpec, space: SearchSpace) -> None:
 
 
 def check_classes(experiment: ExperimentSpec, space: SearchSpace, base: Path, space_file: Path) -> None:
-    """Raise SpecError where the names of the classes tell that the data have more or fewer than the space."""
+    """Raise SpecError where the names of the classes show that the data have more or fewer classes than the space."""
     names, classes = class_names(experiment.data, base), space.spec.classes
     if names is None or len(names) == classes:
         return

@@ -37,7 +37,7 @@ NORM_IMAGES = 4096
 CHECKPOINT = "checkpoint.pt"
 
 UNFINISHED = "unfinished.json"
-"""Settings of a training that has begun; deleted when what came of it is noted."""
+"""Settings of a training that has begun; deleted when its result is recorded."""
 
 
 def retrain(

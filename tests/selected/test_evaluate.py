@@ -57,7 +57,7 @@ def test_a_retrained_pick_is_measured_with_its_new_weights_and_policy(own):
     kept = record(own, assessed.id)
     assert assessed.source == kept["retrained"]["source"]
     assert point.policy.to_json() == kept["retrained"]["policy"]
-    assert set(kept) == {"retrained", "test"}
+    assert set(kept) == {"point", "retrained", "test"}
 
 
 def test_picks_need_a_front_and_weights(own):
