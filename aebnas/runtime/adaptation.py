@@ -90,13 +90,12 @@ class AdaptivePolicy:
 class Observation(NamedTuple):
     """What became of n samples, in the order in which they were seen.
 
-    `exit_n` and `class_n` (predicted there) are int64, `confidence_n` float; `cost_n` is what was spent on the
-    sample, audit included, as a share of the full network's cost; `label_n` int64, -1 where it isn't known.
+    `exit_n` and `class_n` (predicted there) are int64; `cost_n` is what was spent on the sample, audit included, as a
+    share of the full network's cost; `label_n` int64, -1 where it isn't known.
     """
 
     exit_n: Tensor
     class_n: Tensor
-    confidence_n: Tensor
     cost_n: Tensor
     label_n: Tensor
 
@@ -105,7 +104,6 @@ class Window(NamedTuple):
     """Rings of the last w samples of each of several cells; `right` is 1, 0 or, without a label, -1."""
 
     right_cw: Tensor
-    confidence_cw: Tensor
     cost_cw: Tensor
     count_c: Tensor
 
@@ -113,10 +111,9 @@ class Window(NamedTuple):
     def empty(cls, cells: int, width: int) -> Window:
         """Nothing seen yet."""
         unknown_cw = torch.full((cells, width), UNKNOWN, dtype=torch.int8)
-        zeros_cw = torch.zeros(cells, width)
-        return cls(unknown_cw, zeros_cw, zeros_cw.clone(), torch.zeros(cells, dtype=torch.int64))
+        return cls(unknown_cw, torch.zeros(cells, width), torch.zeros(cells, dtype=torch.int64))
 
-    def add(self, cell_n: Tensor, right_n: Tensor, confidence_n: Tensor, cost_n: Tensor) -> Window:
+    def add(self, cell_n: Tensor, right_n: Tensor, cost_n: Tensor) -> Window:
         """With n more samples, at most as many as a ring has places; the oldest fall out."""
         order_n = cell_n.argsort(stable=True)
         cell_n = cell_n[order_n]
@@ -131,7 +128,6 @@ class Window(NamedTuple):
 
         return Window(
             added(self.right_cw, right_n),
-            added(self.confidence_cw, confidence_n),
             added(self.cost_cw, cost_n),
             self.count_c + per_cell_c,
         )
@@ -147,10 +143,6 @@ class Window(NamedTuple):
     def mean_cost_c(self) -> Tensor:
         """Mean cost over each ring, float64; NaN where it is empty."""
         return _ratio(self.cost_cw.double().sum(1), self.held_c())
-
-    def mean_confidence_c(self) -> Tensor:
-        """Mean confidence over each ring, float64; NaN where it is empty."""
-        return _ratio(self.confidence_cw.double().sum(1), self.held_c())
 
 
 class AdaptState(NamedTuple):
@@ -232,7 +224,7 @@ def ucb1(mean_a: Tensor, pulls_a: Tensor) -> int:
 
 def _seen(policy: AdaptivePolicy, state: AdaptState, seen: Observation) -> AdaptState:
     right_n = torch.where(seen.label_n == UNKNOWN, UNKNOWN, (seen.class_n == seen.label_n).long())
-    what = right_n, seen.confidence_n, seen.cost_n
+    what = right_n, seen.cost_n
     return state._replace(
         seen=state.seen + len(right_n),
         cells=state.cells.add(seen.exit_n * policy.classes + seen.class_n, *what),

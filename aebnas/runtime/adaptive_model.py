@@ -50,7 +50,6 @@ class Adaptive:
     def _infer(self, x_nchw: Tensor, alpha_n: Tensor | None, label_n: Tensor | None) -> ExitPrediction:
         answer = self.network.infer(x_nchw, current_policy(self.policy, self.state), alpha_n)
         exit_n, count = answer.exit_index.cpu(), len(x_nchw)
-        confidence_n, class_n = answer.logits.softmax(-1).max(-1)
         cost_n = torch.tensor(self.cost_to_exit)[exit_n]
         if label_n is None:
             label_n = torch.full((count,), UNKNOWN, dtype=torch.int64)
@@ -59,6 +58,6 @@ class Adaptive:
                 last = self.network.infer(x_nchw[audited_n.to(x_nchw.device)], self._to_the_end)
                 label_n[audited_n] = last.logits.argmax(-1).cpu()
                 cost_n = cost_n + audited_n * self.audit_cost
-        seen = Observation(exit_n, class_n.cpu(), confidence_n.cpu(), cost_n, label_n.cpu())
+        seen = Observation(exit_n, answer.logits.argmax(-1).cpu(), cost_n, label_n.cpu())
         self.state = adapt(self.policy, self.state, seen)
         return answer

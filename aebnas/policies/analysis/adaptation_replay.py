@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from aebnas.policies.exit_table.decisions import exits_taken
 from aebnas.policies.exit_table.exit_costs import full_cost, to_exit
@@ -23,7 +22,6 @@ from aebnas.runtime.adaptation import (
     initial_state,
     until_update,
 )
-from aebnas.runtime.exit_policy import ExitPolicy
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,6 @@ def replay(
             Observation(
                 torch.from_numpy(exit_n),
                 torch.from_numpy(class_n.astype(np.int64)),
-                _confidence(table, now, part_n, exit_n),
                 torch.from_numpy(cost_n / whole),
                 torch.from_numpy(label_n),
             ),
@@ -110,11 +107,6 @@ def _labels(
     if table.labels_n is None:
         raise ValueError("feedback needs the labels of the table, but it has none")
     return table.labels_n[part_n].astype(np.int64)
-
-
-def _confidence(table: ExitTable, policy: ExitPolicy, part_n: np.ndarray, exit_n: np.ndarray) -> Tensor:
-    """The score by which each sample left; the policy's own criterion, since others may not have been kept."""
-    return torch.from_numpy(table.scores[policy.criterion][part_n, exit_n])
 
 
 def _at(cost_ne: np.ndarray, part_n: np.ndarray, exit_n: np.ndarray | int) -> np.ndarray:
