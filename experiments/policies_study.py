@@ -36,10 +36,11 @@ from aebnas.core.confidence_intervals import wilson
 from aebnas.data.corruptions import shift_images
 from aebnas.policies.analysis.adaptation_replay import Replay, replay
 from aebnas.policies.analysis.description import premature_rate
+from aebnas.policies.calibration.reliability import exit_reliability
 from aebnas.policies.calibration.risk_control import careful_to_cheap, certify, keeps_final_answer
-from aebnas.policies.calibration.temperature import exit_reliability
 from aebnas.policies.calibration.tuning import MAX_CANDIDATES
-from aebnas.policies.exit_table.exit_table import score_policy, stacked
+from aebnas.policies.exit_table.exit_table import stacked
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.exit_table.tabulate import with_difficulty_of
 from aebnas.policies.threshold_search.find import Found
 from aebnas.policies.threshold_search.fixed import fixed

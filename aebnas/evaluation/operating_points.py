@@ -12,7 +12,8 @@ from aebnas.cost.model import CostModel
 from aebnas.evaluation.evaluator import Tables
 from aebnas.evaluation.worker_pool import Failure
 from aebnas.policies.exit_table.exit_costs import SampleCosts
-from aebnas.policies.exit_table.exit_table import ExitTable, difficulty_cost, sample_costs, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import difficulty_cost, sample_costs, score_policy
 from aebnas.policies.threshold_search.find import find
 from aebnas.policies.threshold_search.soft_target import tune_to_target
 from aebnas.runtime.exit_policy import ExitPolicy

@@ -22,7 +22,8 @@ from aebnas.export.read_folder import Exported, read_export
 from aebnas.policies.calibration.risk_control import RiskPromise
 from aebnas.policies.calibration.temperature import fit_temperatures
 from aebnas.policies.calibration.tuning import Rules, tune
-from aebnas.policies.exit_table.exit_table import ExitTable, PolicyScore, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import PolicyScore, score_policy
 from aebnas.policies.exit_table.recorded_logits import RecordedLogits
 from aebnas.policies.exit_table.sample_costs import table_costs
 from aebnas.policies.exit_table.tabulate import record_logits, with_difficulty_of

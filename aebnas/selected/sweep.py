@@ -12,7 +12,7 @@ from aebnas.core.confidence_intervals import wilson
 from aebnas.core.metrics import mean_of
 from aebnas.evaluation.operating_points import SEARCH
 from aebnas.policies.exit_table.exit_costs import taken_only
-from aebnas.policies.exit_table.exit_table import score_policy
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.report.policy_plot import plot_frontiers
 from aebnas.selected.calibrate import PER_EXIT, prepare
 from aebnas.selected.recorded_outputs import SelectedModelOutputs

@@ -20,7 +20,8 @@ from aebnas.policies.analysis.description import Description, describe
 from aebnas.policies.analysis.diagnostics import failure_signs
 from aebnas.policies.analysis.traffic import skewed_classes, traffic_figures
 from aebnas.policies.exit_table.exit_costs import taken_only
-from aebnas.policies.exit_table.exit_table import ExitTable, sample_costs, score_policy, stacked
+from aebnas.policies.exit_table.exit_table import ExitTable, stacked
+from aebnas.policies.exit_table.policy_score import sample_costs, score_policy
 from aebnas.policies.threshold_search.find import Found
 from aebnas.report.adaptation_plot import plot_trajectories
 from aebnas.runtime.adaptation import AdaptivePolicy

@@ -13,7 +13,7 @@ from aebnas.core.errors import UserError
 from aebnas.export.model import Model
 from aebnas.export.read_folder import read_export
 from aebnas.export.recalibrate import retune
-from aebnas.policies.exit_table.exit_table import score_policy
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.exit_table.tabulate import tabulate_for
 from aebnas.policies.threshold_search.goal import Goal
 from aebnas.report.front_files import rewrite_html

@@ -10,7 +10,8 @@ import torch
 
 from aebnas.policies.exit_table.decisions import exits_taken
 from aebnas.policies.exit_table.exit_costs import full_cost, to_exit
-from aebnas.policies.exit_table.exit_table import ExitTable, difficulty_cost
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import difficulty_cost
 from aebnas.runtime.adaptation import (
     UNKNOWN,
     AdaptivePolicy,

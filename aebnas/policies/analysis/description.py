@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aebnas.policies.calibration.reliability import policy_reliability
 from aebnas.policies.calibration.risk_control import losses
-from aebnas.policies.calibration.temperature import policy_reliability
-from aebnas.policies.exit_table.exit_table import ExitTable, sample_costs, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import sample_costs, score_policy
 from aebnas.runtime.exit_policy import ExitPolicy
 
 

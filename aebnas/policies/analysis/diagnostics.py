@@ -4,9 +4,10 @@ import numpy as np
 
 from aebnas.core.confidence_intervals import difference
 from aebnas.policies.analysis.description import premature_rate
-from aebnas.policies.calibration.temperature import exit_reliability
+from aebnas.policies.calibration.reliability import exit_reliability
 from aebnas.policies.exit_table.exit_costs import parts
-from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.runtime.exit_policy import ExitPolicy
 
 PREMATURE = 0.02
@@ -15,7 +16,7 @@ CROWDED = 0.95
 """Share of samples at one exit from which on the others hardly matter."""
 OVERCONFIDENT = 0.05
 """Confidence above accuracy, and ECE, from which on an exit is called overconfident."""
-FEWEST = 50
+MIN_SAMPLES = 50
 """An exit that fewer samples leave by is not judged by their confidence."""
 
 
@@ -76,7 +77,7 @@ def _exits_taken(table: ExitTable, policy: ExitPolicy) -> list[str]:
 
 
 def _overconfident(table: ExitTable, policy: ExitPolicy) -> list[str]:
-    if "confidence" not in table.scores or table.samples < FEWEST:
+    if "confidence" not in table.scores or table.samples < MIN_SAMPLES:
         return []
     signs = []
     for exit_, found in enumerate(exit_reliability(table)[:-1]):

@@ -1,11 +1,10 @@
-"""Fixing the constants of the difficulty estimator on images, and finding its weights.
+"""Fixing the constants of the difficulty estimator on images, and measuring its latency.
 
 Legend: n images; 3 terms.
 """
 
 import statistics
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -44,13 +43,6 @@ def raw_terms(images: ImageSet, tau_edge: float) -> Tensor:
 def alphas(images: ImageSet, difficulty: Difficulty) -> np.ndarray:
     """Difficulty of all images, float32 `[n]`."""
     return difficulty.mix(raw_terms(images, difficulty.tau_edge)).numpy()
-
-
-def random_weights(difficulty: Difficulty, trials: int, seed: int) -> Iterator[Difficulty]:
-    """The estimator itself, then `trials` with weights drawn evenly from all that sum to 1."""
-    yield difficulty
-    for edge, variance, fine in np.random.default_rng(seed).dirichlet(np.ones(3), trials).tolist():
-        yield replace(difficulty, weights=(edge, variance, fine))
 
 
 def estimator_latency_ms(difficulty: Difficulty, shape: tuple[int, int, int], batch: int = 1, calls: int = 50) -> float:

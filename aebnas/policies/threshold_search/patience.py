@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 from aebnas.policies.exit_table.exit_costs import full_cost
-from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.threshold_search.frontier import Frontier, TunedPolicy
 from aebnas.policies.threshold_search.min_exit import min_exit_rules
 from aebnas.runtime.exit_policy import ExitPolicy

@@ -5,7 +5,8 @@ import pytest
 
 from aebnas.cost.counts import ExitCosts
 from aebnas.policies.analysis.adaptation_replay import replay
-from aebnas.policies.exit_table.exit_table import ExitTable, sample_costs
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import sample_costs
 from aebnas.runtime.adaptation import AdaptivePolicy
 from aebnas.runtime.exit_policy import ExitPolicy
 

@@ -17,7 +17,8 @@ from aebnas.policies.calibration.risk_control import (
     keeps_final_answer,
     losses,
 )
-from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.threshold_search.joint_grid import joint_grid
 from aebnas.runtime.exit_policy import ExitPolicy
 
