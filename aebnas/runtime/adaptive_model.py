@@ -1,4 +1,4 @@
-"""A running network whose thresholds follow what it sees: `adapt` with its state kept.
+"""Inference with online adaptation of thresholds: `adapt` with its state kept.
 
 Legend: n samples, e exits, c classes.
 """
@@ -16,7 +16,7 @@ from .network import ExitPrediction, Network
 
 
 class Adaptive:
-    """Inference under an AdaptivePolicy. `state` is all that is remembered; keep or replace it as you like.
+    """Inference under an AdaptivePolicy. `state` may be stored and replaced.
 
     `cost_to_exit [e]` is what a sample costs that leaves at each exit, `audit_cost` what an audit adds, both as shares
     of the full network's cost.
@@ -31,9 +31,9 @@ class Adaptive:
         self._to_the_end = ExitPolicy("confidence", (None,) * (policy.exits - 1))
 
     def infer(self, x_nchw: Tensor, alpha_n: Tensor | None = None, label_n: Tensor | None = None) -> ExitPrediction:
-        """As `Network.infer`, under the policy in force, which is updated on the way; audited samples run twice.
+        """As `Network.infer`, under the policy in force, which is updated between samples; audited samples run twice.
 
-        `label_n` are right answers where they are known already (-1 elsewhere), in place of audits.
+        `label_n` are true classes where they are known (-1 elsewhere), in place of audits.
         """
         logits: list[Tensor] = []
         exits: list[Tensor] = []

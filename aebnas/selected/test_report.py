@@ -17,7 +17,7 @@ from aebnas.data.ood_images import jumbled, noise_like
 from aebnas.evaluation.operating_points import CALIBRATE
 from aebnas.policies.analysis.adaptation_replay import replay
 from aebnas.policies.analysis.description import Description, describe
-from aebnas.policies.analysis.diagnostics import failure_signs
+from aebnas.policies.analysis.diagnostics import diagnose
 from aebnas.policies.analysis.traffic import skewed_classes, traffic_figures
 from aebnas.policies.exit_table.exit_costs import taken_only
 from aebnas.policies.exit_table.exit_table import ExitTable, stacked
@@ -93,7 +93,7 @@ def evaluated(
         frontier=_frontier(others, others_table),
         traffic=_in_traffic(table, policy),
         warnings=[
-            *failure_signs(table, policy, calibrate=answered.table_for(policy, CALIBRATE)),
+            *diagnose(table, policy, calibrate=answered.table_for(policy, CALIBRATE)),
             *_shift_warnings(table, policy, shifts, unfamiliar),
         ],
         shifts=shifts,

@@ -1,4 +1,4 @@
-"""Online adaptation on recorded answers: what would have happened, had the samples of an ExitTable come as a stream.
+"""Online adaptation replayed on the samples of an ExitTable as if they came as a stream.
 
 Legend: n samples of the stream, e exits, k classes, u updates.
 """
@@ -29,7 +29,7 @@ from aebnas.runtime.adaptation import (
 class Replay:
     """The stream's exits taken, correctness and costs (of the table's metric, audits charged), each `[n]`.
 
-    After each of u updates: `seen_u` samples, the coefficients in force `[u, e - 1, k]` and the `arm_u` chosen.
+    After each of u updates: `seen_u` samples, the coefficients in force `[u, e - 1, k]` and the `arm_u` in use.
     """
 
     exit_n: np.ndarray
@@ -45,17 +45,17 @@ class Replay:
 def replay(
     table: ExitTable, policy: AdaptivePolicy, stream_n: np.ndarray, cost: str = "macs", feedback: bool = False
 ) -> Replay:
-    """Let the samples `stream_n` (indices) pass in that order; labels are those of audits, or all with `feedback`.
+    """Replay the samples `stream_n` (indices) in that order; labels are those of audits, or all with `feedback`.
 
-    An audited sample runs once more to the last exit, whose answer is its label: its own exit and the backbone to the
-    end are charged. Raises ValueError where the table lacks what the policy looks at.
+    An audited sample runs once more to the last exit, whose prediction is its label: its own exit and the backbone to
+    the end are charged. Raises ValueError where the table lacks what the policy uses.
     """
     costs = table.costs[cost]
     whole = full_cost(costs)
     audit_ne = to_exit(costs, np.arange(table.exits) == table.exits - 1)  # no early branch runs
     predicted_ne = table.predicted_ne
     if predicted_ne is None:
-        raise ValueError("a replay needs the classes predicted at each exit, but the table has none")
+        raise ValueError("a replay requires the classes predicted at each exit, but the table has none")
     state = initial_state(policy)
     exits, spent, audits, seen, coefficients, arms = [], [], [], [], [], []
     start = 0
@@ -106,7 +106,7 @@ def _labels(
     if not feedback:
         return np.where(audited_n, predicted_ne[part_n, -1], UNKNOWN).astype(np.int64)
     if table.labels_n is None:
-        raise ValueError("feedback needs the labels of the table, but it has none")
+        raise ValueError("feedback requires labels in the table, but it has none")
     return table.labels_n[part_n].astype(np.int64)
 
 

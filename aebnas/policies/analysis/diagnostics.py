@@ -1,4 +1,4 @@
-"""Signs that an early-exit network fails at its purpose, found on its ExitTable and said in plain words."""
+"""Diagnostics of an early-exit network on its ExitTable: known ways in which exits fail, each as one sentence."""
 
 import numpy as np
 
@@ -11,35 +11,35 @@ from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.runtime.exit_policy import ExitPolicy
 
 PREMATURE = 0.02
-"""Share of samples lost by leaving early from which on it is said."""
+"""Share of samples lost by leaving early from which on it is reported."""
 CROWDED = 0.95
 """Share of samples at one exit from which on the others hardly matter."""
 OVERCONFIDENT = 0.05
 """Confidence above accuracy, and ECE, from which on an exit is called overconfident."""
 MIN_SAMPLES = 50
-"""An exit that fewer samples leave by is not judged by their confidence."""
+"""With fewer samples, exits are not tested for overconfidence."""
 
 
-def failure_signs(
+def diagnose(
     table: ExitTable,
     policy: ExitPolicy,
     cost: str = "macs",
     calibrate: ExitTable | None = None,
     without_exits: tuple[float, int] | None = None,
 ) -> list[str]:
-    """One sentence for each sign; none is good news.
+    """One sentence for each failure found; an empty list where there is none.
 
-    `table` is of unseen samples, `calibrate` of those the thresholds were found on; `without_exits` is the accuracy
-    of the same backbone trained without exits and the number of samples it was measured on. What isn't given isn't
-    judged.
+    `table` holds unseen samples, `calibrate` those that the thresholds were found on; `without_exits` is the accuracy
+    of the same backbone trained without exits and the number of samples it was measured on. Checks whose input isn't
+    given are left out.
     """
-    signs = [_premature(table, policy), _no_saving(table, policy, cost), *_exits_taken(table, policy)]
-    signs += _overconfident(table, policy)
+    found = [_premature(table, policy), _no_saving(table, policy, cost), *_exits_taken(table, policy)]
+    found += _overconfident(table, policy)
     if without_exits is not None:
-        signs.append(_last_exit(table, *without_exits))
+        found.append(_last_exit(table, *without_exits))
     if calibrate is not None:
-        signs.append(_moved(table, calibrate, policy))
-    return [sign for sign in signs if sign]
+        found.append(_moved(table, calibrate, policy))
+    return [sentence for sentence in found if sentence]
 
 
 def _premature(table: ExitTable, policy: ExitPolicy) -> str:
@@ -65,28 +65,28 @@ def _no_saving(table: ExitTable, policy: ExitPolicy, cost: str) -> str:
 def _exits_taken(table: ExitTable, policy: ExitPolicy) -> list[str]:
     shares = score_policy(table, policy).exit_shares
     unused = [exit_ for exit_, share in enumerate(shares[:-1]) if share == 0 and policy.runs(exit_)]
-    signs = []
+    found = []
     if unused:
         which = ", ".join(str(exit_ + 1) for exit_ in unused)
         noun, verb = ("Exit", "is") if len(unused) == 1 else ("Exits", "are")
-        signs.append(f"{noun} {which} {verb} run for every sample that gets there and taken by none; never is cheaper.")
+        found.append(f"{noun} {which} {verb} run for every sample that gets there and taken by none; never is cheaper.")
     most = int(np.argmax(shares))
     if len(shares) > 1 and shares[most] > CROWDED:
-        signs.append(f"{_percent(shares[most])} of samples leave by exit {most + 1}; the other exits hardly matter.")
-    return signs
+        found.append(f"{_percent(shares[most])} of samples leave by exit {most + 1}; the other exits hardly matter.")
+    return found
 
 
 def _overconfident(table: ExitTable, policy: ExitPolicy) -> list[str]:
     if "confidence" not in table.scores or table.samples < MIN_SAMPLES:
         return []
-    signs = []
-    for exit_, found in enumerate(exit_reliability(table)[:-1]):
-        if policy.runs(exit_) and min(found.overconfidence, found.ece) > OVERCONFIDENT:
-            signs.append(
-                f"Exit {exit_ + 1} is overconfident: its confidence is {100 * found.overconfidence:.1f} points above "
-                f"its accuracy (ECE {found.ece:.3f}); a temperature may mend it."
+    found = []
+    for exit_, measured in enumerate(exit_reliability(table)[:-1]):
+        if policy.runs(exit_) and min(measured.overconfidence, measured.ece) > OVERCONFIDENT:
+            found.append(
+                f"Exit {exit_ + 1} is overconfident: its confidence is {100 * measured.overconfidence:.1f} points "
+                f"above its accuracy (ECE {measured.ece:.3f}); a temperature may correct it."
             )
-    return signs
+    return found
 
 
 def _last_exit(table: ExitTable, accuracy: float, samples: int) -> str:

@@ -26,7 +26,7 @@ def fit_difficulty(
     `tau_edge` is the mean gradient magnitude over them unless given. Raises ValueError for no images.
     """
     if not len(images):
-        raise ValueError("there must be at least one image to fix the difficulty's constants on, but got none")
+        raise ValueError("the difficulty's constants must be fixed on at least one image, but got none")
     if tau_edge is None:
         tau_edge = float(torch.cat([gradient_magnitude(part) for part in _parts(images)]).mean())
     terms_n3 = raw_terms(images, tau_edge)

@@ -1,7 +1,7 @@
 """What it costs to leave at each exit: the same for every sample (`ExitCosts`), or depending on the input.
 
-Both are made of a backbone, cumulative up to each exit's site, and a branch per exit. What is paid whatever
-happens (a controller, a difficulty estimator) belongs to the backbone of every exit.
+Both are made of a backbone, cumulative up to each exit's site, and a branch per exit. What every sample
+is charged (a controller, a difficulty estimator) belongs to the backbone of every exit.
 
 Legend: n samples, e exits, t threshold vectors.
 """
@@ -45,7 +45,7 @@ def parts(costs: Costs) -> tuple[np.ndarray, np.ndarray]:
 def to_exit(costs: Costs, runs_e: np.ndarray | None = None) -> np.ndarray:
     """Cost of a sample that leaves at each exit, branches passed included, `[1 or n, e]`.
 
-    `runs_e` (bool `[e]`) says which branches run at all; `never` exits' don't.
+    `runs_e` (bool `[e]`) tells which branches run at all; those of `never` exits don't.
     """
     backbone, branch = parts(costs)
     return backbone + np.cumsum(branch if runs_e is None else branch * runs_e, axis=1)

@@ -1,4 +1,4 @@
-"""The ExitTable: what one network said about a set of samples at each of its exits.
+"""The ExitTable: the outputs of one network for a set of samples at each of its exits.
 
 It is computed once per architecture; every policy, threshold search and metric is a vectorised function of it.
 
@@ -25,12 +25,13 @@ CHUNK_CELLS = 20_000_000
 
 @dataclass(frozen=True)
 class ExitTable:
-    """Scores, answers, correctness and costs of n samples at e exits.
+    """Scores, predictions, correctness and costs of n samples at e exits.
 
     `scores` maps a criterion to float32 `[n, e]`; `correct_ne` is bool; `costs` maps a cost metric (`macs`) to the
     cost to each exit. `labels_n` and `predicted_ne` are classes, `logits_nec` float16: where they were kept.
-    `stop_nk` are the stop heads' probabilities (k = e - 1), `alpha_n` the images' difficulty as `difficulty` has it,
-    both float32, where there are any; `difficulty_costs` is what that takes of each cost metric (0 if not named).
+    `stop_nk` are the stop heads' probabilities (k = e - 1), `alpha_n` the images' difficulty as estimated by
+    `difficulty`, both float32, where there are any; `difficulty_costs` is the cost of the estimate by metric (0 if not
+    named).
     `temperatures` are those under which scores were computed. Raises ValueError when shapes disagree or a score is not
     finite.
     """
@@ -103,7 +104,7 @@ class ExitTable:
     def with_difficulty(
         self, difficulty: Difficulty, alpha_n: np.ndarray, costs: Mapping[str, float] | None = None
     ) -> "ExitTable":
-        """The same with the images' difficulty (float32 `[n]`), and what it takes to estimate one of each cost."""
+        """The same with the images' difficulty (float32 `[n]`) and the cost of estimating one by metric."""
         return replace(self, difficulty=difficulty, alpha_n=alpha_n, difficulty_costs=costs or {})
 
     @property
@@ -119,21 +120,21 @@ class ExitTable:
     def exit_taken(self, policy: ExitPolicy) -> np.ndarray:
         """Exit at which each sample leaves under a policy, int `[n]`, as `Network.infer` decides it.
 
-        Raises ValueError where the table doesn't hold what the policy looks at.
+        Raises ValueError where the table doesn't hold what the policy uses.
         """
         if policy.plain and not self.temperatures:
             return self.exits_taken(policy.criterion, thresholds_te([policy]))[0]
         return exits_taken(policy, self.observe(policy), self.samples).numpy()
 
     def observe(self, policy: ExitPolicy, rows_n: np.ndarray | slice = slice(None)) -> list[ExitObservation]:
-        """What every early exit says of the samples `rows_n`, as far as the policy looks at it; raises ValueError."""
+        """Every early exit's observation of the samples `rows_n`, as far as the policy uses it; raises ValueError."""
         if len(policy.thresholds) != self.exits - 1:
             raise ValueError(f"thresholds must be for {self.exits - 1} exits, but got {len(policy.thresholds)}")
         if policy.temperatures != self.temperatures:
             got = f"{self.temperatures} and {policy.temperatures}"
             raise ValueError(f"table and policy must be of the same temperatures, but got {got}")
         if policy.difficulty not in (None, self.difficulty):
-            raise ValueError("the table must hold the difficulty that the policy looks at, but doesn't")
+            raise ValueError("the table must hold the difficulty that the policy uses, but doesn't")
         predicted_ne = self.correct_ne if self.predicted_ne is None else self.predicted_ne
         if policy.needs_classes and self.predicted_ne is None:
             raise ValueError("the policy needs the classes predicted at each exit, but the table has none")
@@ -150,7 +151,7 @@ class ExitTable:
         rows = max(1, CHUNK_CELLS // max(1, scores_ne.size))
         for start in range(0, len(thresholds_te), rows):
             part = thresholds_te[start : start + rows]
-            stops_tne = np.ones((len(part), self.samples, self.exits), dtype=bool)  # the last always answers
+            stops_tne = np.ones((len(part), self.samples, self.exits), dtype=bool)  # at the last all leave
             stops_tne[:, :, :-1] = scores_ne > part[:, None, :]
             taken_tn[start : start + rows] = stops_tne.argmax(-1)
         return taken_tn

@@ -19,7 +19,7 @@ class PolicyScore:
 
     `accuracy` is a fraction. `mean_cost` maps each cost metric to its mean over samples, charged with everything
     that ran for a sample, branches it passed included; `mean_cost_taken_only` with the backbone and the branch
-    taken. `exit_accuracy` is None where nobody leaves.
+    taken. `exit_accuracy` is None where no sample leaves.
     """
 
     accuracy: float
@@ -67,7 +67,7 @@ def sample_costs(table: ExitTable, policy: ExitPolicy, cost: str = "macs") -> np
 
 
 def difficulty_cost(table: ExitTable, policy: ExitPolicy, cost: str) -> float:
-    """What every sample pays for the estimate of its difficulty, where the policy looks at it."""
+    """What every sample is charged for the estimate of its difficulty, where the policy uses it."""
     return 0.0 if policy.difficulty is None else table.difficulty_costs.get(cost, 0.0)
 
 

@@ -23,7 +23,7 @@ from aebnas.runtime.threshold_rules import DifficultyOffset
 
 @dataclass(frozen=True)
 class DartSetting:
-    """The difficulty that raises thresholds, and by how much; chosen for the cross-validated J `objective`."""
+    """The difficulty that raises thresholds, and by how much; of cross-validated J `objective`."""
 
     difficulty: Difficulty
     beta_diff: float
@@ -33,7 +33,7 @@ class DartSetting:
 def dart_scores(
     scored: ThresholdProblem, difficulty: Difficulty, alpha_n: np.ndarray, beta_diff: float, estimator_cost: float = 0
 ) -> ThresholdProblem:
-    """What a search for DART's base thresholds sees. `estimator_cost` (of one image) is charged to every sample."""
+    """The problem of finding DART's base thresholds. `estimator_cost` (of one image) is charged to every sample."""
     shifted_nk = np.maximum(scored.scores_nk - np.float32(beta_diff) * alpha_n.astype(np.float32)[:, None], 0.0)
     return replace(
         scored,
@@ -44,7 +44,7 @@ def dart_scores(
 
 
 def with_overhead(costs: Costs, overhead: float) -> Costs:
-    """Costs with something that is paid for every sample, wherever it leaves."""
+    """Costs with an overhead that every sample is charged, wherever it leaves."""
     if isinstance(costs, SampleCosts):
         return SampleCosts(costs.backbone_ne + overhead, costs.branch_ne)
     return ExitCosts(tuple(cost + overhead for cost in costs.backbone_e), costs.branch_e)

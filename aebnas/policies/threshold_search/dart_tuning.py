@@ -16,7 +16,7 @@ from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_policy import ExitPolicy
 
 BETA_DIFFS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
-"""Values of beta_diff that are tried; DART's is 0.3, and at 0 the difficulty decides nothing."""
+"""Values of beta_diff that are tried; DART's is 0.3, and at 0 the difficulty has no effect."""
 
 Search = Callable[[ThresholdProblem], Frontier[ExitPolicy]]
 
@@ -38,7 +38,7 @@ def tune_dart(
     found by `search` on the others and evaluated on it. Raises ValueError for fewer samples than folds.
     """
     if scored.samples < folds or folds < 2:
-        raise ValueError(f"there must be 2 or more folds and a sample for each, but got {folds}, {scored.samples}")
+        raise ValueError(f"folds must be at least 2 and at most as many as samples, but got {folds}, {scored.samples}")
     fold_n = np.random.default_rng(seed).permutation(scored.samples) % folds
     best: DartSetting | None = None
     betas = tuple(betas)
@@ -71,7 +71,7 @@ def tune_weights(
 
 
 def random_weights(difficulty: Difficulty, trials: int, seed: int) -> Iterator[Difficulty]:
-    """The estimator itself, then `trials` with weights drawn evenly from all that sum to 1."""
+    """The estimator itself, then `trials` with weights drawn uniformly from all that sum to 1."""
     yield difficulty
     for edge, variance, fine in np.random.default_rng(seed).dirichlet(np.ones(3), trials).tolist():
         yield replace(difficulty, weights=(edge, variance, fine))

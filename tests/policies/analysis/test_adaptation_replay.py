@@ -65,7 +65,7 @@ def test_real_feedback_labels_every_sample():
     assert done.coefficients_uek[-1].min() > 1.0
     assert int((done.state.cells.right_cw >= 0).sum()) == 400
     bare = ExitTable(table.scores, table.correct_ne, table.costs, predicted_ne=table.predicted_ne)
-    with pytest.raises(ValueError, match="needs the labels"):
+    with pytest.raises(ValueError, match="requires labels in the table"):
         replay(bare, policy, np.arange(4), feedback=True)
 
 

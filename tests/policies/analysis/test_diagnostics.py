@@ -1,10 +1,10 @@
-"""Each sign of failure is said when it is there, and only then."""
+"""Each failure is reported when it is there, and only then."""
 
 import numpy as np
 import pytest
 
 from aebnas.cost.counts import ExitCosts
-from aebnas.policies.analysis.diagnostics import failure_signs
+from aebnas.policies.analysis.diagnostics import diagnose
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.runtime.exit_policy import ExitPolicy
 
@@ -29,50 +29,52 @@ POLICY = ExitPolicy("confidence", (0.9, 0.9))
 
 def test_a_healthy_network_is_said_nothing_about():
     table = healthy()
-    assert failure_signs(table, POLICY, calibrate=healthy(seed=1), without_exits=(0.95, SAMPLES)) == []
+    assert diagnose(table, POLICY, calibrate=healthy(seed=1), without_exits=(0.95, SAMPLES)) == []
 
 
 def test_premature_exits():
-    (sign,) = failure_signs(healthy(), ExitPolicy("confidence", (0.5, 0.6)))
-    assert "leave too early: they are wrong at their exit and right at the last one" in sign
+    (sentence,) = diagnose(healthy(), ExitPolicy("confidence", (0.5, 0.6)))
+    assert "leave too early: they are wrong at their exit and right at the last one" in sentence
 
 
 def test_no_saving():
     costly = healthy(costs=ExitCosts((10, 50, 100), (90, 90, 1)))
-    (sign,) = failure_signs(costly, POLICY)
-    assert sign.startswith("Exits save nothing: a sample takes ") and sign.endswith("without branches 101.")
+    (sentence,) = diagnose(costly, POLICY)
+    assert sentence.startswith("Exits save nothing: a sample takes ") and sentence.endswith("without branches 101.")
 
 
 def test_exits_nobody_takes():
-    (sign,) = failure_signs(healthy(), ExitPolicy("confidence", (1.0, 0.9)))
-    assert sign.startswith("Exit 1 is run for every sample that gets there and taken by none")
-    signs = failure_signs(healthy(), ExitPolicy("confidence", (1.0, 1.0)))
-    assert any(sign.startswith("Exits 1, 2 are run") for sign in signs)
-    assert failure_signs(healthy(), ExitPolicy("confidence", (None, 0.9))) == []  # it was switched off
+    (sentence,) = diagnose(healthy(), ExitPolicy("confidence", (1.0, 0.9)))
+    assert sentence.startswith("Exit 1 is run for every sample that gets there and taken by none")
+    sentences = diagnose(healthy(), ExitPolicy("confidence", (1.0, 1.0)))
+    assert any(sentence.startswith("Exits 1, 2 are run") for sentence in sentences)
+    assert diagnose(healthy(), ExitPolicy("confidence", (None, 0.9))) == []  # it was switched off
 
 
 def test_one_exit_taken_by_nearly_all():
-    signs = failure_signs(healthy(), ExitPolicy("confidence", (None, None)))
-    assert any("100.0 % of samples leave by exit 3; the other exits hardly matter" in sign for sign in signs)
+    sentences = diagnose(healthy(), ExitPolicy("confidence", (None, None)))
+    assert any(
+        "100.0 % of samples leave by exit 3; the other exits hardly matter" in sentence for sentence in sentences
+    )
 
 
 def test_overconfidence():
-    signs = failure_signs(healthy(confidence=0.85), POLICY)
-    (sign,) = [sign for sign in signs if "overconfident" in sign]
-    assert sign.startswith("Exit 1 is overconfident: its confidence is 3") and "ECE 0.3" in sign
-    assert not any("overconfident" in sign for sign in failure_signs(healthy(confidence=0.2), POLICY))
+    sentences = diagnose(healthy(confidence=0.85), POLICY)
+    (sentence,) = [each for each in sentences if "overconfident" in each]
+    assert sentence.startswith("Exit 1 is overconfident: its confidence is 3") and "ECE 0.3" in sentence
+    assert not any("overconfident" in sentence for sentence in diagnose(healthy(confidence=0.2), POLICY))
 
 
 @pytest.mark.parametrize("alone, said", [(0.96, False), (0.995, True)])
 def test_the_last_exit_is_compared_with_the_network_without_exits(alone, said):
-    signs = failure_signs(healthy(), POLICY, without_exits=(alone, SAMPLES))
-    assert any(sign.startswith("The exits cost the last one accuracy") for sign in signs) == said
+    sentences = diagnose(healthy(), POLICY, without_exits=(alone, SAMPLES))
+    assert any(sentence.startswith("The exits cost the last one accuracy") for sentence in sentences) == said
 
 
 @pytest.mark.parametrize("right, said", [(0.9, False), (0.2, True)])
 def test_thresholds_that_do_not_carry_over(right, said):
-    signs = failure_signs(healthy(), POLICY, calibrate=healthy(right, seed=1))
-    assert any(sign.startswith("Thresholds don't carry over") for sign in signs) == said
+    sentences = diagnose(healthy(), POLICY, calibrate=healthy(right, seed=1))
+    assert any(sentence.startswith("Thresholds don't carry over") for sentence in sentences) == said
 
 
 def test_one_exit_alone():
@@ -80,4 +82,4 @@ def test_one_exit_alone():
         {"confidence": np.ones((9, 1), np.float32)}, np.ones((9, 1), bool), {"macs": ExitCosts((9,), (1,))}
     )
     # it is its own backbone: there is nothing that it could save
-    assert failure_signs(table, ExitPolicy("confidence", ())) == []
+    assert diagnose(table, ExitPolicy("confidence", ())) == []
