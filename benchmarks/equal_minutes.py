@@ -36,7 +36,8 @@ from torch.optim.swa_utils import update_bn
 from aebnas.core.atomic_files import write_atomically, write_json, write_text
 from aebnas.data.batches import Batches, eval_batches
 from aebnas.data.datasets import load_test
-from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.threshold_search.find import find
 from aebnas.run.session import RunSession
 from aebnas.space.architecture import Architecture

@@ -25,7 +25,8 @@ import pandas as pd
 from aebnas.core.atomic_files import write_json, write_text
 from aebnas.data.datasets import load_test
 from aebnas.evaluation.evaluator import inherit
-from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.exit_table.tabulate import tabulate
 from aebnas.policies.threshold_search.find import find, rules_for
 from aebnas.run.candidate_scoring import candidate_evaluator

@@ -15,7 +15,8 @@ from aebnas.data.splits import CALIBRATE, SEARCH
 from aebnas.evaluation.worker_pool import Failure
 from aebnas.policies.calibration.calibrated_tables import Tables
 from aebnas.policies.calibration.tuning import Rules
-from aebnas.policies.exit_table.exit_table import ExitTable, difficulty_cost, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import difficulty_cost, score_policy
 from aebnas.policies.threshold_search.soft_target import tune_to_target
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import Graph

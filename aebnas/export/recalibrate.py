@@ -21,10 +21,12 @@ from aebnas.data.image_set import ImageSet
 from aebnas.data.labelled_arrays import load_labelled
 from aebnas.export.folder import export_model
 from aebnas.export.read_folder import Exported, read_export
+from aebnas.policies.calibration.reliability import exit_reliability
 from aebnas.policies.calibration.risk_control import RiskPromise
-from aebnas.policies.calibration.temperature import exit_reliability, fit_temperatures
+from aebnas.policies.calibration.temperature import fit_temperatures
 from aebnas.policies.calibration.tuning import Rules, tune
-from aebnas.policies.exit_table.exit_table import ExitTable, PolicyScore, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import PolicyScore, score_policy
 from aebnas.policies.exit_table.recorded_logits import RecordedLogits
 from aebnas.policies.exit_table.sample_costs import table_costs
 from aebnas.policies.exit_table.tabulate import record_logits, with_difficulty_of

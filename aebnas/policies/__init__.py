@@ -1,1 +1,1 @@
-"""What is found offline about exit policies: the ExitTable, its metrics, and thresholds chosen on it."""
+"""Exit policies offline: the ExitTable, figures of policies on it, and searches for their thresholds."""

@@ -14,7 +14,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from aebnas.core.atomic_files import write_atomically
-from aebnas.policies.calibration.temperature import Reliability
+from aebnas.policies.calibration.reliability import Reliability
 
 BEFORE, AFTER = "#E69F00", "#0072B2"
 COLUMNS = 4

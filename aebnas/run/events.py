@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from aebnas.policies.analysis.adaptation_replay import Replay
-from aebnas.policies.calibration.temperature import Reliability
+from aebnas.policies.calibration.reliability import Reliability
 from aebnas.run.run_facts import RunFacts
 from aebnas.strategies.trial import Trial
 from aebnas.training.loop import write_rows

@@ -1,1 +1,1 @@
-"""What leaves with a model: ops, the Graph, the Network with hard exits, the exit decision. Torch only."""
+"""What ships with an exported model: ops, the Graph, the Network with hard exits, the exit policy. Torch only."""

@@ -1,16 +1,16 @@
-"""Adapting exit thresholds to what a deployed model sees: a pure function (policy, state, observation) -> state.
+"""Online adaptation of exit thresholds in a deployed model: a pure function (policy, state, observation) -> state.
 
-Every threshold has a coefficient per predicted class (the rule `Coefficients`). What is observed goes into windows
-per exit and class; every so many inferences the coefficients move by what the windows say (DART):
+Every threshold has a coefficient per predicted class (the rule `Coefficients`). Observations go into windows per
+exit and class; every so many inferences the coefficients are updated from the windows (DART):
     temporal     c <- decay * c + (1 - decay) * f,  f = 1 + (A_target - A_exit), clipped;
     class-aware  c <- c + eta * (A_target - A_class),
-and are kept within bounds. Right or wrong is known only of samples with a label: an audited share that ran to full
-depth as well, whose last exit is the label, or samples with real feedback. A sample that left early never labels
-itself: it would always be right, and coefficients would fall for ever.
+and are kept within bounds. Correctness is known only of samples with a label: an audited share that ran to full
+depth as well, whose last exit's prediction is the label, or samples with real feedback. A sample that left early never
+labels itself: it would always be right, and coefficients would fall for ever.
 
-With several coefficient sets (`arms`) UCB1 chooses among them by their windowed J; with one nothing is chosen.
+With several coefficient sets (`arms`) UCB1 selects among them by their windowed J.
 
-Legend: n samples, e exits, k classes, w places of a window, a arms.
+Legend: n samples, e exits, k classes, w entries of a window, a arms.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .exit_policy import ExitPolicy
 from .threshold_rules import Coefficients
 
 UNKNOWN = -1
-"""The label of a sample of which the right answer is not known."""
+"""The label of a sample whose true class is not known."""
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -35,12 +35,12 @@ Factors = tuple[tuple[float, ...], ...]
 
 @dataclass(frozen=True)
 class AdaptivePolicy:
-    """An ExitPolicy and how its coefficients follow what is seen.
+    """An ExitPolicy and how its coefficients are adapted.
 
-    `target` is the accuracy wanted at every exit (agreement with the last exit, where labels come from audits);
+    `target` is the accuracy to reach at every exit (agreement with the last exit, where labels come from audits);
     `audit_share` of the samples are audited. `beta_opt` weighs cost against accuracy in J = A - beta_opt * C. `arms`
-    are coefficient sets (`[e - 1]` rows of one or k factors on the coefficients); none or one: no choice among them.
-    Raises ValueError for settings that cannot be.
+    are coefficient sets (`[e - 1]` rows of one or k factors on the coefficients); with none or one, none is selected.
+    Raises ValueError for settings out of range.
     """
 
     base: ExitPolicy
@@ -81,22 +81,21 @@ class AdaptivePolicy:
     def audited(self, seen: int, count: int) -> Tensor:
         """Which of the `count` samples after the first `seen` are audited, bool `[n]`.
 
-        Spread evenly and without a period, so that no pattern in the input can fall in with it.
+        Spread evenly and without a period, so that no periodic input can align with it.
         """
         number_n = torch.arange(seen, seen + count, dtype=torch.float64)
         return (number_n * GOLDEN) % 1.0 < self.audit_share
 
 
 class Observation(NamedTuple):
-    """What became of n samples, in the order in which they were seen.
+    """The outcome of n samples, in the order in which they were seen.
 
-    `exit_n` and `class_n` (predicted there) are int64, `confidence_n` float; `cost_n` is what was spent on the
-    sample, audit included, as a share of the full network's cost; `label_n` int64, -1 where it isn't known.
+    `exit_n` and `class_n` (predicted there) are int64; `cost_n` is what was spent on the sample, audit included, as a
+    share of the full network's cost; `label_n` int64, -1 where it isn't known.
     """
 
     exit_n: Tensor
     class_n: Tensor
-    confidence_n: Tensor
     cost_n: Tensor
     label_n: Tensor
 
@@ -105,7 +104,6 @@ class Window(NamedTuple):
     """Rings of the last w samples of each of several cells; `right` is 1, 0 or, without a label, -1."""
 
     right_cw: Tensor
-    confidence_cw: Tensor
     cost_cw: Tensor
     count_c: Tensor
 
@@ -113,11 +111,10 @@ class Window(NamedTuple):
     def empty(cls, cells: int, width: int) -> Window:
         """Nothing seen yet."""
         unknown_cw = torch.full((cells, width), UNKNOWN, dtype=torch.int8)
-        zeros_cw = torch.zeros(cells, width)
-        return cls(unknown_cw, zeros_cw, zeros_cw.clone(), torch.zeros(cells, dtype=torch.int64))
+        return cls(unknown_cw, torch.zeros(cells, width), torch.zeros(cells, dtype=torch.int64))
 
-    def add(self, cell_n: Tensor, right_n: Tensor, confidence_n: Tensor, cost_n: Tensor) -> Window:
-        """With n more samples, at most as many as a ring has places; the oldest fall out."""
+    def add(self, cell_n: Tensor, right_n: Tensor, cost_n: Tensor) -> Window:
+        """With n more samples, at most as many as a ring has entries; they replace the oldest."""
         order_n = cell_n.argsort(stable=True)
         cell_n = cell_n[order_n]
         per_cell_c = torch.bincount(cell_n, minlength=len(self.count_c))
@@ -131,7 +128,6 @@ class Window(NamedTuple):
 
         return Window(
             added(self.right_cw, right_n),
-            added(self.confidence_cw, confidence_n),
             added(self.cost_cw, cost_n),
             self.count_c + per_cell_c,
         )
@@ -148,13 +144,9 @@ class Window(NamedTuple):
         """Mean cost over each ring, float64; NaN where it is empty."""
         return _ratio(self.cost_cw.double().sum(1), self.held_c())
 
-    def mean_confidence_c(self) -> Tensor:
-        """Mean confidence over each ring, float64; NaN where it is empty."""
-        return _ratio(self.confidence_cw.double().sum(1), self.held_c())
-
 
 class AdaptState(NamedTuple):
-    """All that is remembered, of a size that doesn't grow: `cells` of e x k windows, one window per arm.
+    """The state, whose size doesn't grow: `cells` of e x k windows, one window per arm.
 
     `coefficients_ek` (float64, early exits) are before the arm's factors; `pulls_a` counts the periods of each arm.
     """
@@ -202,9 +194,10 @@ def until_update(policy: AdaptivePolicy, state: AdaptState) -> int:
 
 
 def adapt(policy: AdaptivePolicy, state: AdaptState, observation: Observation) -> AdaptState:
-    """The state after an observation; `state` is left alone. How samples are split into observations is no matter.
+    """The state after an observation; `state` is left alone.
 
-    Raises ValueError for exits or classes that the policy doesn't have.
+    How samples are split into observations makes no difference. Raises ValueError for exits or
+    classes that the policy doesn't have.
     """
     for name, values_n, limit in (
         ("exits", observation.exit_n, policy.exits),
@@ -223,7 +216,7 @@ def adapt(policy: AdaptivePolicy, state: AdaptState, observation: Observation) -
 
 
 def ucb1(mean_a: Tensor, pulls_a: Tensor) -> int:
-    """The arm of the greatest mean + sqrt(2 ln t / n), t pulls in all; the first one without a mean goes before."""
+    """The arm of the largest mean + sqrt(2 ln t / n), t pulls in all; arms without a mean come first."""
     untried_a = mean_a.isnan() | (pulls_a == 0)
     if untried_a.any():
         return int(untried_a.int().argmax())
@@ -232,11 +225,11 @@ def ucb1(mean_a: Tensor, pulls_a: Tensor) -> int:
 
 def _seen(policy: AdaptivePolicy, state: AdaptState, seen: Observation) -> AdaptState:
     right_n = torch.where(seen.label_n == UNKNOWN, UNKNOWN, (seen.class_n == seen.label_n).long())
-    what = right_n, seen.confidence_n, seen.cost_n
+    outcome = right_n, seen.cost_n
     return state._replace(
         seen=state.seen + len(right_n),
-        cells=state.cells.add(seen.exit_n * policy.classes + seen.class_n, *what),
-        arms=state.arms.add(torch.full_like(seen.exit_n, state.arm), *what),
+        cells=state.cells.add(seen.exit_n * policy.classes + seen.class_n, *outcome),
+        arms=state.arms.add(torch.full_like(seen.exit_n, state.arm), *outcome),
     )
 
 

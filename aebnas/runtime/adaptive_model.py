@@ -1,4 +1,4 @@
-"""A running network whose thresholds follow what it sees: `adapt` with its state kept.
+"""Inference with online adaptation of thresholds: `adapt` with its state kept.
 
 Legend: n samples, e exits, c classes.
 """
@@ -16,7 +16,7 @@ from .network import ExitPrediction, Network
 
 
 class Adaptive:
-    """Inference under an AdaptivePolicy. `state` is all that is remembered; keep or replace it as you like.
+    """Inference under an AdaptivePolicy. `state` may be stored and replaced.
 
     `cost_to_exit [e]` is what a sample costs that leaves at each exit, `audit_cost` what an audit adds, both as shares
     of the full network's cost.
@@ -31,9 +31,9 @@ class Adaptive:
         self._to_the_end = ExitPolicy("confidence", (None,) * (policy.exits - 1))
 
     def infer(self, x_nchw: Tensor, alpha_n: Tensor | None = None, label_n: Tensor | None = None) -> ExitPrediction:
-        """As `Network.infer`, under the policy in force, which is updated on the way; audited samples run twice.
+        """As `Network.infer`, under the policy in force, which is updated between samples; audited samples run twice.
 
-        `label_n` are right answers where they are known already (-1 elsewhere), in place of audits.
+        `label_n` are true classes where they are known (-1 elsewhere), in place of audits.
         """
         logits: list[Tensor] = []
         exits: list[Tensor] = []
@@ -50,7 +50,6 @@ class Adaptive:
     def _infer(self, x_nchw: Tensor, alpha_n: Tensor | None, label_n: Tensor | None) -> ExitPrediction:
         answer = self.network.infer(x_nchw, current_policy(self.policy, self.state), alpha_n)
         exit_n, count = answer.exit_index.cpu(), len(x_nchw)
-        confidence_n, class_n = answer.logits.softmax(-1).max(-1)
         cost_n = torch.tensor(self.cost_to_exit)[exit_n]
         if label_n is None:
             label_n = torch.full((count,), UNKNOWN, dtype=torch.int64)
@@ -59,6 +58,6 @@ class Adaptive:
                 last = self.network.infer(x_nchw[audited_n.to(x_nchw.device)], self._to_the_end)
                 label_n[audited_n] = last.logits.argmax(-1).cpu()
                 cost_n = cost_n + audited_n * self.audit_cost
-        seen = Observation(exit_n, class_n.cpu(), confidence_n.cpu(), cost_n, label_n.cpu())
+        seen = Observation(exit_n, answer.logits.argmax(-1).cpu(), cost_n, label_n.cpu())
         self.state = adapt(self.policy, self.state, seen)
         return answer

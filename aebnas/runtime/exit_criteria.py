@@ -1,4 +1,4 @@
-"""Exit criteria: what an exit's logits (or its stop head) say of how sure it is, each a score in [0, 1].
+"""Exit criteria: how sure an exit is, from its logits or its stop head, each a score in [0, 1].
 
 Legend: n samples, c classes.
 """
@@ -37,7 +37,7 @@ CRITERIA: dict[str, Callable[[Tensor], Tensor]] = {
     "entropy": entropy,
     "margin": margin,
 }
-"""Criteria that look at an exit's logits."""
+"""Criteria computed from an exit's logits."""
 
 
 def _margin_of_one(logits_1c: Tensor) -> float:
@@ -52,4 +52,4 @@ SINGLE_SAMPLE_SCORES: dict[str, Callable[[Tensor], float]] = {
 """Criteria whose score of one sample takes fewer tensors: of float32 logits `[1, c]`, equal to the bit."""
 
 LEARNED = "learned"
-"""The criterion that looks at an exit's stop head: its probability to stop, sigma(u_i(h_i))."""
+"""The criterion computed from an exit's stop head: its probability to stop, sigma(u_i(h_i))."""

@@ -23,7 +23,7 @@ from .threshold_rules import Coefficients, DifficultyBins, DifficultyOffset
 if TYPE_CHECKING:
     from torch import Tensor
 
-RULES: tuple[type[ExitRule], ...] = (
+RULE_KINDS: tuple[type[ExitRule], ...] = (
     Patience,
     StopHeads,
     MinExit,
@@ -49,7 +49,7 @@ class ExitPolicy:
     a kind.
 
     `criterion` and `temperatures [e]` (none: logits as they are) make the score, see `Score`; `thresholds [e - 1]`, see
-    `FixedThresholds`. Rules are put into the order of `RULES`, and neutral ones are dropped, so policies that are
+    `FixedThresholds`. Rules are put into the order of `RULE_KINDS`, and neutral ones are dropped, so policies that are
     made alike are equal. Raises ValueError for values that cannot be.
     """
 
@@ -62,7 +62,9 @@ class ExitPolicy:
         kinds = [type(rule).__name__ for rule in self.rules]
         if len(set(kinds)) < len(kinds):
             raise ValueError(f"rules must be of different kinds, but got {', '.join(kinds)}")
-        ordered = sorted((rule for rule in self.rules if not rule.neutral), key=lambda rule: RULES.index(type(rule)))
+        ordered = sorted(
+            (rule for rule in self.rules if not rule.neutral), key=lambda rule: RULE_KINDS.index(type(rule))
+        )
         object.__setattr__(self, "rules", tuple(ordered))
         for part in self.parts:
             part.check(len(self.thresholds))
@@ -210,5 +212,5 @@ class ExitPolicy:
         if unknown := sorted(set(value) - set(KEYS)):
             raise ValueError(f"a policy's keys must be among {', '.join(KEYS)}, but got {', '.join(unknown)}")
         score = Score.from_json(value)
-        rules = tuple(rule for kind in RULES if (rule := kind.from_json(value)) is not None)
+        rules = tuple(rule for kind in RULE_KINDS if (rule := kind.from_json(value)) is not None)
         return cls(score.criterion, FixedThresholds.from_json(value).values, score.temperatures, rules)

@@ -1,11 +1,11 @@
-"""Watching a deployed model: how many samples leave at each exit, how sure it is there, and whether that has changed.
+"""Monitoring a deployed model: exit rates, mean confidences, and whether the rates have drifted.
 
-Exit rates on the samples that thresholds were judged on tell what to expect. After each full window of inferences the
-window's rates are compared with them; one outside its band raises the drift flag. Bands are so wide that, where nothing
-changed, a window raises it with a probability of about `level` (normal approximation of two independent samples,
+The expected exit rates are those on the samples that the policy was evaluated on. After each full window of inferences
+the window's rates are compared with them; one outside its band raises the drift flag. Bands are so wide that without
+drift a window raises it with a probability of about `level` (normal approximation of two independent samples,
 Bonferroni over exits).
 
-`watch` is a pure function (expected, state, what was seen) -> state; the state doesn't grow.
+`watch` is a pure function (expected, state, observations) -> state; the size of the state doesn't grow.
 Legend: n samples, e exits.
 """
 
@@ -22,9 +22,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Expected:
-    """Exit rates `shares [e]` measured on `samples` samples, the window and the chance of a false alarm in one.
+    """Exit rates `shares [e]` measured on `samples` samples, the window and the probability of a false alarm
+    in one.
 
-    Raises ValueError for what cannot be.
+    Raises ValueError for values out of range.
     """
 
     shares: tuple[float, ...]
@@ -42,7 +43,7 @@ class Expected:
 
     @property
     def bands(self) -> tuple[tuple[float, float], ...]:
-        """Lowest and highest rate of each exit in a window that is no drift."""
+        """Lowest and highest rate of each exit in a window without drift."""
         z = NormalDist().inv_cdf(1 - self.level / (2 * len(self.shares)))
         bands = []
         for share in self.shares:
@@ -53,7 +54,7 @@ class Expected:
         return tuple(bands)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary; the bands are there to be read."""
+        """A JSON-ready dictionary; the bands are for readers, `from_json` computes them anew."""
         bands = [list(band) for band in self.bands]
         return {"exit_shares": list(self.shares), "samples": self.samples} | {
             "window": self.window,
@@ -68,7 +69,7 @@ class Expected:
 
 
 class Watched(NamedTuple):
-    """All that is remembered: counts and summed confidences since the start, the counts of the window that isn't full
+    """The state: counts and summed confidences since the start, the counts of the window that isn't full
     yet, full windows seen, how many of them drifted, and the rates of the last one (None before)."""
 
     counts_e: Tensor
@@ -86,9 +87,9 @@ def nothing_watched(expected: Expected) -> Watched:
 
 
 def watch(expected: Expected, state: Watched, exit_n: Tensor, confidence_n: Tensor) -> Watched:
-    """The state after n more samples, in the order in which they came; how they are split into calls is no matter.
+    """The state after n more samples, in the order in which they came.
 
-    Raises ValueError for exits that there aren't.
+    How they are split into calls makes no difference. Raises ValueError for exits out of range.
     """
     exits = len(expected.shares)
     if len(exit_n) and not 0 <= int(exit_n.min()) <= int(exit_n.max()) < exits:
@@ -125,14 +126,14 @@ def leaving_band(expected: Expected, rates_e: tuple[float, ...]) -> tuple[int, .
 
 
 class Monitor:
-    """`watch` with its state kept. `state` is all that is remembered; keep or replace it as you like."""
+    """`watch` with its state kept. `state` may be stored and replaced."""
 
     def __init__(self, expected: Expected) -> None:
         self.expected = expected
         self.state = nothing_watched(expected)
 
     def see(self, logits_nc: Tensor, exit_n: Tensor) -> None:
-        """Count answers by their logits (divided by temperatures, if there are any) and the exits they left by."""
+        """Count predictions by their logits (divided by temperatures, if there are any) and the exits they left by."""
         confidence_n = logits_nc.float().softmax(-1).amax(-1) if len(logits_nc) else logits_nc.new_zeros(0)
         self.state = watch(self.expected, self.state, exit_n, confidence_n)
 

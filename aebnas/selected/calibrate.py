@@ -15,14 +15,9 @@ from aebnas.core.errors import UserError
 from aebnas.core.metrics import MACS
 from aebnas.data.splits import CALIBRATE, SEARCH
 from aebnas.evaluation.operating_points import operating_point
-from aebnas.policies.calibration.temperature import (
-    ExitSummary,
-    Reliability,
-    exit_reliability,
-    fit_temperatures,
-    policy_reliability,
-    summarise_exits,
-)
+from aebnas.policies.calibration.exit_summary import ExitSummary, summarise_exits
+from aebnas.policies.calibration.reliability import Reliability, exit_reliability, policy_reliability
+from aebnas.policies.calibration.temperature import fit_temperatures
 from aebnas.policies.calibration.tuning import DART, Finder, Rules, Tuned, tune
 from aebnas.policies.exit_table.difficulty_fit import estimator_latency_ms, fit_difficulty, raw_terms
 from aebnas.policies.exit_table.exit_table import ExitTable

@@ -11,7 +11,7 @@ from aebnas.core.atomic_files import write_text
 from aebnas.core.confidence_intervals import wilson
 from aebnas.core.metrics import mean_of
 from aebnas.data.splits import SEARCH
-from aebnas.policies.exit_table.exit_table import score_policy
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.run.events import Listen, PolicyFrontiers, RunEvents
 from aebnas.selected.calibrate import PER_EXIT, prepare
 from aebnas.selected.recorded_outputs import SelectedModelOutputs

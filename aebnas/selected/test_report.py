@@ -19,7 +19,8 @@ from aebnas.policies.analysis.adaptation_replay import replay
 from aebnas.policies.analysis.description import Description, describe
 from aebnas.policies.analysis.diagnostics import diagnose
 from aebnas.policies.analysis.traffic import skewed_classes, traffic_figures
-from aebnas.policies.exit_table.exit_table import ExitTable, sample_costs, score_policy, stacked
+from aebnas.policies.exit_table.exit_table import ExitTable, stacked
+from aebnas.policies.exit_table.policy_score import sample_costs, score_policy
 from aebnas.policies.threshold_search.find import Found
 from aebnas.run.events import RunEvents
 from aebnas.runtime.adaptation import AdaptivePolicy

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.training.task import Row
 

@@ -28,7 +28,7 @@ def dart_binned_frontier(
     betas: Sequence[float] = DEFAULT_BETAS,
     bins: int = 20,
 ) -> Frontier[ExitPolicy]:
-    """The frontier over trade-offs `betas`; bins of the difficulty `alpha_n`, float32 `[n]`, have equal size."""
+    """The frontier over trade-offs `betas`. Bins of the difficulty `alpha_n`, float32 `[n]`, hold equally many."""
     edges = midpoints(alpha_n, np.arange(1, difficulty_bins) / difficulty_bins)
     group_n = np.searchsorted(edges, alpha_n, side="left")
     points = []

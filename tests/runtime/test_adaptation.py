@@ -29,10 +29,7 @@ def adaptive(**settings):
 
 def observed(exits, classes, labels, cost=0.5):
     count = len(exits)
-    return Observation(
-        torch.tensor(exits), torch.tensor(classes), torch.full((count,), 0.9), torch.full((count,), cost),
-        torch.tensor(labels),
-    )  # fmt: skip
+    return Observation(torch.tensor(exits), torch.tensor(classes), torch.full((count,), cost), torch.tensor(labels))
 
 
 def test_coefficients_move_by_the_hand_worked_amounts():
@@ -88,7 +85,7 @@ def test_how_samples_are_split_into_observations_is_no_matter_and_state_does_not
     count = sum(parts)
     exits, classes = (torch.randint(0, 2, (count,), generator=generator) for _ in range(2))
     labels = torch.randint(-1, 2, (count,), generator=generator)
-    whole = Observation(exits, classes, torch.rand(count, generator=generator), torch.rand(count), labels)
+    whole = Observation(exits, classes, torch.rand(count, generator=generator), labels)
     at_once, split, start = adapt(policy, initial_state(policy), whole), initial_state(policy), 0
     for part in parts:
         split = adapt(policy, split, Observation(*(values[start : start + part] for values in whole)))
@@ -143,10 +140,10 @@ def test_the_pseudo_label_trap_is_real_and_avoided():
     for _ in range(60):
         truth = torch.randint(0, 2, (100,), generator=generator)
         answer = torch.where(torch.rand(100, generator=generator) < 0.6, truth, 1 - truth)
-        exits, rest = torch.zeros(100, dtype=torch.int64), (torch.full((100,), 0.9), torch.full((100,), 0.3))
-        fallen = adapt(policy, fallen, Observation(exits, answer, *rest, answer))
+        exits, cost = torch.zeros(100, dtype=torch.int64), torch.full((100,), 0.3)
+        fallen = adapt(policy, fallen, Observation(exits, answer, cost, answer))
         audited = torch.where(policy.audited(risen.seen, 100), truth, UNKNOWN)
-        risen = adapt(policy, risen, Observation(exits, answer, *rest, audited))
+        risen = adapt(policy, risen, Observation(exits, answer, cost, audited))
     assert fallen.coefficients_ek.max() < 0.85
     assert risen.coefficients_ek.min() > 1.1
 

@@ -7,16 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from aebnas.report.front_files import rewrite_html
 from tiny_run import certified, own_copy, searched
 
 from aebnas.core.errors import UserError
 from aebnas.export.model import Model
 from aebnas.export.read_folder import read_export
 from aebnas.export.recalibrate import retune
-from aebnas.policies.exit_table.exit_table import score_policy
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.exit_table.tabulate import tabulate_for
 from aebnas.policies.threshold_search.goal import Goal
+from aebnas.report.html import write_html
 from aebnas.report.run_report import RunReport
 from aebnas.run.session import RunSession
 from aebnas.runtime.exit_policy import ExitPolicy
@@ -122,7 +122,8 @@ def test_a_difficulty_with_the_earlier_gradient_term_is_refused_until_calibrated
             use()
     with pytest.raises(UserError, match=f"policy.json: cannot be read: {problem}"):
         read_export(tmp_path / "out")
-    rewrite_html(RunSession.open(own))  # the report doesn't depend on it
+    session = RunSession.open(own)
+    write_html(session.facts, session.run.trials(), session.front())  # the report doesn't depend on it
     no_network()
     assert calibrate(own, "knee", Goal.read(beta=0.5), "dart", per_exit=8).policy == found.policy
     assert load_selected_point(own).policy == found.policy

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from tiny_run import GENES, own_copy, searched, searched_genes, write_spec
 
-from aebnas.policies.calibration.temperature import exit_reliability, fit_temperatures
+from aebnas.policies.calibration.reliability import exit_reliability
+from aebnas.policies.calibration.temperature import fit_temperatures
 from aebnas.policies.threshold_search.goal import Goal
 from aebnas.run.session import RunSession
 from aebnas.search.loop import run_search
@@ -38,21 +39,21 @@ def test_every_point_of_a_search_carries_its_networks_temperatures(own):
         (temperatures,) = {point.policy.temperatures for point in trial.points}
         assert len(temperatures) == len(trial.points[0].exit_shares) and min(temperatures) > 0
     picked = SelectedModelOutputs.open(own, "best-accuracy")
-    assert picked.now.point.policy.temperatures == pytest.approx(fitted(picked), rel=1e-6)
+    assert picked.state.point.policy.temperatures == pytest.approx(fitted(picked), rel=1e-6)
     lines = [json.loads(line) for line in (own / "trials.jsonl").read_text().splitlines()]
     assert all(point["policy"]["temperatures"] for line in lines for point in line["points"])
 
 
 def test_calibration_error_falls_on_unseen_images_and_accuracy_stays(own):
     picked = SelectedModelOutputs.open(own, "best-accuracy")
-    plain, table = picked.table("search"), picked.table_for(picked.now.point.policy, "search")
+    plain, table = picked.table("search"), picked.table_for(picked.state.point.policy, "search")
     assert np.array_equal(plain.correct_ne, table.correct_ne)
     before, after = (sum(found.ece for found in exit_reliability(each)) for each in (plain, table))
     assert after < 0.5 * before
 
 
 def test_calibrate_finds_the_temperatures_that_are_there(own):
-    policy = SelectedModelOutputs.open(own, "best-accuracy").now.point.policy
+    policy = SelectedModelOutputs.open(own, "best-accuracy").state.point.policy
     assert calibrate(own, "best-accuracy", Goal.read(beta=0.5)).policy.temperatures == policy.temperatures
     assert calibrate(own, "best-accuracy", Goal.read(beta=0.5), temperatures=False).policy.temperatures == ()
 
@@ -72,8 +73,8 @@ def test_threshold_genes_apply_to_calibrated_probabilities(tmp_path_factory):
         assert point.policy == replace(trial.policy, temperatures=point.policy.temperatures)
     picked = SelectedModelOutputs.open(run, "best-accuracy")
     table = picked.table("search", fitted(picked))
-    shares = picked.now.point.exit_shares
-    threshold = picked.now.point.policy.thresholds[0]
+    shares = picked.state.point.exit_shares
+    threshold = picked.state.point.policy.thresholds[0]
     first = 0.0 if threshold is None else float((table.scores["margin"][:, 0] > np.float32(threshold)).mean())
     assert len(shares) == 1 or first == pytest.approx(shares[0])
 

@@ -9,7 +9,7 @@ from tiny_run import EXPERIMENT, Stopped, StoppedInTraining, own_copy, searched,
 from aebnas.core.errors import UserError
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_train
-from aebnas.policies.exit_table.exit_table import score_policy
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.exit_table.tabulate import tabulate, tabulate_for
 from aebnas.policies.threshold_search.find import find
 from aebnas.run.session import RunSession

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny_run import EXPERIMENT, SPACE, write_spec
 
-from aebnas.policies.exit_table.exit_table import score_policy
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.exit_table.tabulate import tabulate
 from aebnas.run.session import RunSession
 from aebnas.runtime.exit_criteria import LEARNED

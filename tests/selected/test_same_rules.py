@@ -9,7 +9,7 @@ from tiny_run import SPACE, TRAIN, own_copy, write_spec
 
 from aebnas.core.errors import UserError
 from aebnas.export.recalibrate import retune
-from aebnas.policies.exit_table.exit_table import score_policy
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.threshold_search.find import find
 from aebnas.policies.threshold_search.goal import Goal
 from aebnas.run.session import RunSession
@@ -57,7 +57,7 @@ def run(tmp_path_factory):
 
 def expected(outputs, per_exit=6):
     """The frontier of all rules on what the pick's network says of `calibrate`, under its own temperatures."""
-    table = outputs.table("calibrate", outputs.now.point.policy.temperatures)
+    table = outputs.table("calibrate", outputs.state.point.policy.temperatures)
     return find(table, ALL_RULES, OptimiseSpec(per_exit=per_exit, method="lagrangian"))
 
 
@@ -94,7 +94,7 @@ def test_calibrate_sweep_and_the_test_report_search_them_too(run, tmp_path):
 def test_an_export_is_re_tuned_by_them_without_the_run(run, tmp_path):
     export(run, "best-accuracy", tmp_path / "out")
     outputs = SelectedModelOutputs.open(run, "best-accuracy")
-    train = outputs.session.splits.train
+    train = outputs.session.images.splits.train
     np.savez(tmp_path / "new.npz", x=train.pixels().permute(0, 2, 3, 1).numpy(), y=train.labels.numpy())
     rules = set()
     for beta in (0.0, 0.3, 0.6, 1.0):
@@ -112,7 +112,7 @@ def test_rules_of_a_damaged_card_are_refused_with_their_place(run, tmp_path):
     card = tmp_path / "out" / "card.json"
     facts = json.loads(card.read_text())
     card.write_text(json.dumps(facts | {"rules": {"criterion": ["magic"]}}))
-    train = RunSession.open(run).splits.train
+    train = RunSession.open(run).images.splits.train
     np.savez(tmp_path / "new.npz", x=train.pixels().permute(0, 2, 3, 1).numpy(), y=train.labels.numpy())
     with pytest.raises(UserError, match=r"card.json: rules.criterion.0: must be .* but got 'magic'"):
         retune(tmp_path / "out", tmp_path / "new.npz", Goal.read(beta=0.5))

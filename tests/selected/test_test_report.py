@@ -10,7 +10,7 @@ from tiny_run import certified, own_copy
 from aebnas.cost.exit_costs import ExitCosts
 from aebnas.data.corruptions import shift_images
 from aebnas.data.ood_images import TILES, jumbled, noise_like
-from aebnas.policies.calibration.temperature import reliability
+from aebnas.policies.calibration.reliability import reliability
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.goal import Goal
 from aebnas.report.run_report import RunReport
@@ -94,7 +94,7 @@ def test_auroc_is_the_chance_of_more_confidence_in_an_image_of_the_classes(asses
 
     def confidence(images):
         logits, taken = running(answered, images)
-        temperatures = torch.tensor(answered.now.point.policy.temperatures or (1.0, 1.0, 1.0))[taken]
+        temperatures = torch.tensor(answered.state.point.policy.temperatures or (1.0, 1.0, 1.0))[taken]
         return (logits / temperatures[:, None]).softmax(1).amax(1).double().numpy()
 
     images = answered.images("test")

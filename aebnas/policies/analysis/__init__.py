@@ -1,1 +1,1 @@
-"""What an early-exit network does under one policy, as the field reports it."""
+"""Reports on an early-exit network under one policy: figures, diagnostics, traffic, adaptation."""

@@ -1,4 +1,4 @@
-"""Online adaptation on recorded answers: what would have happened, had the samples of an ExitTable come as a stream.
+"""Online adaptation replayed on the samples of an ExitTable as if they came as a stream.
 
 Legend: n samples of the stream, e exits, k classes, u updates.
 """
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from aebnas.policies.exit_table.decisions import exits_taken
-from aebnas.policies.exit_table.exit_table import ExitTable, difficulty_cost
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import difficulty_cost
 from aebnas.runtime.adaptation import (
     UNKNOWN,
     AdaptivePolicy,
@@ -22,14 +22,13 @@ from aebnas.runtime.adaptation import (
     initial_state,
     until_update,
 )
-from aebnas.runtime.exit_policy import ExitPolicy
 
 
 @dataclass(frozen=True)
 class Replay:
     """The stream's exits taken, correctness and costs (of the table's metric, audits charged), each `[n]`.
 
-    After each of u updates: `seen_u` samples, the coefficients in force `[u, e - 1, k]` and the `arm_u` chosen.
+    After each of u updates: `seen_u` samples, the coefficients in force `[u, e - 1, k]` and the `arm_u` in use.
     """
 
     exit_n: np.ndarray
@@ -45,17 +44,17 @@ class Replay:
 def replay(
     table: ExitTable, policy: AdaptivePolicy, stream_n: np.ndarray, cost: str = "macs", feedback: bool = False
 ) -> Replay:
-    """Let the samples `stream_n` (indices) pass in that order; labels are those of audits, or all with `feedback`.
+    """Replay the samples `stream_n` (indices) in that order; labels are those of audits, or all with `feedback`.
 
-    An audited sample runs once more to the last exit, whose answer is its label: its own exit and the backbone to the
-    end are charged. Raises ValueError where the table lacks what the policy looks at.
+    An audited sample runs once more to the last exit, whose prediction is its label: its own exit and the backbone to
+    the end are charged. Raises ValueError where the table lacks what the policy uses.
     """
     costs = table.costs[cost]
     whole = costs.full
     audit_ne = costs.to_exit_ne(np.arange(table.exits) == table.exits - 1)  # no early branch runs
     predicted_ne = table.predicted_ne
     if predicted_ne is None:
-        raise ValueError("a replay needs the classes predicted at each exit, but the table has none")
+        raise ValueError("a replay requires the classes predicted at each exit, but the table has none")
     state = initial_state(policy)
     exits, spent, audits, seen, coefficients, arms = [], [], [], [], [], []
     start = 0
@@ -75,7 +74,6 @@ def replay(
             Observation(
                 torch.from_numpy(exit_n),
                 torch.from_numpy(class_n.astype(np.int64)),
-                _confidence(table, now, part_n, exit_n),
                 torch.from_numpy(cost_n / whole),
                 torch.from_numpy(label_n),
             ),
@@ -107,13 +105,8 @@ def _labels(
     if not feedback:
         return np.where(audited_n, predicted_ne[part_n, -1], UNKNOWN).astype(np.int64)
     if table.labels_n is None:
-        raise ValueError("feedback needs the labels of the table, but it has none")
+        raise ValueError("feedback requires labels in the table, but it has none")
     return table.labels_n[part_n].astype(np.int64)
-
-
-def _confidence(table: ExitTable, policy: ExitPolicy, part_n: np.ndarray, exit_n: np.ndarray) -> Tensor:
-    """The score by which each sample left; the policy's own criterion, since others may not have been kept."""
-    return torch.from_numpy(table.scores[policy.criterion][part_n, exit_n])
 
 
 def _at(cost_ne: np.ndarray, part_n: np.ndarray, exit_n: np.ndarray | int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""An early-exit network under one policy as the field reports it, from its ExitTable alone.
+"""Figures of an early-exit network under one policy, from its ExitTable alone.
 
 Legend: n samples, e exits, c classes.
 """
@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from aebnas.core.percentiles import tail_of_samples
+from aebnas.policies.calibration.reliability import policy_reliability
 from aebnas.policies.calibration.risk_control import losses
-from aebnas.policies.calibration.temperature import policy_reliability
-from aebnas.policies.exit_table.exit_table import ExitTable, sample_costs, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import sample_costs, score_policy
 from aebnas.runtime.exit_policy import ExitPolicy
 
 
@@ -28,7 +29,7 @@ class Tail:
 
 
 def tail(cost_n: np.ndarray) -> Tail:
-    """Mean, quantiles and worst case; a quantile is a cost that was observed, the least that reaches its share."""
+    """Mean, quantiles and worst case; a quantile is an observed cost, the smallest that reaches its share."""
     return Tail(**tail_of_samples(cost_n))
 
 
@@ -88,7 +89,7 @@ def _top_accuracy(table: ExitTable, taken_n: np.ndarray, tops: Sequence[int]) ->
     rows = np.arange(table.samples)
     logits_nc = table.logits_nec[rows, taken_n].astype(np.float32)
     above_n = (logits_nc > logits_nc[rows, table.labels_n][:, None]).sum(axis=1)
-    # of equal logits, which float16 makes of near ones, the first is the answer, as in argmax
+    # of equal logits, which float16 makes of near ones, the first is predicted, as by argmax
     before_nc = np.arange(logits_nc.shape[1]) < table.labels_n[:, None]
     above_n += ((logits_nc == logits_nc[rows, table.labels_n][:, None]) & before_nc).sum(axis=1)
     return {k: float((above_n < k).mean()) for k in tops if k <= logits_nc.shape[1]}

@@ -1,21 +1,22 @@
-"""Diagnostics of an early-exit network from its ExitTable: one sentence for each way in which it fails its purpose."""
+"""Diagnostics of an early-exit network on its ExitTable: known ways in which exits fail, each as one sentence."""
 
 import numpy as np
 
 from aebnas.core.confidence_intervals import difference
 from aebnas.policies.analysis.description import premature_rate
-from aebnas.policies.calibration.temperature import exit_reliability
-from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
+from aebnas.policies.calibration.reliability import exit_reliability
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.runtime.exit_policy import ExitPolicy
 
 PREMATURE = 0.02
-"""Share of samples lost by leaving early that is reported."""
+"""Share of samples lost by leaving early from which on it is reported."""
 CROWDED = 0.95
 """Share of samples at one exit above which the others hardly matter."""
 OVERCONFIDENT = 0.05
-"""Confidence minus accuracy, and ECE, above which an exit is overconfident."""
-FEWEST = 50
-"""With fewer samples the calibration of exits is not judged."""
+"""Confidence above accuracy, and ECE, from which on an exit is called overconfident."""
+MIN_SAMPLES = 50
+"""With fewer samples, exits are not tested for overconfidence."""
 
 
 def diagnose(
@@ -25,19 +26,19 @@ def diagnose(
     calibrate: ExitTable | None = None,
     without_exits: tuple[float, int] | None = None,
 ) -> list[str]:
-    """One sentence for each fault found; an empty list where none is.
+    """One sentence for each failure found; an empty list where there is none.
 
-    `table` is of unseen samples, `calibrate` of those the thresholds were found on; `without_exits` is the accuracy
-    of the same backbone trained without exits and the number of samples it was measured on. What isn't given isn't
-    judged.
+    `table` holds unseen samples, `calibrate` those that the thresholds were found on; `without_exits` is the accuracy
+    of the same backbone trained without exits and the number of samples it was measured on. Checks whose input isn't
+    given are left out.
     """
-    faults = [_premature(table, policy), _no_saving(table, policy, cost), *_exits_taken(table, policy)]
-    faults += _overconfident(table, policy)
+    found = [_premature(table, policy), _no_saving(table, policy, cost), *_exits_taken(table, policy)]
+    found += _overconfident(table, policy)
     if without_exits is not None:
-        faults.append(_last_exit(table, *without_exits))
+        found.append(_last_exit(table, *without_exits))
     if calibrate is not None:
-        faults.append(_moved(table, calibrate, policy))
-    return [fault for fault in faults if fault]
+        found.append(_moved(table, calibrate, policy))
+    return [sentence for sentence in found if sentence]
 
 
 def _premature(table: ExitTable, policy: ExitPolicy) -> str:
@@ -63,32 +64,30 @@ def _no_saving(table: ExitTable, policy: ExitPolicy, cost: str) -> str:
 def _exits_taken(table: ExitTable, policy: ExitPolicy) -> list[str]:
     shares = score_policy(table, policy).exit_shares
     unused = [exit_ for exit_, share in enumerate(shares[:-1]) if share == 0 and policy.runs(exit_)]
-    faults = []
+    found = []
     if unused:
         which = ", ".join(str(exit_ + 1) for exit_ in unused)
         noun, verb = ("Exit", "is") if len(unused) == 1 else ("Exits", "are")
-        faults.append(
-            f"{noun} {which} {verb} run for every sample that gets there and taken by none; never is cheaper."
-        )
+        found.append(f"{noun} {which} {verb} run for every sample that gets there and taken by none; never is cheaper.")
     most = int(np.argmax(shares))
     if len(shares) > 1 and shares[most] > CROWDED:
-        faults.append(f"{_percent(shares[most])} of samples leave by exit {most + 1}; the other exits hardly matter.")
-    return faults
+        found.append(f"{_percent(shares[most])} of samples leave by exit {most + 1}; the other exits hardly matter.")
+    return found
 
 
 def _overconfident(table: ExitTable, policy: ExitPolicy) -> list[str]:
-    if "confidence" not in table.scores or table.samples < FEWEST:
+    if "confidence" not in table.scores or table.samples < MIN_SAMPLES:
         return []
     fitted = "its temperature doesn't hold for these images"
     remedy = fitted if policy.temperatures else "`aebnas calibrate` fits a temperature"
-    faults = []
-    for exit_, found in enumerate(exit_reliability(table)[:-1]):
-        if policy.runs(exit_) and min(found.overconfidence, found.ece) > OVERCONFIDENT:
-            faults.append(
-                f"Exit {exit_ + 1} is overconfident: its confidence is {100 * found.overconfidence:.1f} points above "
-                f"its accuracy (ECE {found.ece:.3f}); {remedy}."
+    found = []
+    for exit_, measured in enumerate(exit_reliability(table)[:-1]):
+        if policy.runs(exit_) and min(measured.overconfidence, measured.ece) > OVERCONFIDENT:
+            found.append(
+                f"Exit {exit_ + 1} is overconfident: its confidence is {100 * measured.overconfidence:.1f} points "
+                f"above its accuracy (ECE {measured.ece:.3f}); {remedy}."
             )
-    return faults
+    return found
 
 
 def _last_exit(table: ExitTable, accuracy: float, samples: int) -> str:

@@ -1,7 +1,7 @@
-"""Realistic traffic: skewed classes, and requests that arrive whether or not the last one is done.
+"""Realistic traffic: skewed classes, and requests that arrive whether or not the previous one is finished.
 
-Requests wait in one line, first come first served. Early exits shorten the mean service time but not the longest
-one, so what a request waits has to be simulated: an average says nothing about the tail.
+Requests wait in one queue, first come first served. Early exits shorten the mean service time but not the longest
+one, so waiting times have to be simulated: an average doesn't determine the tail.
 
 Legend: n requests, k classes, e exits, s servers.
 """
@@ -21,7 +21,9 @@ def skewed_classes(labels_n: np.ndarray, classes: int, exponent: float, count: i
     without a sample are left out. Raises ValueError for no samples or a negative exponent.
     """
     if not len(labels_n) or exponent < 0:
-        raise ValueError(f"there must be samples and an exponent from 0, but got {len(labels_n)} and {exponent}")
+        raise ValueError(
+            f"samples must be at least 1 and the exponent at least 0, but got {len(labels_n)} and {exponent}"
+        )
     rng = np.random.default_rng(seed)
     weight_k = rng.permutation(np.arange(1, classes + 1, dtype=float) ** -exponent)
     members = np.bincount(labels_n, minlength=classes)
@@ -37,15 +39,15 @@ def poisson_arrivals(count: int, rate_per_s: float, seed: int) -> np.ndarray:
 
 
 def response_times_ms(arrival_ms_n: np.ndarray, service_ms_n: np.ndarray, servers: int = 1) -> np.ndarray:
-    """Time from each request's arrival to its answer, waiting included, float64 `[n]`; arrivals in order of time.
+    """Time from each request's arrival to its response, waiting included, float64 `[n]`; arrivals in order of time.
 
     Raises ValueError for times that are negative, out of order or of another number.
     """
     if len(arrival_ms_n) != len(service_ms_n) or servers < 1:
         got = f"{len(arrival_ms_n)} and {len(service_ms_n)}, {servers}"
-        raise ValueError(f"there must be as many arrivals as services, and a server, but got {got}")
+        raise ValueError(f"arrivals and services must be equally many and servers at least 1, but got {got}")
     if (np.diff(arrival_ms_n) < 0).any() or (service_ms_n < 0).any():
-        raise ValueError("arrivals must be in order of time and services from 0 ms, but got others")
+        raise ValueError("arrivals must be in order of time and services at least 0 ms, but some are not")
     free_at = [0.0] * servers
     response_n = np.empty(len(arrival_ms_n))
     for index, (arrival, service) in enumerate(zip(arrival_ms_n.tolist(), service_ms_n.tolist(), strict=True)):
@@ -57,9 +59,9 @@ def response_times_ms(arrival_ms_n: np.ndarray, service_ms_n: np.ndarray, server
 
 @dataclass(frozen=True)
 class TrafficFigures:
-    """What open-loop traffic sees: `latency_ms` (mean, p50, p90, p95, p99, worst), waiting included.
+    """Figures of open-loop traffic: `latency_ms` (mean, p50, p90, p95, p99, worst), waiting included.
 
-    `load` is the share of time that the servers would have to work; from 1 on the line grows without end.
+    `load` is the share of time in which servers are busy; from 1 on the queue grows without bound.
     """
 
     rate_per_s: float
@@ -71,7 +73,7 @@ class TrafficFigures:
 def traffic_figures(
     service_ms_n: np.ndarray, rate_per_s: float, requests: int, seed: int, servers: int = 1
 ) -> TrafficFigures:
-    """Simulate `requests` Poisson arrivals whose services are drawn from `service_ms_n` (one a sample)."""
+    """Simulate `requests` Poisson arrivals whose service times are drawn from `service_ms_n` (one a sample)."""
     rng = np.random.default_rng([seed, 1])
     drawn_n = rng.choice(np.asarray(service_ms_n, float), requests)
     response_n = response_times_ms(poisson_arrivals(requests, rate_per_s, seed), drawn_n, servers)

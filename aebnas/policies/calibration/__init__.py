@@ -1,1 +1,1 @@
-"""Temperatures, and policies with a goal or a promise about risk."""
+"""Temperatures and reliability, and policies for a goal or with a guarantee about risk."""

@@ -1,7 +1,7 @@
-"""Thresholds with a finite-sample promise (fixed-sequence testing, as in Learn then Test, Angelopoulos et al. 2021).
+"""Thresholds with a finite-sample guarantee (fixed-sequence testing, as in Learn then Test, Angelopoulos et al. 2021).
 
 The risk of a policy is the share of inputs that the full network gets right and the early exit gets wrong. With
-probability of at least 1 - delta over the draw of `certify`, that of the policy chosen is at most epsilon.
+probability of at least 1 - delta over the draw of `certify`, that of the selected policy is at most epsilon.
 
 Candidates are fixed and ordered on `calibrate`, from careful to cheap. On the untouched `certify` they are tested
 in this order, each for the hypothesis "its risk exceeds epsilon", and the last one before the first that can't be
@@ -28,13 +28,13 @@ from aebnas.runtime.exit_policy import ExitPolicy
 def keeps_final_answer(table_correct_ne: np.ndarray) -> np.ndarray:
     """Whether leaving at each exit loses nothing, bool `[n, e]`: it is right, or the last exit is wrong, too.
 
-    Judged by this, the accuracy of a policy is 1 - risk.
+    With this as correctness, the accuracy of a policy is 1 - risk.
     """
     return table_correct_ne | ~table_correct_ne[:, -1:]
 
 
 def binomial_p_value(losses: int, samples: int, epsilon: float) -> float:
-    """The chance of at most so many losses if the risk were epsilon: exact for losses of 0 or 1."""
+    """The probability of at most so many losses if the risk were epsilon: exact for losses of 0 or 1."""
     return float(bdtr(losses, samples, epsilon))
 
 
@@ -42,7 +42,7 @@ def hoeffding_bentkus_p_value(risk: float, samples: int, epsilon: float) -> floa
     """The p-value of Bates et al. (2021), valid for any losses in [0, 1] of mean `risk`."""
     if risk >= epsilon:
         return 1.0
-    # the relative entropy of coins of chance risk and epsilon; 0 ln 0 is 0
+    # relative entropy of Bernoulli variables with means risk and epsilon; 0 ln 0 is 0
     divergence = risk * log(risk / epsilon) if risk > 0 else 0.0
     divergence += (1 - risk) * log((1 - risk) / (1 - epsilon))
     hoeffding = exp(-samples * divergence)
@@ -63,7 +63,7 @@ class Tested:
 
 @dataclass(frozen=True)
 class RiskPromise:
-    """What was promised, on how many samples, and the tests behind it, in their order, up to the first that failed.
+    """The guarantee, the number of samples, and its tests in their order, up to the first that failed.
 
     `policy` is the full network's (all exits never) where `passed` is 0.
     """
@@ -106,18 +106,18 @@ class RiskPromise:
 
 
 def careful_to_cheap(found: Frontier[ExitPolicy]) -> list[ExitPolicy]:
-    """Candidates from a frontier found with `kept` as what is right, the least risky (and max_candidate_cost) first."""
+    """Candidates from a frontier found with `keeps_final_answer` as correctness, from low to high risk."""
     return [point.policy for point in reversed(found.points)]
 
 
 def losses(table: ExitTable, policy: ExitPolicy) -> np.ndarray:
-    """Whether leaving early lost an answer that the last exit has right, bool `[n]`."""
+    """Whether leaving early lost a prediction that the last exit has right, bool `[n]`."""
     taken_n = table.exit_taken(policy)
     return ~keeps_final_answer(table.correct_ne)[np.arange(table.samples), taken_n]
 
 
 def certify(candidates: Sequence[ExitPolicy], table: ExitTable, epsilon: float, delta: float) -> RiskPromise:
-    """Test candidates in the given order on the `certify` table, which must have had no part in their choice.
+    """Test candidates in the given order on the `certify` table, which must not have been used to find them.
 
     Raises ValueError for epsilon or delta outside (0, 1), no candidates or no samples.
     """
@@ -125,10 +125,12 @@ def certify(candidates: Sequence[ExitPolicy], table: ExitTable, epsilon: float, 
         if not 0.0 < value < 1.0:
             raise ValueError(f"{name} must lie in (0, 1), but got {value}")
     if not candidates or not table.samples:
-        raise ValueError(f"there must be candidates and samples, but got {len(candidates)} and {table.samples}")
+        raise ValueError(
+            f"candidates and samples must be at least 1 each, but got {len(candidates)} and {table.samples}"
+        )
     tested: list[Tested] = []
     first = candidates[0]
-    chosen = ExitPolicy(first.criterion, (None,) * (table.exits - 1), temperatures=first.temperatures)
+    selected = ExitPolicy(first.criterion, (None,) * (table.exits - 1), temperatures=first.temperatures)
     passed = 0
     for policy in candidates:
         lost = int(losses(table, policy).sum())
@@ -138,5 +140,5 @@ def certify(candidates: Sequence[ExitPolicy], table: ExitTable, epsilon: float, 
         )
         if p_value > delta:
             break
-        chosen, passed = policy, passed + 1
-    return RiskPromise(chosen, table.samples, epsilon, delta, tuple(tested), passed, len(candidates))
+        selected, passed = policy, passed + 1
+    return RiskPromise(selected, table.samples, epsilon, delta, tuple(tested), passed, len(candidates))

@@ -14,7 +14,8 @@ from aebnas.core.metrics import MACS
 from aebnas.core.spec_base import updated
 from aebnas.policies.calibration.risk_control import RiskPromise, careful_to_cheap, certify, keeps_final_answer
 from aebnas.policies.exit_table.exit_table import ExitTable
-from aebnas.policies.threshold_search.dart import DartSetting, dart_scores, tune_dart, tune_weights
+from aebnas.policies.threshold_search.dart import DartSetting, dart_scores
+from aebnas.policies.threshold_search.dart_tuning import tune_dart, tune_weights
 from aebnas.policies.threshold_search.find import Found, automatic, find, rules_for
 from aebnas.policies.threshold_search.goal import Goal
 from aebnas.policies.threshold_search.min_exit import with_min_exit

@@ -1,1 +1,1 @@
-"""The ExitTable: what one network said about N samples at E exits, and the cost to each."""
+"""The ExitTable: the outputs of one network for N samples at E exits, and the cost to each."""

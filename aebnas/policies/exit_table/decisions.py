@@ -14,9 +14,9 @@ from aebnas.runtime.exit_rule import ExitObservation, Streak
 
 
 def exits_taken(policy: ExitPolicy, observations_k: Sequence[ExitObservation], samples: int) -> Tensor:
-    """Exit at which each of `samples` samples leaves, int64 `[n]`, from what all early exits say of all of them.
+    """Exit at which each of `samples` samples leaves, int64 `[n]`, from the observations at all early exits.
 
-    What exits say that don't run is not looked at.
+    Those at exits that don't run are ignored.
     """
     taken_n = torch.full((samples,), len(observations_k), dtype=torch.int64)
     running_n = torch.ones(samples, dtype=torch.bool)
@@ -32,7 +32,7 @@ def exits_taken(policy: ExitPolicy, observations_k: Sequence[ExitObservation], s
 def observations_of(
     scores_ne: np.ndarray, predicted_ne: np.ndarray, stop_ne: np.ndarray | None, alpha_n: np.ndarray | None
 ) -> list[ExitObservation]:
-    """What early exits say, from the columns of a table (`[n, e]`; stop probabilities `[n, k]`)."""
+    """Observations at the early exits, from the columns of a table (`[n, e]`; stop probabilities `[n, k]`)."""
     return [
         ExitObservation(
             torch.from_numpy(np.ascontiguousarray(scores_ne[:, index])),

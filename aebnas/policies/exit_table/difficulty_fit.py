@@ -1,11 +1,10 @@
-"""Fixing the constants of the difficulty estimator on images, and finding its weights.
+"""Fixing the constants of the difficulty estimator on images, and measuring its latency.
 
 Legend: n images; 3 terms.
 """
 
 import statistics
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -27,7 +26,7 @@ def fit_difficulty(
     `tau_edge` is the mean gradient magnitude over them unless given. Raises ValueError for no images.
     """
     if not len(images):
-        raise ValueError("there must be at least one image to fix the difficulty's constants on, but got none")
+        raise ValueError("the difficulty's constants must be fixed on at least one image, but got none")
     if tau_edge is None:
         tau_edge = float(torch.cat([gradient_magnitude(part) for part in _parts(images)]).mean())
     terms_n3 = raw_terms(images, tau_edge)
@@ -44,13 +43,6 @@ def raw_terms(images: ImageSet, tau_edge: float) -> Tensor:
 def alphas(images: ImageSet, difficulty: Difficulty) -> np.ndarray:
     """Difficulty of all images, float32 `[n]`."""
     return difficulty.mix(raw_terms(images, difficulty.tau_edge)).numpy()
-
-
-def random_weights(difficulty: Difficulty, trials: int, seed: int) -> Iterator[Difficulty]:
-    """The estimator itself, then `trials` with weights drawn evenly from all that sum to 1."""
-    yield difficulty
-    for edge, variance, fine in np.random.default_rng(seed).dirichlet(np.ones(3), trials).tolist():
-        yield replace(difficulty, weights=(edge, variance, fine))
 
 
 def estimator_latency_ms(difficulty: Difficulty, shape: tuple[int, int, int], batch: int = 1, calls: int = 50) -> float:

@@ -1,4 +1,4 @@
-"""The ExitTable: what one network said about a set of samples at each of its exits.
+"""The ExitTable: the outputs of one network for a set of samples at each of its exits.
 
 It is computed once per architecture; every policy, threshold search and metric is a vectorised function of it.
 
@@ -25,12 +25,13 @@ CHUNK_CELLS = 20_000_000
 
 @dataclass(frozen=True)
 class ExitTable:
-    """Scores, answers, correctness and costs of n samples at e exits.
+    """Scores, predictions, correctness and costs of n samples at e exits.
 
     `scores` maps a criterion to float32 `[n, e]`; `correct_ne` is bool; `costs` maps a cost metric (`macs`) to the
     cost to each exit. `labels_n` and `predicted_ne` are classes, `logits_nec` float16: where they were kept.
-    `stop_nk` are the stop heads' probabilities (k = e - 1), `alpha_n` the images' difficulty as `difficulty` has it,
-    both float32, where there are any; `difficulty_costs` is what that takes of each cost metric (0 if not named).
+    `stop_nk` are the stop heads' probabilities (k = e - 1), `alpha_n` the images' difficulty as estimated by
+    `difficulty`, both float32, where there are any; `difficulty_costs` is the cost of the estimate by metric (0 if not
+    named).
     `temperatures` are those under which scores were computed. Raises ValueError when shapes disagree or a score is not
     finite.
     """
@@ -105,7 +106,7 @@ class ExitTable:
     def with_difficulty(
         self, difficulty: Difficulty, alpha_n: np.ndarray, costs: Mapping[str, float] | None = None
     ) -> "ExitTable":
-        """The same with the images' difficulty (float32 `[n]`), and what it takes to estimate one of each cost."""
+        """The same with the images' difficulty (float32 `[n]`) and the cost of estimating one by metric."""
         return replace(self, difficulty=difficulty, alpha_n=alpha_n, difficulty_costs=costs or {})
 
     @property
@@ -126,21 +127,21 @@ class ExitTable:
     def exit_taken(self, policy: ExitPolicy) -> np.ndarray:
         """Exit at which each sample leaves under a policy, int `[n]`, as `Network.infer` decides it.
 
-        Raises ValueError where the table doesn't hold what the policy looks at.
+        Raises ValueError where the table doesn't hold what the policy uses.
         """
         if policy.plain and not self.temperatures:
             return self.exits_taken(policy.criterion, thresholds_te([policy]))[0]
         return exits_taken(policy, self.observe(policy), self.samples).numpy()
 
     def observe(self, policy: ExitPolicy, rows_n: np.ndarray | slice = slice(None)) -> list[ExitObservation]:
-        """What every early exit says of the samples `rows_n`, as far as the policy looks at it; raises ValueError."""
+        """Every early exit's observation of the samples `rows_n`, as far as the policy uses it; raises ValueError."""
         if len(policy.thresholds) != self.exits - 1:
             raise ValueError(f"thresholds must be for {self.exits - 1} exits, but got {len(policy.thresholds)}")
         if policy.temperatures != self.temperatures:
             got = f"{self.temperatures} and {policy.temperatures}"
             raise ValueError(f"table and policy must be of the same temperatures, but got {got}")
         if policy.difficulty not in (None, self.difficulty):
-            raise ValueError("the table must hold the difficulty that the policy looks at, but doesn't")
+            raise ValueError("the table must hold the difficulty that the policy uses, but doesn't")
         predicted_ne = self.correct_ne if self.predicted_ne is None else self.predicted_ne
         if policy.needs_classes and self.predicted_ne is None:
             raise ValueError("the policy needs the classes predicted at each exit, but the table has none")
@@ -157,7 +158,7 @@ class ExitTable:
         rows = max(1, CHUNK_CELLS // max(1, scores_ne.size))
         for start in range(0, len(thresholds_te), rows):
             part = thresholds_te[start : start + rows]
-            stops_tne = np.ones((len(part), self.samples, self.exits), dtype=bool)  # the last always answers
+            stops_tne = np.ones((len(part), self.samples, self.exits), dtype=bool)  # at the last all leave
             stops_tne[:, :, :-1] = scores_ne > part[:, None, :]
             taken_tn[start : start + rows] = stops_tne.argmax(-1)
         return taken_tn
@@ -194,73 +195,3 @@ def thresholds_te(policies: Sequence[ExitPolicy]) -> np.ndarray:
     """Thresholds of policies as float32 `[t, e - 1]`, infinity for never: the numbers `Network.infer` compares with."""
     rows = [[np.inf if value is None else value for value in policy.thresholds] for policy in policies]
     return np.array(rows, dtype=np.float32).reshape(len(policies), -1)
-
-
-@dataclass(frozen=True)
-class PolicyScore:
-    """How one policy does on one table.
-
-    `accuracy` is a fraction. `mean_cost` maps each cost metric to its mean over samples, charged with everything
-    that ran for a sample, branches it passed included; `mean_cost_taken_only` with the backbone and the branch
-    taken. `exit_accuracy` is None where nobody leaves.
-    """
-
-    accuracy: float
-    mean_cost: Mapping[str, float]
-    mean_cost_taken_only: Mapping[str, float]
-    exit_shares: tuple[float, ...]
-    exit_accuracy: tuple[float | None, ...]
-
-    @property
-    def avg_macs(self) -> float:
-        """Average MACs, every branch passed charged."""
-        return self.mean_cost["macs"]
-
-    @property
-    def avg_macs_taken_only(self) -> float:
-        """Average MACs, only the branch taken charged."""
-        return self.mean_cost_taken_only["macs"]
-
-
-def score_policy(table: ExitTable, policy: ExitPolicy) -> PolicyScore:
-    """Accuracy, mean costs in both conventions, exit shares and per-exit accuracy of a policy."""
-    taken_n = table.exit_taken(policy)
-    correct_n = table.correct_ne[np.arange(table.samples), taken_n]
-    counts_e = np.bincount(taken_n, minlength=table.exits)
-    right_e = np.bincount(taken_n, weights=correct_n, minlength=table.exits)
-    runs_e = np.array([policy.runs(index) for index in range(table.exits)])
-    more = {name: difficulty_cost(table, policy, name) for name in table.costs}
-    return PolicyScore(
-        accuracy=float(correct_n.mean()),
-        mean_cost={name: _mean(costs.to_exit_ne(runs_e), taken_n) + more[name] for name, costs in table.costs.items()},
-        mean_cost_taken_only={
-            name: _mean(costs.taken_only_ne, taken_n) + more[name] for name, costs in table.costs.items()
-        },
-        exit_shares=tuple(float(count) / table.samples for count in counts_e),
-        exit_accuracy=tuple(
-            float(right / count) if count else None for right, count in zip(right_e, counts_e, strict=True)
-        ),
-    )
-
-
-def sample_costs(table: ExitTable, policy: ExitPolicy, cost: str = "macs") -> np.ndarray:
-    """What each sample costs under a policy, branches it passed included, `[n]`."""
-    runs_e = np.array([policy.runs(index) for index in range(table.exits)])
-    return _at(table.costs[cost].to_exit_ne(runs_e), table.exit_taken(policy)) + difficulty_cost(table, policy, cost)
-
-
-def difficulty_cost(table: ExitTable, policy: ExitPolicy, cost: str) -> float:
-    """What every sample pays for the estimate of its difficulty, where the policy looks at it."""
-    return 0.0 if policy.difficulty is None else table.difficulty_costs.get(cost, 0.0)
-
-
-def _at(cost_ne: np.ndarray, taken_n: np.ndarray) -> np.ndarray:
-    rows_n = np.arange(len(taken_n)) if len(cost_ne) == len(taken_n) else np.zeros(len(taken_n), dtype=int)
-    return cost_ne[rows_n, taken_n]
-
-
-def _mean(cost_ne: np.ndarray, taken_n: np.ndarray) -> float:
-    if len(cost_ne) == 1:  # whole numbers of samples times a cost: exact where costs are whole numbers
-        counts_e = np.bincount(taken_n, minlength=cost_ne.shape[1])
-        return float(counts_e @ cost_ne[0] / len(taken_n))
-    return float(_at(cost_ne, taken_n).mean())

@@ -1,4 +1,4 @@
-"""What a network said of a set of images, kept whole: every ExitTable is made of it without running it again.
+"""A network's outputs for a set of images: every ExitTable is made from them without running it again.
 
 Legend: n samples, e exits, k early exits, c classes.
 """
@@ -19,15 +19,15 @@ from aebnas.policies.exit_table.exit_table import ExitTable
 
 NAMES = ("logits", "labels", "stop_logits")
 CHOSEN = "chosen."
-"""Begins the names of arrays that say which candidate of an edge each sample was given."""
+"""Prefix of the arrays that hold the candidate of an edge which each sample was given."""
 
 
 @dataclass(frozen=True)
 class RecordedLogits:
-    """Logits of every exit, the right answers, and the outputs of stop heads where there are any; `chosen` maps every
+    """Logits of every exit, the labels, and the outputs of stop heads where there are any; `chosen` maps every
     edge whose op depends on the image to the candidate of each sample, int64 `[n]`.
 
-    Logits are kept in 32 bits, as they were: half of that could turn a decision at a threshold. Raises ValueError where
+    Logits are kept in 32 bits: with 16, a decision near a threshold could change. Raises ValueError where
     shapes disagree.
     """
 

@@ -1,4 +1,4 @@
-"""What each sample costs at each exit where the op of an edge depends on the image.
+"""The cost of each sample to each exit where the op of an edge depends on the image.
 
 Legend: n samples, e exits, k candidates.
 """
@@ -30,7 +30,7 @@ def table_costs(model: CostModel, graph: Graph, chosen: Mapping[str, np.ndarray 
     """All costs that the model knows, by name, of samples of which each was given a candidate of every `choice`.
 
     `chosen` maps the node to the candidates, int `[n]`; without any, costs are the same for all samples. So is a
-    latency that isn't made of layers' (a learned one), as if everything chose what costs most.
+    latency that isn't made of layers' (a learned one), as if every sample were given the most expensive candidate.
     """
     costs: dict[str, Costs] = dict(model.exit_costs([graph])[0])
     if not chosen:
@@ -51,7 +51,7 @@ def costs_of(
     each_run: float = 0.0,
     each_exit: float = 0.0,
 ) -> SampleCosts:
-    """One cost: its layers', `each_run` once whatever happens, `each_exit` for each exit that runs."""
+    """One cost: that of the layers, `each_run` once per sample, `each_exit` for each exit that runs."""
     samples = len(next(iter(chosen.values())))
     backbone, branch, so_far = [], [], np.full(samples, each_run)
     for segment in graph.segments():
@@ -64,6 +64,6 @@ def costs_of(
 
 
 def _node_n(graph: Graph, node: Node, chosen: Mapping[str, np.ndarray | Tensor], cost: LayerCost) -> np.ndarray:
-    """What the node costs each sample, or all of them alike."""
+    """The cost of the node for each sample, or for all."""
     costs_k = np.array([0.0 if one is None else cost(layer_key(graph, one)) for one in node.candidates()])
     return costs_k[np.asarray(chosen.get(node.name, 0))]

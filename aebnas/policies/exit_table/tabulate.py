@@ -23,7 +23,7 @@ EVAL_BATCH = 250
 def record_logits(
     network: Network, images: ImageSet, preprocessing: Preprocessing, progress: MakeBar = no_bar
 ) -> RecordedLogits:
-    """What `network` (in evaluation mode, fp32) says of `images` at all its exits."""
+    """The outputs of `network` (in evaluation mode, fp32) for `images` at all its exits."""
     device = next(network.parameters()).device
     logits, labels, stops = [], [], []
     chosen: dict[str, list[torch.Tensor]] = {}
@@ -65,8 +65,8 @@ def tabulate(
 def with_difficulty_of(
     table: ExitTable, difficulty: Difficulty, images: ImageSet, costs: CostModel = COUNTS
 ) -> ExitTable:
-    """The table with the images' difficulty and what it takes to estimate one's; raises UserError where `costs` don't
-    know that."""
+    """The table with the images' difficulty and the cost of estimating one; raises UserError where `costs` don't know
+    that."""
     return table.with_difficulty(difficulty, alphas(images, difficulty), costs.difficulty_costs(images.shape))
 
 
@@ -78,7 +78,7 @@ def tabulate_for(
     progress: MakeBar = no_bar,
     costs: CostModel = COUNTS,
 ) -> ExitTable:
-    """The ExitTable with all that one policy looks at; see `tabulate`."""
+    """The ExitTable with everything that one policy uses; see `tabulate`."""
     return tabulate(
         network,
         images,

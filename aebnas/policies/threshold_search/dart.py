@@ -1,35 +1,27 @@
-"""DART's thresholds on an ExitTable: Eq. 19 with the difficulty of images, its factor and weights tuned.
+"""DART's thresholds on an ExitTable: Eq. 19 with the difficulty of images, which raises thresholds.
 
 A sample stops if its confidence exceeds tau_i + beta_diff * alpha, that is, if confidence - beta_diff * alpha exceeds
 tau_i. So any search for thresholds finds DART's base thresholds when it is given that difference as the score.
 (Clamping the sum to [0, 1] changes nothing: no confidence exceeds 1, and neither part is negative.)
 
-Legend: n samples, k early exits; 3 terms.
+Legend: n samples, k early exits.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from torch import Tensor
 
-from aebnas.policies.exit_table.difficulty_fit import random_weights
-from aebnas.policies.threshold_search.frontier import Frontier
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem, Thresholds
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.threshold_rules import DifficultyOffset
 
-BETAS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
-"""Values of beta_diff that are tried; DART's is 0.3, and at 0 the difficulty decides nothing."""
-
-Search = Callable[[ThresholdProblem], Frontier[ExitPolicy]]
-
 
 @dataclass(frozen=True)
 class DartSetting:
-    """The difficulty that raises thresholds, and by how much; chosen for the cross-validated J `objective`."""
+    """The difficulty that raises thresholds, and by how much; of cross-validated J `objective`."""
 
     difficulty: Difficulty
     beta_diff: float
@@ -39,7 +31,7 @@ class DartSetting:
 def dart_scores(
     scored: ThresholdProblem, difficulty: Difficulty, alpha_n: np.ndarray, beta_diff: float, estimator_cost: float = 0
 ) -> ThresholdProblem:
-    """What a search for DART's base thresholds sees. `estimator_cost` (of one image) is charged to every sample."""
+    """The problem of finding DART's base thresholds. `estimator_cost` (of one image) is charged to every sample."""
     shifted_nk = np.maximum(scored.scores_nk - np.float32(beta_diff) * alpha_n.astype(np.float32)[:, None], 0.0)
     return replace(
         scored,
@@ -49,65 +41,7 @@ def dart_scores(
     )
 
 
-def tune_dart(
-    scored: ThresholdProblem,
-    difficulties: Iterable[Difficulty],
-    terms_n3: Tensor,
-    search: Search,
-    beta_opt: float,
-    betas: Iterable[float] = BETAS,
-    estimator_cost: float = 0,
-    folds: int = 5,
-    seed: int = 0,
-) -> DartSetting:
-    """The difficulty and beta_diff of the best cross-validated J = accuracy - beta_opt * cost; of equals the first.
-
-    `terms_n3` are the raw terms of the samples under the difficulties' one `tau_edge`. For each fold thresholds are
-    found by `search` on the others and judged on it. Raises ValueError for fewer samples than folds.
-    """
-    if scored.samples < folds or folds < 2:
-        raise ValueError(f"there must be 2 or more folds and a sample for each, but got {folds}, {scored.samples}")
-    fold_n = np.random.default_rng(seed).permutation(scored.samples) % folds
-    best: DartSetting | None = None
-    betas = tuple(betas)
-    for difficulty in difficulties:
-        alpha_n = difficulty.mix(terms_n3).numpy()
-        for beta_diff in betas:
-            shifted = dart_scores(scored, difficulty, alpha_n, beta_diff, estimator_cost)
-            objective = float(np.mean([_held_out(shifted, fold_n == fold, search, beta_opt) for fold in range(folds)]))
-            if best is None or objective > best.objective:
-                best = DartSetting(difficulty, beta_diff, objective)
-    assert best is not None, "there is at least one difficulty"
-    return best
-
-
-def tune_weights(
-    scored: ThresholdProblem,
-    difficulty: Difficulty,
-    terms_n3: Tensor,
-    search: Search,
-    beta_opt: float,
-    beta_diff: float = 0.3,
-    trials: int = 30,
-    estimator_cost: float = 0,
-    folds: int = 5,
-    seed: int = 0,
-) -> DartSetting:
-    """The weights of the best cross-validated J among the given ones and `trials` random ones (see `tune_dart`)."""
-    drawn = random_weights(difficulty, trials, seed)
-    return tune_dart(scored, drawn, terms_n3, search, beta_opt, (beta_diff,), estimator_cost, folds, seed)
-
-
 def _with_difficulty(
     make: Callable[[Thresholds], ExitPolicy], difficulty: Difficulty, beta_diff: float, thresholds: Thresholds
 ) -> ExitPolicy:
     return make(thresholds).with_rules(DifficultyOffset(difficulty, beta_diff))
-
-
-def _held_out(scored: ThresholdProblem, held_n: np.ndarray, search: Search, beta_opt: float) -> float:
-    """J on the held-out samples of the policy that is best for it on the others."""
-    found = search(scored.rows(~held_n)).best_for(beta_opt)
-    thresholds = [np.inf if value is None else value for value in found.policy.thresholds]
-    vector_1k = np.array([thresholds], dtype=np.float32).reshape(1, scored.early)
-    figures = scored.rows(held_n).evaluate(vector_1k)
-    return float(figures.accuracy_t[0] - beta_opt * figures.cost_t[0] / scored.full_cost)

@@ -1,6 +1,6 @@
 """The dual rule on a table: a sample stops if its stop probability exceeds tau_s and its score exceeds tau_c.
 
-Where the stop probability doesn't exceed tau_s no threshold may let the sample out, that is, its score is 0. So any
+Where the stop probability doesn't exceed tau_s the sample must not leave, so its score is set to 0. So any
 search finds tau_c of each exit for a given tau_s.
 """
 
@@ -16,7 +16,7 @@ from aebnas.runtime.gate_rules import StopHeads
 
 
 def dual_scores(table: ExitTable, tau_s: float, criterion: str = "confidence", cost: str = "macs") -> ThresholdProblem:
-    """What a search for tau_c sees under one tau_s for all exits; raises ValueError for a table without stop heads."""
+    """The problem of finding tau_c under one tau_s for all exits; raises ValueError for a table without stop heads."""
     if table.stop_nk is None:
         raise ValueError("the dual rule needs stop heads, but the network has none")
     scored = ThresholdProblem.of(table, criterion, cost)

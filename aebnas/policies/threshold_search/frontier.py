@@ -1,4 +1,4 @@
-"""The accuracy-cost frontier of one network's policies, and the three questions it answers."""
+"""The accuracy-cost frontier of one network's policies, and the choices on it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class TunedPolicy(Generic[P]):
 
 @dataclass(frozen=True)
 class Frontier(Generic[P]):
-    """Policies none of which is beaten in accuracy and cost by another, cheapest first; there is at least one.
+    """Policies of which none dominates another in accuracy and cost, cheapest first; there is at least one.
 
     `full_cost` is the mean cost where everything runs.
     """
@@ -37,7 +37,7 @@ class Frontier(Generic[P]):
 
     @classmethod
     def of(cls, found: Iterable[TunedPolicy[P]], full_cost: float) -> "Frontier[P]":
-        """What remains of policies that were found by whatever way; of equals the first."""
+        """The undominated ones of policies; of equals the first."""
         found = list(found)
         kept = undominated(np.array([p.accuracy for p in found]), np.array([p.cost for p in found]))
         return cls(tuple(found[index] for index in kept), full_cost)
@@ -64,7 +64,7 @@ class Frontier(Generic[P]):
 
 
 def undominated(accuracy_t: np.ndarray, cost_t: np.ndarray) -> np.ndarray:
-    """Indices of the points that no other beats, cheapest first; of equals the first."""
+    """Indices of the undominated points, cheapest first; of equals the first."""
     order = np.lexsort((-accuracy_t, cost_t))
     best_before = np.maximum.accumulate(np.concatenate([[-np.inf], accuracy_t[order][:-1]]))
     return order[accuracy_t[order] > best_before]

@@ -1,4 +1,4 @@
-"""What a user wants of a network's policies, as a choice on its frontier."""
+"""The user's goal, as a choice on the frontier of a network's policies."""
 
 import math
 import re
@@ -14,10 +14,11 @@ _BUDGET = re.compile(r"\s*([^\s=]+)\s*=\s*([^\s=]+)\s*")
 
 @dataclass(frozen=True)
 class Goal:
-    """Exactly one of: a target accuracy, a budget for a mean cost, a trade-off beta, a promise about risk.
+    """Exactly one of: a target accuracy, a budget for a mean cost, a trade-off beta, a guarantee about risk.
 
     `risk` is (epsilon, delta): with probability of at least 1 - delta at most a share epsilon of inputs is lost by
-    leaving early. `cost` is the cost traded against accuracy. Raises UserError for none, several or impossible ones.
+    leaving early. `cost` is the cost traded against accuracy. Raises UserError for none, for several
+    and for values out of range.
     """
 
     accuracy_target: float | None = None
@@ -50,7 +51,7 @@ class Goal:
         risk: str | None = None,
         cost: str = MACS,
     ) -> "Goal":
-        """From a command line's words: `--budget avg_macs=8e6`, `--risk 0.01,0.05`; raises UserError."""
+        """From command-line values: `--budget avg_macs=8e6`, `--risk 0.01,0.05`; raises UserError."""
         bound = None
         if budget is not None:
             match = _BUDGET.fullmatch(budget)
@@ -67,12 +68,12 @@ class Goal:
         return cls(accuracy_target, bound, beta, promise, cost)
 
     def choose(self, found: Frontier[ExitPolicy]) -> TunedPolicy[ExitPolicy]:
-        """The frontier's answer; for a risk there is none without `certify`."""
+        """The frontier's policy for it; for a risk there is none without `certify`."""
         if self.accuracy_target is not None:
             return found.at_accuracy(self.accuracy_target)
         if self.budget is not None:
             return found.within(self.budget)
-        assert self.beta is not None, "a promise about risk is not chosen on a frontier"
+        assert self.beta is not None, "a policy for a risk is not chosen on a frontier"
         return found.best_for(self.beta)
 
     def missed(self, found: Frontier[ExitPolicy]) -> str:
@@ -81,12 +82,12 @@ class Goal:
         if chosen is not None and self.accuracy_target is not None and chosen.accuracy < self.accuracy_target:
             return (
                 f"No policy reaches an accuracy of {self.accuracy_target:g} on the samples that thresholds are found "
-                f"on; the most accurate has {chosen.accuracy:.4f} and is taken."
+                f"on; the most accurate has {chosen.accuracy:.4f} and is used."
             )
         if chosen is not None and self.budget is not None and chosen.cost > self.budget:
             return (
                 f"No policy keeps to {mean_of(self.cost)} {self.budget:g}; the cheapest takes "
-                f"{chosen.cost:.6g} and is taken."
+                f"{chosen.cost:.6g} and is used."
             )
         return ""
 

@@ -16,8 +16,8 @@ from aebnas.runtime.exit_policy import ExitPolicy
 def candidate_thresholds(scores_n: np.ndarray, per_exit: int, lowest: float = 0.0) -> np.ndarray:
     """`lowest`, midpoints between neighbouring observed scores at `per_exit` quantiles, and infinity (never); float32.
 
-    All who score above `lowest` leave at it; quantiles are of those who do, since nothing lets out the others. Where
-    nobody does, never is all there is.
+    Samples that score above `lowest` can leave; quantiles are of those alone, since no threshold lets the others leave.
+    Where there are none, never is the only candidate.
     """
     able_n = scores_n[scores_n > lowest]
     if len(scores_n) and not len(able_n):
@@ -36,7 +36,7 @@ def midpoints(values_n: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
     # neighbouring floats have nothing between them
     between = (observed[:-1] < middles) & (middles < observed[1:])
     if len(middles) > len(quantiles):
-        # quantiles of the samples, not of the distinct scores, which pile up near 1
+        # quantiles of the samples, not of the distinct scores, which concentrate near 1
         wanted = np.quantile(values_n, quantiles)
         picked = np.unique(np.clip(np.searchsorted(observed, wanted) - 1, 0, len(middles) - 1))
         middles, between = middles[picked], between[picked]

@@ -1,8 +1,8 @@
 """Thresholds of many exits by a Lagrangian sweep with coordinate ascent, where a joint grid would not fit.
 
-For a price beta of cost the goal is the mean of accuracy - beta * cost / full cost. With all thresholds but one
-given, the best candidate of that exit is exact: who reaches it is settled by the exits before, what a sample is
-worth beyond it by the exits after. One pass from the last exit to the first thus costs O(n k), and passes repeat
+For a price beta of cost the objective is the mean of accuracy - beta * cost / full cost. With all thresholds but one
+given, the best candidate of that exit is exact: which samples reach it depends on the exits before, the value of
+a sample beyond it on the exits after. One pass from the last exit to the first thus costs O(n k), and passes repeat
 until nothing changes. That finds a local optimum, so there are several starts. The prices are those of the
 chords between points found (both ends first), which visits every corner of the frontier's hull once.
 
@@ -32,7 +32,7 @@ EPSILON = 1e-12
 
 @dataclass(frozen=True)
 class _Problem:
-    """Candidates `grid` of each exit, `above_nk` candidates below a sample's score, right answers and prices."""
+    """Candidates `grid` of each exit, `above_nk` the number of them below a sample's score, correctness and costs."""
 
     grid: list[np.ndarray]
     above_nk: np.ndarray
@@ -41,7 +41,7 @@ class _Problem:
     branch_ne: np.ndarray
 
     def value(self, index_k: np.ndarray, beta: float) -> float:
-        """The goal of a vector, summed over samples."""
+        """The objective of a vector, summed over samples."""
         running_n = np.ones(len(self.right_ne), dtype=bool)
         total = 0.0
         for exit_, chosen in enumerate([*index_k, -1]):
@@ -77,7 +77,7 @@ class _Problem:
             gain_n = self.right_ne[:, exit_] - beyond_n
             size = len(self.grid[exit_])
             gain_c = np.bincount(above_n[running_n], weights=gain_n[running_n], minlength=size)
-            # candidate c lets those out that are above more than c candidates
+            # at candidate c those leave that are above more than c candidates
             value_c = np.append(np.cumsum(gain_c[:0:-1])[::-1], 0.0)
             branch_n = self.branch_ne[:, exit_]
             value_c[:-1] -= beta * branch_n[running_n].sum()
@@ -112,7 +112,7 @@ def _problem(scored: ThresholdProblem, per_exit: int) -> _Problem:
 
 
 def _corners(problem: _Problem, rng: np.random.Generator, scored: ThresholdProblem) -> np.ndarray:
-    """Vectors at the corners of the frontier's hull, indices `[t, k]`, with what was found on the way."""
+    """Vectors at the corners of the frontier's hull, indices `[t, k]`, with all other vectors evaluated on the way."""
     sizes_k = np.array([len(grid) for grid in problem.grid])
     seen: dict[bytes, tuple[np.ndarray, float, float]] = {}
 
@@ -126,7 +126,7 @@ def _corners(problem: _Problem, rng: np.random.Generator, scored: ThresholdProbl
     def solve(beta: float, starts: list[np.ndarray]) -> tuple[np.ndarray, float, float]:
         starts = [*starts, sizes_k - 1, 0 * sizes_k]
         starts += [rng.integers(0, sizes_k) for _ in range(STARTS)]
-        # exits switched off at random: `never` is a candidate that single steps rarely find together
+        # exits switched off at random: single steps rarely set several to `never` together
         starts += [np.where(rng.random(len(sizes_k)) < 0.5, sizes_k - 1, start) for start in starts[-STARTS:]]
         found = [point(problem.ascend(start, beta)) for start in starts]
         return max(found, key=lambda each: (each[1] - beta * each[2], each[1]))
@@ -135,7 +135,7 @@ def _corners(problem: _Problem, rng: np.random.Generator, scored: ThresholdProbl
     accurate = max([accurate, solve(1e-6, [accurate[0]])], key=lambda each: (each[1], -each[2]))
     pending, prices = [(cheap, accurate)], 0
     while pending and prices < MAX_PRICES:
-        # the widest gap first, should the prices run out
+        # the widest gap first, in case the prices run out
         pending.sort(key=lambda pair: (pair[1][1] - pair[0][1]) * (pair[1][2] - pair[0][2]))
         low, high = pending.pop()
         if high[1] <= low[1] or high[2] <= low[2]:

@@ -1,4 +1,4 @@
-"""Minimum depth on a table: who may not leave yet scores 0 there, which no threshold lets out.
+"""Minimum depth on a table: samples that may not leave yet score 0 there, which exceeds no threshold.
 
 Legend: n samples, k early exits.
 """
@@ -16,22 +16,24 @@ from aebnas.runtime.gate_rules import MinExit, MinExitByClass
 from aebnas.space.min_exits import MinExits
 
 
-def with_min_exit(scored: ThresholdProblem, table: ExitTable, least: MinExits) -> ThresholdProblem:
-    """What a search for thresholds sees where nobody leaves before `least`; its policies say so, too.
+def with_min_exit(scored: ThresholdProblem, table: ExitTable, min_exits: MinExits) -> ThresholdProblem:
+    """The problem where no sample leaves before `min_exits`; its policies have rules to that effect.
 
-    Raises ValueError where classes have depths of their own and the table doesn't know which were predicted.
+    Raises ValueError where classes have minimum exits of their own and the table lacks the predicted classes.
     """
-    if least == MinExits():
+    if min_exits == MinExits():
         return scored
     scores_nk = scored.scores_nk.copy()
-    scores_nk[:, : least.all] = 0.0
-    if least.by_class:
+    scores_nk[:, : min_exits.all] = 0.0
+    if min_exits.by_class:
         if table.predicted_ne is None:
-            raise ValueError("depths by class need the classes predicted at each exit, but the table has none")
-        first_c = np.array(least.by_class)
+            raise ValueError(
+                "minimum exits by class require the classes predicted at each exit, but the table has none"
+            )
+        first_c = np.array(min_exits.by_class)
         too_early_nk = first_c[table.predicted_ne[:, : scored.early]] > np.arange(scored.early)
         scores_nk[too_early_nk] = 0.0
-    return replace(scored, scores_nk=scores_nk, make=partial(_with_depth, scored.make, least))
+    return replace(scored, scores_nk=scores_nk, make=partial(_with_depth, scored.make, min_exits))
 
 
 def min_exits_of(policy: ExitPolicy) -> MinExits:
@@ -40,5 +42,5 @@ def min_exits_of(policy: ExitPolicy) -> MinExits:
     return MinExits(0 if rule is None else rule.exit_index, () if by_class is None else by_class.exits)
 
 
-def _with_depth(make: Callable[[Thresholds], ExitPolicy], least: MinExits, thresholds: Thresholds) -> ExitPolicy:
-    return make(thresholds).with_rules(*least.rules)
+def _with_depth(make: Callable[[Thresholds], ExitPolicy], min_exits: MinExits, thresholds: Thresholds) -> ExitPolicy:
+    return make(thresholds).with_rules(*min_exits.rules)

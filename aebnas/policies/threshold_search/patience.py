@@ -1,27 +1,28 @@
-"""The rule of patience on a table: so many exits in a row agree on the class. What is found is which exits run.
+"""Policies with the rule `Patience` on a table: the search is over the sets of exits that run.
 
-An exit that doesn't run costs nothing and breaks no streak, so fewer exits can be cheaper or dearer, surer or less
-sure; each set of exits is tried, and all its figures are those of the policy itself.
+An exit that doesn't run costs nothing and breaks no streak, so fewer exits can raise or lower both cost and accuracy.
+Every set of exits is therefore evaluated as a policy.
 """
 
 from collections.abc import Iterator, Sequence
 from itertools import product
 
-from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.threshold_search.frontier import Frontier, TunedPolicy
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.gate_rules import Patience
 from aebnas.space.min_exits import MinExits
 
 ALL_SETS_UP_TO = 12
-"""Early exits; with more, only sets that begin at some exit and take every second, third, ... are tried."""
+"""Early exits; with more, only sets of every exit, every second, third, ... from some exit on are tried."""
 
 
 def patience_frontier(
-    table: ExitTable, patience: Sequence[int], cost: str = "macs", least: MinExits | None = None
+    table: ExitTable, patience: Sequence[int], cost: str = "macs", min_exits: MinExits | None = None
 ) -> Frontier[ExitPolicy]:
-    """The frontier over the sets of exits that run and the numbers of exits that have to agree."""
-    least = least or MinExits()
+    """The frontier over the sets of exits that run and `patience`, the numbers of exits that have to agree."""
+    rules = (min_exits or MinExits()).rules
     found = []
     for agree in patience:
         for running in _sets(table.exits - 1):
@@ -29,7 +30,7 @@ def patience_frontier(
                 "confidence",
                 tuple(0.0 if runs else None for runs in running),
                 table.temperatures,
-                (Patience(agree), *least.rules),
+                (Patience(agree), *rules),
             )
             figures = score_policy(table, policy)
             found.append(TunedPolicy(policy, figures.accuracy, figures.mean_cost[cost]))

@@ -1,4 +1,4 @@
-"""How far samples get under very many threshold vectors at once, by sets of bits.
+"""How many samples pass each exit under very many threshold vectors at once, by sets of bits.
 
 "Sample stays at exit k under threshold t" is a set of samples that only grows with t, so all sets of an exit are
 the prefixes of one order: a table of bit rows, one row per distinct set. The samples beyond exit k under a vector
@@ -19,14 +19,14 @@ import numpy as np
 BLOCK_SAMPLES = 4096
 """Samples of a block: tables of an exit hold at most this squared bits (2 MiB)."""
 CHUNK_VECTORS = 1024
-"""Vectors at a time: their rows stay in the processor's cache."""
+"""Vectors at a time: their rows fit into the processor's cache."""
 CHUNK_WEIGHED = 64
 """The same where weights are added up, which takes 64 times the memory."""
 
 
 @dataclass(frozen=True)
 class Reached:
-    """What is left beyond each early exit: samples `count_kt`, the sum of gains `gain_kt`, of weights `weight_ktf`."""
+    """What passes each early exit: samples `count_kt`, the sum of gains `gain_kt`, of weights `weight_ktf`."""
 
     count_kt: np.ndarray
     gain_kt: np.ndarray

@@ -1,6 +1,6 @@
-"""What a search for thresholds sees: one score per sample and exit, correctness, costs; and how vectors do on it.
+"""The problem of finding thresholds: one score per sample and exit, correctness and costs; threshold vectors evaluated.
 
-It doesn't matter what the score is made of. A confidence lowered by a multiple of the difficulty is a score, too.
+The score can be anything, such as a confidence less a multiple of the difficulty.
 
 Legend: n samples, e exits, k early exits (e - 1), t threshold vectors.
 """
@@ -21,7 +21,7 @@ Thresholds = tuple[float | None, ...]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How t threshold vectors do: `right_t` and `exit_counts_te` are whole samples, costs are means per sample.
+    """Figures of t threshold vectors: `right_t` and `exit_counts_te` are whole samples, costs are means per sample.
 
     `cost_t` charges every branch that was passed, `cost_taken_only_t` only the one taken.
     """
@@ -40,10 +40,11 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class ThresholdProblem:
-    """Scores `scores_nk` (float32) of the early exits, `correct_ne`, the costs, and what makes a policy of thresholds.
+    """Scores `scores_nk` (float32) of the early exits, `correct_ne`, the costs, and `make`, which makes a policy of
+    thresholds.
 
     A sample leaves at the first exit where its score is above the threshold; infinity means `never`. `lowest` is
-    the least threshold that `make` takes. Raises ValueError where shapes disagree or a score is not finite.
+    the smallest threshold that `make` takes. Raises ValueError where shapes disagree or a score is not finite.
     """
 
     scores_nk: np.ndarray
@@ -86,13 +87,13 @@ class ThresholdProblem:
         """Mean cost where everything runs; costs divided by it lie in [0, 1]."""
         return self.costs.full
 
-    def rows(self, chosen_n: np.ndarray) -> "ThresholdProblem":
-        """The chosen samples, bool `[n]` or indices."""
+    def rows(self, rows_n: np.ndarray) -> "ThresholdProblem":
+        """The problem of the samples `rows_n`, bool `[n]` or indices."""
         return replace(
             self,
-            scores_nk=self.scores_nk[chosen_n],
-            correct_ne=self.correct_ne[chosen_n],
-            costs=self.costs.rows(chosen_n),
+            scores_nk=self.scores_nk[rows_n],
+            correct_ne=self.correct_ne[rows_n],
+            costs=self.costs.rows(rows_n),
         )
 
     def policy(self, thresholds_k: np.ndarray) -> ExitPolicy:

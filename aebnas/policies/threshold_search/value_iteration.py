@@ -1,12 +1,13 @@
 """DART's thresholds by value iteration, on transitions and rewards estimated from the table.
 
 States are (exit, difficulty bin, score bin). To leave at exit i earns R = P(right | state) - beta * C_i, with C_i the
-cost to exit i, all branches on the way charged, divided by the full cost; to go on earns what the next exit's state
-is worth, which the samples of the state say. V is the larger of the two; gamma is 1, since a discount would not
-maximise J = sum_i pi_i (A_i - beta C_i). The last exit always answers, so as many sweeps as there are exits suffice.
+cost to exit i, all branches on the way charged, divided by the full cost; to go on earns the expected value of the
+next exit's state, estimated from the samples of the state. V is the larger of the two; gamma is 1, since a discount
+would not maximise J = sum_i pi_i (A_i - beta C_i). At the last exit all leave, so as many sweeps as there are exits
+suffice.
 
 It is an approximation: a state doesn't remember the scores of earlier exits, so a transition is that of all samples
-in a bin, not only of those that would get there. What the decisions are worth is therefore measured on the table.
+in a bin, not only of those that would get there. The policies are therefore evaluated on the table.
 
 Legend: n samples, e exits, k early exits (e - 1), a difficulty bins, b score bins.
 """
@@ -54,7 +55,7 @@ def estimate(bin_ne: np.ndarray, bins: int, difficulty_bin_n: np.ndarray, earned
 
 
 def solve(model: Model) -> tuple[np.ndarray, np.ndarray]:
-    """Value of every state `[e, a, b]`, and what leaving earns above going on, `[k, a, b]`."""
+    """Value of every state `[e, a, b]`, and the reward of leaving less that of going on, `[k, a, b]`."""
     value_eab = model.reward_eab.copy()
     advantage_kab = np.zeros_like(model.count_kab)
     for exit_ in reversed(range(len(advantage_kab))):
@@ -65,7 +66,7 @@ def solve(model: Model) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cut(advantage_b: np.ndarray, count_b: np.ndarray) -> int:
-    """How many of the lowest bins stay, so that those above, weighed by their samples, gain most by leaving.
+    """How many of the lowest bins stay, so that leaving from those above, weighted by samples, gains most.
 
     Decisions of neighbouring bins may disagree; this is the one threshold that loses least. Of equals the highest.
     """
@@ -82,7 +83,7 @@ def value_iteration(
 ) -> np.ndarray:
     """Thresholds of each difficulty bin for a trade-off, float32 `[a, k]`, infinity for never.
 
-    `last_scores_n` are the scores of the last exit: with them its chance to be right is told apart.
+    `last_scores_n` are the scores of the last exit: its states are their bins.
     """
     difficulty_bin_n = np.zeros(scored.samples, dtype=int) if difficulty_bin_n is None else difficulty_bin_n
     grid = candidates(scored, bins - 1)
@@ -96,7 +97,7 @@ def value_iteration(
     for exit_, thresholds in enumerate(grid):
         for group in range(len(thresholds_ak)):
             stays = cut(advantage_kab[exit_, group], model.count_kab[exit_, group])
-            # scores in bin 0 are not above the lowest candidate: none lets them out
+            # scores in bin 0 are not above the lowest candidate, so they never leave
             thresholds_ak[group, exit_] = thresholds[min(max(stays - 1, 0), len(thresholds) - 1)]
     return thresholds_ak
 

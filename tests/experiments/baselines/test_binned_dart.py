@@ -5,8 +5,9 @@ import pytest
 from baselines.binned_dart import dart_binned_frontier
 from random_tables import lifelike, random_table
 
-from aebnas.cost.counts import ExitCosts
-from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
+from aebnas.cost.exit_costs import ExitCosts
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.policies.threshold_search.value_iteration import dart_frontier
 from aebnas.runtime.difficulty import Difficulty

@@ -7,7 +7,7 @@ import pytest
 import torch
 from baselines.branchynet import branchynet
 
-from aebnas.cost.counts import ExitCosts
+from aebnas.cost.exit_costs import ExitCosts
 from aebnas.policies.exit_table.exit_table import ExitTable
 
 

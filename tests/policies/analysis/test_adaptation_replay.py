@@ -5,7 +5,8 @@ import pytest
 
 from aebnas.cost.exit_costs import ExitCosts
 from aebnas.policies.analysis.adaptation_replay import replay
-from aebnas.policies.exit_table.exit_table import ExitTable, sample_costs
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import sample_costs
 from aebnas.runtime.adaptation import AdaptivePolicy
 from aebnas.runtime.exit_policy import ExitPolicy
 
@@ -64,7 +65,7 @@ def test_real_feedback_labels_every_sample():
     assert done.coefficients_uek[-1].min() > 1.0
     assert int((done.state.cells.right_cw >= 0).sum()) == 400
     bare = ExitTable(table.scores, table.correct_ne, table.costs, predicted_ne=table.predicted_ne)
-    with pytest.raises(ValueError, match="needs the labels"):
+    with pytest.raises(ValueError, match="requires labels in the table"):
         replay(bare, policy, np.arange(4), feedback=True)
 
 

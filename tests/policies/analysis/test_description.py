@@ -7,7 +7,8 @@ from random_tables import random_table
 
 from aebnas.cost.exit_costs import ExitCosts, SampleCosts
 from aebnas.policies.analysis.description import describe, premature_rate, tail
-from aebnas.policies.exit_table.exit_table import ExitTable, sample_costs, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import sample_costs, score_policy
 from aebnas.runtime.exit_policy import ExitPolicy
 
 SCORES = np.array([[0.9, 0.1], [0.8, 0.8], [0.2, 0.6], [0.1, 0.2]], np.float32)

@@ -1,4 +1,4 @@
-"""Each fault of an early-exit network is reported when it is there, and only then."""
+"""Each failure is reported when it is there, and only then."""
 
 import numpy as np
 import pytest
@@ -33,46 +33,48 @@ def test_a_healthy_network_is_said_nothing_about():
 
 
 def test_premature_exits():
-    (fault,) = diagnose(healthy(), ExitPolicy("confidence", (0.5, 0.6)))
-    assert "leave too early: they are wrong at their exit and right at the last one" in fault
+    (sentence,) = diagnose(healthy(), ExitPolicy("confidence", (0.5, 0.6)))
+    assert "leave too early: they are wrong at their exit and right at the last one" in sentence
 
 
 def test_no_saving():
     costly = healthy(costs=ExitCosts((10, 50, 100), (90, 90, 1)))
-    (fault,) = diagnose(costly, POLICY)
-    assert fault.startswith("Exits save nothing: a sample takes ") and fault.endswith("without branches 101.")
+    (sentence,) = diagnose(costly, POLICY)
+    assert sentence.startswith("Exits save nothing: a sample takes ") and sentence.endswith("without branches 101.")
 
 
 def test_exits_nobody_takes():
-    (fault,) = diagnose(healthy(), ExitPolicy("confidence", (1.0, 0.9)))
-    assert fault.startswith("Exit 1 is run for every sample that gets there and taken by none")
-    faults = diagnose(healthy(), ExitPolicy("confidence", (1.0, 1.0)))
-    assert any(fault.startswith("Exits 1, 2 are run") for fault in faults)
+    (sentence,) = diagnose(healthy(), ExitPolicy("confidence", (1.0, 0.9)))
+    assert sentence.startswith("Exit 1 is run for every sample that gets there and taken by none")
+    sentences = diagnose(healthy(), ExitPolicy("confidence", (1.0, 1.0)))
+    assert any(sentence.startswith("Exits 1, 2 are run") for sentence in sentences)
     assert diagnose(healthy(), ExitPolicy("confidence", (None, 0.9))) == []  # it was switched off
 
 
 def test_one_exit_taken_by_nearly_all():
-    faults = diagnose(healthy(), ExitPolicy("confidence", (None, None)))
-    assert any("100.0 % of samples leave by exit 3; the other exits hardly matter" in fault for fault in faults)
+    sentences = diagnose(healthy(), ExitPolicy("confidence", (None, None)))
+    assert any(
+        "100.0 % of samples leave by exit 3; the other exits hardly matter" in sentence for sentence in sentences
+    )
 
 
 def test_overconfidence():
-    faults = diagnose(healthy(confidence=0.85), POLICY)
-    (fault,) = [fault for fault in faults if "overconfident" in fault]
-    assert fault.startswith("Exit 1 is overconfident: its confidence is 3") and "ECE 0.3" in fault
-    assert not any("overconfident" in fault for fault in diagnose(healthy(confidence=0.2), POLICY))
+    sentences = diagnose(healthy(confidence=0.85), POLICY)
+    (sentence,) = [each for each in sentences if "overconfident" in each]
+    assert sentence.startswith("Exit 1 is overconfident: its confidence is 3") and "ECE 0.3" in sentence
+    assert not any("overconfident" in sentence for sentence in diagnose(healthy(confidence=0.2), POLICY))
 
 
 @pytest.mark.parametrize("alone, said", [(0.96, False), (0.995, True)])
 def test_the_last_exit_is_compared_with_the_network_without_exits(alone, said):
-    faults = diagnose(healthy(), POLICY, without_exits=(alone, SAMPLES))
-    assert any(fault.startswith("The exits cost the last one accuracy") for fault in faults) == said
+    sentences = diagnose(healthy(), POLICY, without_exits=(alone, SAMPLES))
+    assert any(sentence.startswith("The exits cost the last one accuracy") for sentence in sentences) == said
 
 
 @pytest.mark.parametrize("right, said", [(0.9, False), (0.2, True)])
 def test_thresholds_that_do_not_carry_over(right, said):
-    faults = diagnose(healthy(), POLICY, calibrate=healthy(right, seed=1))
-    assert any(fault.startswith("Thresholds don't carry over") for fault in faults) == said
+    sentences = diagnose(healthy(), POLICY, calibrate=healthy(right, seed=1))
+    assert any(sentence.startswith("Thresholds don't carry over") for sentence in sentences) == said
 
 
 def test_one_exit_alone():

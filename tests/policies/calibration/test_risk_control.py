@@ -17,7 +17,8 @@ from aebnas.policies.calibration.risk_control import (
     keeps_final_answer,
     losses,
 )
-from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.threshold_search.joint_grid import joint_grid
 from aebnas.runtime.exit_policy import ExitPolicy
 
@@ -141,5 +142,5 @@ def test_a_first_candidate_just_too_risky_is_let_through_as_often_as_delta_allow
 def test_nonsense_is_refused(epsilon, delta):
     with pytest.raises(ValueError, match=r"must lie in \(0, 1\)"):
         certify([ExitPolicy("margin", (0.5,))], staircase(), epsilon, delta)
-    with pytest.raises(ValueError, match="there must be candidates and samples"):
+    with pytest.raises(ValueError, match="candidates and samples must be at least 1 each"):
         certify([], staircase(), 0.1, 0.1)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from aebnas.cost.counts import count_graph
 from aebnas.policies.exit_table.decisions import exits_taken
-from aebnas.policies.exit_table.exit_table import ExitTable, sample_costs, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import sample_costs, score_policy
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_criteria import CRITERIA, LEARNED
 from aebnas.runtime.exit_policy import ExitPolicy

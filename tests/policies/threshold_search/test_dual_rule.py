@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from aebnas.cost.exit_costs import ExitCosts
-from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.threshold_search.dual_rule import dual_scores
 from aebnas.policies.threshold_search.find import find
 from aebnas.runtime.gate_rules import StopHeads

@@ -8,7 +8,8 @@ import torch
 from random_tables import random_costs, random_table
 
 from aebnas.cost.exit_costs import ExitCosts, SampleCosts
-from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.threshold_search import joint_grid as grid_module
 from aebnas.policies.threshold_search.find import METHODS, find
 from aebnas.policies.threshold_search.min_exit import with_min_exit

@@ -29,8 +29,8 @@ def test_the_three_questions(words, chosen, told):
 
 
 def test_what_cannot_be_reached_is_said():
-    assert "most accurate has 0.9000 and is taken" in Goal.read(accuracy_target=0.95).missed(FOUND)
-    assert "cheapest takes 10 and is taken" in Goal.read(budget="avg_macs=5").missed(FOUND)
+    assert "most accurate has 0.9000 and is used" in Goal.read(accuracy_target=0.95).missed(FOUND)
+    assert "cheapest takes 10 and is used" in Goal.read(budget="avg_macs=5").missed(FOUND)
 
 
 def test_a_risk_and_another_cost():

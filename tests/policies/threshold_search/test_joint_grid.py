@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_tables import plainly, random_table
 
-from aebnas.policies.exit_table.exit_table import score_policy
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.threshold_search import joint_grid as grid_module
 from aebnas.policies.threshold_search.joint_grid import (
     candidate_thresholds,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from random_tables import random_table
 
 from aebnas.core.metrics import SoftTarget
-from aebnas.policies.exit_table.exit_table import score_policy
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.threshold_search.soft_target import tune_to_target
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.space.min_exits import MinExits

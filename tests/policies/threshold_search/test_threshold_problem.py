@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from random_tables import lifelike, per_sample, plainly, random_table
 
 from aebnas.cost.exit_costs import ExitCosts, SampleCosts
-from aebnas.policies.exit_table.exit_table import ExitTable, score_policy
+from aebnas.policies.exit_table.exit_table import ExitTable
+from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.threshold_search import reach as reach_module
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
