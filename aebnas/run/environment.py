@@ -15,7 +15,7 @@ from aebnas.evaluation.operating_points import splits_needed
 from aebnas.report.device_words import about_device
 from aebnas.run.session import RunSession
 
-LIBRARIES = ("torch", "torchvision", "pymoo", "moocore", "ray", "numpy", "pandas", "fvcore", "optuna")
+LIBRARIES = ("torch", "torchvision", "pymoo", "moocore", "ray", "numpy", "pandas")
 
 
 def write_environment(session: RunSession) -> None:
