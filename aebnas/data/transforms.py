@@ -1,9 +1,13 @@
 """Random augmentation in two steps: what is drawn for a whole batch, and what that does to its images.
 
-So one process of several can draw for the whole batch and work on its share alone, with equal results.
+So one process of several can draw for the whole batch and work on its share alone, with equal results. That is why
+crop, flip, cutout and mixup aren't torchvision's: its transforms draw where they are applied, from torch's global
+generator, and once for all images of a batch; applied to one image after another they are many times slower.
+
 Legend: n images, c channels, h height, w width, k classes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,10 +107,16 @@ def _crop_and_flip(images_nchw: Tensor, crop: int, draws: Draws) -> Tensor:
 
 
 def _trivial_augment(images_nchw: Tensor, seed_n: Tensor) -> Tensor:
-    """torchvision's TrivialAugmentWide, which draws from torch's global generator: put back as it was."""
     from torchvision.transforms.v2 import TrivialAugmentWide
 
-    operation = TrivialAugmentWide()
+    return each_with_its_seed(TrivialAugmentWide(), images_nchw, seed_n)
+
+
+def each_with_its_seed(operation: Callable[[Tensor], Tensor], images_nchw: Tensor, seed_n: Tensor) -> Tensor:
+    """A random transform of torchvision applied to each image `[c, h, w]` under a seed of its own.
+
+    Such transforms draw from torch's global generator, which is put back as it was.
+    """
     out_nchw = torch.empty_like(images_nchw)
     with torch.random.fork_rng(devices=[]):
         for index, seed in enumerate(seed_n.tolist()):

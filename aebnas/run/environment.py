@@ -15,7 +15,7 @@ from aebnas.data.splits import CALIBRATE, SEARCH
 from aebnas.run.device_facts import device_record
 from aebnas.run.session import RunSession
 
-LIBRARIES = ("torch", "torchvision", "pymoo", "moocore", "ray", "numpy", "pandas", "fvcore", "optuna")
+LIBRARIES = ("torch", "torchvision", "pymoo", "moocore", "ray", "numpy", "pandas")
 
 
 def write_environment(session: RunSession) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from aebnas.data.corruptions import CONTRAST, NOISE_STD, SEVERITIES, SHIFTS, shift_images
+from aebnas.data.corruptions import BLUR_STD, CONTRAST, NOISE_STD, SEVERITIES, SHIFTS, shift_images
 from aebnas.data.image_set import ImageSet
 
 
@@ -57,6 +57,41 @@ def test_contrast_and_blur_by_hand():
         float(np.std(shift_images(stripes, "blur", severity).pixels()[..., 5:-5].numpy())) for severity in SEVERITIES
     ]
     assert 100 > spreads[0] > spreads[1] > spreads[2]
+
+
+def test_contrast_draws_colours_towards_their_mean_grey_value():
+    """As torchvision and Pillow weight red, green and blue."""
+    colour = torch.tensor([250, 100, 50], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 4, 4).contiguous()
+    given = ImageSet.of(colour, torch.zeros(1, dtype=torch.int64), 2)
+    grey = 0.2989 * 250 + 0.587 * 100 + 0.114 * 50
+    want = [grey + (value - grey) * CONTRAST[1] for value in (250, 100, 50)]
+    found = shift_images(given, "contrast", 2).pixels()[0, :, 0, 0]
+    assert found.tolist() == pytest.approx(want, abs=0.51)
+
+
+def test_blur_spreads_a_point_by_the_stated_deviation_in_proportion_to_the_side():
+    for side in (33, 65):
+        point = torch.zeros(1, 1, side, side, dtype=torch.uint8)
+        point[0, 0, side // 2, side // 2] = 255
+        blurred = shift_images(ImageSet.of(point, torch.zeros(1, dtype=torch.int64), 2), "blur", 1).pixels()
+        std = BLUR_STD[0] * side / 32
+        peak = 255 * (1 / sum(np.exp(-(np.arange(-9, 10) ** 2) / (2 * std**2)))) ** 2
+        assert blurred.max().item() == pytest.approx(peak, abs=1)
+        assert torch.equal(blurred, blurred.transpose(2, 3))
+
+
+@pytest.mark.parametrize("kind", SHIFTS)
+@pytest.mark.parametrize("side", [1, 3, 4])
+def test_the_smallest_images_can_be_corrupted(kind, side):
+    assert shift_images(images(side=side), kind, 3).pixels().shape == (12, 3, side, side)
+
+
+def test_global_generator_is_left_as_it_was():
+    torch.manual_seed(3)
+    want = torch.rand(2)
+    torch.manual_seed(3)
+    shift_images(images(), "gaussian_noise", 1).pixels()
+    assert torch.equal(torch.rand(2), want)
 
 
 @pytest.mark.parametrize("kind, severity", [("fog", 1), ("blur", 0), ("blur", 4)])
