@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.nn import functional as F
-from torch.optim.swa_utils import update_bn
 
 from aebnas.cost.counts import count_graph
 from aebnas.data.batches import Preprocessing
@@ -21,8 +20,9 @@ from aebnas.space.lowering import lower
 from aebnas.supernet.elastic import initialise
 from aebnas.training.exits.exit_losses import Blended, expected_cost, halting_loss, soft_stops
 from aebnas.training.exits.exit_weights import exit_weights, mask_inactive
-from aebnas.training.exits.frozen_backbone import backbone_to_eval, branch_nodes, freeze_backbone, refit_norms
+from aebnas.training.exits.frozen_backbone import backbone_to_eval, branch_nodes, freeze_backbone
 from aebnas.training.losses import self_distillation_loss
+from aebnas.training.norm_statistics import estimate_norms, estimate_norms_of
 from aebnas.training.task import Row
 from aebnas.training.training_spec import TrainSpec
 from aebnas.training.validation import REFERENCE_CRITERION, exit_rows
@@ -98,7 +98,7 @@ class SingleTask:
         if not self.frozen:
             return with_norm_stats(self._network(module), calibration)
         network = copy.deepcopy(self._network(module))
-        refit_norms(network, branch_nodes(network), calibration)
+        estimate_norms_of(network, branch_nodes(network), calibration)
         return network
 
     @staticmethod
@@ -119,5 +119,4 @@ def with_norm_stats(module: nn.Module, calibration: Sequence[Tensor]) -> Network
     """A copy in evaluation mode whose norm statistics fit its (averaged) weights."""
     network = copy.deepcopy(module)
     assert isinstance(network, Network)
-    update_bn(calibration, network)
-    return network.eval()
+    return estimate_norms(network, calibration)

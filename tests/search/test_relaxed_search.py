@@ -113,6 +113,23 @@ def adaptive_pick(run):
     return next((p.id for t, p in RunSession.open(run).front() if t.architecture.adaptive), None)
 
 
+def test_no_norm_of_a_scored_or_retrained_network_is_left_at_its_initial_statistics(searched, tmp_path):
+    run = own_copy(searched, tmp_path)
+    session = RunSession.open(run)
+    adaptive = [t.points[0].id for t in session.run.trials() if t.architecture.adaptive]
+    ids = [point.id for _, point in session.front()]
+    for rule in ids:
+        assert untouched_norms(load_selected_model(session, rule).network) == []
+    rule = next((point_id for point_id in ids if point_id in adaptive), ids[0])
+    retrain(run, rule)
+    assert untouched_norms(load_selected_model(RunSession.open(run), rule).network) == []
+
+
+def untouched_norms(network):
+    norms = [(n, m) for n, m in network.named_modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    return [name for name, norm in norms if not norm.running_mean.any() or (norm.running_var == 1).all()]
+
+
 def test_verbs_work_unchanged(searched, tmp_path):
     run = own_copy(searched, tmp_path)
     rule = adaptive_pick(run) or "best-accuracy"

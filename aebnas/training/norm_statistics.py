@@ -1,0 +1,82 @@
+"""Batch-norm statistics of a network's weights, estimated on calibration images.
+
+They are plain means over batches of the batch statistics. Where the op of an edge depends on the image, a candidate
+only runs for images that chose it; one that no calibration image chose may well be chosen by others later. Its
+statistics are estimated on all images that reach the edge, so that no norm is left at mean 0 and variance 1.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
+
+from aebnas.runtime.choice import Choice
+from aebnas.runtime.network import Network
+
+
+@torch.no_grad()
+def estimate_norms(network: Network, calibration: Sequence[Tensor]) -> Network:
+    """Estimate all norm statistics anew, in place, on batches `x_nchw`; returns the network in evaluation mode.
+
+    Without batches they are the initial mean 0 and variance 1.
+    """
+    update_bn(calibration, network)
+    network.eval()
+    if calibration:
+        _estimate_unchosen(network, calibration)
+    return network
+
+
+@torch.no_grad()
+def estimate_norms_of(network: Network, names: Iterable[str], calibration: Sequence[Tensor]) -> None:
+    """The same for the norms of these nodes alone; all others stay. Leaves the network in evaluation mode."""
+    with _collecting(network, [norm for name in names for norm in norms_in(network.nodes[name])]):
+        for x_nchw in calibration:
+            network(x_nchw)
+
+
+def norms_in(module: nn.Module) -> Iterator[nn.BatchNorm2d]:
+    """All batch norms of a module."""
+    return (part for part in module.modules() if isinstance(part, nn.BatchNorm2d))
+
+
+def _estimate_unchosen(network: Network, calibration: Sequence[Tensor]) -> None:
+    """Statistics of candidates that have none yet; everything else runs as in inference."""
+    choices = [module for module in network.modules() if isinstance(module, Choice)]
+    unchosen = [
+        (choice, op) for choice in choices for op in choice.ops if any(not n.num_batches_tracked for n in norms_in(op))
+    ]
+    if not unchosen:
+        return
+    with ExitStack() as stack:
+        stack.enter_context(_collecting(network, [norm for _, op in unchosen for norm in norms_in(op)]))
+        for choice, op in unchosen:
+            stack.callback(choice.register_forward_pre_hook(partial(_run_besides, op)).remove)
+        for x_nchw in calibration:
+            network(x_nchw)
+
+
+def _run_besides(op: nn.Module, choice: nn.Module, inputs: tuple[Any, ...]) -> None:
+    """Forward pre-hook of a choice: run a candidate on all that reaches the edge, for its statistics alone."""
+    op(inputs[0])
+
+
+@contextmanager
+def _collecting(network: Network, norms: Sequence[nn.BatchNorm2d]) -> Iterator[None]:
+    """Forward passes inside set the statistics of `norms` anew, all else being in evaluation mode, as afterwards."""
+    momenta = [norm.momentum for norm in norms]
+    network.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+        norm.train()
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        network.eval()
