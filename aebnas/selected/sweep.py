@@ -1,4 +1,4 @@
-"""`aebnas sweep RUN`: every useful policy of a pick, as a table and an image, from answers kept in the run."""
+"""`aebnas sweep RUN`: all undominated policies of a selected model, as a table and an image, from recorded outputs."""
 
 import json
 from collections.abc import Sequence
