@@ -8,8 +8,11 @@ import typer
 from aebnas.cli.arguments import RunFolder
 
 
-def show(run: RunFolder) -> None:
-    """Print the state and the front of a run with its exit shares, while it runs, too."""
+def show(
+    run: RunFolder,
+    full: Annotated[bool, typer.Option("--full", help="All points of the front, and all columns.")] = False,
+) -> None:
+    """Print the state and the front of a run with its exit shares, also while it runs."""
     from aebnas.report.relaxed_table import print_relaxed
     from aebnas.report.run_state import state_lines
     from aebnas.report.tables import print_facts, print_front
@@ -21,7 +24,7 @@ def show(run: RunFolder) -> None:
     for line in state_lines(facts, trials):
         print(line)
     if points:
-        print_front(points, facts.samples, facts.metrics_asked)
+        print_front(points, facts.samples, facts.metrics_asked, full)
     else:
         print(f"{run}: no feasible operating point yet ({len(trials)} trials)")
     print_relaxed(facts.run)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -13,36 +14,52 @@ from aebnas.strategies.trial import OperatingPoint, Trial
 
 SHOWN = ("accuracy", "avg_macs", "avg_macs_taken_only", "params")
 """Metrics that every front is shown with."""
+SHOWN_POINTS = 24
+"""Points of a front that are listed unless all are asked for."""
 
 
-def print_front(points: Sequence[FrontPoint], samples: int, asked: Sequence[str] = ()) -> None:
-    """The front with exit shares and per-exit accuracy; `samples` is what the accuracy was measured on.
+def print_front(points: Sequence[FrontPoint], samples: int, asked: Sequence[str] = (), full: bool = False) -> None:
+    """The front, each accuracy with its 95 % interval in percent; `samples` is what it was measured on.
 
-    Beside each accuracy stands its 95 % interval, in percent. `asked` are the metrics that the search is about.
+    `asked` are the metrics that the search is about. Without `full` the table fits one screen: at most SHOWN_POINTS
+    evenly spread points, and neither MACs of the taken branch alone nor accuracies of exits.
     """
-    table = Table(title=f"{len(points)} operating points on the front (search split, N = {samples:,})")
+    shown = points if full else spread_points(points)
+    title = f"{len(points)} operating points on the front (search split, N = {samples:,})"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     more = [metric for metric in dict.fromkeys(asked) if metric not in SHOWN]
-    for name in ("id", "accuracy (95 %)", "avg MACs", "taken only", "params"):
+    for name in ("id", "accuracy (95 %)", "avg MACs", *(["taken only"] if full else []), "params"):
         table.add_column(name, justify="left" if name == "id" else "right", no_wrap=True)
     for name in more:
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ("policy", "leave at exits", "accuracy there"):
+    for name in ("policy", "leave at exits", *(["accuracy there"] if full else [])):
         table.add_column(name, overflow="fold")
-    for _, point in points:
+    for _, point in shown:
         metrics = point.metrics
         thresholds = " ".join("never" if t is None else f"{t:.3f}" for t in point.policy.thresholds)
+        there = " ".join("-" if a is None else f"{100 * a:.0f}%" for a in point.exit_accuracy)
         table.add_row(
             point.id,
             f"{100 * metrics['accuracy']:.2f}% {interval(metrics['accuracy'], samples)}",
             millions(metrics["avg_macs"]),
-            millions(metrics["avg_macs_taken_only"]),
+            *([millions(metrics["avg_macs_taken_only"])] if full else []),
             f"{metrics['params']:,.0f}",
             *(with_unit(metric, metrics[metric]) for metric in more),
             f"{point.policy.label} {thresholds}",
             " ".join(f"{100 * share:.0f}%" for share in point.exit_shares),
-            " ".join("-" if a is None else f"{100 * a:.0f}%" for a in point.exit_accuracy),
+            *([there] if full else []),
         )
     print_table(table)
+    if len(shown) < len(points):
+        print(f"{len(shown)} of {len(points)} points, evenly spread; --full lists all")
+
+
+def spread_points(points: Sequence[FrontPoint]) -> Sequence[FrontPoint]:
+    """At most SHOWN_POINTS points of a front in its order, both ends among them."""
+    if len(points) <= SHOWN_POINTS:
+        return points
+    last = len(points) - 1
+    return [points[round(place * last / (SHOWN_POINTS - 1))] for place in range(SHOWN_POINTS)]
 
 
 def print_table(table: Table) -> None:

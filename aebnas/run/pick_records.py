@@ -26,6 +26,7 @@ RENAMED = {
     "shift": "corruption",
     "unfamiliar": "ood",
     "kept_on_calibrate": "met_on_calibrate",
+    "surer_than_0.9": "confidence_above_0.9",
 }
 """Fields of earlier versions' records of evaluations, and their present names."""
 

@@ -1,4 +1,4 @@
-"""`aebnas calibrate RUN`: temperatures and thresholds of a pick for a goal, from answers that are kept in the run.
+"""`aebnas calibrate RUN`: temperatures and thresholds of a selected model for a goal, from outputs recorded in the run.
 
 Legend: e exits, b bins.
 """

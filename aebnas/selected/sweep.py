@@ -1,4 +1,4 @@
-"""`aebnas sweep RUN`: every useful policy of a selected model, as a table, from outputs recorded in the run."""
+"""`aebnas sweep RUN`: all undominated policies of a selected model, as a table, from outputs recorded in the run."""
 
 import json
 from collections.abc import Sequence

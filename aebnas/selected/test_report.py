@@ -45,7 +45,7 @@ CORRUPTION_LOSS, CORRUPTION_ECE = 0.01, 0.1
 """Accuracy that the last exit alone would gain, and calibration error, that are reported."""
 CONFIDENT, OOD_CONFIDENT = 0.9, 0.1
 """A confidence, and the share of out-of-distribution images above it that is reported."""
-CONFIDENT_SHARE = f"surer_than_{CONFIDENT}"
+CONFIDENT_SHARE = f"confidence_above_{CONFIDENT}"
 
 
 @dataclass(frozen=True)

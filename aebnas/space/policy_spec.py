@@ -34,7 +34,12 @@ class OptimiseSpec(Spec):
 
 
 class ThresholdsSpec(Spec):
-    """Either `genes` or `optimise`."""
+    """Either `genes` or `optimise`.
+
+    Both apply to calibrated probabilities: before thresholds are applied or found, each exit's logits are divided by a
+    temperature that is fitted on the split `calibrate` (Guo et al. 2017), which every run has. A policy carries the
+    temperatures of its network; a learned stop probability has none.
+    """
 
     genes: Annotated[tuple[Threshold, ...], BeforeValidator(as_tuple)] | None = None
     """The search selects one of these per exit, as AEBNAS does."""

@@ -221,3 +221,23 @@ def test_an_evaluation_fits_one_screen_and_full_adds_the_tables(run):
         "out-of-distribution",
     ):
         assert title in full
+
+
+def test_a_front_fits_one_screen_unless_all_of_it_is_asked_for(run, tmp_path):
+    """A recorded search with a large front: the ends stay, what is left out is reported, --full lists every point."""
+    copy = own_copy(run, tmp_path)
+    lines = (copy / "trials.jsonl").read_text().splitlines()
+    trial = json.loads(lines[-1])
+    points = []
+    for step in range(60):  # each a little more accurate and dearer than the last, none dominated
+        point = json.loads(json.dumps(trial["points"][0]))
+        point["metrics"] |= {"accuracy": 0.3 + step / 100, "avg_macs": 1e3 + step, "avg_macs_taken_only": 1e3 + step}
+        point["policy"]["thresholds"] = [step / 100 for _ in point["policy"]["thresholds"]]
+        points.append(point)
+    (copy / "trials.jsonl").write_text("\n".join([*lines[:-1], json.dumps(trial | {"points": points})]) + "\n")
+    shown, full = invoke("show", copy).splitlines(), invoke("show", copy, "--full")
+    ids = [point.id for _, point in RunSession.open(copy).front()]
+    assert len(ids) > 50 and len(shown) <= 40
+    assert max(map(len, shown[1:])) <= 100  # the first line names the folder
+    assert any(line.strip().startswith(ids[0]) for line in shown) and any(ids[-1] in line for line in shown)
+    assert f"24 of {len(ids)} points" in "\n".join(shown) and all(point_id in full for point_id in ids)

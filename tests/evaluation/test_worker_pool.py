@@ -31,6 +31,7 @@ def same(a, b) -> bool:
         np.array_equal(a[split].correct_ne, b[split].correct_ne)
         and all(np.array_equal(a[split].scores[name], b[split].scores[name]) for name in a[split].scores)
         and a[split].costs == b[split].costs
+        and a[split].temperatures == b[split].temperatures != ()
         for split in a
     )
 

@@ -12,12 +12,14 @@ from tiny_run import GENES, own_copy, searched, searched_genes, write_spec
 from aebnas.policies.calibration.reliability import exit_reliability
 from aebnas.policies.calibration.temperature import fit_temperatures
 from aebnas.policies.threshold_search.goal import Goal
+from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
 from aebnas.search.loop import run_search
 from aebnas.selected.calibrate import calibrate
-from aebnas.selected.evaluate import evaluate
+from aebnas.selected.evaluate import evaluate, export
 from aebnas.selected.recorded_outputs import SelectedModelOutputs
 from aebnas.selected.retrain import retrain
+from aebnas.selected.selected_model import read_pick
 from aebnas.space.genome import Candidate
 
 EARLIER = Path(__file__).parents[1] / "fixtures" / "run_of_version_0_1"
@@ -99,3 +101,23 @@ def test_a_run_of_an_earlier_version_stays_as_it_was_calibrated(tmp_path):
     point_id = session.pick("cheapest")[1].id
     assert "temperatures" not in evaluate(run, point_id).point.policy.to_json()
     assert retrain(run, point_id)[1].policy.temperatures
+
+
+def test_an_evaluation_of_an_earlier_version_is_read_under_present_names(tmp_path):
+    run = Path(shutil.copytree(EARLIER, tmp_path / "earlier")) / "run"
+    point_id = RunSession.open(run).pick("cheapest")[1].id
+    evaluate(run, point_id)
+    path = run / "picks" / f"{point_id}.json"
+    record = json.loads(path.read_text())
+    evaluation = record["test"]["evaluation"]
+    earlier = {"shifts": [{"shift": "blur", "severity": 1, "accuracy": 0.5}], "unfamiliar": [{"images": "jumbled"}]}
+    for key in ("exits", "ece_before", "corruptions", "ood"):
+        evaluation.pop(key)
+    evaluation |= earlier
+    path.write_text(json.dumps(record))
+    read = read_pick(Run.open(run), point_id)["test"]["evaluation"]
+    assert read["corruptions"] == [{"corruption": "blur", "severity": 1, "accuracy": 0.5}]
+    assert read["ood"] == [{"images": "jumbled"}]
+    export(run, point_id, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "Probabilities are not calibrated: no temperatures were fitted." in card
