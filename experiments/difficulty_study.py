@@ -17,8 +17,8 @@ from sklearn.metrics import roc_auc_score
 from studied_network import PER_EXIT, StudiedNetwork
 
 from aebnas.policies.exit_table.difficulty_fit import estimator_latency_ms
+from aebnas.policies.exit_table.exit_costs import with_overhead
 from aebnas.policies.exit_table.policy_score import score_policy
-from aebnas.policies.threshold_search.dart import with_overhead
 from aebnas.policies.threshold_search.find import Found
 from aebnas.policies.threshold_search.joint_grid import joint_grid
 from aebnas.runtime.exit_policy import ExitPolicy

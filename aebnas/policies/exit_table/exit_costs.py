@@ -57,6 +57,13 @@ def taken_only(costs: Costs) -> np.ndarray:
     return backbone + branch
 
 
+def with_overhead(costs: Costs, overhead: float) -> Costs:
+    """Costs with an overhead that every sample is charged, wherever it leaves."""
+    if isinstance(costs, SampleCosts):
+        return SampleCosts(costs.backbone_ne + overhead, costs.branch_ne)
+    return ExitCosts(tuple(cost + overhead for cost in costs.backbone_e), costs.branch_e)
+
+
 def full_cost(costs: Costs) -> float:
     """Mean cost of a sample for which everything runs: what costs are divided by where they must lie in [0, 1]."""
     return float(to_exit(costs)[:, -1].mean())

@@ -13,8 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from aebnas.cost.counts import ExitCosts
-from aebnas.policies.exit_table.exit_costs import Costs, SampleCosts
+from aebnas.policies.exit_table.exit_costs import with_overhead
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem, Thresholds
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_policy import ExitPolicy
@@ -41,13 +40,6 @@ def dart_scores(
         costs=with_overhead(scored.costs, estimator_cost),
         make=partial(_with_difficulty, scored.make, difficulty, beta_diff),
     )
-
-
-def with_overhead(costs: Costs, overhead: float) -> Costs:
-    """Costs with an overhead that every sample is charged, wherever it leaves."""
-    if isinstance(costs, SampleCosts):
-        return SampleCosts(costs.backbone_ne + overhead, costs.branch_ne)
-    return ExitCosts(tuple(cost + overhead for cost in costs.backbone_e), costs.branch_e)
 
 
 def _with_difficulty(
