@@ -18,7 +18,6 @@ from studied_network import PER_EXIT, StudiedNetwork
 
 from aebnas.policies.exit_table.difficulty_fit import estimator_latency_ms
 from aebnas.policies.exit_table.policy_score import score_policy
-from aebnas.policies.threshold_search.dart import with_overhead
 from aebnas.policies.threshold_search.find import Found
 from aebnas.policies.threshold_search.joint_grid import joint_grid
 from aebnas.runtime.exit_policy import ExitPolicy
@@ -33,7 +32,7 @@ def difficulty_frontiers(network: StudiedNetwork) -> dict[str, Found]:
     """Each contender's policies, found on `calibrate`."""
     alpha_n, last_n = network.calibrate.alpha_n, network.calibrate.scores["confidence"][:, -1]
     assert alpha_n is not None, "tables of the study hold difficulties"
-    charged = replace(network.problem, costs=with_overhead(network.problem.costs, network.estimator_macs))
+    charged = replace(network.problem, costs=network.problem.costs.plus(network.estimator_macs))
     return {
         WITHOUT: joint_grid(network.problem, PER_EXIT),
         "joint grid, Eq. 19": joint_grid(network.eq19(network.calibrate, network.tuned)[0], PER_EXIT),

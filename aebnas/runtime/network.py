@@ -17,16 +17,16 @@ from .ops import OPAQUE, OPS
 
 
 class ExitPrediction(NamedTuple):
-    """What hard-exit inference gives: `logits [n, c]` of the exit taken, and that `exit_index [n]` (from 0)."""
+    """The result of hard-exit inference: `logits [n, c]` of the exit taken, and that `exit_index [n]` (from 0)."""
 
     logits: Tensor
     exit_index: Tensor
 
 
 class Outputs(NamedTuple):
-    """Of every exit the `logits [n, c]`, shallow to deep, and the outputs `[n]` of those stop heads that there are.
+    """The `logits [n, c]` of every exit, shallow to deep, and the outputs `[n]` of the stop heads, if there are any.
 
-    `chosen` says of every `choice` node which candidate each sample was given, int64 `[n]`.
+    `chosen` maps every `choice` node to the candidate that each sample was given, int64 `[n]`.
     """
 
     logits: list[Tensor]
@@ -71,11 +71,11 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def infer(self, x_nchw: Tensor, policy: ExitPolicy, alpha_n: Tensor | None = None) -> ExitPrediction:
-        """Hard-exit inference: after each exit only the samples still undecided go on (batch compaction).
+        """Hard-exit inference: after each exit only the samples that haven't left go on (batch compaction).
 
-        For one sample this means that layers behind its exit don't run. Branches of `never` exits don't run.
-        `alpha_n` is the images' difficulty, float32, for a policy that looks at it. Raises ValueError when the policy
-        was made for another number of exits, or looks at what there isn't.
+        For one sample this means that layers after its exit don't run. Branches of `never` exits don't run.
+        `alpha_n` is the images' difficulty, float32, for a policy that uses it. Raises ValueError when the policy
+        was made for another number of exits, or needs an input that is missing.
         """
         if len(policy.thresholds) != len(self._segments) - 1:
             got, want = len(policy.thresholds), len(self._segments) - 1
@@ -87,7 +87,7 @@ class Network(nn.Module):
             return ExitPrediction(x_nchw.new_empty(0, self.graph.classes).float(), x_nchw.new_empty(0).long())
         single_sample = samples == 1 and policy.by_score
         streak: Streak | None = None
-        running_n: Tensor | None = None  # the samples still there, as soon as some have left
+        running_n: Tensor | None = None  # indices of the samples that go on, once some have left
         values = {INPUT: x_nchw}
         for index, segment in enumerate(self._segments):
             for node in segment.backbone:
@@ -122,13 +122,13 @@ class Network(nn.Module):
             alpha_n = None if alpha_n is None else alpha_n[go_on]
             streak = None if streak is None else streak.of(go_on)
             values = {name: value[go_on] for name, value in values.items()}
-        if running_n is None:  # nothing is to be put together, which for one sample is half of a decision's time
+        if running_n is None:  # all left together: gathering would take half of a single sample's decision time
             return ExitPrediction(answer, torch.full((samples,), index, device=x_nchw.device))
         logits_nc[running_n], exit_index[running_n] = answer, index
         return ExitPrediction(logits_nc, exit_index)
 
     def _kept(self, values: dict[str, Tensor], exit_index: int) -> dict[str, Tensor]:
-        """What is needed behind an exit."""
+        """The values needed after an exit."""
         return {name: value for name, value in values.items() if name in self._needed_after[exit_index]}
 
     def _chosen(self, node: Node, values: dict[str, Tensor]) -> Tensor:

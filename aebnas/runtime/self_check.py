@@ -1,4 +1,4 @@
-"""Whether a network answers images as it did when its answers were recorded, maybe on another machine.
+"""Whether a network's predictions equal those recorded when it was exported, possibly on another machine.
 
 Legend: n samples, c classes.
 """
@@ -15,7 +15,7 @@ THRESHOLD_TOLERANCE = 1e-5
 
 
 class CheckResult(NamedTuple):
-    """`problems` is empty if the check passed; `undecided` samples left elsewhere, but lie on a threshold."""
+    """`problems` is empty if the check passed; `undecided` samples left elsewhere, with a score on a threshold."""
 
     samples: int
     problems: tuple[str, ...]
@@ -25,7 +25,7 @@ class CheckResult(NamedTuple):
 def compare(
     answer: ExitPrediction, recorded: ExitPrediction, label_n: Tensor, policy: ExitPolicy, alpha_n: Tensor | None
 ) -> CheckResult:
-    """An answer beside the one recorded and its classes `label_n`; `alpha_n` is the images' difficulty."""
+    """A prediction compared with the recorded one and its classes `label_n`; `alpha_n` is the images' difficulty."""
     (logits_nc, exit_n), (want_nc, want_n) = answer, recorded
     near_nc = (logits_nc - want_nc).abs() <= LOGIT_TOLERANCE * (1 + want_nc.abs())
     problems, undecided = [], 0
@@ -46,10 +46,10 @@ def compare(
 
 
 def _on_threshold(policy: ExitPolicy, logits_c: Tensor, exit_index: int, alpha_n: Tensor | None) -> bool:
-    """Whether the score is so near the exit's threshold that another machine may decide otherwise."""
+    """Whether the score is so near the exit's threshold that rounding on another machine may change the decision."""
     if not (0 <= exit_index < len(policy.thresholds) and policy.runs(exit_index)):
         return False
-    if policy.needs_stop_heads:  # of which nothing is recorded
+    if policy.needs_stop_heads:  # their outputs are not recorded
         return False
     observation = policy.observe(exit_index, logits_c[None], alpha_n=alpha_n)
     return bool((observation.score_n - policy.threshold(exit_index, observation)).abs() <= THRESHOLD_TOLERANCE)

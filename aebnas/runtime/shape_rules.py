@@ -12,9 +12,9 @@ ShapeRule = Callable[..., Shape]
 """`rule(input_shapes, **attributes)` gives the output's shape; raises ValueError where the op cannot run (Unfit for an
 attribute that doesn't fit)."""
 
-ACTIVATIONS = ("relu", "hswish")
+ACTIVATION_NAMES = ("relu", "hswish")
 """What the `act` of an op can name."""
-GLOBAL_POOLS = ("avg", "max", "avgmax")
+GLOBAL_POOL_NAMES = ("avg", "max", "avgmax")
 """What the `pool` of a classifier can name."""
 SQUEEZE_RATIO = 0.25
 

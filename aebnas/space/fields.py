@@ -14,7 +14,7 @@ from aebnas.core.errors import SpecError
 from aebnas.core.spec_types import Side
 from aebnas.runtime.choice_rules import FREE
 from aebnas.runtime.ops import OPS
-from aebnas.runtime.shape_rules import ACTIVATIONS, GLOBAL_POOLS
+from aebnas.runtime.shape_rules import ACTIVATION_NAMES, GLOBAL_POOL_NAMES
 
 Value = TypeVar("Value", bound=Hashable)
 
@@ -165,8 +165,8 @@ EdgeOp = Annotated[
     _names_schema([*edge_ops(), *FREE]),
 ]
 BranchOp = Annotated[str, AfterValidator(_branch_op)]
-Act = Annotated[str, AfterValidator(lambda act: _named(act, ACTIVATIONS)), _names_schema(ACTIVATIONS)]
-Pool = Annotated[str, AfterValidator(lambda pool: _named(pool, GLOBAL_POOLS)), _names_schema(GLOBAL_POOLS)]
+Act = Annotated[str, AfterValidator(lambda act: _named(act, ACTIVATION_NAMES)), _names_schema(ACTIVATION_NAMES)]
+Pool = Annotated[str, AfterValidator(lambda pool: _named(pool, GLOBAL_POOL_NAMES)), _names_schema(GLOBAL_POOL_NAMES)]
 Threshold = Annotated[float, Field(strict=True, ge=0, le=1)] | Literal["never"]
 Criterion = Literal["confidence", "entropy", "margin", "learned", "patience", "dual"]
 

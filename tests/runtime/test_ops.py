@@ -103,8 +103,8 @@ def test_an_op_names_the_arguments_of_its_constructor(op):
 
 
 def test_names_are_those_of_the_functions():
-    assert tuple(base.ACTIVATIONS) == shapes.ACTIVATIONS
-    assert tuple(GLOBAL_POOLS) == shapes.GLOBAL_POOLS
+    assert tuple(base.ACTIVATIONS) == shapes.ACTIVATION_NAMES
+    assert tuple(GLOBAL_POOLS) == shapes.GLOBAL_POOL_NAMES
 
 
 @pytest.mark.parametrize("inputs", [1, 2, 3])
