@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from aebnas.core.metrics import MACS, METRICS, Constraint, SoftTarget
-from aebnas.core.percentiles import TailMetric
+from aebnas.core.percentiles import ROUNDING, TailMetric
 from aebnas.cost.counts import count_graph
 from aebnas.cost.exit_costs import ExitCosts
 from aebnas.cost.memory import peak_memory
@@ -24,8 +24,6 @@ from aebnas.space.policy_spec import DUAL, LEARNED, PolicySpec
 from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.strategy import Job
 from aebnas.strategies.trial import OperatingPoint, Trial
-
-ROUNDING = 1e-9
 
 CALIBRATE, SEARCH = "calibrate", "search"
 

@@ -12,7 +12,6 @@ from aebnas.core.errors import SpecError, in_file
 from aebnas.core.metrics import ENERGY, LATENCY, MACS, MAX_COMBINATIONS, METRICS, SoftTarget
 from aebnas.core.spec_base import did_you_mean, parse_spec, read_spec
 from aebnas.cost.bounds.space_bounds import Bounds, Measure, energy_bounds, latency_bounds, space_bounds
-from aebnas.cost.latency.device_profile import DeviceProfile
 from aebnas.cost.latency.network_profile import Profile, load_profile
 from aebnas.data.class_names import class_names
 from aebnas.run.experiment_spec import ExperimentSpec
@@ -177,7 +176,8 @@ def metric_bounds(spec: SpaceSpec, metric: str, profile: Profile | None, stop_he
     if profile is None:
         return None
     if name == LATENCY:
-        return latency_bounds(spec, profile, stop_heads) if isinstance(profile, DeviceProfile) else None
+        latency = profile.additive_latency
+        return None if latency is None else latency_bounds(spec, latency, stop_heads)
     return energy_bounds(spec, profile.energy, stop_heads) if name == ENERGY else None
 
 
@@ -207,7 +207,8 @@ def check_relaxable(spec: SpaceSpec, space_file: Path) -> None:
 def check_relaxed_cost(experiment: ExperimentSpec, profile: Profile | None) -> None:
     """Raise SpecError where relaxed networks are to pay for time, and the profile doesn't know that of layers."""
     relaxed = experiment.relaxed
-    if relaxed is not None and relaxed.cost == "latency_ms" and not isinstance(profile, DeviceProfile):
+    needs_layers = relaxed is not None and relaxed.cost == "latency_ms"
+    if needs_layers and (profile is None or profile.additive_latency is None):
         raise SpecError("relaxed.cost", "must not be latency_ms under a profile that knows whole networks only")
 
 

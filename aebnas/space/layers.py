@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from aebnas.core.errors import SpecError
-from aebnas.runtime.op import Attr, Attrs
+from aebnas.runtime.op import Attr, Attrs, LayerKey
 from aebnas.runtime.ops import OPS
 from aebnas.runtime.shape_rules import Shape, Unfit
 from aebnas.space.architecture import Block, BranchLayer, Stem
@@ -47,6 +47,11 @@ class Layer:
         except ValueError as error:
             raise ValueError(f"{self.place}: {error}") from None
         object.__setattr__(self, "out_shape", out_shape)
+
+    @property
+    def key(self) -> LayerKey:
+        """Op, input shapes and attributes, without the place in the network."""
+        return self.op, (self.in_shape,), self.attrs
 
     @property
     def place(self) -> str:

@@ -11,10 +11,9 @@ from functools import cache
 from itertools import product
 
 from aebnas.cost.bounds.dag_bounds import DagCosts, dag_walk
-from aebnas.cost.counts import count_layer
 from aebnas.cost.energy_model import EnergyModel
-from aebnas.cost.latency.device_profile import DeviceProfile
-from aebnas.cost.layer_population import LayerKey
+from aebnas.cost.latency.measured_device import AdditiveLatency
+from aebnas.cost.layer_population import LayerCost, counted, sum_key
 from aebnas.runtime.cost_rules import Counts
 from aebnas.runtime.shape_rules import Shape
 from aebnas.space.layers import (
@@ -31,9 +30,6 @@ from aebnas.space.size import reachable_depths
 from aebnas.space.spec import Site, SpaceSpec
 
 Measure = Callable[[Counts], int]
-LayerCost = Callable[[Layer], float]
-SumCost = Callable[[Shape, int], float]
-"""Of the sum of so many maps of a shape, which DAGs have at every node."""
 Best = Callable[..., float]
 """`min` or `max`."""
 
@@ -56,67 +52,38 @@ def space_bounds(spec: SpaceSpec, measure: Measure, stop_heads: bool = False) ->
 
     `stop_heads` (here and below): every early exit is counted with a stop head.
     """
-    return _bounds(
-        spec,
-        lambda layer: measure(count_layer(layer.op, layer.in_shape, layer.out_shape, dict(layer.attrs))),
-        stop_heads=stop_heads,
-    )
+    return _bounds(spec, stop_heads, counted(measure))
 
 
-def latency_bounds(spec: SpaceSpec, profile: DeviceProfile, stop_heads: bool = False) -> Bounds:
-    """Bounds of the latency in ms that a profile predicts; raises UserError for a layer that it lacks."""
-    each_run, each_exit = profile.each_run_and_exit_ms()
-    return _bounds(
-        spec,
-        lambda layer: profile.cost_ms(_key(layer)),
-        lambda shape, count: profile.cost_ms(_sum_key(shape, count)),
-        each_run,
-        each_exit,
-        stop_heads,
-    )
+def latency_bounds(spec: SpaceSpec, latency: AdditiveLatency, stop_heads: bool = False) -> Bounds:
+    """Bounds of a latency in ms that is a sum over layers; raises UserError for a layer that its profile lacks."""
+    return _bounds(spec, stop_heads, *latency)
 
 
 def energy_bounds(spec: SpaceSpec, model: EnergyModel, stop_heads: bool = False) -> Bounds:
     """Bounds of the modelled energy in mJ."""
-    return _bounds(
-        spec,
-        lambda layer: model.cost_mj(_key(layer)),
-        lambda shape, count: model.cost_mj(_sum_key(shape, count)),
-        stop_heads=stop_heads,
-    )
-
-
-def _key(layer: Layer) -> LayerKey:
-    return layer.op, (layer.in_shape,), layer.attrs
-
-
-def _sum_key(shape: Shape, count: int) -> LayerKey:
-    return "add", (shape,) * count, ()
-
-
-def _nothing(shape: Shape, count: int) -> float:
-    """Sums have no parameters, and their additions aren't MACs."""
-    return 0
+    return _bounds(spec, stop_heads, model.cost_mj)
 
 
 def _bounds(
-    spec: SpaceSpec,
-    layer_cost: LayerCost,
-    sum_cost: SumCost = _nothing,
-    each_run: float = 0,
-    each_exit: float = 0,
-    stop_heads: bool = False,
+    spec: SpaceSpec, stop_heads: bool, layer_cost: LayerCost, each_run: float = 0, each_exit: float = 0
 ) -> Bounds:
-    lower, first_exit = _walk(spec, layer_cost, sum_cost, each_exit, stop_heads, min)
-    upper, _ = _walk(spec, layer_cost, sum_cost, each_exit, stop_heads, max)
+    known = cache(layer_cost)
+    lower, first_exit = _walk(spec, known, each_exit, stop_heads, min)
+    upper, _ = _walk(spec, known, each_exit, stop_heads, max)
     return Bounds(each_run + lower, each_run + upper, each_run + first_exit)
 
 
 def _walk(
-    spec: SpaceSpec, layer_cost: LayerCost, sum_cost: SumCost, each_exit: float, stop_heads: bool, best: Best
+    spec: SpaceSpec, layer_cost: LayerCost, each_exit: float, stop_heads: bool, best: Best
 ) -> tuple[float, float]:
     """(best cost of a whole network, best cost from the input to the answer of the first exit taken)."""
-    cost = cache(layer_cost)
+
+    def cost(layer: Layer) -> float:
+        return layer_cost(layer.key)
+
+    def sum_cost(shape: Shape, count: int) -> float:
+        return layer_cost(sum_key(shape, count))
 
     @cache
     def branch_cost(site: Site, shape: Shape) -> float:

@@ -12,8 +12,9 @@ from aebnas.cost.counts import count_layer
 from aebnas.cost.latency.device_profile import DeviceProfile, LayerTime, Overheads, weight_mb
 from aebnas.cost.latency.measured_device import DifficultyTime
 from aebnas.cost.latency.rounds import subjects
-from aebnas.cost.layer_population import LayerKey, as_key, layer_key
+from aebnas.cost.layer_population import as_key, layer_key
 from aebnas.runtime.graph import Graph
+from aebnas.runtime.op import LayerKey
 from aebnas.runtime.ops import OPS
 
 FOLDS = 5

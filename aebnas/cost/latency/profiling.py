@@ -12,10 +12,9 @@ import numpy as np
 
 from aebnas.core.errors import UserError
 from aebnas.core.progress import progress_bar
-from aebnas.cost.latency.device_profile import DeviceProfile
 from aebnas.cost.latency.emit import emit, emit_onnx
 from aebnas.cost.latency.fitting import make_profile, measured_difficulty, network_times
-from aebnas.cost.latency.latency_model import LearnedLatency
+from aebnas.cost.latency.latency_model import latency_model
 from aebnas.cost.latency.network_profile import (
     NetworkLatency,
     PairsProfile,
@@ -236,34 +235,10 @@ def import_result(file: Path, space: SearchSpace, out: Path, helpers: Sequence[P
 
 def print_profile(profile: Profile) -> None:
     """What was measured, in a few lines."""
-    if isinstance(profile, PairsProfile):
-        _print_learned(profile)
-    else:
-        _print_layers(profile)
+    made_from, lines = latency_model(profile).description()
+    print(f"{profile.device['name']}: {MeasurementSetting(**profile.setting).key}; {made_from}")
+    for line in lines:
+        print(f"  {line}")
     if profile.difficulty is not None:
         shape, ms, spread_ms = profile.difficulty
         print(f"  difficulty  {ms:.4f} ms (+-{spread_ms:.4f}) for a batch of images of {' x '.join(map(str, shape))}")
-
-
-def _print_layers(profile: DeviceProfile) -> None:
-    timed = list(profile.layers.values())
-    estimated = sum(layer.estimated for layer in timed)
-    spread = float(np.median([layer.spread_ms / layer.ms for layer in timed]))
-    print(f"{profile.device['name']}: {MeasurementSetting(**profile.setting).key}; median of {profile.rounds} rounds")
-    print(f"  layers      {len(timed):,} ({estimated:,} estimated), half the quartiles' distance {100 * spread:.1f} %")
-    parts = ", ".join(f"{name} {value:.4g}" for name, value in profile.overheads._asdict().items())
-    print(f"  overheads   {parts}")
-    if "left_out_mape_percent" in profile.fit:
-        off = profile.fit["left_out_mape_percent"]
-        print(f"  networks    {profile.fit['networks']:.0f}; those left out of the fit are met to {off:.1f} %")
-    else:
-        print(f"  networks    {profile.fit['networks']:.0f}, too few to fit overheads: plain sums of layers")
-
-
-def _print_learned(profile: PairsProfile) -> None:
-    low, high = LearnedLatency.fit(profile).predictor.left_out_range
-    setting = MeasurementSetting(**profile.setting).key
-    print(f"{profile.device['name']}: {setting}; learned from {len(profile.pairs)} networks")
-    if profile.helpers:
-        print(f"  helped by   {', '.join(helper.device['name'] for helper in profile.helpers)}")
-    print(f"  networks    of those left out 95 % are within {100 * (low - 1):+.1f} to {100 * (high - 1):+.1f} %")

@@ -51,7 +51,7 @@ def test_bounds_of_latency_and_energy_equal_enumeration(small, everything, stop_
     profile, costs = made_up(small.spec), CostModel(stop_heads=stop_heads)
     graphs = [costs.charged(lower(architecture)) for architecture in {c.architecture for c in everything(small)}]
     for bounds, found in [
-        (latency_bounds(small.spec, profile, stop_heads), profile.latencies(graphs)),
+        (latency_bounds(small.spec, profile.additive_latency, stop_heads), profile.latencies(graphs)),
         (energy_bounds(small.spec, profile.energy, stop_heads), profile.energy.energies(graphs)),
     ]:
         assert bounds.lower == pytest.approx(min(costs.total for costs in found))
