@@ -44,11 +44,6 @@ def counted(measure: Callable[[Counts], int]) -> LayerCost:
     return lambda key: measure(count_key(key))
 
 
-def sum_key(shape: Shape, maps: int) -> LayerKey:
-    """The sum of so many maps of a shape, which DAGs have at every node."""
-    return "add", (shape,) * maps, ()
-
-
 def max_candidate_cost(key: LayerKey, cost: LayerCost) -> float:
     """The cost of a layer; where it depends on the sample that of its costliest candidate."""
     op, in_shapes, attrs = key

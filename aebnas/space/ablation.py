@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from aebnas.core.errors import UserError
+from aebnas.space.branch_spec import BranchChoices
 from aebnas.space.genome import SearchSpace
-from aebnas.space.spec import BranchChoices, SpaceSpec
+from aebnas.space.spec import SpaceSpec
 
 FIXED_THRESHOLD = 0.9
 """For all exits and criteria; of threshold genes the nearest to it is taken."""

@@ -39,6 +39,15 @@ class Stage(_Part):
     stride: int
     blocks: tuple[Block, ...]
 
+    @property
+    def contents(self) -> tuple[Block, ...]:
+        """What it is made of."""
+        return self.blocks
+
+    def has_site(self, block: int | None) -> bool:
+        """Whether an exit can sit behind so many blocks (None: at the end, which is where the last block ends)."""
+        return block is None or block < len(self.blocks)
+
 
 class Edge(_Part):
     """From node `source` to node `target` of a cell; node 0 is the cell's input.
@@ -72,6 +81,24 @@ class Cell(_Part):
     stride: int
     nodes: int
     edges: tuple[Edge, ...]
+
+    @property
+    def contents(self) -> tuple[Edge, ...]:
+        """What it is made of."""
+        return self.edges
+
+    def has_site(self, node: int | None) -> bool:
+        """Whether an exit can sit at a node (None: the last), since something comes to it."""
+        return (self.nodes if node is None else node) in reached(self.edges)
+
+
+def reached(edges: Sequence[Edge]) -> set[int]:
+    """Nodes that something comes to from the cell's input; edges sorted by target."""
+    nodes = {0}
+    for edge in edges:
+        if edge.source in nodes:
+            nodes.add(edge.target)
+    return nodes
 
 
 class BranchLayer(_Part):
@@ -170,6 +197,11 @@ class Architecture(_Part):
         return any(len(edge.ops) > 1 for cell in self.cells for edge in cell.edges)
 
     @property
+    def parts(self) -> "Sequence[Stage | Cell]":
+        """Its stages, or its cells."""
+        return self.stages or self.cells
+
+    @property
     def side(self) -> int:
         """Side of the images fed in."""
         return self.image_side or self.resolution
@@ -196,11 +228,9 @@ class Architecture(_Part):
 
     def __str__(self) -> str:
         """One line for people: widths x blocks a stage, exits with their branch layers."""
-        parts: Sequence[Stage | Cell] = self.stages or self.cells
         texts = [
-            f"{part.width}{'/' + str(part.stride) if part.stride > 1 else ''}:"
-            + ",".join(map(str, part.blocks if isinstance(part, Stage) else part.edges))
-            for part in parts
+            f"{part.width}{'/' + str(part.stride) if part.stride > 1 else ''}:" + ",".join(map(str, part.contents))
+            for part in self.parts
         ]
         runs = [(text, len(list(alike))) for text, alike in groupby(texts)]
         backbone = " ".join(f"{count} x {text}" if count > 1 else text for text, count in runs)

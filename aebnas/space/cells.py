@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from aebnas.runtime.choice_rules import ZERO
-from aebnas.space.architecture import Architecture, Cell, Edge, Exit
+from aebnas.space.architecture import Architecture, Cell, Edge, Exit, reached
 from aebnas.space.dag import DagSpec
 
 
@@ -67,15 +67,6 @@ def connected(dag: DagSpec, edges: Sequence[Edge]) -> list[Edge]:
     return edges
 
 
-def reached(edges: Sequence[Edge]) -> set[int]:
-    """Nodes that something comes to from the cell's input; edges sorted by target."""
-    nodes = {0}
-    for edge in edges:
-        if edge.source in nodes:
-            nodes.add(edge.target)
-    return nodes
-
-
 def live_edges(edges: Sequence[Edge], ends: Collection[int]) -> list[Edge]:
     """Those that lie on a way from the cell's input to one of the nodes `ends`."""
     nodes = reached(edges)
@@ -85,11 +76,6 @@ def live_edges(edges: Sequence[Edge], ends: Collection[int]) -> list[Edge]:
         if edge.target in wanted:
             wanted.add(edge.source)
     return [edge for edge in forwards if edge.target in wanted]
-
-
-def has_node(cell: Cell, node: int | None) -> bool:
-    """Whether something comes to a node of a cell (None: the last)."""
-    return (cell.nodes if node is None else node) in reached(cell.edges)
 
 
 def encode_cells(dag: DagSpec, architecture: Architecture) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from itertools import product
 from typing import Any
 
 from aebnas.space.architecture import Block, BranchLayer
-from aebnas.space.fields import SKIP, canonical
-from aebnas.space.spec import BlockChoices, BranchChoices
+from aebnas.space.branch_spec import BranchChoices
+from aebnas.space.fields import SKIP, active, canonical
+from aebnas.space.stage_spec import BlockChoices
 
 
 def block_genes(choices: BlockChoices) -> dict[str, tuple[Any, ...]]:
@@ -21,6 +22,22 @@ def layer_genes(choices: BranchChoices) -> dict[str, tuple[Any, ...]]:
     """The choices of one branch layer, by field of `BranchLayer`."""
     genes = {name: getattr(choices, name) for name in BranchLayer.model_fields if name not in ("op", "side")}
     return {"op": choices.layer} | genes | {"side": choices.side or (None,)}
+
+
+def named(place: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a part under the names of its genes."""
+    return {f"{place}.{name}": value for name, value in values.items()}
+
+
+def values_of(place: str, part: type[Block] | type[BranchLayer], choices: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `named`: what the genes select for the fields of a part."""
+    return {name: choices[f"{place}.{name}"] for name in part.model_fields}
+
+
+def encode_part(place: str, part: Block | BranchLayer) -> dict[str, Any]:
+    """Values of the genes of a block or branch layer, inactive ones left out."""
+    fields = part.model_dump(exclude={"op"})
+    return named(place, {"op": part.op} | active(part.op, fields))
 
 
 def make_block(chosen: Mapping[str, Any]) -> Block:

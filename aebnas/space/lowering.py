@@ -12,22 +12,12 @@ from aebnas.runtime.graph import INPUT, Graph, GraphExit, Node
 from aebnas.runtime.op import Attr
 from aebnas.runtime.shape_rules import Shape
 from aebnas.space.architecture import Architecture, Cell, Edge, Exit, Stage
+from aebnas.space.branch_layers import branch_chain, branch_head, branch_place, head_layer
+from aebnas.space.cell_layers import edge_layer, edge_name, reduction_layer
 from aebnas.space.dag import is_free
-from aebnas.space.layers import (
-    CONTROLLER,
-    Layer,
-    block_layer,
-    branch_chain,
-    branch_head,
-    branch_place,
-    controller_layers,
-    edge_layer,
-    edge_name,
-    head_layer,
-    reduction_layer,
-    resize_layer,
-    stem_layer,
-)
+from aebnas.space.input_layers import CONTROLLER, controller_layers, resize_layer, stem_layer
+from aebnas.space.layer import Layer
+from aebnas.space.stage_layers import block_layer
 from aebnas.space.stop_heads import with_stop_heads
 
 

@@ -7,7 +7,8 @@ import yaml
 
 from aebnas.core.errors import UserError
 from aebnas.space.genome import SearchSpace
-from aebnas.space.spec import InputSpec, SpaceSpec
+from aebnas.space.input_spec import InputSpec
+from aebnas.space.spec import SpaceSpec
 
 SOUND = {
     "input": {"channels": 1, "resolution": 8},

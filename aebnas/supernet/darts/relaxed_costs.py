@@ -19,7 +19,7 @@ from aebnas.cost.energy_model import HOROWITZ
 from aebnas.cost.latency.network_profile import Profile
 from aebnas.cost.layer_population import LayerCost, counted
 from aebnas.runtime.cost_rules import Counts
-from aebnas.space.layers import Layer
+from aebnas.space.layer import Layer
 from aebnas.supernet.darts.relaxed_network import RelaxedNetwork
 
 COUNTED: Mapping[str, Callable[[Counts], int]] = {

@@ -18,22 +18,14 @@ from torch.nn import functional as F
 from aebnas.runtime.choice_rules import IDENTITY, ZERO
 from aebnas.runtime.ops import OPS
 from aebnas.runtime.shape_rules import Shape
-from aebnas.space.architecture import BranchLayer, Stem
+from aebnas.space.architecture import BranchLayer, Site, Stem
+from aebnas.space.branch_layers import branch_chain, branch_head, head_layer
+from aebnas.space.cell_layers import edge_layer, reduction_layer
 from aebnas.space.choices import branch_layers
 from aebnas.space.dag import DagSpec, is_free
-from aebnas.space.layers import (
-    Layer,
-    branch_chain,
-    branch_head,
-    controller_layers,
-    edge_layer,
-    head_layer,
-    input_layers,
-    make_layer,
-    reduction_layer,
-    stem_layer,
-)
-from aebnas.space.spec import Site, SpaceSpec
+from aebnas.space.input_layers import controller_layers, input_layers, stem_layer
+from aebnas.space.layer import Layer, make_layer
+from aebnas.space.spec import SpaceSpec
 from aebnas.supernet.elastic import initialise
 
 

@@ -1,0 +1,87 @@
+"""A staged backbone in YAML: runs of blocks at one width."""
+
+from typing import Any
+
+from pydantic import field_validator, model_validator
+
+from aebnas.core.errors import SpecError
+from aebnas.core.spec_base import Spec
+from aebnas.space.fields import (
+    SKIP,
+    Acts,
+    BlockOps,
+    Depths,
+    Factors,
+    Kernels,
+    Strides,
+    Switches,
+    Widths,
+    check_variants,
+    filled,
+)
+
+
+class BlockChoices(Spec):
+    """What one block can be; `expand`, `se` (squeeze-excite) and `act` count for the ops that take them."""
+
+    op: BlockOps
+    kernel: Kernels = (3,)
+    expand: Factors = (4.0,)
+    se: Switches = (False,)
+    act: Acts = ("relu",)
+
+    @field_validator("op")
+    @classmethod
+    def _something_to_run(cls, ops: tuple[str, ...]) -> tuple[str, ...]:
+        if set(ops) == {SKIP}:
+            raise ValueError("must offer an op besides skip")
+        return ops
+
+    @model_validator(mode="after")
+    def _few_enough(self) -> "BlockChoices":
+        check_variants(self, BlockChoices)
+        return self
+
+
+class StageSpec(BlockChoices):
+    """A run of blocks at one width; the first block has the stride.
+
+    `depth` counts block positions, which choose each for itself. What stands in the stage holds for all of
+    them, what stands in the i-th entry of `blocks` for the i-th. A `skip` leaves its position out.
+    """
+
+    width: Widths
+    depth: Depths
+    stride: Strides = (1,)
+    blocks: tuple[BlockChoices, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _blocks_in_full(cls, value: Any) -> Any:
+        return filled(value, BlockChoices, "blocks")
+
+    @field_validator("depth")
+    @classmethod
+    def _ordered(cls, depths: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(sorted(depths))
+
+    @model_validator(mode="after")
+    def _blocks_fit(self) -> "StageSpec":
+        if len(self.blocks) > max(self.depth):
+            rule = f"must be at most {max(self.depth)}, the greatest depth, but got {len(self.blocks)}"
+            raise SpecError("blocks", rule)
+        # a skip moves the blocks behind it to other positions, where they might not be a choice
+        if self.blocks and any(SKIP in choices.op for choices in (self, *self.blocks)):
+            raise ValueError("must have either skip or blocks; depth also leaves blocks out")
+        return self
+
+    @property
+    def reachable_depths(self) -> list[int]:
+        """Numbers of blocks left after skips are taken out; all-skip stages keep one block."""
+        if SKIP in self.op:
+            return list(range(1, max(self.depth) + 1))
+        return list(self.depth)
+
+    def at(self, position: int) -> BlockChoices:
+        """The choices of a block position (from 0)."""
+        return self.blocks[position] if position < len(self.blocks) else self
