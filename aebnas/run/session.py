@@ -28,9 +28,8 @@ from aebnas.evaluation.operating_points import splits_needed
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.run.run_directory import Config, Run
 from aebnas.run.weight_files import load_weights
-from aebnas.space.architecture import RENAMED
 from aebnas.space.genome import SearchSpace
-from aebnas.space.spec import SpaceSpec
+from aebnas.space.spec import RENAMED, SpaceSpec
 from aebnas.strategies.front import FrontPoint, front, pick
 from aebnas.supernet.supernet import Supernet
 from aebnas.training.precision import computing_dtype, dtype_name

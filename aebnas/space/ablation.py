@@ -16,12 +16,12 @@ FIXED_THRESHOLD = 0.9
 
 
 def fixed_branches(spec: SpaceSpec) -> SpaceSpec:
-    """One branch for all exits of a place: one layer (or the least), the first op, smallest kernel, width 1.
+    """One branch for all exits of a site: one layer (or the smallest number), the first op, smallest kernel, width 1.
 
     Where exits sit is still searched.
     """
-    places = {name: choices.model_dump() | _one_branch(choices) for name, choices in spec.exits.places.items()}
-    return _changed(spec, exits=spec.exits.model_dump() | _one_branch(spec.exits) | {"places": places})
+    sites = {name: choices.model_dump() | _one_branch(choices) for name, choices in spec.exits.sites.items()}
+    return _changed(spec, exits=spec.exits.model_dump() | _one_branch(spec.exits) | {"sites": sites})
 
 
 def fixed_thresholds(spec: SpaceSpec) -> SpaceSpec:

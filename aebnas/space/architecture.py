@@ -119,7 +119,7 @@ class BranchLayer(_Part):
 
 
 class Site(_Part):
-    """A place for an exit: stage number from 0, and the number of blocks before it (None: the stage's end).
+    """The site of an exit: stage number from 0, and the number of blocks before it (None: the stage's end).
 
     `in_cell`: a cell's number from 0 and the number of its node (None: the last).
     """
@@ -136,7 +136,7 @@ class Site(_Part):
 
 
 class Exit(_Part):
-    """A present exit: its place, as `Site` has it, and its branch.
+    """A present exit: the fields of its `Site`, and its branch.
 
     `pool` is the global pooling before the branch's linear layer.
     """
@@ -149,7 +149,7 @@ class Exit(_Part):
 
     @property
     def site(self) -> Site:
-        """Its place."""
+        """Where it sits."""
         return Site(stage=self.stage, block=self.block, in_cell=self.in_cell)
 
 

@@ -25,10 +25,10 @@ Everywhere = Literal["every_stage", "every_cell", "every_node"]
 
 
 class BranchChoices(Spec):
-    """What the exit at one place can be: `depth` layers, then global pooling (`pool`) and a linear classifier.
+    """What the exit at one site can be: `depth` layers, then global pooling (`pool`) and a linear classifier.
 
     A layer is an op or a chain such as `resize+conv+maxpool`. `width` is a multiple of the channels at the
-    exit's place, `side` the map that `resize` makes. Layers have stride 2 (AEBNAS) until the map's side is
+    exit's site, `side` the map that `resize` makes. Layers have stride 2 (AEBNAS) until the map's side is
     below 4. An exit that isn't `optional` is always there.
     """
 
@@ -56,23 +56,23 @@ class ExitsSpec(BranchChoices):
     """Where exits may sit and what they may be.
 
     `at` is `every_stage` (the end of every stage, or stack of cells, but the last, which has the final classifier)
-    or a list of places: `stage2` is the end of stage 2, `stage2.block1` lies behind its first block where more follow.
-    In a DAG `every_cell` and `every_node` (all but the last) stand for places, too; `cell2` is the end of cell 2,
-    `cell2.node1` its first node. What stands in `places` holds for the place named, everything else for all.
+    or a list of sites: `stage2` is the end of stage 2, `stage2.block1` lies behind its first block where more follow.
+    In a DAG `every_cell` and `every_node` (all but the last) stand for sites, too; `cell2` is the end of cell 2,
+    `cell2.node1` its first node. What stands in `sites` holds for the site named, everything else for all.
     """
 
     at: Annotated[
         Everywhere | tuple[str, ...],
         BeforeValidator(lambda at: at if at in get_args(Everywhere) else as_tuple(at)),
     ] = "every_stage"
-    places: dict[str, BranchChoices] = Field(default_factory=dict)
+    sites: dict[str, BranchChoices] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
-    def _places_in_full(cls, value: Any) -> Any:
-        return filled(value, BranchChoices, "places")
+    def _sites_in_full(cls, value: Any) -> Any:
+        return filled(value, BranchChoices, "sites")
 
 
 def branch_channels(site_channels: int, factor: float) -> int:
-    """Channels of a branch layer of width `factor` at a place with `site_channels`."""
+    """Channels of a branch layer of width `factor` at a site with `site_channels`."""
     return max(1, round(site_channels * factor))

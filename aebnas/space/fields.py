@@ -19,7 +19,7 @@ from aebnas.runtime.shape_rules import ACTIVATIONS, GLOBAL_POOLS
 Value = TypeVar("Value", bound=Hashable)
 
 MOST_CHOICES = 64
-"""On offer in one place: with more a space couldn't be walked through."""
+"""Of one key: with more, the space would be too large to walk through."""
 MOST_VARIANTS = 10_000
 """Of one block or branch layer, all its choices multiplied."""
 

@@ -1,6 +1,6 @@
 """The layers of architectures and of whole spaces: what weight sharing must hold and a device profile measures.
 
-Weights keys name the place and the op, since ops don't share weights with each other. Variants of one op do:
+Weights keys name the position and the op, since ops don't share weights with each other. Variants of one op do:
 activations, and squeeze-excite, whose own weights are simply absent from the plain variant. (A gate is about
 one half before training, a factor that the next batch norm takes out again, so both variants start alike; and
 norm statistics are each architecture's own.) The classifier of a branch is shared only among branches of equal
@@ -42,7 +42,7 @@ def _layers_at(spec: SpaceSpec, resolution: int, stop_heads: bool) -> set[Layer]
         maps, here = spec.layout.part_layers(number, maps)
         layers |= here
         for site in (site for site in spec.sites() if site.stage == number):
-            with yaml_place(f"exits.places.{site.name}" if site.name in spec.exits.places else "exits"):
+            with yaml_place(f"exits.sites.{site.name}" if site.name in spec.exits.sites else "exits"):
                 for at_site in maps:
                     layers |= branch_layers_at(spec, site, at_site)
                     if stop_heads:

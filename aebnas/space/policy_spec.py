@@ -10,7 +10,7 @@ from aebnas.space.fields import Criteria, Threshold, as_tuple, distinct
 
 PATIENCE, DUAL, LEARNED = "patience", "dual", "learned"
 LAST = "last"
-"""Name of the final classifier among places for exits."""
+"""Name of the final classifier among the sites of exits."""
 
 STOP_THRESHOLDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 
@@ -56,8 +56,8 @@ class PolicySpec(Spec):
     `criterion` names what must exceed an exit's threshold: `confidence`, `entropy`, `margin`, or the stop head's
     probability (`learned`); `dual` asks for a stop probability above one of `stop_thresholds` and for a confidence
     above the exit's threshold; `patience` lets a sample go where so many exits in a row agree on the class, and has no
-    thresholds: which exits run is found. Nobody leaves before the place `min_exit`, nor a sample before that of its
-    predicted class in `min_exit_by_class` (places as in `exits.at`, or `last`; classes from 0).
+    thresholds: which exits run is found. No sample leaves before the site `min_exit`, nor a sample before that of its
+    predicted class in `min_exit_by_class` (sites as in `exits.at`, or `last`; classes from 0).
     """
 
     criterion: Criteria = ("confidence",)
@@ -100,7 +100,7 @@ class PolicySpec(Spec):
         return LEARNED in self.criterion or DUAL in self.criterion
 
     @property
-    def places(self) -> dict[str, str]:
-        """The places that rules name, by where they stand in the YAML."""
-        named = {f"min_exit_by_class.{label}": place for label, place in self.min_exit_by_class.items()}
+    def named_sites(self) -> dict[str, str]:
+        """The sites that rules name, by YAML path."""
+        named = {f"min_exit_by_class.{label}": site for label, site in self.min_exit_by_class.items()}
         return named if self.min_exit is None else {"min_exit": self.min_exit} | named

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from aebnas.core.errors import SpecError
 from aebnas.core.spec_base import Spec, did_you_mean
 from aebnas.runtime.shape_rules import mid_channels
+from aebnas.space import architecture
 from aebnas.space.architecture import Site
 from aebnas.space.backbone import Backbone
 from aebnas.space.branch_spec import BranchChoices, ExitsSpec, branch_channels
@@ -18,6 +19,9 @@ from aebnas.space.input_spec import InputSpec, StemSpec
 from aebnas.space.policy_spec import LAST, PolicySpec
 from aebnas.space.stage_spec import StageSpec
 from aebnas.space.staged import StagedBackbone
+
+RENAMED = architecture.RENAMED | {"places": "sites"}
+"""Fields of a space, as version 0.1 named them."""
 
 
 class SpaceSpec(Spec):
@@ -51,18 +55,18 @@ class SpaceSpec(Spec):
         return self
 
     @model_validator(mode="after")
-    def _places_exist(self) -> "SpaceSpec":
+    def _sites_exist(self) -> "SpaceSpec":
         sites = self.sites()
         names = [site.name for site in sites]
         if len(set(names)) != len(names):
-            raise SpecError("exits.at", f"places must be distinct, but got {names}")
-        for place in self.exits.places:
-            if place not in names:
-                rule = f"must be of {', '.join(names) or 'no exit'}, but got '{place}'"
-                raise SpecError("exits.places", rule)
-        for where, place in self.policy.places.items():
-            if place not in (*names, LAST):
-                rule = f"must be of {', '.join((*names, LAST))}, but got '{place}'{did_you_mean(place, names)}"
+            raise SpecError("exits.at", f"sites must be distinct, but got {names}")
+        for name in self.exits.sites:
+            if name not in names:
+                rule = f"must be of {', '.join(names) or 'no exit'}, but got '{name}'"
+                raise SpecError("exits.sites", rule)
+        for where, name in self.policy.named_sites.items():
+            if name not in (*names, LAST):
+                rule = f"must be of {', '.join((*names, LAST))}, but got '{name}'{did_you_mean(name, names)}"
                 raise SpecError(f"policy.{where}", rule)
         for label in self.policy.min_exit_by_class:
             if label >= self.classes:
@@ -75,7 +79,7 @@ class SpaceSpec(Spec):
     def _branch_widths_differ(self) -> "SpaceSpec":
         for site in self.sites():
             branch = self.branch(site)
-            place = f"exits.places.{site.name}" if site.name in self.exits.places else "exits"
+            place = f"exits.sites.{site.name}" if site.name in self.exits.sites else "exits"
             for channels in self.widths_at(site):
                 widths = check_differ(f"{place}.width", branch.width, channels, branch_channels)
                 if any("expand" in taken_by(op) for op in branch.layer):
@@ -98,9 +102,9 @@ class SpaceSpec(Spec):
         return self.layout.widths(site.stage)
 
     def sites(self) -> tuple[Site, ...]:
-        """The places where exits may sit, shallow to deep."""
+        """The sites where exits may sit, shallow to deep."""
         return ExitSites(self.layout).selected(self.exits.at)
 
     def branch(self, site: Site) -> BranchChoices:
         """What the exit at a site can be."""
-        return self.exits.places.get(site.name, self.exits)
+        return self.exits.sites.get(site.name, self.exits)
