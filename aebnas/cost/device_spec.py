@@ -1,4 +1,4 @@
-"""What the `device:` part of an experiment may say. Imports no torch."""
+"""The `device:` part of an experiment. Imports no torch."""
 
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ from aebnas.core.spec_types import Processes, Threads, UserPath
 class DeviceSpec(Spec):
     """The device that a network is meant for: `profile` is the file that `aebnas profile` wrote.
 
-    The other keys say in which setting; they may be left out, and must else be those of the profile.
+    The other keys state the setting; where given they must equal those of the profile.
     """
 
     profile: UserPath

@@ -55,7 +55,7 @@ def max_candidate_cost(key: LayerKey, cost: LayerCost) -> float:
 
 @dataclass(frozen=True)
 class Population:
-    """The distinct layers of some graphs, and where each stands in them.
+    """The distinct layers of some graphs, and where each occurs in them.
 
     Every exit of every graph has two places, its part of the backbone and its branch: exit e (counted through all
     graphs) has 2e and 2e + 1. `layer_i` and `place_i` are of every node: which of `layers` it is, and its place.

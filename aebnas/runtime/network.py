@@ -23,9 +23,9 @@ class ExitPrediction(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """Of every exit the `logits [n, c]`, shallow to deep, and the outputs `[n]` of those stop heads that there are.
+    """Of every exit the `logits [n, c]`, shallow to deep, and the outputs `[n]` of the stop heads, if any.
 
-    `chosen` says of every `choice` node which candidate each sample was given, int64 `[n]`.
+    `chosen` holds for every `choice` node the candidate of each sample, int64 `[n]`.
     """
 
     logits: list[Tensor]
@@ -72,9 +72,9 @@ class Network(nn.Module):
     def infer(self, x_nchw: Tensor, policy: ExitPolicy, alpha_n: Tensor | None = None) -> ExitPrediction:
         """Hard-exit inference: after each exit only the samples still undecided go on (batch compaction).
 
-        For one sample this means that layers behind its exit don't run. Branches of `never` exits don't run.
-        `alpha_n` is the images' difficulty, float32, for a policy that looks at it. Raises ValueError when the policy
-        was made for another number of exits, or looks at what there isn't.
+        Layers behind the exit of the last sample don't run. Branches of `never` exits don't run.
+        `alpha_n` is the images' difficulty, float32, for a policy that uses it. Raises ValueError for a policy of
+        another number of exits, or one that uses a difficulty that isn't given.
         """
         if len(policy.thresholds) != len(self._segments) - 1:
             got, want = len(policy.thresholds), len(self._segments) - 1
@@ -86,7 +86,7 @@ class Network(nn.Module):
             return ExitPrediction(x_nchw.new_empty(0, self.graph.classes).float(), x_nchw.new_empty(0).long())
         single_sample = samples == 1 and policy.by_score
         streak: Streak | None = None
-        running_n: Tensor | None = None  # the samples still there, as soon as some have left
+        running_n: Tensor | None = None  # the samples still running, once some have left
         values = {INPUT: x_nchw}
         for index, segment in enumerate(self._segments):
             for node in segment.backbone:
@@ -121,13 +121,13 @@ class Network(nn.Module):
             alpha_n = None if alpha_n is None else alpha_n[go_on]
             streak = None if streak is None else streak.of(go_on)
             values = {name: value[go_on] for name, value in values.items()}
-        if running_n is None:  # nothing is to be put together, which for one sample is half of a decision's time
+        if running_n is None:  # no outputs are to be merged, which for one sample is half of a decision's time
             return ExitPrediction(answer, torch.full((samples,), index, device=x_nchw.device))
         logits_nc[running_n], exit_index[running_n] = answer, index
         return ExitPrediction(logits_nc, exit_index)
 
     def _kept(self, values: dict[str, Tensor], exit_index: int) -> dict[str, Tensor]:
-        """What is needed behind an exit."""
+        """The values needed behind an exit."""
         return {name: value for name, value in values.items() if name in self._needed_after[exit_index]}
 
     def _chosen(self, node: Node, values: dict[str, Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Parts of a space in which one kind of choice is taken away: the ablations that AEBNAS's readers expect.
+"""Parts of a space in which one kind of choice is taken away: the ablations common in the literature.
 
 What is left is a part of the space: the same backbones, and (but for thresholds found on tables) the same policies.
 """

@@ -52,8 +52,8 @@ class Stage(_Part):
 class Edge(_Part):
     """From node `source` to node `target` of a cell; node 0 is the cell's input.
 
-    `ops` are the candidates that a sample's path through the edge is chosen from; but for input-adaptive networks
-    (`Architecture.controller`) that is a single one. Raises ValueError for an edge that doesn't lead on, or without op.
+    `ops` are the candidates of which each sample is given one; without `Architecture.controller` there is a single one.
+    Raises ValueError for an edge that doesn't lead to a later node, or without op.
     """
 
     source: int
@@ -169,7 +169,7 @@ class Architecture(_Part):
     and leaves out the final classifier, which is always there. `image_side` is that of the images fed in where they
     are resized to `resolution`. `controller` is the width of the small network that looks at the image and chooses
     the op of every edge that has several (0: there is none). `stop_heads`: every early exit has a stop head. Raises
-    ValueError for two backbones or none, and where something has to be chosen but there is no controller.
+    ValueError for two backbones or none, and where an edge has several ops but there is no controller.
     """
 
     channels: int

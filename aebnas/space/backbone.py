@@ -1,4 +1,4 @@
-"""A kind of backbone (staged, or a DAG of cells): all that genomes, layers, exit sites and sizes ask of it."""
+"""A kind of backbone (staged, or a DAG of cells): what genomes, layers, exit sites and sizes need to know of it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +36,7 @@ class Backbone(ABC):
 
     @abstractmethod
     def everywhere(self, at: str) -> tuple[Site, ...]:
-        """The sites that `every_stage` or another such word stands for; raises SpecError for one that it has not."""
+        """The sites that `every_stage` or another such word means; raises SpecError for a word that it doesn't have."""
 
     @abstractmethod
     def check_sites(self, sites: Sequence[Site]) -> None:

@@ -56,9 +56,9 @@ class ExitsSpec(BranchChoices):
     """Where exits may sit and what they may be.
 
     `at` is `every_stage` (the end of every stage, or stack of cells, but the last, which has the final classifier)
-    or a list of sites: `stage2` is the end of stage 2, `stage2.block1` lies behind its first block where more follow.
-    In a DAG `every_cell` and `every_node` (all but the last) stand for sites, too; `cell2` is the end of cell 2,
-    `cell2.node1` its first node. What stands in `sites` holds for the site named, everything else for all.
+    or a list of sites: `stage2` is the end of stage 2, `stage2.block1` is behind its first block where more follow.
+    In a DAG `every_cell` and `every_node` (all but the last) mean sites, too; `cell2` is the end of cell 2,
+    `cell2.node1` its first node. The entries of `sites` hold for the site named, everything else for all.
     """
 
     at: Annotated[

@@ -53,7 +53,7 @@ def decode_cells(dag: DagSpec, choices: Mapping[str, Any], exits: Sequence[Exit]
 
 
 def connected(dag: DagSpec, edges: Sequence[Edge]) -> list[Edge]:
-    """The edges with others that bring something to the cell's output, where nothing would come there.
+    """The edges, with others added where nothing would reach the cell's output.
 
     Those begin at the earliest node each and have the first op that isn't `zero`.
     """
@@ -68,7 +68,7 @@ def connected(dag: DagSpec, edges: Sequence[Edge]) -> list[Edge]:
 
 
 def live_edges(edges: Sequence[Edge], ends: Collection[int]) -> list[Edge]:
-    """Those that lie on a way from the cell's input to one of the nodes `ends`."""
+    """Those on a path from the cell's input to one of the nodes `ends`."""
     nodes = reached(edges)
     forwards = [edge for edge in edges if edge.source in nodes]
     wanted = {node for node in ends if node in nodes}
@@ -94,7 +94,7 @@ def encode_cells(dag: DagSpec, architecture: Architecture) -> dict[str, Any]:
 
 
 def end_of_range(dag: DagSpec, largest: bool) -> Any:
-    """The op that stands for the largest (smallest) choice of an edge.
+    """The op that counts as the largest (smallest) choice of an edge.
 
     The largest is the first op with weights and its largest kernel and expansion; the smallest `zero` where it is on
     offer, else the first op at its smallest.

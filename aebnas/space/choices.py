@@ -1,4 +1,4 @@
-"""The distinct blocks and branch layers that choices stand for, and the genes that pick them.
+"""The distinct blocks and branch layers that choices allow, and the genes that select them.
 
 A choice that an op doesn't take is inactive: it is set to None or its default, so that it doesn't count.
 """
@@ -51,7 +51,7 @@ def make_branch_layer(chosen: Mapping[str, Any]) -> BranchLayer:
 
 
 def blocks(choices: BlockChoices) -> tuple[Block, ...]:
-    """Every distinct block that can stand at a position."""
+    """Every distinct block that a position can have."""
     genes = block_genes(choices)
     genes["op"] = tuple(op for op in genes["op"] if op != SKIP)
     return tuple(dict.fromkeys(make_block(chosen) for chosen in _combinations(genes)))

@@ -41,7 +41,7 @@ NodeNumber = Annotated[int, Field(strict=True, ge=0, le=MOST_NODES)]
 
 class EdgeChoices(Spec):
     """Some of the ops an edge chooses from: every combination of what is listed is one (`act` and others where an op
-    takes them). `zero` is no edge at all, `identity` hands on its input.
+    takes them). `zero` is no edge at all, `identity` passes its input on.
     """
 
     op: EdgeOps
@@ -63,8 +63,8 @@ class EdgeChoices(Spec):
 
 
 class StackSpec(Spec):
-    """Cells of one width. Before the first a residual block makes it of the map before, halved unless `stride` says
-    otherwise (1 before the first stack); there is none where nothing changes.
+    """Cells of one width. Before the first a residual block makes it of the map before, halved unless `stride` is
+    given (1 before the first stack); there is none where nothing changes.
     """
 
     width: Widths

@@ -26,7 +26,7 @@ Choices = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a genome stands for: an architecture, and its policy where thresholds are genes (else None)."""
+    """What a genome encodes: an architecture, and its policy where thresholds are genes (else None)."""
 
     architecture: Architecture
     policy: ExitPolicy | None

@@ -1,4 +1,4 @@
-"""When to stop, as a space's YAML says it: which rules are tried, and where their thresholds come from."""
+"""When to stop, in a space's YAML: which rules are tried, and where their thresholds come from."""
 
 from typing import Annotated, Literal
 
@@ -54,9 +54,9 @@ class PolicySpec(Spec):
     """When to stop: the rules to choose from and where thresholds come from.
 
     `criterion` names what must exceed an exit's threshold: `confidence`, `entropy`, `margin`, or the stop head's
-    probability (`learned`); `dual` asks for a stop probability above one of `stop_thresholds` and for a confidence
-    above the exit's threshold; `patience` lets a sample go where so many exits in a row agree on the class, and has no
-    thresholds: which exits run is found. No sample leaves before the site `min_exit`, nor a sample before that of its
+    probability (`learned`); `dual` requires a stop probability above one of `stop_thresholds` and a confidence
+    above the exit's threshold; `patience` lets a sample leave where so many exits in a row agree on the class, and
+    has no thresholds: which exits run is found. No sample leaves before the site `min_exit`, nor a sample before that of its
     predicted class in `min_exit_by_class` (sites as in `exits.at`, or `last`; classes from 0).
     """
 

@@ -7,7 +7,7 @@ Ways = list[int]
 
 
 def multiply(a: Ways, b: Ways) -> Ways:
-    """The ways of two things that are chosen independently."""
+    """The ways of two things that are selected independently."""
     return list(np.polynomial.polynomial.polymul(np.array(a, dtype=object), np.array(b, dtype=object)))
 
 

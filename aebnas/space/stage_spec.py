@@ -46,8 +46,8 @@ class BlockChoices(Spec):
 class StageSpec(BlockChoices):
     """A run of blocks at one width; the first block has the stride.
 
-    `depth` counts block positions, which choose each for itself. What stands in the stage holds for all of
-    them, what stands in the i-th entry of `blocks` for the i-th. A `skip` leaves its position out.
+    `depth` counts block positions, which choose each for itself. The keys of the stage hold for all of
+    them, those of the i-th entry of `blocks` for the i-th. A `skip` leaves its position out.
     """
 
     width: Widths

@@ -124,7 +124,7 @@ def _way_to(
 def _way(dag: DagSpec, cells: _Cells, node: int, earlier: Sequence[int]) -> float:
     """From a cell's input to a node: the shortest, or where no edge may be absent all that leads there.
 
-    Exits that must be there and lie `earlier` then run what leads to them, too.
+    Required exits that are `earlier` then run what leads to them, too.
     """
     if dag.may_be_absent:
         least = {0: 0.0}

@@ -57,7 +57,7 @@ class Overheads(NamedTuple):
 class DeviceProfile(MeasuredDevice):
     """Layer times and overheads of one device in one setting.
 
-    `fit` says how well the coefficients fit the whole networks. Raises ValueError for figures that can't be.
+    `fit` states how well the coefficients fit the whole networks. Raises ValueError for impossible figures.
     """
 
     kind: ClassVar[str] = "layers"

@@ -77,7 +77,7 @@ def network_row(profile: DeviceProfile, graph: Graph, leave: int) -> list[float]
 def fit_overheads(rows: np.ndarray, measured_ms: np.ndarray) -> tuple[Overheads, dict[str, float]]:
     """Non-negative least squares on relative errors; `rows` as `network_row` gives them.
 
-    Too few networks to fit leave plain sums. The second part says how many there were and the mean absolute error on
+    Too few networks to fit leave plain sums. The second part states how many there were and the mean absolute error on
     networks left out of the fit, in percent.
     """
     if len(rows) < 2 * len(Overheads()):
@@ -94,7 +94,7 @@ def fit_overheads(rows: np.ndarray, measured_ms: np.ndarray) -> tuple[Overheads,
 
 
 def _solve(rows: np.ndarray, measured_ms: np.ndarray) -> np.ndarray:
-    """Coefficients under Huber's loss by reweighting: a network that was disturbed while measured has little say."""
+    """Coefficients under Huber's loss by reweighting: a network that was disturbed while measured has little weight."""
     sizes = np.maximum(rows.max(0), 1e-12)  # columns of one size are better conditioned
     relative = rows / sizes / measured_ms[:, None]
     solver, weights = LinearRegression(positive=True, fit_intercept=False), np.ones(len(rows))

@@ -36,7 +36,7 @@ class NetworkLatency(NamedTuple):
 class PairsProfile(MeasuredDevice):
     """Pairs of one device in one setting.
 
-    `helpers` are profiles of other devices that help: their predictions are features. Raises ValueError for too few
+    `helpers` are profiles of other devices whose predictions are features. Raises ValueError for too few
     pairs, or figures that can't be.
     """
 
@@ -131,7 +131,7 @@ def profile_from_json(value: dict[str, Any], source: str) -> Profile:
 
 
 def name_first(key: str) -> tuple[bool, str]:
-    """Order in which what differs is told: a device's name says more than its number of cores."""
+    """Order in which differences are reported: a device's name is more telling than its number of cores."""
     return key not in ("name", "runtime"), key
 
 
@@ -164,8 +164,8 @@ def read_pairs(path: Path) -> tuple[NetworkLatency, ...]:
             if not isinstance(leave, int) or not 1 <= leave <= len(graph.exits):
                 raise ValueError(f"exit must be a whole number from 1 to {len(graph.exits)}, but got {short(leave)}")
         except (ValueError, KeyError, TypeError, AttributeError, UserError) as error:
-            told = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
-            raise UserError(f"{path}: line {number}: must hold an architecture and its latency_ms; {told}") from None
+            reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
+            raise UserError(f"{path}: line {number}: must hold an architecture and its latency_ms; {reason}") from None
         pairs.append(NetworkLatency(graph, leave - 1, float(ms)))
     if len(pairs) < LEAST_PAIRS:
         raise UserError(f"{path}: must hold {LEAST_PAIRS} pairs or more, but got {len(pairs)}")

@@ -47,7 +47,7 @@ JOB = "aebnas-profile-job-1"
 def make_setting(
     device: str, threads: int, batch: int, dtype: str, memory_format: str, compiled: bool
 ) -> MeasurementSetting:
-    """The setting that options stand for; raises UserError for a choice that isn't there."""
+    """The setting given by options; raises UserError for an unknown choice."""
     try:
         return MeasurementSetting(device, threads, batch, dtype, memory_format, compiled)
     except ValueError as error:
@@ -67,19 +67,19 @@ def make_job(
     left at one exit, and the estimator of difficulty for the space's `image` (None where it can't look at such).
 
     Layers beyond `max_layers` are `left_out`; with `whole` no layer is measured at all. The networks take turns in
-    leaving at their last exit and at a random one, so that what exits cost is told apart from what nodes cost.
+    leaving at their last exit and at a random one, so that the cost of exits can be told from that of nodes.
     """
     rng = np.random.default_rng(seed)
     keys = [] if whole else sorted(space_keys(space.spec, stop_heads=True), key=repr)
     layers = [{"op": op, "in_shapes": shapes, "attrs": dict(attrs)} for op, shapes, attrs in keys]
-    chosen = set(rng.permutation(len(layers))[:max_layers].tolist())
+    selected = set(rng.permutation(len(layers))[:max_layers].tolist())
     job: dict[str, Any] = {
         "format": JOB,
         "setting": asdict(setting),
         "rounds": rounds,
         "seed": seed,
-        "layers": [layer for index, layer in enumerate(layers) if index in chosen],
-        "left_out": [layer for index, layer in enumerate(layers) if index not in chosen],
+        "layers": [layer for index, layer in enumerate(layers) if index in selected],
+        "left_out": [layer for index, layer in enumerate(layers) if index not in selected],
         "networks": [],
         "image": image if estimable(image := image_shape(space)) else None,
     }
@@ -107,7 +107,7 @@ def profile_space(
     Raises UserError where `out` is there already, was begun for another job, or the device isn't there.
     """
     check_new(out)
-    tell_left_out(job, note)
+    report_left_out(job, note)
     record = record_file(out)
     record.parent.mkdir(parents=True, exist_ok=True)
     total = subjects(job) * job["rounds"]
@@ -163,7 +163,7 @@ def profile_of_pairs(
 ) -> Profile:
     """The profile learned from a file of pairs (see `pairs.read_pairs`), measured elsewhere on a device of that name.
 
-    Raises UserError for a file that isn't such, or that knows nothing of an op of the space.
+    Raises UserError for a file that isn't such, or without an op of the space.
     """
     check_new(out)
     pairs = read_pairs(file)
@@ -196,8 +196,8 @@ def record_file(out: Path) -> Path:
     return out.with_name(out.name + ".partial.jsonl")
 
 
-def tell_left_out(job: dict[str, Any], note: Callable[[str], object]) -> None:
-    """Say it where not all layers are measured."""
+def report_left_out(job: dict[str, Any], note: Callable[[str], object]) -> None:
+    """Report it where not all layers are measured."""
     measured, left = len(job["layers"]), len(job["left_out"])
     if left:
         note(f"of {measured + left:,} distinct layers {measured:,} are measured, the rest is estimated from them")
@@ -206,9 +206,9 @@ def tell_left_out(job: dict[str, Any], note: Callable[[str], object]) -> None:
 def emit_job(job: dict[str, Any], folder: Path, note: Callable[[str], object] = print, onnx: bool = False) -> None:
     """Write a folder that measures the job where there is no aebnas; raises UserError where something is there.
 
-    Of a job without layers the networks lie in `architectures.jsonl`, too, for whoever measures them in another way.
+    Of a job without layers the networks are written to `architectures.jsonl` as well, to be measured in another way.
     """
-    tell_left_out(job, note)
+    report_left_out(job, note)
     (emit_onnx if onnx else emit)(job, folder)
     if not job["layers"]:
         networks = [(Architecture.from_json(one["architecture"]), one["leave"]) for one in job["networks"]]

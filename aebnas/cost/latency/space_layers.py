@@ -1,4 +1,4 @@
-"""All that networks of a space may be made of, as a device profile knows it. Imports no torch."""
+"""Every layer and sum that networks of a space may contain, as keys of a device profile. Imports no torch."""
 
 from aebnas.runtime.op import LayerKey
 from aebnas.space.layers import space_layers
@@ -6,7 +6,7 @@ from aebnas.space.spec import SpaceSpec
 
 
 def space_keys(spec: SpaceSpec, stop_heads: bool) -> set[LayerKey]:
-    """All that networks of a space are made of: their layers, and of a DAG the sums of edges.
+    """Everything that networks of a space contain: their layers, and of a DAG the sums of edges.
 
     With `stop_heads` those too that a training may add to early exits.
     """

@@ -1,4 +1,4 @@
-"""From a relaxed network to networks that run one op an edge: static (by alpha alone) or chosen for every image.
+"""From a relaxed network to networks that run one op an edge: static (by alpha alone) or selected for every image.
 
 Legend: n samples, g edges, k candidates.
 """
@@ -162,7 +162,7 @@ def _group(relaxed: RelaxedNetwork, cell: int, edge: Edge) -> int:
 
 
 def _copy_controller(relaxed: RelaxedNetwork, network: Network, architecture: Architecture) -> None:
-    """The controller with those of its outputs that are still chosen from."""
+    """The controller with those of its outputs that still have a candidate."""
     *before, last = relaxed.controller.items()
     for name, module in before:
         _copy(network.nodes[name], module)

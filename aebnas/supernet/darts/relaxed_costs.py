@@ -2,8 +2,8 @@
 
 C_i(x), the cost up to exit i, is that of everything that would run for a sample that leaves there: what comes before
 the cells, the controller, all edges up to the exit's node, and the branches and stop heads passed. It is divided by
-one constant, that of the costliest architecture, since dividing by this architecture's own cost would take the
-gradient away.
+one constant, that of the costliest architecture, since dividing by this architecture's own cost would remove the
+gradient.
 
 Legend: n samples, e exits, g edges, k candidates, b branches.
 """

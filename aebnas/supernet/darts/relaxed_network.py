@@ -31,7 +31,7 @@ from aebnas.supernet.elastic import initialise
 
 @dataclass(frozen=True)
 class Branch:
-    """A candidate of an exit: what the architecture says of it, and its layers, the classifier last."""
+    """A candidate of an exit: its fields in an architecture, and its layers, the classifier last."""
 
     layers: tuple[BranchLayer, ...]
     pool: str
@@ -39,10 +39,10 @@ class Branch:
 
 
 class RelaxedOutputs(NamedTuple):
-    """What the relaxed network says of n samples, and what it mixed with.
+    """The relaxed network's outputs for n samples, and the mixing weights.
 
     `logits` of every exit `[n, c]`; `stop_logits_nk` of the early exits; `delta_ngk` is Delta alpha (None without a
-    controller); `mix_ngk` the weights of candidates (n is 1 where they are the same for all samples).
+    controller); `mix_ngk` are the weights of candidates (n is 1 where they are the same for all samples).
     """
 
     logits: list[Tensor]
@@ -55,14 +55,14 @@ class RelaxedNetwork(nn.Module):
     """All candidates of a DAG space with one resolution and one width everywhere.
 
     `alpha_gk` are the global logits, `beta` those of the branch candidates of each exit. `temperature` and `hard` (a
-    straight-through Gumbel sample instead of the softmax, Jang et al. 2017) say how candidates are mixed. The last
-    layer of the controller starts at zero, so Delta alpha does. With `controller` 0 there is none, and with
+    straight-through Gumbel sample instead of the softmax, Jang et al. 2017) determine how candidates are mixed. The
+    last layer of the controller starts at zero, so Delta alpha does. With `controller` 0 there is none, and with
     `stop_heads` False no sample ever stops early.
     """
 
     def __init__(self, spec: SpaceSpec, controller: int, stop_heads: bool, generator: torch.Generator) -> None:
         super().__init__()
-        assert spec.dag is not None, "prepared specs have a DAG"
+        assert spec.dag is not None, "a relaxed network needs a DAG, as the plan checks"
         self.spec, self.dag = spec, spec.dag
         self.sites: tuple[Site, ...] = spec.sites()
         shape, resizing = input_layers(spec.input, spec.input.resolution[0])
