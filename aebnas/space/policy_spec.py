@@ -56,8 +56,8 @@ class PolicySpec(Spec):
     `criterion` names what must exceed an exit's threshold: `confidence`, `entropy`, `margin`, or the stop head's
     probability (`learned`); `dual` requires a stop probability above one of `stop_thresholds` and a confidence
     above the exit's threshold; `patience` lets a sample leave where so many exits in a row agree on the class, and
-    has no thresholds: which exits run is found. No sample leaves before the site `min_exit`, nor a sample before that of its
-    predicted class in `min_exit_by_class` (sites as in `exits.at`, or `last`; classes from 0).
+    has no thresholds: which exits run is found. No sample leaves before the site `min_exit`, nor before that
+    of its predicted class in `min_exit_by_class` (sites as in `exits.at`, or `last`; classes from 0).
     """
 
     criterion: Criteria = ("confidence",)

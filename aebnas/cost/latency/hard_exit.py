@@ -160,8 +160,9 @@ def free_speed_up(
     """How many times as fast exits would make it if to decide took no time: the most that `WallClock.speed_up` can be.
 
     Batches are run to each exit by which some sample leaves as if it were known beforehand, without computing any
-    score; the times are weighted by `shares_e`. In turn with them the full network is timed, in the same way and by `infer`:
-    what that adds is added to the others as well. Of a batch all samples leave together, so nothing is copied either.
+    score; the times are weighted by `shares_e`. In turn with them the full network is timed, in the same way and by
+    `infer`: what that adds is added to the others as well. All samples of a
+    batch leave together, so nothing is copied either.
     """
     exits = len(network.graph.exits)
     last, never = exits - 1, ExitPolicy(policy.criterion, (None,) * (exits - 1))

@@ -1,7 +1,7 @@
 """Measuring in rounds through all subjects, so that drift of the machine hits all alike; resumable, and on guard.
 
 Needs Python alone, since it goes into the folders that `profile --emit` writes as it is; how a subject is called and
-timed is handed in. What is to be measured is a job (a JSON-ready dictionary made by `profiling.make_job`); what was
+timed is handed in. What is to be measured is a job (a JSON-ready dictionary made by `job.make_job`); what was
 measured is appended to a file line by line, so that a kill loses one measurement at most and the same call goes on from
 there.
 """

@@ -11,17 +11,10 @@ from aebnas.core.errors import UserError
 from aebnas.cost.latency import rounds
 from aebnas.cost.latency.emit import emit, emit_onnx
 from aebnas.cost.latency.fitting import make_profile
+from aebnas.cost.latency.job import image_shape, make_job, make_setting
 from aebnas.cost.latency.measured_device import DifficultyTime
 from aebnas.cost.latency.network_profile import load_profile
-from aebnas.cost.latency.profiling import (
-    image_shape,
-    import_result,
-    make_job,
-    make_setting,
-    profile_of,
-    profile_space,
-    record_file,
-)
+from aebnas.cost.latency.profiling import import_result, profile_of, profile_space, record_file
 from aebnas.cost.latency.rounds import recorded
 from aebnas.cost.latency.stopwatch import MeasurementSetting, leave_at, measure, result
 from aebnas.runtime.network import Network
