@@ -1,4 +1,4 @@
-"""What `aebnas profile` measures, as a job: the distinct layers of a space, whole networks, the difficulty estimator."""
+"""What `aebnas profile` measures, as a job: distinct layers of a space, whole networks, the difficulty estimator."""
 
 import hashlib
 import json

@@ -236,7 +236,7 @@ def test_an_onnx_folder_measures_without_aebnas_and_torch(space, job, tmp_path):
 
 
 def test_a_busy_machine_is_waited_for(monkeypatch):
-    """Of tries beside a slow yardstick the first undisturbed one counts, and of none the least disturbed."""
+    """Of tries beside a slow reference the first undisturbed one counts, and of none the least disturbed."""
     monkeypatch.setattr(rounds, "MAX_TRIES", 3)
 
     def tried(slowed, figures):
