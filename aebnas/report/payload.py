@@ -12,6 +12,7 @@ import pandas as pd
 from aebnas.core.confidence_intervals import accuracy_bounds
 from aebnas.core.errors import UserError
 from aebnas.core.metrics import METRICS
+from aebnas.cost.model import CostModel
 from aebnas.report.drawing import drawing
 from aebnas.report.hypervolume import growth_curve
 from aebnas.report.measured_table import measured_rows, measured_where
@@ -36,6 +37,7 @@ def payload(session: RunSession, trials: Sequence[Trial], front_points: Sequence
     run, experiment = session.run, session.experiment
     shown, total = _shown(trials, front_points)
     architectures = {trial.architecture.id: trial.architecture for trial, _ in shown}
+    charged = CostModel(stop_heads=experiment.ships_stop_heads).charged  # drawn as it is counted
     vertical, horizontal = axes(session)
     status = Counter(trial.status for trial in trials)
     return {
@@ -52,7 +54,7 @@ def payload(session: RunSession, trials: Sequence[Trial], front_points: Sequence
         "points_total": total,
         "points": _columns(shown, {point.id for _, point in front_points}, list(architectures), search_samples(run)),
         "architectures": [
-            {"id": architecture.id, "text": str(architecture), "drawing": drawing(lower(architecture))}
+            {"id": architecture.id, "text": str(architecture), "drawing": drawing(charged(lower(architecture)))}
             for architecture in architectures.values()
         ],
         "named": _named(session, front_points),

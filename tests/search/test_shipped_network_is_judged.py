@@ -15,6 +15,7 @@ from aebnas.core.metrics import Constraint
 from aebnas.cost.counts import count_graph
 from aebnas.cost.latency.space_layers import space_keys
 from aebnas.evaluation.operating_points import provably_infeasible
+from aebnas.report.payload import payload
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
 from aebnas.search.loop import run_search
@@ -75,6 +76,14 @@ def test_a_search_reports_the_counts_of_the_exported_network(run, tmp_path):
     model = loaded.Model.load(tmp_path / "out")
     assert points[0].metrics["params"] == sum(parameter.numel() for parameter in model.network.parameters())
     assert points[0].metrics["macs"] == model.full_macs
+
+
+def test_the_report_draws_the_network_that_is_counted(run):
+    session = RunSession.open(run)
+    (drawn,) = payload(session, session.run.trials(), session.front())["architectures"]
+    params, macs = plain_counts(run)
+    boxes = drawn["drawing"]["boxes"]
+    assert (sum(box["params"] for box in boxes), sum(box["macs"] for box in boxes)) == (params + PARAMS, macs + MACS)
 
 
 @pytest.mark.parametrize("changes", [BY_ITSELF, INHERITED], ids=["by itself", "inherited"])
