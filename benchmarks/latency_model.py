@@ -23,8 +23,8 @@ from scipy.stats import kendalltau
 from aebnas.core.progress import progress_bar
 from aebnas.cost.counts import count_graph
 from aebnas.cost.latency.fitting import make_profile
+from aebnas.cost.latency.job import make_job
 from aebnas.cost.latency.network_profile import load_profile
-from aebnas.cost.latency.profiling import make_job
 from aebnas.cost.latency.stopwatch import MeasurementSetting, measure, result
 from aebnas.runtime.graph import Graph
 from aebnas.space.genome import SearchSpace

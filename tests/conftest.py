@@ -100,7 +100,7 @@ SMALL_SPACES = {
             BASIC,
         ],
         "exits": {"depth": [0, 1], "layer": ["conv", "maxpool"]}
-        | {"places": {"stage2": {"depth": 1, "optional": False, "width": [1, 2]}}},
+        | {"sites": {"stage2": {"depth": 1, "optional": False, "width": [1, 2]}}},
     },
     "dag": {
         "stem": {"width": 4},
@@ -121,7 +121,7 @@ SMALL_SPACES = {
         "backbone": "dag",
         "dag": {"nodes": 2, "ops": ["zero", {"op": "mbconv", "expand": [1, 2]}, "identity"], "shared": True}
         | {"stacks": [{"width": [4, 6], "cells": 2}, {"width": 8, "stride": 1}]},
-        "exits": {"at": "every_cell", "places": {"cell1": {"optional": False}}},
+        "exits": {"at": "every_cell", "sites": {"cell1": {"optional": False}}},
     },
     "dag_with_thresholds": {
         "stem": {"width": 4},

@@ -39,6 +39,7 @@ def profile(
     from_file: Annotated[Path | None, typer.Option("--import", help="The result of such a folder.")] = None,
 ) -> None:
     """Measure every layer of a space on this device. Given again, a stopped profile goes on."""
+    from aebnas.cost.latency import job as jobs
     from aebnas.cost.latency import profiling
     from aebnas.space.genome import SearchSpace
 
@@ -52,15 +53,15 @@ def profile(
         raise UserError("--helper must go with --whole, --pairs or --import, but got it alone")
     loaded = SearchSpace.load(space)
     helpers = profiling.load_helpers(helper or [], loaded)
-    setting = profiling.make_setting(device, threads, batch, dtype, memory_format, compiled)
+    setting = jobs.make_setting(device, threads, batch, dtype, memory_format, compiled)
     if from_file is not None:
         found = profiling.import_result(from_file, loaded, out, helpers)
     elif pairs is not None:
         assert device_name is not None
         found = profiling.profile_of_pairs(pairs, loaded, setting, device_name, out, helpers)
     else:
-        count = networks if networks is not None else profiling.WHOLE if whole else profiling.NETWORKS
-        job = profiling.make_job(loaded, setting, rounds, count, max_layers, whole=whole)
+        count = networks if networks is not None else jobs.WHOLE if whole else jobs.NETWORKS
+        job = jobs.make_job(loaded, setting, rounds, count, max_layers, whole=whole)
         if emit is not None:
             profiling.emit_job(job, emit, onnx=onnx)
             print(f"{emit} is written; there: python measure.py; then: aebnas profile {space} --import result.json")

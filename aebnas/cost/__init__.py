@@ -1,1 +1,1 @@
-"""What a Graph costs up to each of its exits, in units that stand in the names."""
+"""What a Graph costs up to each of its exits, with units in the names."""

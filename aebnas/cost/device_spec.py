@@ -1,4 +1,4 @@
-"""What the `device:` part of an experiment may say. Imports no torch."""
+"""The `device:` part of an experiment. Imports no torch."""
 
 from typing import Any, Literal
 

@@ -1,4 +1,4 @@
-"""Energy per inference: read from the device where it says, else modelled; every figure says which.
+"""Energy per inference: read from the device where it has a counter, else modelled; every figure names its source.
 
 Three sources. `nvml`: NVIDIA's counter, of the whole GPU. `rapl`: the processor packages' counters, which Linux shows
 under powercap (often to root alone). `model`: see `energy_model`. A reader's figure includes what the idle device draws

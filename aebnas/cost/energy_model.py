@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from aebnas.cost.counts import count_layer
 from aebnas.cost.exit_costs import ExitCosts
-from aebnas.cost.layer_population import LayerKey, Population, max_candidate_cost, out_shape
+from aebnas.cost.layer_population import Population, count_key, max_candidate_cost, out_shape
 from aebnas.runtime.cost_rules import BYTES_PER_WEIGHT
 from aebnas.runtime.difficulty import estimator_macs
 from aebnas.runtime.graph import Graph
+from aebnas.runtime.op import LayerKey
 from aebnas.runtime.shape_rules import Shape
 
 Source = Literal["nvml", "rapl", "model"]
@@ -60,9 +60,7 @@ HOROWITZ = EnergyModel()
 
 def layer_work(key: LayerKey, dtype: str = "fp32") -> tuple[int, int]:
     """(MACs, bytes moved) of a layer: its inputs, its weights and its output once each."""
-    op, in_shapes, attrs = key
-    out = out_shape(key)
-    counts = count_layer(op, in_shapes[0], out, dict(attrs))
-    items = sum(map(math.prod, [*in_shapes, out]))
+    counts = count_key(key)
+    items = sum(map(math.prod, [*key[1], out_shape(key)]))
     weights = counts.weight_bytes // BYTES_PER_WEIGHT
     return counts.macs, (items + weights) * ITEM_BYTES[dtype]

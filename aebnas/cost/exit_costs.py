@@ -3,7 +3,7 @@
 Both are made of a backbone, cumulative up to each exit's site, and a branch per exit. What is paid whatever happens (a
 controller, a difficulty estimator) belongs to the backbone of every exit. Imports no torch.
 
-Legend: n samples, e exits; an axis `1` stands where all samples cost the same.
+Legend: n samples, e exits; an axis has length 1 where all samples cost the same.
 """
 
 from abc import ABC, abstractmethod

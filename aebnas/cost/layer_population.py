@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from aebnas.cost.counts import count_layer
 from aebnas.cost.exit_costs import ExitCosts
+from aebnas.runtime.cost_rules import Counts
 from aebnas.runtime.graph import Graph, Node
-from aebnas.runtime.op import Attrs
+from aebnas.runtime.op import LayerKey
 from aebnas.runtime.ops import OPS
 from aebnas.runtime.shape_rules import Shape
 
-LayerKey = tuple[str, tuple[Shape, ...], Attrs]
-"""A layer configuration: op, shapes of its inputs, attributes."""
+LayerCost = Callable[[LayerKey], float]
+"""An additive cost of one layer, or of the sum of several maps (`add`)."""
 
 
 def layer_key(graph: Graph, node: Node) -> LayerKey:
@@ -31,7 +33,18 @@ def out_shape(key: LayerKey) -> Shape:
     return OPS[op].out_shape(list(in_shapes), **known)
 
 
-def max_candidate_cost(key: LayerKey, cost: Callable[[LayerKey], float]) -> float:
+def count_key(key: LayerKey) -> Counts:
+    """MACs, parameters and normed channels of a layer."""
+    op, in_shapes, attrs = key
+    return count_layer(op, in_shapes[0], out_shape(key), dict(attrs))
+
+
+def counted(measure: Callable[[Counts], int]) -> LayerCost:
+    """The cost that `measure` reads from a layer's counts, such as `lambda counts: counts.macs`."""
+    return lambda key: measure(count_key(key))
+
+
+def max_candidate_cost(key: LayerKey, cost: LayerCost) -> float:
     """The cost of a layer; where it depends on the sample that of its costliest candidate."""
     op, in_shapes, attrs = key
     if not OPS[op].depends_on_sample:
@@ -42,7 +55,7 @@ def max_candidate_cost(key: LayerKey, cost: Callable[[LayerKey], float]) -> floa
 
 @dataclass(frozen=True)
 class Population:
-    """The distinct layers of some graphs, and where each stands in them.
+    """The distinct layers of some graphs, and where each occurs in them.
 
     Every exit of every graph has two places, its part of the backbone and its branch: exit e (counted through all
     graphs) has 2e and 2e + 1. `layer_i` and `place_i` are of every node: which of `layers` it is, and its place.

@@ -27,7 +27,7 @@ from aebnas.runtime.shape_rules import Shape
 class OpBytes(NamedTuple):
     """Bytes an op's result takes, and the most that is alive beside its inputs while it runs (the result included).
 
-    `hands_on` is the number of the input that an op hands on as its result, which then takes nothing.
+    `hands_on` is the number of the input that an op returns as its result, which then needs no memory of its own.
     """
 
     result: int
@@ -62,15 +62,15 @@ def peak_memory(graph: Graph, runs_e: Sequence[bool] | None = None, dtype: torch
     """
     needed_after = _needed_after_each_exit(graph)
     runs = [True] * len(graph.exits) if runs_e is None else [*runs_e[:-1], True]
-    standing = image_bytes(graph.input_shape, dtype)
+    image = image_bytes(graph.input_shape, dtype)
     held: dict[str, int] = {INPUT: 0}  # the caller holds the image
-    stored_by = {INPUT: INPUT}  # of each value the one whose memory it is: what hands its input on has none of its own
-    peak = standing
+    stored_by = {INPUT: INPUT}  # of each value the one whose memory it is: what returns its input has none of its own
+    peak = image
     peaks = []
     for index, segment in enumerate(graph.segments()):
         for node in segment.backbone + (segment.branch if runs[index] else ()):
             found = _node_bytes(graph, node, dtype)
-            peak = max(peak, standing + sum(held.values()) + found.peak)
+            peak = max(peak, image + sum(held.values()) + found.peak)
             if found.hands_on is None:
                 stored_by[node.name], held[node.name] = node.name, found.result
             else:

@@ -11,6 +11,7 @@ from aebnas.core.metrics import ENERGY, LATENCY, MACS
 from aebnas.cost.counts import count_graph
 from aebnas.cost.energy_model import EnergyModel
 from aebnas.cost.exit_costs import ExitCosts
+from aebnas.cost.latency.measured_device import AdditiveLatency
 from aebnas.runtime.difficulty import estimator_macs
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.shape_rules import Shape
@@ -23,6 +24,19 @@ class LatencyModel(Protocol):
     @property
     def energy(self) -> EnergyModel:
         """The energy model that goes with the device's setting."""
+        ...
+
+    @property
+    def additive_latency(self) -> AdditiveLatency | None:
+        """The latency as a sum over layers; None where it isn't one."""
+        ...
+
+    def expected_range(self, graph: Graph) -> str:
+        """Within which measurements of a whole network should lie, for people; "" where that isn't known."""
+        ...
+
+    def description(self) -> tuple[str, list[str]]:
+        """What the profile was made from, and what it holds, for people."""
         ...
 
     def latencies(self, graphs: Sequence[Graph]) -> list[ExitCosts]:

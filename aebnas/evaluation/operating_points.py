@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from aebnas.core.metrics import MACS, METRICS, Constraint, SoftTarget
-from aebnas.core.percentiles import TailMetric
+from aebnas.core.percentiles import ROUNDING, TailMetric
 from aebnas.cost.counts import count_graph
 from aebnas.cost.exit_costs import ExitCosts
 from aebnas.cost.memory import peak_memory
@@ -26,8 +26,6 @@ from aebnas.space.min_exits import min_exits
 from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.strategy import Job
 from aebnas.strategies.trial import OperatingPoint, Trial
-
-ROUNDING = 1e-9
 
 
 def operating_point(architecture_id: str, graph: Graph, policy: ExitPolicy, table: ExitTable) -> OperatingPoint:

@@ -12,6 +12,7 @@ import pandas as pd
 from aebnas.core.confidence_intervals import accuracy_bounds
 from aebnas.core.errors import UserError
 from aebnas.core.metrics import METRICS
+from aebnas.cost.model import CostModel
 from aebnas.report.drawing import drawing
 from aebnas.report.relaxed_table import CAPTION, HEADS, relaxed_rows
 from aebnas.report.search_plot import axes
@@ -37,6 +38,7 @@ def payload(facts: RunFacts, trials: Sequence[Trial], front_points: Sequence[Fro
     run = facts.run
     shown, total = _shown(trials, front_points)
     architectures = {trial.architecture.id: trial.architecture for trial, _ in shown}
+    charged = CostModel(stop_heads=facts.ships_stop_heads).charged  # drawn as it is counted
     vertical, horizontal = axes(facts)
     status = Counter(trial.status for trial in trials)
     return {
@@ -53,7 +55,7 @@ def payload(facts: RunFacts, trials: Sequence[Trial], front_points: Sequence[Fro
         "points_total": total,
         "points": _columns(shown, {point.id for _, point in front_points}, list(architectures), facts.samples),
         "architectures": [
-            {"id": architecture.id, "text": str(architecture), "drawing": drawing(lower(architecture))}
+            {"id": architecture.id, "text": str(architecture), "drawing": drawing(charged(lower(architecture)))}
             for architecture in architectures.values()
         ],
         "named": _named(facts, front_points),

@@ -4,13 +4,13 @@ import os
 import platform
 import re
 from importlib import metadata
-from pathlib import Path
 
 import torch
 
 from aebnas.core.atomic_files import write_json, write_text
 from aebnas.core.ray_cluster import cores
 from aebnas.core.version import __version__
+from aebnas.cost.latency.rounds import processor
 from aebnas.data.splits import CALIBRATE, SEARCH
 from aebnas.run.device_facts import device_record
 from aebnas.run.session import RunSession
@@ -61,7 +61,7 @@ def _environment() -> dict[str, object]:
         "python": platform.python_version(),
         "system": _system(),
         "machine": platform.machine(),
-        "processor": _processor(),
+        "processor": processor(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "cores_usable": cores(),
@@ -102,13 +102,3 @@ def _memory_gib() -> float | None:
 def _accelerator(index: int) -> str:
     about = torch.cuda.get_device_properties(index)
     return f"{about.name}, {about.total_memory / 2**30:.0f} GiB"
-
-
-def _processor() -> str:
-    """The processor's name as the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()

@@ -158,8 +158,8 @@ class ExperimentSpec(Spec):
             raise SpecError("target", "must be absent where strategy is adaptive_darts")
         if self.device is None and self.relaxed.cost == "latency_ms":
             raise SpecError("relaxed.cost", "must not be latency_ms where no device is named")
-        if self.device is not None and (self.relaxed.controller or self.relaxed.stop_heads):
-            rule = "must be absent where relaxed networks have a controller or stop heads, which no profile holds"
+        if self.device is not None and self.relaxed.controller:
+            rule = "must be absent where relaxed networks have a controller, which no profile contains, but got one"
             raise SpecError("device", rule)
         return self
 

@@ -12,9 +12,8 @@ from aebnas.core.spec_base import parse_spec, short
 from aebnas.cost.latency.network_profile import Profile
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.run.run_directory import Config, Run
-from aebnas.space.architecture import RENAMED
 from aebnas.space.genome import SearchSpace
-from aebnas.space.spec import SpaceSpec
+from aebnas.space.spec import RENAMED, SpaceSpec
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ class RunFacts:
     `images` maps each split to its number of images. `metrics_asked` are the metrics of objectives, constraints and
     target. `max_costs` maps each objective that is minimised to its greatest value in the space, by which a
     hypervolume normalises it. `scored` are the weights under which candidates were scored. `supernet_epochs` is None
-    where no supernet is trained. `profile` is the device profile of the run.
+    where no supernet is trained. `profile` is the device profile of the run, `ships_stop_heads` whether candidates
+    are charged with stop heads.
     """
 
     folder: Path
@@ -43,6 +44,7 @@ class RunFacts:
     scored: ScoredWeights
     supernet_epochs: int | None
     profile: Profile | None
+    ships_stop_heads: bool
 
     @classmethod
     def read(cls, folder: Path) -> "RunFacts":
@@ -80,6 +82,7 @@ class RunFacts:
             scored=experiment.scored_weights,
             supernet_epochs=experiment.supernet.epochs if experiment.supernet and experiment.trains_supernet else None,
             profile=profile,
+            ships_stop_heads=experiment.ships_stop_heads,
         )
 
     @cached_property

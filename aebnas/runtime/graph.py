@@ -33,7 +33,7 @@ class Node:
 
     @classmethod
     def make(cls, name: str, op: str, inputs: tuple[str, ...], weights: str = "", **attrs: Attr) -> "Node":
-        """Build a node from keyword attributes; the weights key is the name unless said otherwise."""
+        """Build a node from keyword attributes; the weights key is the name unless given."""
         return cls(name, op, inputs, tuple(sorted(attrs.items())), weights or name)
 
     @property
@@ -126,7 +126,7 @@ class Graph:
 
     @property
     def classes(self) -> int:
-        """Number of classes every exit tells apart."""
+        """Number of classes of every exit's logits."""
         return self.shapes[self.exits[-1].output][0]
 
     def ancestors(self, name: str) -> set[str]:

@@ -22,6 +22,8 @@ Attrs = tuple[tuple[str, Attr], ...]
 """Attributes as pairs sorted by name, so that they can be hashed."""
 Candidate = tuple[str, Attrs]
 """An op's name and its attributes."""
+LayerKey = tuple[str, tuple[Shape, ...], Attrs]
+"""A layer configuration: op, shapes of its inputs, attributes. Equal keys cost the same."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from aebnas.core.errors import SpecError, in_file
 from aebnas.core.metrics import MAX_COMBINATIONS, METRICS, SoftTarget
 from aebnas.core.spec_base import did_you_mean, parse_spec, read_spec, updated
 from aebnas.cost.bounds.metric_bounds import metric_bounds
-from aebnas.cost.latency.device_profile import DeviceProfile
 from aebnas.cost.latency.network_profile import Profile, load_profile
 from aebnas.data.class_names import class_names
 from aebnas.run.experiment_spec import ExperimentSpec
@@ -178,7 +177,7 @@ def check_relaxable(spec: SpaceSpec, space_file: Path) -> None:
     if spec.policy.thresholds.optimise is None:
         raise SpecError("policy.thresholds", f"must be optimise {because}, but got genes", space_file)
     for site in spec.sites():
-        place = f"exits.places.{site.name}" if site.name in spec.exits.places else "exits"
+        place = f"exits.sites.{site.name}" if site.name in spec.exits.sites else "exits"
         if (count := count_branches(spec, site)) > MOST_BRANCHES:
             rule = f"must offer at most {MOST_BRANCHES} branches {because}, but got {count}"
             raise SpecError(place, rule, space_file)
@@ -187,7 +186,8 @@ def check_relaxable(spec: SpaceSpec, space_file: Path) -> None:
 def check_relaxed_cost(experiment: ExperimentSpec, profile: Profile | None) -> None:
     """Raise SpecError where relaxed networks are to pay for time, and the profile doesn't know that of layers."""
     relaxed = experiment.relaxed
-    if relaxed is not None and relaxed.cost == "latency_ms" and not isinstance(profile, DeviceProfile):
+    needs_layers = relaxed is not None and relaxed.cost == "latency_ms"
+    if needs_layers and (profile is None or profile.additive_latency is None):
         raise SpecError("relaxed.cost", "must not be latency_ms under a profile that knows whole networks only")
 
 

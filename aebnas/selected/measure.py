@@ -13,7 +13,7 @@ from aebnas.core.progress import progress_bar
 from aebnas.cost.energy import Energy, find_reader, measure_energy
 from aebnas.cost.energy_model import EnergyModel
 from aebnas.cost.latency.hard_exit import WallClock, infer, runs, wall_clock
-from aebnas.cost.latency.latency_model import LearnedLatency, latency_model
+from aebnas.cost.latency.latency_model import latency_model
 from aebnas.cost.latency.network_profile import Profile, load_profile, name_first
 from aebnas.cost.latency.stopwatch import MeasurementSetting, describe_device, leave_at
 from aebnas.cost.live_tensors import recorded_peak
@@ -135,12 +135,9 @@ def measure(
     predicted_e, modelled_e = None, model.energy(graph).to_exit(runs(policy, exits))
     if predicting is not None:
         predicted_e = predicting.latencies([graph])[0].to_exit(runs(policy, exits)) + estimate_ms
+        note = predicting.expected_range(graph)
     if policy.difficulty is not None:
         modelled_e = modelled_e + model.difficulty_mj(graph.input_shape)
-    if isinstance(predicting, LearnedLatency):
-        whole = predicting.whole([graph])
-        note = f"learned: if all of it runs 95 % of measurements should lie in {whole.low_ms[0]:.3f} to "
-        note += f"{whole.high_ms[0]:.3f} ms"
     measured = Measured(
         id=chosen.id,
         source=chosen.source,

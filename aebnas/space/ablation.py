@@ -8,21 +8,22 @@ from typing import Any
 
 from aebnas.core.errors import SpecError, UserError, in_file
 from aebnas.core.spec_base import updated
+from aebnas.space.branch_spec import BranchChoices
 from aebnas.space.genome import SearchSpace
 from aebnas.space.policy_spec import LAST, PolicySpec
-from aebnas.space.spec import BranchChoices, SpaceSpec
+from aebnas.space.spec import SpaceSpec
 
 FIXED_THRESHOLD = 0.9
 """For all exits and criteria; of threshold genes the nearest to it is taken."""
 
 
 def fixed_branches(spec: SpaceSpec) -> SpaceSpec:
-    """One branch for all exits of a place: one layer (or the least), the first op, smallest kernel, width 1.
+    """One branch for all exits of a site: one layer (or the smallest number), the first op, smallest kernel, width 1.
 
     Where exits sit is still searched.
     """
-    places = {name: choices.model_dump() | _one_branch(choices) for name, choices in spec.exits.places.items()}
-    return updated(spec, {"exits": updated(spec.exits, _one_branch(spec.exits) | {"places": places})})
+    sites = {name: choices.model_dump() | _one_branch(choices) for name, choices in spec.exits.sites.items()}
+    return updated(spec, {"exits": updated(spec.exits, _one_branch(spec.exits) | {"sites": sites})})
 
 
 def fixed_thresholds(spec: SpaceSpec) -> SpaceSpec:

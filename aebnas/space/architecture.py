@@ -39,12 +39,21 @@ class Stage(_Part):
     stride: int
     blocks: tuple[Block, ...]
 
+    @property
+    def contents(self) -> tuple[Block, ...]:
+        """What it is made of."""
+        return self.blocks
+
+    def has_site(self, block: int | None) -> bool:
+        """Whether an exit can sit behind so many blocks (None: at the end, which is where the last block ends)."""
+        return block is None or block < len(self.blocks)
+
 
 class Edge(_Part):
     """From node `source` to node `target` of a cell; node 0 is the cell's input.
 
-    `ops` are the candidates that a sample's path through the edge is chosen from; but for input-adaptive networks
-    (`Architecture.controller`) that is a single one. Raises ValueError for an edge that doesn't lead on, or without op.
+    `ops` are the candidates of which each sample is given one; without `Architecture.controller` there is a single one.
+    Raises ValueError for an edge that doesn't lead to a later node, or without op.
     """
 
     source: int
@@ -73,6 +82,24 @@ class Cell(_Part):
     nodes: int
     edges: tuple[Edge, ...]
 
+    @property
+    def contents(self) -> tuple[Edge, ...]:
+        """What it is made of."""
+        return self.edges
+
+    def has_site(self, node: int | None) -> bool:
+        """Whether an exit can sit at a node (None: the last), since something comes to it."""
+        return (self.nodes if node is None else node) in reached(self.edges)
+
+
+def reached(edges: Sequence[Edge]) -> set[int]:
+    """Nodes that something comes to from the cell's input; edges sorted by target."""
+    nodes = {0}
+    for edge in edges:
+        if edge.source in nodes:
+            nodes.add(edge.target)
+    return nodes
+
 
 class BranchLayer(_Part):
     """One layer of an exit branch: an op or a chain of them (`resize+conv`). `width` is a multiple of the site's
@@ -92,7 +119,7 @@ class BranchLayer(_Part):
 
 
 class Site(_Part):
-    """A place for an exit: stage number from 0, and the number of blocks before it (None: the stage's end).
+    """The site of an exit: stage number from 0, and the number of blocks before it (None: the stage's end).
 
     `in_cell`: a cell's number from 0 and the number of its node (None: the last).
     """
@@ -109,7 +136,7 @@ class Site(_Part):
 
 
 class Exit(_Part):
-    """A present exit: its place, as `Site` has it, and its branch.
+    """A present exit: the fields of its `Site`, and its branch.
 
     `pool` is the global pooling before the branch's linear layer.
     """
@@ -122,7 +149,7 @@ class Exit(_Part):
 
     @property
     def site(self) -> Site:
-        """Its place."""
+        """Where it sits."""
         return Site(stage=self.stage, block=self.block, in_cell=self.in_cell)
 
 
@@ -142,7 +169,7 @@ class Architecture(_Part):
     and leaves out the final classifier, which is always there. `image_side` is that of the images fed in where they
     are resized to `resolution`. `controller` is the width of the small network that looks at the image and chooses
     the op of every edge that has several (0: there is none). `stop_heads`: every early exit has a stop head. Raises
-    ValueError for two backbones or none, and where something has to be chosen but there is no controller.
+    ValueError for two backbones or none, and where an edge has several ops but there is no controller.
     """
 
     channels: int
@@ -168,6 +195,11 @@ class Architecture(_Part):
     def adaptive(self) -> bool:
         """Whether some edge has several ops, of which every image is given its own."""
         return any(len(edge.ops) > 1 for cell in self.cells for edge in cell.edges)
+
+    @property
+    def parts(self) -> "Sequence[Stage | Cell]":
+        """Its stages, or its cells."""
+        return self.stages or self.cells
 
     @property
     def side(self) -> int:
@@ -196,11 +228,9 @@ class Architecture(_Part):
 
     def __str__(self) -> str:
         """One line for people: widths x blocks a stage, exits with their branch layers."""
-        parts: Sequence[Stage | Cell] = self.stages or self.cells
         texts = [
-            f"{part.width}{'/' + str(part.stride) if part.stride > 1 else ''}:"
-            + ",".join(map(str, part.blocks if isinstance(part, Stage) else part.edges))
-            for part in parts
+            f"{part.width}{'/' + str(part.stride) if part.stride > 1 else ''}:" + ",".join(map(str, part.contents))
+            for part in self.parts
         ]
         runs = [(text, len(list(alike))) for text, alike in groupby(texts)]
         backbone = " ".join(f"{count} x {text}" if count > 1 else text for text, count in runs)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from aebnas.runtime.choice_rules import ZERO
-from aebnas.space.architecture import Architecture, Cell, Edge, Exit
+from aebnas.space.architecture import Architecture, Cell, Edge, Exit, reached
 from aebnas.space.dag import DagSpec
 
 
@@ -53,7 +53,7 @@ def decode_cells(dag: DagSpec, choices: Mapping[str, Any], exits: Sequence[Exit]
 
 
 def connected(dag: DagSpec, edges: Sequence[Edge]) -> list[Edge]:
-    """The edges with others that bring something to the cell's output, where nothing would come there.
+    """The edges, with others added where nothing would reach the cell's output.
 
     Those begin at the earliest node each and have the first op that isn't `zero`.
     """
@@ -67,17 +67,8 @@ def connected(dag: DagSpec, edges: Sequence[Edge]) -> list[Edge]:
     return edges
 
 
-def reached(edges: Sequence[Edge]) -> set[int]:
-    """Nodes that something comes to from the cell's input; edges sorted by target."""
-    nodes = {0}
-    for edge in edges:
-        if edge.source in nodes:
-            nodes.add(edge.target)
-    return nodes
-
-
 def live_edges(edges: Sequence[Edge], ends: Collection[int]) -> list[Edge]:
-    """Those that lie on a way from the cell's input to one of the nodes `ends`."""
+    """Those on a path from the cell's input to one of the nodes `ends`."""
     nodes = reached(edges)
     forwards = [edge for edge in edges if edge.source in nodes]
     wanted = {node for node in ends if node in nodes}
@@ -85,11 +76,6 @@ def live_edges(edges: Sequence[Edge], ends: Collection[int]) -> list[Edge]:
         if edge.target in wanted:
             wanted.add(edge.source)
     return [edge for edge in forwards if edge.target in wanted]
-
-
-def has_node(cell: Cell, node: int | None) -> bool:
-    """Whether something comes to a node of a cell (None: the last)."""
-    return (cell.nodes if node is None else node) in reached(cell.edges)
 
 
 def encode_cells(dag: DagSpec, architecture: Architecture) -> dict[str, Any]:
@@ -108,7 +94,7 @@ def encode_cells(dag: DagSpec, architecture: Architecture) -> dict[str, Any]:
 
 
 def end_of_range(dag: DagSpec, largest: bool) -> Any:
-    """The op that stands for the largest (smallest) choice of an edge.
+    """The op that counts as the largest (smallest) choice of an edge.
 
     The largest is the first op with weights and its largest kernel and expansion; the smallest `zero` where it is on
     offer, else the first op at its smallest.

@@ -1,4 +1,4 @@
-"""The distinct blocks and branch layers that choices stand for, and the genes that pick them.
+"""The distinct blocks and branch layers that choices allow, and the genes that select them.
 
 A choice that an op doesn't take is inactive: it is set to None or its default, so that it doesn't count.
 """
@@ -8,8 +8,9 @@ from itertools import product
 from typing import Any
 
 from aebnas.space.architecture import Block, BranchLayer
-from aebnas.space.fields import SKIP, canonical
-from aebnas.space.spec import BlockChoices, BranchChoices
+from aebnas.space.branch_spec import BranchChoices
+from aebnas.space.fields import SKIP, active, canonical
+from aebnas.space.stage_spec import BlockChoices
 
 
 def block_genes(choices: BlockChoices) -> dict[str, tuple[Any, ...]]:
@@ -23,6 +24,22 @@ def layer_genes(choices: BranchChoices) -> dict[str, tuple[Any, ...]]:
     return {"op": choices.layer} | genes | {"side": choices.side or (None,)}
 
 
+def named(place: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a part under the names of its genes."""
+    return {f"{place}.{name}": value for name, value in values.items()}
+
+
+def values_of(place: str, part: type[Block] | type[BranchLayer], choices: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `named`: what the genes select for the fields of a part."""
+    return {name: choices[f"{place}.{name}"] for name in part.model_fields}
+
+
+def encode_part(place: str, part: Block | BranchLayer) -> dict[str, Any]:
+    """Values of the genes of a block or branch layer, inactive ones left out."""
+    fields = part.model_dump(exclude={"op"})
+    return named(place, {"op": part.op} | active(part.op, fields))
+
+
 def make_block(chosen: Mapping[str, Any]) -> Block:
     """The block of one value per gene."""
     return Block(**canonical(chosen))
@@ -34,7 +51,7 @@ def make_branch_layer(chosen: Mapping[str, Any]) -> BranchLayer:
 
 
 def blocks(choices: BlockChoices) -> tuple[Block, ...]:
-    """Every distinct block that can stand at a position."""
+    """Every distinct block that a position can have."""
     genes = block_genes(choices)
     genes["op"] = tuple(op for op in genes["op"] if op != SKIP)
     return tuple(dict.fromkeys(make_block(chosen) for chosen in _combinations(genes)))

@@ -1,6 +1,6 @@
 """Types of the search-space DSL's values: checked numbers, op names, and choices among them.
 
-Wherever a choice is expected, one value or a list of distinct values may stand. Names of ops, activations and
+Wherever a choice is expected, one value or a list of distinct values may be given. Names of ops, activations and
 pools come from `aebnas/runtime`, so what is added there can be written in YAML.
 """
 
@@ -19,7 +19,7 @@ from aebnas.runtime.shape_rules import ACTIVATION_NAMES, GLOBAL_POOL_NAMES
 Value = TypeVar("Value", bound=Hashable)
 
 MOST_CHOICES = 64
-"""On offer in one place: with more a space couldn't be walked through."""
+"""Of one key: with more, the space would be too large to walk through."""
 MOST_VARIANTS = 10_000
 """Of one block or branch layer, all its choices multiplied."""
 
@@ -61,13 +61,13 @@ ATTRIBUTE = {"width": "out_channels"}
 
 
 def active(op: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """What of the values chosen the op takes."""
+    """The selected values that the op takes."""
     taken = taken_by(op)
     return {name: value for name, value in chosen.items() if ATTRIBUTE.get(name, name) in taken}
 
 
 def canonical(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """The values chosen for the fields of a block or a branch layer, what its op doesn't take made inactive."""
+    """The values selected for the fields of a block or branch layer; those that its op doesn't take made inactive."""
     op = chosen["op"]
     fields = {name: value for name, value in chosen.items() if name != "op"}
     return {"op": op} | {name: INACTIVE[name] for name in fields} | active(op, fields)
@@ -90,7 +90,7 @@ def distinct(choices: tuple[Value, ...]) -> tuple[Value, ...]:
 
 
 def filled(value: Any, choices: type[BaseModel], key: str) -> Any:
-    """What the user wrote, each entry of `value[key]` completed by the choices that stand in `value` itself."""
+    """What the user wrote, each entry of `value[key]` completed by the choices of `value` itself."""
     if not isinstance(value, dict):
         return value
     common = {name: value[name] for name in choices.model_fields if name in value}

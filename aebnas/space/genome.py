@@ -14,10 +14,9 @@ import numpy as np
 from aebnas.core.errors import in_file
 from aebnas.core.spec_base import read_spec
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.space.architecture import Architecture, Block, BranchLayer, Cell, Exit, Site, Stage, Stem
-from aebnas.space.cells import cell_genes, decode_cells, encode_cells, end_of_range, has_node, is_edge_gene
-from aebnas.space.choices import block_genes, layer_genes, make_block, make_branch_layer
-from aebnas.space.fields import SKIP, active
+from aebnas.space.architecture import Architecture, BranchLayer, Cell, Exit, Site, Stage, Stem
+from aebnas.space.choices import encode_part, layer_genes, make_branch_layer, named, values_of
+from aebnas.space.fields import SKIP
 from aebnas.space.layers import space_layers
 from aebnas.space.min_exits import min_exits
 from aebnas.space.spec import SpaceSpec
@@ -28,7 +27,7 @@ Choices = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a genome stands for: an architecture, and its policy where thresholds are genes (else None)."""
+    """What a genome encodes: an architecture, and its policy where thresholds are genes (else None)."""
 
     architecture: Architecture
     policy: ExitPolicy | None
@@ -119,7 +118,7 @@ class SearchSpace:
         }
         # not model_copy, which would keep the cached id
         parts = {name: getattr(backbone, name) for name in Architecture.model_fields}
-        return Architecture(**parts | {"exits": _decode_exits(self.spec, backbone.stages or backbone.cells, choices)})
+        return Architecture(**parts | {"exits": _decode_exits(self.spec, backbone.parts, choices)})
 
 
 def _genes(spec: SpaceSpec) -> dict[str, tuple[Any, ...]]:
@@ -129,40 +128,21 @@ def _genes(spec: SpaceSpec) -> dict[str, tuple[Any, ...]]:
         "stem.width": spec.stem.width,
         "stem.act": spec.stem.act,
     }
-    if spec.dag is not None:
-        genes |= cell_genes(spec.dag)
-    for number, stage in enumerate(spec.stages):
-        here = f"stage{number + 1}"
-        genes |= {f"{here}.width": stage.width, f"{here}.stride": stage.stride, f"{here}.depth": stage.depth}
-        for position in range(max(stage.depth)):
-            genes |= _named(f"{here}.block{position + 1}", block_genes(stage.at(position)))
+    genes |= spec.layout.genes()
     for site in spec.sites():
         here, branch = f"exit.{site.name}", spec.branch(site)
         genes[f"{here}.present"] = (False, True) if branch.optional else (True,)
         genes |= {f"{here}.depth": branch.depth, f"{here}.pool": branch.pool}
         for layer in range(max(branch.depth)):
-            genes |= _named(f"{here}.layer{layer + 1}", layer_genes(branch))
+            genes |= named(f"{here}.layer{layer + 1}", layer_genes(branch))
     if spec.policy.thresholds.genes is not None:
         genes["policy.criterion"] = spec.policy.criterion
         genes |= {f"policy.{site.name}.threshold": spec.policy.thresholds.genes for site in spec.sites()}
     return genes
 
 
-def _named(place: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a part under the names of their genes."""
-    return {f"{place}.{name}": value for name, value in values.items()}
-
-
-def _chosen(place: str, part: type[Block] | type[BranchLayer], choices: Choices) -> dict[str, Any]:
-    """The other way round: what the genes choose for the fields of a part."""
-    return {name: choices[f"{place}.{name}"] for name in part.model_fields}
-
-
 def _decode(spec: SpaceSpec, choices: Choices) -> Candidate:
-    stages = tuple(_decode_stage(spec, number, choices) for number in range(len(spec.stages)))
-    cells: tuple[Cell, ...] = ()
-    if spec.dag is not None:
-        cells = decode_cells(spec.dag, choices, _present_exits(spec, choices))
+    parts: dict[str, Any] = {spec.layout.field: spec.layout.decode(choices, _present_exits(spec, choices))}
     resolution = choices["input.resolution"]
     architecture = Architecture(
         channels=spec.input.channels,
@@ -172,33 +152,16 @@ def _decode(spec: SpaceSpec, choices: Choices) -> Candidate:
         stem=Stem(
             width=choices["stem.width"], kernel=spec.stem.kernel, stride=spec.stem.stride, act=choices["stem.act"]
         ),
-        stages=stages,
-        cells=cells,
-        exits=_decode_exits(spec, stages or cells, choices),
+        exits=_decode_exits(spec, parts[spec.layout.field], choices),
+        **parts,
     )
     return Candidate(architecture, _decode_policy(spec, architecture, choices))
 
 
-def _decode_stage(spec: SpaceSpec, number: int, choices: Choices) -> Stage:
-    here = f"stage{number + 1}"
-    positions = [_chosen(f"{here}.block{position + 1}", Block, choices) for position in range(choices[f"{here}.depth"])]
-    kept = [position for position in positions if position["op"] != SKIP]
-    if not kept:  # a stage changes width and stride, so one block has to stay
-        kept = [positions[0] | {"op": next(op for op in spec.stages[number].op if op != SKIP)}]
-    return Stage(width=choices[f"{here}.width"], stride=choices[f"{here}.stride"], blocks=tuple(map(make_block, kept)))
-
-
 def _decode_exits(spec: SpaceSpec, parts: Sequence[Stage | Cell], choices: Choices) -> tuple[Exit, ...]:
     """The exits that are present and lie within a backbone of these stages or cells."""
-
-    def is_there(site: Site) -> bool:
-        part = parts[site.stage]
-        if isinstance(part, Cell):
-            return has_node(part, site.block)
-        # behind the last block lies the stage's end, so there a within-stage exit is inactive
-        return site.block is None or site.block < len(part.blocks)
-
-    return tuple(present for present in _present_exits(spec, choices) if is_there(present.site))
+    present = _present_exits(spec, choices)
+    return tuple(one for one in present if parts[one.site.stage].has_site(one.site.block))
 
 
 def _present_exits(spec: SpaceSpec, choices: Choices) -> list[Exit]:
@@ -208,7 +171,7 @@ def _present_exits(spec: SpaceSpec, choices: Choices) -> list[Exit]:
 def _decode_exit(site: Site, choices: Choices) -> Exit:
     here = f"exit.{site.name}"
     layers = [
-        make_branch_layer(_chosen(f"{here}.layer{layer + 1}", BranchLayer, choices))
+        make_branch_layer(values_of(f"{here}.layer{layer + 1}", BranchLayer, choices))
         for layer in range(choices[f"{here}.depth"])
     ]
     return Exit(**site.model_dump(), layers=tuple(layers), pool=choices[f"{here}.pool"])
@@ -228,28 +191,20 @@ def _decode_policy(spec: SpaceSpec, architecture: Architecture, choices: Choices
 def _encode(spec: SpaceSpec, candidate: Candidate) -> dict[str, Any]:
     architecture, policy = candidate.architecture, candidate.policy
     thresholds_fit = policy is None or len(policy.thresholds) == len(architecture.exits)
-    if len(architecture.stages) != len(spec.stages) or not thresholds_fit:
+    if not thresholds_fit:
         raise ValueError("the candidate is not of this space")
     choices: dict[str, Any] = {
         "input.resolution": architecture.resolution,
         "stem.width": architecture.stem.width,
         "stem.act": architecture.stem.act,
     }
-    for number, stage in enumerate(architecture.stages):
-        here, kept = f"stage{number + 1}", len(stage.blocks)
-        depth = next((d for d in spec.stages[number].depth if d >= kept), kept)
-        choices |= {f"{here}.width": stage.width, f"{here}.stride": stage.stride, f"{here}.depth": depth}
-        for index in range(depth):
-            at = f"{here}.block{index + 1}"
-            choices |= {f"{at}.op": SKIP} if index >= kept else _encode_part(at, stage.blocks[index])
-    if spec.dag is not None:
-        choices |= encode_cells(spec.dag, architecture)
+    choices |= spec.layout.encode(architecture)
     for index, present in enumerate(architecture.exits):
         site = present.site
         here = f"exit.{site.name}"
         choices |= {f"{here}.present": True, f"{here}.depth": len(present.layers), f"{here}.pool": present.pool}
         for number, layer in enumerate(present.layers, start=1):
-            choices |= _encode_part(f"{here}.layer{number}", layer)
+            choices |= encode_part(f"{here}.layer{number}", layer)
         if policy is not None:
             threshold = policy.thresholds[index]
             choices[f"policy.{site.name}.threshold"] = "never" if threshold is None else threshold
@@ -258,14 +213,10 @@ def _encode(spec: SpaceSpec, candidate: Candidate) -> dict[str, Any]:
     return choices
 
 
-def _encode_part(place: str, part: Block | BranchLayer) -> dict[str, Any]:
-    fields = part.model_dump(exclude={"op"})
-    return _named(place, {"op": part.op} | active(part.op, fields))
-
-
 def _end_of_range(spec: SpaceSpec, name: str, values: tuple[Any, ...], largest: bool) -> Any:
-    if spec.dag is not None and is_edge_gene(name):
-        return end_of_range(spec.dag, largest)
+    whole_op = spec.layout.end_of_range(name, largest)
+    if whole_op is not None:
+        return whole_op
     if name.endswith(".op"):
         return SKIP if SKIP in values and not largest else next(value for value in values if value != SKIP)
     if name.startswith("policy.") or name.endswith((".act", ".pool")):

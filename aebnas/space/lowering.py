@@ -1,6 +1,6 @@
 """Lowering: Architecture -> Graph.
 
-Node names say the place (`stage2_block1`, `cell1_edge0_2`, `exit_stage1_layer1`, in a chain
+Node names state the site (`stage2_block1`, `cell1_edge0_2`, `exit_stage1_layer1`, in a chain
 `exit_stage1_layer1_conv`), so a network's weights keep their names when exits come and go; weights keys are those of
 `space/layers`.
 """
@@ -12,22 +12,12 @@ from aebnas.runtime.graph import INPUT, Graph, GraphExit, Node
 from aebnas.runtime.op import Attr
 from aebnas.runtime.shape_rules import Shape
 from aebnas.space.architecture import Architecture, Cell, Edge, Exit, Stage
+from aebnas.space.branch_layers import branch_chain, branch_head, branch_place, head_layer
+from aebnas.space.cell_layers import edge_layer, edge_name, reduction_layer
 from aebnas.space.dag import is_free
-from aebnas.space.layers import (
-    CONTROLLER,
-    Layer,
-    block_layer,
-    branch_chain,
-    branch_head,
-    branch_place,
-    controller_layers,
-    edge_layer,
-    edge_name,
-    head_layer,
-    reduction_layer,
-    resize_layer,
-    stem_layer,
-)
+from aebnas.space.input_layers import CONTROLLER, controller_layers, resize_layer, stem_layer
+from aebnas.space.layer import Layer
+from aebnas.space.stage_layers import block_layer
 from aebnas.space.stop_heads import with_stop_heads
 
 
@@ -53,7 +43,7 @@ def lower(architecture: Architecture) -> Graph:
 
 
 class _Builder:
-    """Appends nodes; `at` is the node it has come to and `shape` that node's output shape."""
+    """Appends nodes; `at` is the last node of the path and `shape` its output shape."""
 
     def __init__(self, input_shape: Shape, architecture: Architecture) -> None:
         self.input_shape = self.shape = input_shape
@@ -64,13 +54,13 @@ class _Builder:
         self.choices = 0  # candidates of all choices so far
 
     def add(self, name: str, layer: Layer) -> str:
-        """A layer behind the node come to."""
+        """Add a layer behind `at`."""
         self.nodes.append(Node(name, layer.op, (self.at,), layer.attrs, layer.weights))
         self.at, self.shape = name, layer.out_shape
         return name
 
     def add_exits(self, stage: int, block: int | None) -> None:
-        """The exit of the place come to, if there is one."""
+        """Add the exit of the site just reached, if there is one."""
         self.exits += [_add_branch(self, e) for e in self.architecture.exits if (e.stage, e.block) == (stage, block)]
 
 
@@ -133,14 +123,14 @@ def _add_choice(builder: _Builder, number: int, edge: Edge, source: str, shape: 
 
 
 def _add_branch(builder: _Builder, present: Exit) -> GraphExit:
-    """Lay a branch at the place come to, and come back there."""
+    """Add a branch at the node just reached, and return there."""
     site, shape, classes = builder.at, builder.shape, builder.architecture.classes
-    place = present.site
+    where = present.site
     for index, layer in enumerate(present.layers):
-        chain = branch_chain(place, index, layer, builder.shape, shape[0])
+        chain = branch_chain(where, index, layer, builder.shape, shape[0])
         for part in chain:
-            builder.add(part.weights if len(chain) > 1 else f"{branch_place(place)}_layer{index + 1}", part)
-    head = branch_head(place, len(present.layers), present.pool, builder.shape, classes)
-    output = builder.add(f"{branch_place(place)}_head", head)
+            builder.add(part.weights if len(chain) > 1 else f"{branch_place(where)}_layer{index + 1}", part)
+    head = branch_head(where, len(present.layers), present.pool, builder.shape, classes)
+    output = builder.add(f"{branch_place(where)}_head", head)
     builder.at, builder.shape = site, shape
     return GraphExit(site, output)

@@ -1,4 +1,4 @@
-"""Minimum depth: from the places that a space's policy names to the exits of one architecture."""
+"""Minimum depth: from the sites that a space's policy names to the exits of one architecture."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from aebnas.space.spec import SpaceSpec
 
 
 class MinExits(NamedTuple):
-    """The first exit (from 0) by which a sample may leave, and that by predicted class; empty where all are alike."""
+    """The first exit (from 0) by which a sample may leave, and that by predicted class (empty: the same for all)."""
 
     all: int = 0
     by_class: tuple[int, ...] = ()
@@ -22,16 +22,16 @@ class MinExits(NamedTuple):
 
 
 def min_exits(spec: SpaceSpec, architecture: Architecture) -> MinExits:
-    """The least exits of an architecture of the space: the first that it has at the named place or behind it."""
+    """The minimum exits of an architecture of the space: its first at the named site or behind it."""
     policy = spec.policy
-    places = [*(site.name for site in spec.sites()), LAST]
-    present = [places.index(one.site.name) for one in architecture.exits]
+    names = [*(site.name for site in spec.sites()), LAST]
+    present = [names.index(one.site.name) for one in architecture.exits]
 
-    def first(place: str) -> int:
-        return sum(position < places.index(place) for position in present)
+    def first(name: str) -> int:
+        return sum(position < names.index(name) for position in present)
 
     least = 0 if policy.min_exit is None else first(policy.min_exit)
     by_class = [least] * spec.classes
-    for label, place in policy.min_exit_by_class.items():
-        by_class[label] = max(least, first(place))
+    for label, name in policy.min_exit_by_class.items():
+        by_class[label] = max(least, first(name))
     return MinExits(least, tuple(by_class) if any(value > least for value in by_class) else ())

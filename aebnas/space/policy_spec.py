@@ -1,4 +1,4 @@
-"""When to stop, as a space's YAML says it: which rules are tried, and where their thresholds come from."""
+"""When to stop, in a space's YAML: which rules are tried, and where their thresholds come from."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ from aebnas.space.fields import Criteria, Threshold, as_tuple, distinct
 
 PATIENCE, DUAL, LEARNED = "patience", "dual", "learned"
 LAST = "last"
-"""Name of the final classifier among places for exits."""
+"""Name of the final classifier among the sites of exits."""
 
 STOP_THRESHOLDS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 
@@ -115,7 +115,7 @@ class PolicySpec(Spec):
         return LEARNED in self.criterion or DUAL in self.criterion
 
     @property
-    def places(self) -> dict[str, str]:
-        """The places that rules name, by where they stand in the YAML."""
-        named = {f"min_exit_by_class.{label}": place for label, place in self.min_exit_by_class.items()}
+    def named_sites(self) -> dict[str, str]:
+        """The sites that rules name, by YAML path."""
+        named = {f"min_exit_by_class.{label}": site for label, site in self.min_exit_by_class.items()}
         return named if self.min_exit is None else {"min_exit": self.min_exit} | named

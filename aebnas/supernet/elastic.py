@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from aebnas.runtime.op import Attrs
 from aebnas.runtime.ops import OPS
-from aebnas.space.layers import Layer
+from aebnas.space.layer import Layer
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Parameter name -> shape."""

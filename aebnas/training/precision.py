@@ -3,13 +3,13 @@
 import time
 from collections.abc import Callable
 from functools import cache
+from typing import cast
 
 import torch
 from torch import nn
 
+from aebnas.cost.latency.stopwatch import DTYPES
 from aebnas.training.training_spec import Precision
-
-DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 ROUNDS = 7
 WORTH_IT = 0.8
@@ -30,7 +30,7 @@ def computing_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 def dtype_name(dtype: torch.dtype) -> Precision:
     """As it is called in a spec."""
-    return next(name for name, known in DTYPES.items() if known == dtype)
+    return cast(Precision, next(name for name, known in DTYPES.items() if known == dtype))
 
 
 @cache

@@ -33,7 +33,7 @@ CHANGES: list[tuple[str, Any, str]] = [
         9,
         "exits.kernel: must be at most 7, to fit its 4x4 map at exit.stage2.layer1.conv, at input.reso",
     ),
-    ("exits.places", {"stage1": {"kernel": 21}}, "exits.places.stage1.kernel: must be at most 15, to fit its 8x8 map"),
+    ("exits.sites", {"stage1": {"kernel": 21}}, "exits.sites.stage1.kernel: must be at most 15, to fit its 8x8 map"),
     ("stages.0.blocks", [{"kernel": 1}, {"kernel": 33}], "stages.0.blocks.1.kernel: must be at most 15, to fit its 8x"),
     (
         "input.resolution",
@@ -93,17 +93,17 @@ CHANGES: list[tuple[str, Any, str]] = [
     ("stages.0", "basic", "stages.0: must be a mapping of keys, but got 'basic'"),
     ("stages", {"width": 3}, "stages: must be a list, but got {'width': 3}"),
     # exits and policy
-    ("exits.at", "stage9", "exits.at: must be places for exits (stage ends: stage1, stage2), but got 'stage9'"),
+    ("exits.at", "stage9", "exits.at: must be sites for exits (stage ends: stage1, stage2), but got 'stage9'"),
     (
         "exits.at",
         ["stage1.block7"],
-        "exits.at: must be places for exits (stage ends: stage1, stage2; behind blocks the",
+        "exits.at: must be sites for exits (stage ends: stage1, stage2; behind blocks the",
     ),
-    ("exits.at", ["stage3"], "exits.at: must be places for exits (stage ends: stage1, stage2), but got 'stage3'"),
-    ("exits.at", ["stage1", "stage1"], "exits.at: places must be distinct, but got ['stage1', 'stage1']"),
+    ("exits.at", ["stage3"], "exits.at: must be sites for exits (stage ends: stage1, stage2), but got 'stage3'"),
+    ("exits.at", ["stage1", "stage1"], "exits.at: sites must be distinct, but got ['stage1', 'stage1']"),
     ("exits.at", [3], "exits.at.0: must be text, but got 3"),
-    ("exits.places", {"stage7": {}}, "exits.places: must be of stage1, stage2, but got 'stage7'"),
-    ("exits.places", [1], "exits.places: must be a mapping of keys, but got [1]"),
+    ("exits.sites", {"stage7": {}}, "exits.sites: must be of stage1, stage2, but got 'stage7'"),
+    ("exits.sites", [1], "exits.sites: must be a mapping of keys, but got [1]"),
     ("exits.layer", "resize", "exits.side: must be given for layer resize, but got nothing"),
     ("exits.depth", 4, "exits.depth: must be less than or equal to 3, but got 4"),
     ("policy.thresholds", {"genes": [1.5]}, "policy.thresholds.genes.0: must be less than or equal to 1, but got 1.5"),
@@ -132,7 +132,7 @@ CHANGES: list[tuple[str, Any, str]] = [
     # keys
     ("policies", {}, "policies: unknown key, did you mean 'policy'?"),
     ("stages.0.kernels", 3, "stages.0.kernels: unknown key, did you mean 'kernel'?"),
-    ("exits.places", {"stage1": {"dept": 1}}, "exits.places.stage1.dept: unknown key, did you mean 'depth'?"),
+    ("exits.sites", {"stage1": {"dept": 1}}, "exits.sites.stage1.dept: unknown key, did you mean 'depth'?"),
 ]
 
 
@@ -174,7 +174,7 @@ DAGS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         {},
         {"exits": {"at": "cell1.node2"}},
-        "exits.at: must be places for exits (cell ends: none; nodes there: node1), but",
+        "exits.at: must be sites for exits (cell ends: none; nodes there: node1), but",
     ),
     (
         {"shared": True, "stacks": [{"width": 4, "cells": 2}]},

@@ -33,7 +33,7 @@ FULL_SPACE: dict[str, Any] = SPACE | {
         {"width": 8, "depth": 1, "op": "sepconv"},
     ],
     "exits": {"at": ["stage1", "stage2.block1"], "depth": [0, 2], "layer": ["conv", "resize+conv"], "side": [3, 4]}
-    | {"width": [0.5, 1], "pool": ["avg", "max"], "places": {"stage1": {"optional": False, "kernel": [1, 3]}}},
+    | {"width": [0.5, 1], "pool": ["avg", "max"], "sites": {"stage1": {"optional": False, "kernel": [1, 3]}}},
 }
 FULL_EXPERIMENT: dict[str, Any] = EXPERIMENT | {
     "data": {"name": "digits", "root": None, "loaders": 0, "class_names": list("0123456789")}

@@ -1,15 +1,21 @@
 """Candidates are judged as the networks that ship, with the stop heads that a training of the experiment adds."""
 
+import dataclasses
 import importlib.util
 import sys
 
 import pytest
+from made_up_device import made_up
+from tiny_darts import DARTS
+from tiny_darts import SPACE as DARTS_SPACE
 from tiny_run import EXPERIMENT, SPACE, TRAIN, write_spec
 
 from aebnas.core.errors import UserError
 from aebnas.core.metrics import Constraint
 from aebnas.cost.counts import count_graph
+from aebnas.cost.latency.space_layers import space_keys
 from aebnas.evaluation.operating_points import provably_infeasible
+from aebnas.report.payload import payload
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
 from aebnas.search.loop import run_search
@@ -17,6 +23,7 @@ from aebnas.search.plan import prepare
 from aebnas.selected.evaluate import export
 from aebnas.selected.selected_model import load_selected_model
 from aebnas.space.lowering import lower
+from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.strategy import Job
 
 HEADS = {"exits": {"stop_heads": True}}
@@ -34,6 +41,7 @@ BY_ITSELF = SEARCHED | {
     "evaluate": EXPERIMENT["evaluate"] | {"weights": "scratch(1)", "training": OWN_TRAINING},
     "retrain": TRAIN | {"epochs": 1, "weights": "scratch"},
 }
+STATIC = DARTS["strategy"] | {"forms": ["static"]}
 INHERITED = SEARCHED | {"retrain": EXPERIMENT["retrain"] | HEADS}
 """Scored with the supernet's weights; the retraining adds the heads."""
 
@@ -70,6 +78,14 @@ def test_a_search_reports_the_counts_of_the_exported_network(run, tmp_path):
     assert points[0].metrics["macs"] == model.full_macs
 
 
+def test_the_report_draws_the_network_that_is_counted(run):
+    session = RunSession.open(run)
+    (drawn,) = payload(session, session.run.trials(), session.front())["architectures"]
+    params, macs = plain_counts(run)
+    boxes = drawn["drawing"]["boxes"]
+    assert (sum(box["params"] for box in boxes), sum(box["macs"] for box in boxes)) == (params + PARAMS, macs + MACS)
+
+
 @pytest.mark.parametrize("changes", [BY_ITSELF, INHERITED], ids=["by itself", "inherited"])
 @pytest.mark.parametrize("metric, head", [("params", PARAMS), ("macs", MACS)])
 def test_a_budget_between_the_two_is_refused(run, tmp_path, changes, metric, head):
@@ -90,6 +106,41 @@ def test_candidates_are_pruned_with_their_heads(run):
         kept, refused = (Constraint(metric, "<=", bound) for bound in (value, value - 1))
         assert provably_infeasible([job], [kept], session.candidate_cost_model) == [None]
         assert provably_infeasible([job], [refused], session.candidate_cost_model) != [None]
+
+
+def profile_without_heads(space):
+    """A profile as it was written before profiles contained stop heads."""
+    known, heads = made_up(space), space_keys(space, stop_heads=True) - space_keys(space, stop_heads=False)
+    assert heads
+    return dataclasses.replace(known, layers={key: time for key, time in known.layers.items() if key not in heads})
+
+
+@pytest.mark.parametrize(
+    "space, changes",
+    [
+        (ONE, BY_ITSELF),
+        (DARTS_SPACE, DARTS | {"relaxed": DARTS["relaxed"] | {"controller": 0}} | {"strategy": STATIC}),
+    ],
+    ids=["trained heads", "relaxed heads"],
+)
+def test_a_device_profile_must_contain_the_heads(tmp_path, space, changes):
+    spec = write_spec(tmp_path, space, **changes, device={"profile": "chip.json"})
+    made_up(SpaceSpec.model_validate(space)).save(tmp_path / "chip.json")
+    assert prepare(spec).profile is not None
+    profile_without_heads(SpaceSpec.model_validate(space)).save(tmp_path / "chip.json")
+    with pytest.raises(UserError, match=r"must hold exit\.\w+\.?\w*\.stop \(classes 1\) on a map"):
+        prepare(spec)
+
+
+def test_bounds_that_input_adaptive_networks_can_leave_refuse_nothing(tmp_path):
+    """They hold several ops an edge and a controller, and a sample of theirs may be given `zero` everywhere."""
+    static = DARTS | {"strategy": STATIC}
+    for number, limit in enumerate(["params >= 1e6", "avg_macs <= 1"]):
+        prepare(write_spec(tmp_path / f"adaptive{number}", DARTS_SPACE, **DARTS, constraints=[limit]))
+        with pytest.raises(UserError, match=r"constraints.0"):
+            prepare(write_spec(tmp_path / f"static{number}", DARTS_SPACE, **static, constraints=[limit]))
+    with pytest.raises(UserError, match=r"constraints.0"):
+        prepare(write_spec(tmp_path / "params", DARTS_SPACE, **DARTS, constraints=["params <= 10"]))
 
 
 def test_inherited_weights_are_judged_as_retraining_will_ship_them(run, tmp_path):

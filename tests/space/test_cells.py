@@ -8,8 +8,8 @@ from torch import nn
 from aebnas.cost.bounds.space_bounds import space_bounds
 from aebnas.cost.counts import count_graph
 from aebnas.runtime.network import Network
-from aebnas.space.architecture import Architecture, Block, Edge
-from aebnas.space.cells import connected, live_edges, reached
+from aebnas.space.architecture import Architecture, Block, Edge, reached
+from aebnas.space.cells import connected, live_edges
 from aebnas.space.genome import Candidate, SearchSpace
 from aebnas.space.lowering import lower
 from aebnas.space.size import count_architectures

@@ -1,8 +1,8 @@
 """The exact size of a space against enumeration."""
 
+from aebnas.space.branch_spec import ExitsSpec
 from aebnas.space.dag import DagSpec
 from aebnas.space.size import count_architectures, count_candidates
-from aebnas.space.spec import ExitsSpec
 
 
 def test_counts_equal_enumeration(small, everything):

@@ -3,10 +3,13 @@
 import pytest
 
 from aebnas.core.errors import UserError
+from aebnas.space.branch_layers import branch_stride
+from aebnas.space.branch_spec import branch_channels
 from aebnas.space.genome import SearchSpace
-from aebnas.space.layers import Layer, branch_stride, make_layer, space_layers
+from aebnas.space.layer import Layer, make_layer
+from aebnas.space.layers import space_layers
 from aebnas.space.lowering import lower
-from aebnas.space.spec import SpaceSpec, branch_channels
+from aebnas.space.spec import SpaceSpec
 
 
 def layers_of(architecture):

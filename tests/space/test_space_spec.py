@@ -7,7 +7,8 @@ import yaml
 
 from aebnas.core.errors import UserError
 from aebnas.space.genome import SearchSpace
-from aebnas.space.spec import InputSpec, SpaceSpec
+from aebnas.space.input_spec import InputSpec
+from aebnas.space.spec import SpaceSpec
 
 SOUND = {
     "input": {"channels": 1, "resolution": 8},
@@ -21,7 +22,7 @@ SOUND = {
     "policy": {"criterion": "margin", "thresholds": {"genes": [0.5, "never"]}},
 }
 GONE = object()
-AT_STAGE_1 = "exits.at: must be places for exits (stage ends: stage1; behind blocks there: block1), but got "
+AT_STAGE_1 = "exits.at: must be sites for exits (stage ends: stage1; behind blocks there: block1), but got "
 
 
 def changed(path, value):
@@ -80,7 +81,7 @@ def test_the_sound_space_loads(tmp_path):
             1,
             "stem.kernel: must be at most 1, to fit its 1x1 map at stem, at input.resolution 1, but got 3",
         ),
-        ("exits.at", ["stage3"], "exits.at: must be places for exits (stage ends: stage1), but got 'stage3'"),
+        ("exits.at", ["stage3"], "exits.at: must be sites for exits (stage ends: stage1), but got 'stage3'"),
         (
             "exits.at",
             ["stage1.block2"],
@@ -96,7 +97,7 @@ def test_the_sound_space_loads(tmp_path):
             "stage2",
             f"{AT_STAGE_1}'stage2'",
         ),  # the final classifier's
-        ("exits.at", ["stage1", "stage1"], "exits.at: places must be distinct"),
+        ("exits.at", ["stage1", "stage1"], "exits.at: sites must be distinct"),
         ("exits.width", [1, 1.01], "exits.width: must make different widths of 8 channels, but got [1.0, 1.01]"),
         (
             "stages.1.expand",
@@ -154,12 +155,12 @@ def test_the_sound_space_loads(tmp_path):
         ("exits.layer", "conv+skip", "exits.layer: must be 'avgpool', 'basic', 'conv', "),
         ("exits.layer", "conv+conv", "exits.layer: a chain must hold different ops (for more of one, give the br"),
         ("exits.layer", "resize+conv", "exits.side: must be given for layer resize+conv, but got nothing"),
-        ("exits.places", {"stage2": {}}, "exits.places: must be of stage1.block1, stage1, but got 'stage2'"),
-        ("exits.places", {"stage1": {"depth": 9}}, "exits.places.stage1.depth: must be less than or equal to 3"),
+        ("exits.sites", {"stage2": {}}, "exits.sites: must be of stage1.block1, stage1, but got 'stage2'"),
+        ("exits.sites", {"stage1": {"depth": 9}}, "exits.sites.stage1.depth: must be less than or equal to 3"),
         (
-            "exits.places",
+            "exits.sites",
             {"stage1": {"width": [1, 1.01]}},
-            "exits.places.stage1.width: must make different widths of 8 channels, but got [1.0, 1.01]",
+            "exits.sites.stage1.width: must make different widths of 8 channels, but got [1.0, 1.01]",
         ),
         ("input.resolution", [8, 8], "input.resolution: choices must be distinct, but got [8, 8]"),
         ("input.resolution", [2, 8], "stages.1.kernel: must be at most 3, to fit its 2x2 map at stage2.block1.mbconv"),

@@ -1,4 +1,4 @@
-"""Exact bounds of a cost over a space with a DAG backbone; see `bounds`.
+"""Exact bounds of a cost over a space with a DAG backbone; see `space_bounds`.
 
 Widths are walked through. Given them, cells that choose their edges together are bounded together: the cost of an op
 on an edge is then the sum over these cells, and so is that of a node, where edges are summed.
@@ -8,32 +8,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 
+from aebnas.cost.bounds.walk_costs import Best, WalkCosts
 from aebnas.runtime.shape_rules import Shape
-from aebnas.space.architecture import Block
+from aebnas.space.architecture import Block, Site
+from aebnas.space.branch_layers import head_layer
+from aebnas.space.cell_layers import edge_layer, reduction_layer
 from aebnas.space.dag import DagSpec, is_free
-from aebnas.space.layers import (
-    Layer,
-    edge_layer,
-    head_layer,
-    input_layers,
-    reduction_layer,
-    stem_layers,
-)
-from aebnas.space.spec import Site, SpaceSpec
-
-Best = Callable[..., float]
-
-
-@dataclass(frozen=True)
-class DagCosts:
-    """What things cost: a layer, the best of the branches at a site on maps of a shape, the sum of so many maps of a
-    shape, and what comes with every exit.
-    """
-
-    layer: Callable[[Layer], float]
-    branch: Callable[[Site, Shape], float]
-    sums: Callable[[Shape, int], float]
-    each_exit: float = 0
+from aebnas.space.input_layers import input_layers, stem_layers
+from aebnas.space.layer import Layer
+from aebnas.space.spec import SpaceSpec
 
 
 @dataclass(frozen=True)
@@ -44,8 +27,10 @@ class _Cells:
     sums: Callable[[int], float]
 
 
-def dag_walk(spec: SpaceSpec, dag: DagSpec, costs: DagCosts, best: Best) -> tuple[float, float]:
+def dag_walk(spec: SpaceSpec, costs: WalkCosts, best: Best) -> tuple[float, float]:
     """(best cost of a whole network, least cost from the input to the answer of the first exit taken)."""
+    assert spec.dag is not None, "a DAG backbone has a dag"
+    dag = spec.dag
     wholes, firsts = [], []
     for start, reductions, shapes in _walks(spec, dag, costs):
         groups = [range(len(shapes))] if dag.shared else [range(n, n + 1) for n in range(len(shapes))]
@@ -63,7 +48,7 @@ def dag_walk(spec: SpaceSpec, dag: DagSpec, costs: DagCosts, best: Best) -> tupl
     return best(wholes), min(firsts)
 
 
-def _walks(spec: SpaceSpec, dag: DagSpec, costs: DagCosts) -> Iterator[tuple[float, list[float], list[Shape]]]:
+def _walks(spec: SpaceSpec, dag: DagSpec, costs: WalkCosts) -> Iterator[tuple[float, list[float], list[Shape]]]:
     """For all resolutions, stems, widths: the cost up to the stem, of the block before each cell, and cells' maps."""
     for before, reductions, shapes in dag_layers(spec, dag):
         yield (
@@ -77,7 +62,7 @@ def dag_layers(spec: SpaceSpec, dag: DagSpec) -> Iterator[tuple[list[Layer], lis
     """For all resolutions, stems, widths: the layers up to the stem, that before each cell, and cells' maps."""
     for resolution, *widths in product(spec.input.resolution, *(stack.width for stack in dag.stacks)):
         pixels, resizing = input_layers(spec.input, resolution)
-        for stem in stem_layers(spec, pixels):
+        for stem in stem_layers(spec.stem, pixels):
             shape, reductions, shapes = stem.out_shape, [], []
             for number, stack in enumerate(dag.stack_of):
                 layer = reduction_layer(number, shape, widths[stack], dag.stride_of(number))
@@ -87,7 +72,7 @@ def dag_layers(spec: SpaceSpec, dag: DagSpec) -> Iterator[tuple[list[Layer], lis
             yield [*resizing, stem], reductions, shapes
 
 
-def _cells(dag: DagSpec, numbers: Sequence[int], shapes: Sequence[Shape], costs: DagCosts, best: Best) -> _Cells:
+def _cells(dag: DagSpec, numbers: Sequence[int], shapes: Sequence[Shape], costs: WalkCosts, best: Best) -> _Cells:
     """Cells that choose together: the best op's cost of each edge that is there, and of sums, over all of them."""
 
     def total(pair: tuple[int, int], block: Block) -> float:
@@ -121,7 +106,7 @@ def _node(dag: DagSpec, cells: _Cells, edges: Sequence[float], best: Best) -> fl
 
 
 def _way_to(
-    spec: SpaceSpec, dag: DagSpec, site: Site, shapes: Sequence[Shape], cells: Sequence[_Cells], costs: DagCosts
+    spec: SpaceSpec, dag: DagSpec, site: Site, shapes: Sequence[Shape], cells: Sequence[_Cells], costs: WalkCosts
 ) -> float:
     """The least that edges and sums cost up to a site, behind whole cells."""
     node = dag.nodes if site.block is None else site.block
@@ -139,7 +124,7 @@ def _way_to(
 def _way(dag: DagSpec, cells: _Cells, node: int, earlier: Sequence[int]) -> float:
     """From a cell's input to a node: the shortest, or where no edge may be absent all that leads there.
 
-    Exits that must be there and lie `earlier` then run what leads to them, too.
+    Required exits that are `earlier` then run what leads to them, too.
     """
     if dag.may_be_absent:
         least = {0: 0.0}

@@ -5,7 +5,7 @@ or by its branch isn't looked at. Of a DAG all widths are walked through, and of
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import torch
@@ -13,17 +13,22 @@ import torch
 from aebnas.cost.bounds.dag_bounds import dag_layers
 from aebnas.cost.memory import image_bytes, op_bytes
 from aebnas.runtime.shape_rules import Shape
+from aebnas.space.branch_layers import head_layer
+from aebnas.space.cell_layers import edge_layer, sum_key
 from aebnas.space.dag import DagSpec, is_free
-from aebnas.space.layers import Layer, edge_layer, head_layer, input_layers, stage_layers, stem_layers
-from aebnas.space.size import reachable_depths
+from aebnas.space.dag_backbone import DagBackbone
+from aebnas.space.input_layers import input_layers, stem_layers
+from aebnas.space.layer import Layer
 from aebnas.space.spec import SpaceSpec
+from aebnas.space.stage_layers import stage_layers
+from aebnas.space.staged import StagedBackbone
 
 
 def min_peak_memory(spec: SpaceSpec) -> int:
     """Bytes that every network of the space needs at least, in fp32 for one sample, the image included."""
     channels, side = spec.input.channels, spec.input.side
     image = image_bytes((channels, side, side), torch.float32)
-    return image + (_of_stages(spec) if spec.dag is None else _of_dag(spec, spec.dag))
+    return image + BOUNDS[spec.layout.kind](spec)
 
 
 def _map_bytes(shape: Shape) -> int:
@@ -49,21 +54,22 @@ def _of_stages(spec: SpaceSpec) -> int:
 
     for resolution in spec.input.resolution:
         shape, resizing = input_layers(spec.input, resolution)
-        for stem in stem_layers(spec, shape):
+        for stem in stem_layers(spec.stem, shape):
             keep(least, stem.out_shape, _start([*resizing, stem]))
     for number, stage in enumerate(spec.stages):
         after: dict[Shape, int] = {}
         for shape, width, stride in product(least, stage.width, stage.stride):
             positions = stage_layers(number, stage, shape, width, stride)
             steps = [min(map(_peak, position)) for position in positions]
-            for blocks in reachable_depths(stage):
+            for blocks in stage.reachable_depths:
                 keep(after, positions[0][0].out_shape, max(least[shape], *steps[:blocks]))
         least = after
     return min(max(value, _peak(head_layer(shape, spec.classes))) for shape, value in least.items())
 
 
-def _of_dag(spec: SpaceSpec, dag: DagSpec) -> int:
-    found = []
+def _of_dag(spec: SpaceSpec) -> int:
+    assert spec.dag is not None, "a DAG backbone has a dag"
+    dag, found = spec.dag, []
     for before, reductions, shapes in dag_layers(spec, dag):
         cells = [_last_node(dag, number, shape) for number, shape in enumerate(shapes)]
         blocks = [_peak(layer) for layer in reductions if layer is not None]
@@ -83,4 +89,8 @@ def _last_node(dag: DagSpec, cell: int, shape: Shape) -> int:
     if dag.may_be_absent:
         return min(_map_bytes(shape) if layer is None else _peak(layer) for layer in layers)
     results = 0 if None in layers else _map_bytes(shape) * len(sources)
-    return _map_bytes(shape) + results + op_bytes("add", (shape,) * len(sources), (), torch.float32).peak
+    return _map_bytes(shape) + results + op_bytes(*sum_key(shape, len(sources)), torch.float32).peak
+
+
+BOUNDS: dict[str, Callable[[SpaceSpec], int]] = {StagedBackbone.kind: _of_stages, DagBackbone.kind: _of_dag}
+"""How the bound over each kind of backbone is found, in bytes without the image."""

@@ -2,7 +2,6 @@
 
 from aebnas.core.metrics import ENERGY, LATENCY, MACS, METRICS
 from aebnas.cost.bounds.space_bounds import Bounds, Measure, energy_bounds, latency_bounds, space_bounds
-from aebnas.cost.latency.device_profile import DeviceProfile
 from aebnas.cost.latency.network_profile import Profile
 from aebnas.space.spec import SpaceSpec
 
@@ -24,5 +23,6 @@ def metric_bounds(spec: SpaceSpec, metric: str, profile: Profile | None, stop_he
     if profile is None:
         return None
     if name == LATENCY:
-        return latency_bounds(spec, profile, stop_heads) if isinstance(profile, DeviceProfile) else None
+        latency = profile.additive_latency
+        return None if latency is None else latency_bounds(spec, latency, stop_heads)
     return energy_bounds(spec, profile.energy, stop_heads) if name == ENERGY else None

@@ -1,41 +1,33 @@
-"""Exact lower and upper bounds of a cost over a whole space, by dynamic programming over the stages.
+"""Exact lower and upper bounds of a cost over a whole space, by dynamic programming over the parts of its backbone.
 
-The state between stages, and between the layers of a branch, is the shape of the map; the value is the least
-(greatest) cost to get there. A stage offers its blocks and, at its sites, a branch or (where the exit is
-optional) nothing.
+The state between parts, and between the layers of a branch, is the shape of the map; the value is the least (greatest)
+cost to get there.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from itertools import product
 
-from aebnas.cost.bounds.dag_bounds import DagCosts, dag_walk
-from aebnas.cost.counts import count_layer
+from aebnas.cost.bounds.dag_bounds import dag_walk
+from aebnas.cost.bounds.staged_bounds import staged_walk
+from aebnas.cost.bounds.walk_costs import Best, WalkCosts, keep_best
 from aebnas.cost.energy_model import EnergyModel
-from aebnas.cost.latency.device_profile import DeviceProfile
-from aebnas.cost.layer_population import LayerKey
+from aebnas.cost.latency.measured_device import AdditiveLatency
+from aebnas.cost.layer_population import LayerCost, counted
 from aebnas.runtime.cost_rules import Counts
 from aebnas.runtime.shape_rules import Shape
-from aebnas.space.layers import (
-    Layer,
-    branch_heads,
-    branch_steps,
-    head_layer,
-    input_layers,
-    stage_layers,
-    stem_layers,
-    stop_head_layer,
-)
-from aebnas.space.size import reachable_depths
-from aebnas.space.spec import Site, SpaceSpec
+from aebnas.space.architecture import Site
+from aebnas.space.branch_layers import branch_heads, branch_steps, stop_head_layer
+from aebnas.space.cell_layers import sum_key
+from aebnas.space.dag_backbone import DagBackbone
+from aebnas.space.layer import Layer
+from aebnas.space.spec import SpaceSpec
+from aebnas.space.staged import StagedBackbone
 
 Measure = Callable[[Counts], int]
-LayerCost = Callable[[Layer], float]
-SumCost = Callable[[Shape, int], float]
-"""Of the sum of so many maps of a shape, which DAGs have at every node."""
-Best = Callable[..., float]
-"""`min` or `max`."""
+Walk = Callable[[SpaceSpec, WalkCosts, Best], tuple[float, float]]
+WALKS: dict[str, Walk] = {StagedBackbone.kind: staged_walk, DagBackbone.kind: dag_walk}
+"""How the bounds over each kind of backbone are found."""
 
 
 @dataclass(frozen=True)
@@ -56,67 +48,38 @@ def space_bounds(spec: SpaceSpec, measure: Measure, stop_heads: bool = False) ->
 
     `stop_heads` (here and below): every early exit is counted with a stop head.
     """
-    return _bounds(
-        spec,
-        lambda layer: measure(count_layer(layer.op, layer.in_shape, layer.out_shape, dict(layer.attrs))),
-        stop_heads=stop_heads,
-    )
+    return _bounds(spec, stop_heads, counted(measure))
 
 
-def latency_bounds(spec: SpaceSpec, profile: DeviceProfile, stop_heads: bool = False) -> Bounds:
-    """Bounds of the latency in ms that a profile predicts; raises UserError for a layer that it lacks."""
-    each_run, each_exit = profile.each_run_and_exit_ms()
-    return _bounds(
-        spec,
-        lambda layer: profile.cost_ms(_key(layer)),
-        lambda shape, count: profile.cost_ms(_sum_key(shape, count)),
-        each_run,
-        each_exit,
-        stop_heads,
-    )
+def latency_bounds(spec: SpaceSpec, latency: AdditiveLatency, stop_heads: bool = False) -> Bounds:
+    """Bounds of a latency in ms that is a sum over layers; raises UserError for a layer that its profile lacks."""
+    return _bounds(spec, stop_heads, *latency)
 
 
 def energy_bounds(spec: SpaceSpec, model: EnergyModel, stop_heads: bool = False) -> Bounds:
     """Bounds of the modelled energy in mJ."""
-    return _bounds(
-        spec,
-        lambda layer: model.cost_mj(_key(layer)),
-        lambda shape, count: model.cost_mj(_sum_key(shape, count)),
-        stop_heads=stop_heads,
-    )
-
-
-def _key(layer: Layer) -> LayerKey:
-    return layer.op, (layer.in_shape,), layer.attrs
-
-
-def _sum_key(shape: Shape, count: int) -> LayerKey:
-    return "add", (shape,) * count, ()
-
-
-def _nothing(shape: Shape, count: int) -> float:
-    """Sums have no parameters, and their additions aren't MACs."""
-    return 0
+    return _bounds(spec, stop_heads, model.cost_mj)
 
 
 def _bounds(
-    spec: SpaceSpec,
-    layer_cost: LayerCost,
-    sum_cost: SumCost = _nothing,
-    each_run: float = 0,
-    each_exit: float = 0,
-    stop_heads: bool = False,
+    spec: SpaceSpec, stop_heads: bool, layer_cost: LayerCost, each_run: float = 0, each_exit: float = 0
 ) -> Bounds:
-    lower, first_exit = _walk(spec, layer_cost, sum_cost, each_exit, stop_heads, min)
-    upper, _ = _walk(spec, layer_cost, sum_cost, each_exit, stop_heads, max)
+    known = cache(layer_cost)
+    lower, first_exit = _walk(spec, known, each_exit, stop_heads, min)
+    upper, _ = _walk(spec, known, each_exit, stop_heads, max)
     return Bounds(each_run + lower, each_run + upper, each_run + first_exit)
 
 
 def _walk(
-    spec: SpaceSpec, layer_cost: LayerCost, sum_cost: SumCost, each_exit: float, stop_heads: bool, best: Best
+    spec: SpaceSpec, layer_cost: LayerCost, each_exit: float, stop_heads: bool, best: Best
 ) -> tuple[float, float]:
     """(best cost of a whole network, best cost from the input to the answer of the first exit taken)."""
-    cost = cache(layer_cost)
+
+    def cost(layer: Layer) -> float:
+        return layer_cost(layer.key)
+
+    def sum_cost(shape: Shape, count: int) -> float:
+        return layer_cost(sum_key(shape, count))
 
     @cache
     def branch_cost(site: Site, shape: Shape) -> float:
@@ -127,45 +90,8 @@ def _walk(
             for at, value in so_far.items():
                 ends += [value + each_exit + cost(head) for head in branch_heads(spec, site, index, at)]
                 for chain in branch_steps(spec, site, index, at, shape[0]):
-                    _keep(best, after, chain[-1].out_shape, value + sum(map(cost, chain)))
+                    keep_best(best, after, chain[-1].out_shape, value + sum(map(cost, chain)))
             so_far = after
         return best(ends) + (cost(stop_head_layer(site, shape)) if stop_heads else 0)
 
-    if spec.dag is not None:
-        return dag_walk(spec, spec.dag, DagCosts(cost, branch_cost, sum_cost, each_exit), best)
-    whole: dict[Shape, float] = {}
-    for resolution in spec.input.resolution:
-        shape, resizing = input_layers(spec.input, resolution)
-        for stem in stem_layers(spec, shape):
-            _keep(best, whole, stem.out_shape, sum(map(cost, resizing)) + cost(stem))
-    backbone = dict(whole)  # without any branch before
-    first_exits: list[float] = []
-    for number, stage in enumerate(spec.stages):
-        whole_after: dict[Shape, float] = {}
-        backbone_after: dict[Shape, float] = {}
-        sites = [site for site in spec.sites() if site.stage == number]
-        for shape, width, stride in product(whole, stage.width, stage.stride):
-            positions = stage_layers(number, stage, shape, width, stride)
-            after = positions[0][0].out_shape
-            at_site = {site: branch_cost(site, after) for site in sites}
-            added = {s: best(0, c) if spec.branch(s).optional else c for s, c in at_site.items()}
-            steps = [best(map(cost, position)) for position in positions]
-            for blocks in reachable_depths(stage):
-                total = sum(steps[:blocks])
-                active = [site for site in sites if site.block is None or site.block < blocks]
-                exits = sum(added[site] for site in active)
-                _keep(best, whole_after, after, whole[shape] + total + exits)
-                _keep(best, backbone_after, after, backbone[shape] + total)
-                first_exits += [backbone[shape] + sum(steps[: site.block or blocks]) + at_site[site] for site in active]
-        whole, backbone = whole_after, backbone_after
-
-    def head(shape: Shape) -> float:
-        return each_exit + cost(head_layer(shape, spec.classes))
-
-    best_whole = best(value + head(shape) for shape, value in whole.items())
-    last_exits = [value + head(shape) for shape, value in backbone.items()]  # where all others are `never`
-    return best_whole, best([*first_exits, *last_exits])
-
-
-def _keep(best: Best, table: dict[Shape, float], shape: Shape, value: float) -> None:
-    table[shape] = best(table[shape], value) if shape in table else value
+    return WALKS[spec.layout.kind](spec, WalkCosts(cost, branch_cost, sum_cost, each_exit), best)

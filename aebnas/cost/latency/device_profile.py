@@ -15,16 +15,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
 
 from aebnas.core.atomic_files import write_text
 from aebnas.core.errors import UserError
-from aebnas.cost.counts import count_layer
 from aebnas.cost.exit_costs import ExitCosts
-from aebnas.cost.latency.measured_device import MeasuredDevice, difficulty_time
+from aebnas.cost.latency.measured_device import AdditiveLatency, MeasuredDevice, difficulty_time
 from aebnas.cost.latency.space_layers import space_keys
-from aebnas.cost.layer_population import LayerKey, Population, as_key, max_candidate_cost, out_shape
+from aebnas.cost.layer_population import Population, as_key, count_key, max_candidate_cost
 from aebnas.runtime.graph import Graph
+from aebnas.runtime.op import LayerKey
 from aebnas.space.layers import space_layers
 from aebnas.space.spec import SpaceSpec
 
@@ -55,8 +57,11 @@ class Overheads(NamedTuple):
 class DeviceProfile(MeasuredDevice):
     """Layer times and overheads of one device in one setting.
 
-    `fit` says how well the coefficients fit the whole networks. Raises ValueError for figures that can't be.
+    `fit` states how well the coefficients fit the whole networks. Raises ValueError for impossible figures.
     """
+
+    kind: ClassVar[str] = "layers"
+    """What a file of this kind calls itself; files of format 1 without a kind are of this one."""
 
     layers: dict[LayerKey, LayerTime]
     overheads: Overheads
@@ -83,17 +88,37 @@ class DeviceProfile(MeasuredDevice):
         extra = self.overheads.ms_per_node + self.overheads.ms_per_weight_mb * weight_mb(key)
         return (self.overheads.scale * self.layer_ms(key) + extra) / self.setting["batch"]
 
-    def each_run_and_exit_ms(self) -> tuple[float, float]:
-        """What a sample pays whatever runs, and for each exit that decides."""
+    @property
+    def additive_latency(self) -> AdditiveLatency:
+        """The module's formula, per sample."""
         batch = self.setting["batch"]
-        return self.overheads.ms_per_run / batch, self.overheads.ms_per_decision / batch
+        return AdditiveLatency(self.cost_ms, self.overheads.ms_per_run / batch, self.overheads.ms_per_decision / batch)
 
     def latencies(self, graphs: Sequence[Graph]) -> list[ExitCosts]:
         """Predicted latency in ms to every exit, of a whole population at once."""
-        population = Population.of(graphs)
-        return population.costs(
-            [max_candidate_cost(key, self.cost_ms) for key in population.layers], *self.each_run_and_exit_ms()
-        )
+        population, (layer_ms, *once_ms) = Population.of(graphs), self.additive_latency
+        return population.costs([max_candidate_cost(key, layer_ms) for key in population.layers], *once_ms)
+
+    def expected_range(self, graph: Graph) -> str:
+        """Within which measurements should lie, for people; "" since layer times give no such range."""
+        return ""
+
+    def description(self) -> tuple[str, list[str]]:
+        """What the profile was made from, and what it holds, in a few lines for people."""
+        timed = list(self.layers.values())
+        estimated = sum(layer.estimated for layer in timed)
+        spread = float(np.median([layer.spread_ms / layer.ms for layer in timed]))
+        parts = ", ".join(f"{name} {value:.4g}" for name, value in self.overheads._asdict().items())
+        networks = f"networks    {self.fit['networks']:.0f}"
+        if "left_out_mape_percent" in self.fit:
+            networks += f"; those left out of the fit are met to {self.fit['left_out_mape_percent']:.1f} %"
+        else:
+            networks += ", too few to fit overheads: plain sums of layers"
+        return f"median of {self.rounds} rounds", [
+            f"layers      {len(timed):,} ({estimated:,} estimated), half the quartiles' distance {100 * spread:.1f} %",
+            f"overheads   {parts}",
+            networks,
+        ]
 
     def latency(self, graph: Graph) -> ExitCosts:
         """The same for one graph."""
@@ -105,7 +130,7 @@ class DeviceProfile(MeasuredDevice):
         `stop_heads`: every early exit of the space's networks will have one.
         """
         for layer in sorted(space_layers(spec, stop_heads), key=repr):
-            if (layer.op, (layer.in_shape,), layer.attrs) not in self.layers:
+            if layer.key not in self.layers:
                 shape = " x ".join(map(str, layer.in_shape))
                 choices = " ".join(f"{name} {value}" for name, value in layer.attrs if not name.endswith("_channels"))
                 raise UserError(
@@ -165,5 +190,4 @@ class DeviceProfile(MeasuredDevice):
 
 def weight_mb(key: LayerKey) -> float:
     """Megabytes of a layer's weights in fp32."""
-    op, in_shapes, attrs = key
-    return count_layer(op, in_shapes[0], out_shape(key), dict(attrs)).weight_bytes / MB
+    return count_key(key).weight_bytes / MB

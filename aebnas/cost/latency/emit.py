@@ -63,7 +63,7 @@ def emit_onnx(job: dict[str, Any], folder: Path) -> None:
     subjects += [partial(_cut_network, subject, draw) for subject in job["networks"]]
     if job["image"] is not None:
         subjects.append(partial(_estimator, job["image"], setting.batch))
-    _save_onnx(torch.nn.Conv2d(32, 32, 3), [draw(32, 16, 16)], folder / "models" / "yardstick.onnx")
+    _save_onnx(torch.nn.Conv2d(32, 32, 3), [draw(32, 16, 16)], folder / "models" / "reference.onnx")
     with progress_bar("write models", len(subjects)) as bar:
         for number, make in enumerate(subjects):
             _save_onnx(*make(), folder / "models" / f"{number:05d}.onnx")

@@ -12,8 +12,9 @@ from aebnas.cost.counts import count_layer
 from aebnas.cost.latency.device_profile import DeviceProfile, LayerTime, Overheads, weight_mb
 from aebnas.cost.latency.measured_device import DifficultyTime
 from aebnas.cost.latency.rounds import subjects
-from aebnas.cost.layer_population import LayerKey, as_key, layer_key
+from aebnas.cost.layer_population import as_key, layer_key
 from aebnas.runtime.graph import Graph
+from aebnas.runtime.op import LayerKey
 from aebnas.runtime.ops import OPS
 
 FOLDS = 5
@@ -75,7 +76,7 @@ def network_row(profile: DeviceProfile, graph: Graph, leave: int) -> list[float]
 def fit_overheads(rows: np.ndarray, measured_ms: np.ndarray) -> tuple[Overheads, dict[str, float]]:
     """Non-negative least squares on relative errors; `rows` as `network_row` gives them.
 
-    Too few networks to fit leave plain sums. The second part says how many there were and the mean absolute error on
+    Too few networks to fit leave plain sums. The second part states how many there were and the mean absolute error on
     networks left out of the fit, in percent.
     """
     if len(rows) < 2 * len(Overheads()):

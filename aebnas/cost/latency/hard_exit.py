@@ -22,7 +22,7 @@ from aebnas.runtime.network import ExitPrediction, Network
 ROUNDS = 5
 FULL = -1
 LOOKS = 20
-"""So many batches a round tell what a known exit takes, whatever is in the images."""
+"""Batches a round that are enough to time a known exit, whatever is in the images."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class WallClock:
         return np.bincount(self.exit_n, minlength=self.exits) / self.samples
 
     def ms_at_exits(self) -> list[float | None]:
-        """At batch 1 the mean time of the samples that left at each exit, None where nobody did."""
+        """At batch 1 the mean time of the samples that left at each exit, None where no sample did."""
         return [
             float(self.batch_ms[self.exit_n == index].mean()) if (self.exit_n == index).any() else None
             for index in range(self.exits)
@@ -159,9 +159,10 @@ def free_speed_up(
 ) -> float:
     """How many times as fast exits would make it if to decide took no time: the most that `WallClock.speed_up` can be.
 
-    Batches are run to each exit that anybody leaves by as if it were known beforehand, without a look at any score;
-    the times are weighted by `shares_e`. In turn with them the full network is timed, in the same way and by `infer`:
-    what that adds is added to the others as well. Of a batch all samples leave together, so nothing is copied either.
+    Batches are run to each exit by which some sample leaves as if it were known beforehand, without computing any
+    score; the times are weighted by `shares_e`. In turn with them the full network is timed, in the same way and by
+    `infer`: what that adds is added to the others as well. All samples of a
+    batch leave together, so nothing is copied either.
     """
     exits = len(network.graph.exits)
     last, never = exits - 1, ExitPolicy(policy.criterion, (None,) * (exits - 1))

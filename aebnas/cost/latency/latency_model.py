@@ -6,13 +6,15 @@ exits behind it, so costs add up as those of a measured profile do; none is nega
 Legend: e exits, n networks, d helping devices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from aebnas.cost.energy_model import EnergyModel
 from aebnas.cost.exit_costs import ExitCosts
+from aebnas.cost.latency.device_profile import DeviceProfile
 from aebnas.cost.latency.network_profile import PairsProfile, Profile
 from aebnas.cost.latency.predictor import LatencyPredictor, Predicted, feature_matrix, graph_features
 from aebnas.cost.model import LatencyModel
@@ -50,6 +52,26 @@ class LearnedLatency:
         """See `MeasuredDevice.difficulty_ms`."""
         return self.profile.difficulty_ms(image)
 
+    @property
+    def additive_latency(self) -> None:
+        """None: a learned latency isn't a sum over layers."""
+        return None
+
+    def expected_range(self, graph: Graph) -> str:
+        """Within which measurements should lie, for people."""
+        whole = self.whole([graph])
+        low_ms, high_ms = whole.low_ms[0], whole.high_ms[0]
+        return f"learned: if all of it runs 95 % of measurements should lie in {low_ms:.3f} to {high_ms:.3f} ms"
+
+    def description(self) -> tuple[str, list[str]]:
+        """What the profile was made from, and how well it predicts, in a few lines for people."""
+        low, high = self.predictor.left_out_range
+        lines = [f"helped by   {', '.join(helper.device['name'] for helper in self.profile.helpers)}"]
+        return f"learned from {len(self.profile.pairs)} networks", [
+            *(lines if self.profile.helpers else []),
+            f"networks    of those left out 95 % are within {100 * (low - 1):+.1f} to {100 * (high - 1):+.1f} %",
+        ]
+
     def whole(self, graphs: Sequence[Graph]) -> Predicted:
         """Latency per call of each network if all of it runs, with the range in which measurements should lie."""
         x_nf = feature_matrix([graph_features(graph) for graph in graphs], self.names)
@@ -72,9 +94,16 @@ class LearnedLatency:
         return found
 
 
+MODELS: dict[str, Callable[[Any], LatencyModel]] = {
+    DeviceProfile.kind: lambda profile: profile,
+    PairsProfile.kind: LearnedLatency.fit,
+}
+"""What predicts by a profile of each kind. Not a method of theirs: profiles are read before scikit-learn is loaded."""
+
+
 def latency_model(profile: Profile) -> LatencyModel:
-    """What predicts by a profile, of whichever kind."""
-    return LearnedLatency.fit(profile) if isinstance(profile, PairsProfile) else profile
+    """What predicts by a profile."""
+    return MODELS[profile.kind](profile)
 
 
 def _helped(helpers: Sequence[LatencyModel], graphs: Sequence[Graph]) -> np.ndarray | None:

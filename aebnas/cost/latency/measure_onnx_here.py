@@ -32,7 +32,7 @@ def measure(job: dict[str, Any], record: Path, advance: Any) -> list[list[float]
         return lambda: session.run(None, feeds)
 
     return measure_in_rounds(
-        job, record, lambda subject: call_of(f"{subject:05d}.onnx"), call_of("yardstick.onnx"), advance
+        job, record, lambda subject: call_of(f"{subject:05d}.onnx"), call_of("reference.onnx"), advance
     )
 
 

@@ -1,4 +1,4 @@
-"""What every device profile says, whatever it holds of the device: which device it is, in which setting.
+"""What every kind of device profile states: which device it is, in which setting, and what it can predict.
 
 Imports no torch.
 """
@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 from aebnas.core.earlier_names import with_present_names
 from aebnas.core.errors import UserError
 from aebnas.cost.energy_model import HOROWITZ, ITEM_BYTES, EnergyModel
+from aebnas.cost.layer_population import LayerCost
 from aebnas.runtime.shape_rules import Shape
+from aebnas.space.spec import SpaceSpec
 
 
 class DifficultyTime(NamedTuple):
@@ -24,6 +26,15 @@ class DifficultyTime(NamedTuple):
     image: Shape
     ms: float
     spread_ms: float
+
+
+class AdditiveLatency(NamedTuple):
+    """Latency in ms per sample as a sum: of its layers, of `each_run_ms` whatever runs, of `each_exit_ms` for each exit
+    that decides."""
+
+    layer_ms: LayerCost
+    each_run_ms: float
+    each_exit_ms: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +98,18 @@ class MeasuredDevice(ABC):
     def energy(self) -> EnergyModel:
         """Modelled energy in the setting's number format."""
         return EnergyModel(self.pj_per_mac, self.pj_per_byte, self.setting["dtype"])
+
+    @property
+    @abstractmethod
+    def additive_latency(self) -> AdditiveLatency | None:
+        """The device's latency as a sum over layers; None where only whole networks' are known."""
+
+    @abstractmethod
+    def check_covers(self, spec: SpaceSpec, stop_heads: bool = False) -> None:
+        """Raise UserError where a network of the space could have an unknown latency.
+
+        `stop_heads`: every early exit of the space's networks will have one.
+        """
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A device of which only whole networks' latencies are known: pairs of (network, latency), as a profile's file.
 
-The latency of other networks is learned from them (`learned_profile`). Imports no torch.
+The latency of other networks is learned from them (`latency_model`). Imports no torch.
 """
 
 import json
@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from aebnas.core.atomic_files import write_text
 from aebnas.core.errors import UserError
@@ -21,8 +21,6 @@ from aebnas.space.layers import space_layers
 from aebnas.space.lowering import lower
 from aebnas.space.spec import SpaceSpec
 
-LEARNED = "learned"
-"""What such a file calls itself."""
 LEAST_PAIRS = 10
 
 
@@ -38,9 +36,12 @@ class NetworkLatency(NamedTuple):
 class PairsProfile(MeasuredDevice):
     """Pairs of one device in one setting.
 
-    `helpers` are profiles of other devices that help: their predictions are features. Raises ValueError for too few
+    `helpers` are profiles of other devices whose predictions are features. Raises ValueError for too few
     pairs, or figures that can't be.
     """
+
+    kind: ClassVar[str] = "learned"
+    """What a file of this kind calls itself."""
 
     pairs: tuple[NetworkLatency, ...]
     helpers: tuple["Profile", ...] = ()
@@ -54,6 +55,11 @@ class PairsProfile(MeasuredDevice):
                 raise ValueError(f"latencies must be finite and above 0, but got {pair.ms}")
             if not 0 <= pair.leave < len(pair.graph.exits):
                 raise ValueError(f"exits must be from 1 to {len(pair.graph.exits)}, but got {pair.leave + 1}")
+
+    @property
+    def additive_latency(self) -> None:
+        """None: only whole networks' latencies are known."""
+        return None
 
     def check_covers(self, spec: SpaceSpec, stop_heads: bool = False) -> None:
         """Raise UserError where the space has an op that no measured network contains."""
@@ -70,7 +76,7 @@ class PairsProfile(MeasuredDevice):
         about = ("setting", "device", "libraries", "date", "rounds")
         return {
             "format": FORMAT,
-            "kind": LEARNED,
+            "kind": self.kind,
             **{name: getattr(self, name) for name in about},
             "energy_model": {"pj_per_mac": self.pj_per_mac, "pj_per_byte": self.pj_per_byte},
             **self.difficulty_json(),
@@ -101,6 +107,7 @@ class PairsProfile(MeasuredDevice):
 
 Profile = DeviceProfile | PairsProfile
 """A device profile of either kind."""
+KINDS: dict[str, type[DeviceProfile] | type[PairsProfile]] = {kind.kind: kind for kind in (DeviceProfile, PairsProfile)}
 
 
 def load_profile(path: Path) -> Profile:
@@ -120,12 +127,11 @@ def load_profile(path: Path) -> Profile:
 
 def profile_from_json(value: dict[str, Any], source: str) -> Profile:
     """A profile of either kind; raises KeyError, TypeError or ValueError when it isn't one."""
-    kind = PairsProfile if value.get("kind") == LEARNED else DeviceProfile
-    return kind.from_json(value, source)
+    return KINDS[value.get("kind", DeviceProfile.kind)].from_json(value, source)
 
 
 def name_first(key: str) -> tuple[bool, str]:
-    """Order in which what differs is told: a device's name says more than its number of cores."""
+    """Order in which differences are reported: a device's name is more telling than its number of cores."""
     return key not in ("name", "runtime"), key
 
 
@@ -158,8 +164,8 @@ def read_pairs(path: Path) -> tuple[NetworkLatency, ...]:
             if not isinstance(leave, int) or not 1 <= leave <= len(graph.exits):
                 raise ValueError(f"exit must be a whole number from 1 to {len(graph.exits)}, but got {short(leave)}")
         except (ValueError, KeyError, TypeError, AttributeError, UserError) as error:
-            told = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
-            raise UserError(f"{path}: line {number}: must hold an architecture and its latency_ms; {told}") from None
+            reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
+            raise UserError(f"{path}: line {number}: must hold an architecture and its latency_ms; {reason}") from None
         pairs.append(NetworkLatency(graph, leave - 1, float(ms)))
     if len(pairs) < LEAST_PAIRS:
         raise UserError(f"{path}: must hold {LEAST_PAIRS} pairs or more, but got {len(pairs)}")

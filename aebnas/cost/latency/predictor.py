@@ -1,7 +1,7 @@
 """Latency learned from pairs of (features, latency), for devices that give only whole-network figures.
 
 A Gaussian process on the logarithm of the latency with a linear kernel and, where cross-validation finds that it helps,
-a smooth one beside it. Measurements are now and then disturbed, so samples that the others don't bear out lose their
+a smooth one beside it. Measurements are now and then disturbed, so samples that the others contradict lose their
 weight. Where the same networks' figures on other devices are known and cross-validation finds that they help, a ridge
 regression on their logarithms comes first, and the process learns what that leaves over: fewer samples then do.
 
@@ -27,7 +27,7 @@ from aebnas.runtime.graph import Graph
 from aebnas.runtime.shape_rules import mid_channels
 
 TOLERANCE = 0.1
-"""Relative errors beyond this are about equally bad where hyperparameters are chosen."""
+"""Relative errors beyond this are about equally bad where hyperparameters are selected."""
 DISTURBED = 0.2
 """A sample that is off by this much keeps a quarter of its weight."""
 FOLDS = 5
@@ -91,7 +91,7 @@ class LatencyPredictor:
 
     @property
     def left_out_range(self) -> tuple[float, float]:
-        """Where 95 % of samples left out in turn lie, as factors of what was predicted."""
+        """The range of 95 % of samples left out in turn, as factors of the prediction."""
         return float(np.exp(self._low)), float(np.exp(self._high))
 
     def predict(self, x_nf: np.ndarray, others_nd: np.ndarray | None = None) -> np.ndarray:
@@ -100,8 +100,8 @@ class LatencyPredictor:
         return np.exp(before + self._middle + self._spread * self._process.predict(scaled))
 
     def predict_range(self, x_nf: np.ndarray, others_nd: np.ndarray | None = None) -> Predicted:
-        """Latency and where measurements should lie: errors of samples left out, and what the process doesn't know of
-        networks unlike those it has seen."""
+        """Latency and where measurements should lie: errors of samples left out, and the uncertainty of the
+        process about networks unlike those it has seen."""
         scaled, before = self._scaler.transform(x_nf), self._before(others_nd, len(x_nf))
         mean, doubt = self._process.predict(scaled, return_std=True)
         log_ms, doubt = before + self._middle + self._spread * mean, 1.96 * self._spread * doubt
@@ -112,8 +112,10 @@ class LatencyPredictor:
         )
 
     def _before(self, others_nd: np.ndarray | None, samples: int) -> np.ndarray:
-        """What other devices' latencies tell of the logarithm, `[n]`; raises ValueError where the fit had others, or
-        none."""
+        """The part of the logarithm that follows from other devices' latencies, `[n]`.
+
+        Raises ValueError where the fit had others and there are none, or the reverse.
+        """
         if self._others != (others_nd is not None):
             raise ValueError("other devices must be there in fit and prediction, or in neither")
         if self._prior is None or others_nd is None:
@@ -132,7 +134,7 @@ class _Tuned(NamedTuple):
 
 
 def _tune(x: np.ndarray, log_ms: np.ndarray) -> _Tuned:
-    """Choose under weights that follow from how well samples are borne out."""
+    """Select under weights that follow from how well samples are predicted."""
     middle, spread = float(np.median(log_ms)), max(float(log_ms.std()), 1e-6)
     target, weights = (log_ms - middle) / spread, np.ones(len(log_ms))
     for _ in range(ROUNDS):

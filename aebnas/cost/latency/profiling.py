@@ -1,6 +1,5 @@
 """`aebnas profile`: every distinct layer of a space on one device, and whole networks to fit what sums miss."""
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -12,10 +11,9 @@ import numpy as np
 
 from aebnas.core.errors import UserError
 from aebnas.core.progress import progress_bar
-from aebnas.cost.latency.device_profile import DeviceProfile
 from aebnas.cost.latency.emit import emit, emit_onnx
 from aebnas.cost.latency.fitting import make_profile, measured_difficulty, network_times
-from aebnas.cost.latency.latency_model import LearnedLatency
+from aebnas.cost.latency.latency_model import latency_model
 from aebnas.cost.latency.network_profile import (
     NetworkLatency,
     PairsProfile,
@@ -25,79 +23,10 @@ from aebnas.cost.latency.network_profile import (
     write_architectures,
 )
 from aebnas.cost.latency.rounds import recorded, subjects
-from aebnas.cost.latency.space_layers import space_keys
 from aebnas.cost.latency.stopwatch import MeasurementSetting, measure, result
-from aebnas.runtime.difficulty import estimable
 from aebnas.runtime.graph import Graph
-from aebnas.runtime.shape_rules import Shape
 from aebnas.space.architecture import Architecture
 from aebnas.space.genome import SearchSpace
-from aebnas.space.lowering import lower
-
-SEED = 2026
-ROUNDS = 9
-NETWORKS = 60
-WHOLE = 200
-"""Networks to learn from where no layer is measured."""
-MAX_LAYERS = 20_000
-"""Beyond this many distinct layers a random part is measured and the rest estimated from it."""
-
-JOB = "aebnas-profile-job-1"
-
-
-def make_setting(
-    device: str, threads: int, batch: int, dtype: str, memory_format: str, compiled: bool
-) -> MeasurementSetting:
-    """The setting that options stand for; raises UserError for a choice that isn't there."""
-    try:
-        return MeasurementSetting(device, threads, batch, dtype, memory_format, compiled)
-    except ValueError as error:
-        raise UserError(f"--{error}".replace("memory_format", "memory-format")) from None
-
-
-def make_job(
-    space: SearchSpace,
-    setting: MeasurementSetting,
-    rounds: int = ROUNDS,
-    networks: int = NETWORKS,
-    max_layers: int = MAX_LAYERS,
-    seed: int = SEED,
-    whole: bool = False,
-) -> dict[str, Any]:
-    """What is to be measured, as JSON: all distinct layers of the space, stop heads included, random networks, each
-    left at one exit, and the estimator of difficulty for the space's `image` (None where it can't look at such).
-
-    Layers beyond `max_layers` are `left_out`; with `whole` no layer is measured at all. The networks take turns in
-    leaving at their last exit and at a random one, so that what exits cost is told apart from what nodes cost.
-    """
-    rng = np.random.default_rng(seed)
-    keys = [] if whole else sorted(space_keys(space.spec, stop_heads=True), key=repr)
-    layers = [{"op": op, "in_shapes": shapes, "attrs": dict(attrs)} for op, shapes, attrs in keys]
-    chosen = set(rng.permutation(len(layers))[:max_layers].tolist())
-    job: dict[str, Any] = {
-        "format": JOB,
-        "setting": asdict(setting),
-        "rounds": rounds,
-        "seed": seed,
-        "layers": [layer for index, layer in enumerate(layers) if index in chosen],
-        "left_out": [layer for index, layer in enumerate(layers) if index not in chosen],
-        "networks": [],
-        "image": image if estimable(image := image_shape(space)) else None,
-    }
-    for number in range(networks):
-        architecture = space.decode(space.sample(rng)).architecture
-        graph = lower(architecture)
-        last = len(graph.exits) - 1
-        leave = last if number % 2 else int(rng.integers(last + 1))
-        job["networks"].append({"graph": graph.to_json(), "leave": leave, "architecture": architecture.to_json()})
-    job = json.loads(json.dumps(job))
-    return job | {"id": hashlib.blake2b(json.dumps(job, sort_keys=True).encode(), digest_size=8).hexdigest()}
-
-
-def image_shape(space: SearchSpace) -> Shape:
-    """The images that networks of a space are fed with, `(c, h, w)`."""
-    given = space.spec.input
-    return given.channels, given.side, given.side
 
 
 def profile_space(
@@ -108,7 +37,7 @@ def profile_space(
     Raises UserError where `out` is there already, was begun for another job, or the device isn't there.
     """
     check_new(out)
-    tell_left_out(job, note)
+    report_left_out(job, note)
     record = record_file(out)
     record.parent.mkdir(parents=True, exist_ok=True)
     total = subjects(job) * job["rounds"]
@@ -164,7 +93,7 @@ def profile_of_pairs(
 ) -> Profile:
     """The profile learned from a file of pairs (see `pairs.read_pairs`), measured elsewhere on a device of that name.
 
-    Raises UserError for a file that isn't such, or that knows nothing of an op of the space.
+    Raises UserError for a file that isn't such, or without an op of the space.
     """
     check_new(out)
     pairs = read_pairs(file)
@@ -197,8 +126,8 @@ def record_file(out: Path) -> Path:
     return out.with_name(out.name + ".partial.jsonl")
 
 
-def tell_left_out(job: dict[str, Any], note: Callable[[str], object]) -> None:
-    """Say it where not all layers are measured."""
+def report_left_out(job: dict[str, Any], note: Callable[[str], object]) -> None:
+    """Report it where not all layers are measured."""
     measured, left = len(job["layers"]), len(job["left_out"])
     if left:
         note(f"of {measured + left:,} distinct layers {measured:,} are measured, the rest is estimated from them")
@@ -207,9 +136,9 @@ def tell_left_out(job: dict[str, Any], note: Callable[[str], object]) -> None:
 def emit_job(job: dict[str, Any], folder: Path, note: Callable[[str], object] = print, onnx: bool = False) -> None:
     """Write a folder that measures the job where there is no aebnas; raises UserError where something is there.
 
-    Of a job without layers the networks lie in `architectures.jsonl`, too, for whoever measures them in another way.
+    Of a job without layers the networks are written to `architectures.jsonl` as well, to be measured in another way.
     """
-    tell_left_out(job, note)
+    report_left_out(job, note)
     (emit_onnx if onnx else emit)(job, folder)
     if not job["layers"]:
         networks = [(Architecture.from_json(one["architecture"]), one["leave"]) for one in job["networks"]]
@@ -236,34 +165,10 @@ def import_result(file: Path, space: SearchSpace, out: Path, helpers: Sequence[P
 
 def print_profile(profile: Profile) -> None:
     """What was measured, in a few lines."""
-    if isinstance(profile, PairsProfile):
-        _print_learned(profile)
-    else:
-        _print_layers(profile)
+    made_from, lines = latency_model(profile).description()
+    print(f"{profile.device['name']}: {MeasurementSetting(**profile.setting).key}; {made_from}")
+    for line in lines:
+        print(f"  {line}")
     if profile.difficulty is not None:
         shape, ms, spread_ms = profile.difficulty
         print(f"  difficulty  {ms:.4f} ms (+-{spread_ms:.4f}) for a batch of images of {' x '.join(map(str, shape))}")
-
-
-def _print_layers(profile: DeviceProfile) -> None:
-    timed = list(profile.layers.values())
-    estimated = sum(layer.estimated for layer in timed)
-    spread = float(np.median([layer.spread_ms / layer.ms for layer in timed]))
-    print(f"{profile.device['name']}: {MeasurementSetting(**profile.setting).key}; median of {profile.rounds} rounds")
-    print(f"  layers      {len(timed):,} ({estimated:,} estimated), half the quartiles' distance {100 * spread:.1f} %")
-    parts = ", ".join(f"{name} {value:.4g}" for name, value in profile.overheads._asdict().items())
-    print(f"  overheads   {parts}")
-    if "left_out_mape_percent" in profile.fit:
-        off = profile.fit["left_out_mape_percent"]
-        print(f"  networks    {profile.fit['networks']:.0f}; those left out of the fit are met to {off:.1f} %")
-    else:
-        print(f"  networks    {profile.fit['networks']:.0f}, too few to fit overheads: plain sums of layers")
-
-
-def _print_learned(profile: PairsProfile) -> None:
-    low, high = LearnedLatency.fit(profile).predictor.left_out_range
-    setting = MeasurementSetting(**profile.setting).key
-    print(f"{profile.device['name']}: {setting}; learned from {len(profile.pairs)} networks")
-    if profile.helpers:
-        print(f"  helped by   {', '.join(helper.device['name'] for helper in profile.helpers)}")
-    print(f"  networks    of those left out 95 % are within {100 * (low - 1):+.1f} to {100 * (high - 1):+.1f} %")

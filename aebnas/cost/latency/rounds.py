@@ -1,7 +1,7 @@
 """Measuring in rounds through all subjects, so that drift of the machine hits all alike; resumable, and on guard.
 
 Needs Python alone, since it goes into the folders that `profile --emit` writes as it is; how a subject is called and
-timed is handed in. What is to be measured is a job (a JSON-ready dictionary made by `profiling.make_job`); what was
+timed is handed in. What is to be measured is a job (a JSON-ready dictionary made by `job.make_job`); what was
 measured is appended to a file line by line, so that a kill loses one measurement at most and the same call goes on from
 there.
 """
@@ -24,11 +24,11 @@ VISIT_MS = 5.0
 MIN_CALLS, MAX_CALLS = 5, 50
 
 DISTURBED = 1.15
-"""A visit is disturbed where the yardstick beside it takes so many times what it takes on the idle machine."""
+"""A visit is disturbed where the reference beside it takes so many times what it takes on the idle machine."""
 MAX_TRIES = 6
 """How often a visit is tried while something disturbs it; the least disturbed try then counts."""
-YARDSTICK_CALLS = 5
-YARDSTICKS_KEPT = 400
+REFERENCE_CALLS = 5
+REFERENCES_KEPT = 400
 
 Call = Callable[[], object]
 Timer = Callable[[Call, int], list[float]]
@@ -53,9 +53,9 @@ def visit_ms(call: Call, timer: Timer = wall_times_ms) -> float:
 
 
 class LoadGuard:
-    """Tells whether the machine is busy with something else, by a computation whose time is known from earlier calls.
+    """Detects whether the machine is busy with something else, by a computation whose time is known from earlier calls.
 
-    Whatever shares a core, a cache or the clock with a measurement slows the yardstick as well.
+    Whatever shares a core, a cache or the clock with a measurement slows the reference as well.
     """
 
     def __init__(self, call: Call, timer: Timer = wall_times_ms) -> None:
@@ -66,18 +66,18 @@ class LoadGuard:
 
     def slowed(self) -> float:
         """How many times as long it takes now as it did in the best tenth of its last calls."""
-        now = statistics.median(self._timer(self._call, YARDSTICK_CALLS))
-        self._times = [*self._times[-YARDSTICKS_KEPT:], now]
+        now = statistics.median(self._timer(self._call, REFERENCE_CALLS))
+        self._times = [*self._times[-REFERENCES_KEPT:], now]
         return now / sorted(self._times)[len(self._times) // 10]
 
 
-def undisturbed_ms(call: Call, yardstick: LoadGuard, timer: Timer = wall_times_ms) -> float:
+def undisturbed_ms(call: Call, reference: LoadGuard, timer: Timer = wall_times_ms) -> float:
     """`visit_ms` of a try before and after which the machine was idle; see `MAX_TRIES`."""
     tries: list[tuple[float, float]] = []
     while len(tries) < MAX_TRIES:
-        before = yardstick.slowed()
+        before = reference.slowed()
         ms = visit_ms(call, timer)
-        tries.append((max(before, yardstick.slowed()), ms))
+        tries.append((max(before, reference.slowed()), ms))
         if tries[-1][0] <= DISTURBED:
             break
     return min(tries)[1]
@@ -101,7 +101,7 @@ def measure_in_rounds(
     job: dict[str, Any],
     record: Path,
     call_of: Callable[[int], Call],
-    yardstick: Call,
+    reference: Call,
     advance: Callable[[], object],
     timer: Timer = wall_times_ms,
 ) -> list[list[float]]:
@@ -111,7 +111,7 @@ def measure_in_rounds(
     belongs to another job.
     """
     known = recorded(job, record)
-    guard = LoadGuard(yardstick, timer)
+    guard = LoadGuard(reference, timer)
     with record.open("a", encoding="utf-8") as lines:
         if not record.stat().st_size:
             lines.write(json.dumps({"job": job["id"]}) + "\n")
@@ -143,7 +143,7 @@ def recorded(job: dict[str, Any], record: Path) -> dict[tuple[int, int], float]:
 
 
 def processor() -> str:
-    """The processor's name as the system tells it."""
+    """The processor's name as the system reports it."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines() if cpuinfo.exists() else []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]

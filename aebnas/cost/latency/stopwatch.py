@@ -28,7 +28,7 @@ FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 class MeasurementSetting:
     """How something is run; figures of different settings are never put together.
 
-    Raises ValueError for a choice that isn't there.
+    Raises ValueError for an unknown choice.
     """
 
     device: str = "cpu"
@@ -56,7 +56,7 @@ class MeasurementSetting:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """As many threads as said, and no gradients; afterwards as before. Raises ValueError without the device."""
+        """With the setting's threads and no gradients; afterwards as before. Raises ValueError without the device."""
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device must be cpu, since PyTorch finds no CUDA GPU here, but got cuda")
         before = torch.get_num_threads()

@@ -3,27 +3,16 @@
 Legend: n samples, e exits, k candidates.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from torch import Tensor
 
 from aebnas.core.metrics import ENERGY, LATENCY, MACS
-from aebnas.cost.counts import count_layer
 from aebnas.cost.exit_costs import Costs, SampleCosts
-from aebnas.cost.latency.device_profile import DeviceProfile
-from aebnas.cost.layer_population import LayerKey, layer_key, out_shape
+from aebnas.cost.layer_population import LayerCost, counted, layer_key
 from aebnas.cost.model import CostModel
 from aebnas.runtime.graph import Graph, Node
-
-LayerCost = Callable[[LayerKey], float]
-"""An additive cost of one layer."""
-
-
-def layer_macs(key: LayerKey) -> float:
-    """MACs of one layer."""
-    op, in_shapes, attrs = key
-    return float(count_layer(op, in_shapes[0], out_shape(key), dict(attrs)).macs)
 
 
 def table_costs(model: CostModel, graph: Graph, chosen: Mapping[str, np.ndarray | Tensor]) -> dict[str, Costs]:
@@ -36,10 +25,10 @@ def table_costs(model: CostModel, graph: Graph, chosen: Mapping[str, np.ndarray 
     if not chosen:
         return costs
     graph = model.charged(graph)
-    costs[MACS] = costs_of(graph, chosen, layer_macs)
-    if isinstance(model.profile, DeviceProfile):
-        costs[LATENCY] = costs_of(graph, chosen, model.profile.cost_ms, *model.profile.each_run_and_exit_ms())
+    costs[MACS] = costs_of(graph, chosen, counted(lambda counts: counts.macs))
     if model.profile is not None:
+        if model.profile.additive_latency is not None:
+            costs[LATENCY] = costs_of(graph, chosen, *model.profile.additive_latency)
         costs[ENERGY] = costs_of(graph, chosen, model.profile.energy.cost_mj)
     return costs
 

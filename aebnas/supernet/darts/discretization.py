@@ -1,4 +1,4 @@
-"""From a relaxed network to networks that run one op an edge: static (by alpha alone) or chosen for every image.
+"""From a relaxed network to networks that run one op an edge: static (by alpha alone) or selected for every image.
 
 Legend: n samples, g edges, k candidates.
 """
@@ -13,8 +13,8 @@ from aebnas.runtime.choice import Choice
 from aebnas.runtime.choice_rules import FREE, ZERO
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture, Block, Cell, Edge, Exit, Stem
-from aebnas.space.cells import connected, has_node, live_edges
-from aebnas.space.layers import CONTROLLER
+from aebnas.space.cells import connected, live_edges
+from aebnas.space.input_layers import CONTROLLER
 from aebnas.space.lowering import lower
 from aebnas.supernet.darts.relaxed_network import RelaxedNetwork
 
@@ -115,7 +115,7 @@ def _architecture(network: RelaxedNetwork, edges_of: Callable[[int], list[Edge]]
         )
     exits = []
     for number, site in sites:
-        if has_node(cells[site.stage], site.block):
+        if cells[site.stage].has_site(site.block):
             branch = network.branches[number][_best(network, number)]
             exits.append(Exit(**site.model_dump(), layers=branch.layers, pool=branch.pool))
     stem, resolution = spec.stem, spec.input.resolution[0]
@@ -162,7 +162,7 @@ def _group(relaxed: RelaxedNetwork, cell: int, edge: Edge) -> int:
 
 
 def _copy_controller(relaxed: RelaxedNetwork, network: Network, architecture: Architecture) -> None:
-    """The controller with those of its outputs that are still chosen from."""
+    """The controller with those of its outputs that still have a candidate."""
     *before, last = relaxed.controller.items()
     for name, module in before:
         _copy(network.nodes[name], module)

@@ -2,8 +2,8 @@
 
 C_i(x), the cost up to exit i, is that of everything that would run for a sample that leaves there: what comes before
 the cells, the controller, all edges up to the exit's node, and the branches and stop heads passed. It is divided by
-one constant, that of the costliest architecture, since dividing by this architecture's own cost would take the
-gradient away.
+one constant, that of the costliest architecture, since dividing by this architecture's own cost would remove the
+gradient.
 
 Legend: n samples, e exits, g edges, k candidates, b branches.
 """
@@ -15,16 +15,13 @@ import torch
 from torch import Tensor
 
 from aebnas.core.errors import UserError
-from aebnas.cost.counts import Counts, count_layer
 from aebnas.cost.energy_model import HOROWITZ
-from aebnas.cost.latency.device_profile import DeviceProfile
 from aebnas.cost.latency.network_profile import Profile
-from aebnas.cost.layer_population import LayerKey
-from aebnas.space.layers import Layer
+from aebnas.cost.layer_population import LayerCost, counted
+from aebnas.runtime.cost_rules import Counts
+from aebnas.space.layer import Layer
 from aebnas.supernet.darts.relaxed_network import RelaxedNetwork
 
-LayerCost = Callable[[Layer], float]
-"""An additive cost of one layer."""
 COUNTED: Mapping[str, Callable[[Counts], int]] = {
     "macs": lambda counts: counts.macs,
     "params": lambda counts: counts.params,
@@ -39,26 +36,17 @@ def layer_cost(metric: str, profile: Profile | None = None) -> LayerCost:
     come with a layer count; what a run as a whole takes is the same for all architectures.
     """
     if metric in COUNTED:
-        measure = COUNTED[metric]
-        return lambda layer: measure(count_layer(layer.op, layer.in_shape, layer.out_shape, dict(layer.attrs)))
+        return counted(COUNTED[metric])
     if metric == "latency_ms":
-        if not isinstance(profile, DeviceProfile):
-            raise UserError(f"latency_ms needs a device profile of layers, but got {_what(profile)}")
-        known = profile
-        return lambda layer: known.cost_ms(_key(layer))
+        latency = None if profile is None else profile.additive_latency
+        if latency is None:
+            known = "none" if profile is None else f"{profile.source}, which knows whole networks only"
+            raise UserError(f"latency_ms needs a device profile of layers, but got {known}")
+        return latency.layer_ms
     if metric == "energy_mj":
-        model = HOROWITZ if profile is None else profile.energy
-        return lambda layer: model.cost_mj(_key(layer))
+        return (HOROWITZ if profile is None else profile.energy).cost_mj
     names = ", ".join([*COUNTED, "latency_ms", "energy_mj"])
     raise UserError(f"a relaxed network's cost must be one of {names}, but got '{metric}'")
-
-
-def _what(profile: Profile | None) -> str:
-    return "none" if profile is None else f"{profile.source}, which knows whole networks only"
-
-
-def _key(layer: Layer) -> LayerKey:
-    return layer.op, (layer.in_shape,), layer.attrs
 
 
 @dataclass(frozen=True)
@@ -85,8 +73,12 @@ class RelaxedCosts:
         return edges_ne + passed_e + self.fixed_e.to(mix_ngk.device)
 
 
-def relaxed_costs(network: RelaxedNetwork, cost: LayerCost) -> RelaxedCosts:
-    """The costs of a relaxed network's parts under `cost`."""
+def relaxed_costs(network: RelaxedNetwork, key_cost: LayerCost) -> RelaxedCosts:
+    """The costs of a relaxed network's parts under `key_cost`."""
+
+    def cost(layer: Layer) -> float:
+        return key_cost(layer.key)
+
     dag, early = network.dag, len(network.sites)
     ends = [(site.stage, site.block or dag.nodes) for site in network.sites] + [(len(network.shapes) - 1, dag.nodes)]
     before = sum(map(cost, (*network.stem_layers, *network.controller_layers)))

@@ -18,28 +18,20 @@ from torch.nn import functional as F
 from aebnas.runtime.choice_rules import IDENTITY, ZERO
 from aebnas.runtime.ops import OPS
 from aebnas.runtime.shape_rules import Shape
-from aebnas.space.architecture import BranchLayer, Stem
+from aebnas.space.architecture import BranchLayer, Site, Stem
+from aebnas.space.branch_layers import branch_chain, branch_head, head_layer
+from aebnas.space.cell_layers import edge_layer, reduction_layer
 from aebnas.space.choices import branch_layers
 from aebnas.space.dag import DagSpec, is_free
-from aebnas.space.layers import (
-    Layer,
-    branch_chain,
-    branch_head,
-    controller_layers,
-    edge_layer,
-    head_layer,
-    input_layers,
-    make_layer,
-    reduction_layer,
-    stem_layer,
-)
-from aebnas.space.spec import Site, SpaceSpec
+from aebnas.space.input_layers import controller_layers, input_layers, stem_layer
+from aebnas.space.layer import Layer, make_layer
+from aebnas.space.spec import SpaceSpec
 from aebnas.supernet.elastic import initialise
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A candidate of an exit: what the architecture says of it, and its layers, the classifier last."""
+    """A candidate of an exit: its fields in an architecture, and its layers, the classifier last."""
 
     layers: tuple[BranchLayer, ...]
     pool: str
@@ -47,10 +39,10 @@ class Branch:
 
 
 class RelaxedOutputs(NamedTuple):
-    """What the relaxed network says of n samples, and what it mixed with.
+    """The relaxed network's outputs for n samples, and the mixing weights.
 
     `logits` of every exit `[n, c]`; `stop_logits_nk` of the early exits; `delta_ngk` is Delta alpha (None without a
-    controller); `mix_ngk` the weights of candidates (n is 1 where they are the same for all samples).
+    controller); `mix_ngk` are the weights of candidates (n is 1 where they are the same for all samples).
     """
 
     logits: list[Tensor]
@@ -63,14 +55,14 @@ class RelaxedNetwork(nn.Module):
     """All candidates of a DAG space with one resolution and one width everywhere.
 
     `alpha_gk` are the global logits, `beta` those of the branch candidates of each exit. `temperature` and `hard` (a
-    straight-through Gumbel sample instead of the softmax, Jang et al. 2017) say how candidates are mixed. The last
-    layer of the controller starts at zero, so Delta alpha does. With `controller` 0 there is none, and with
+    straight-through Gumbel sample instead of the softmax, Jang et al. 2017) determine how candidates are mixed. The
+    last layer of the controller starts at zero, so Delta alpha does. With `controller` 0 there is none, and with
     `stop_heads` False no sample ever stops early.
     """
 
     def __init__(self, spec: SpaceSpec, controller: int, stop_heads: bool, generator: torch.Generator) -> None:
         super().__init__()
-        assert spec.dag is not None, "prepared specs have a DAG"
+        assert spec.dag is not None, "a relaxed network needs a DAG, as the plan checks"
         self.spec, self.dag = spec, spec.dag
         self.sites: tuple[Site, ...] = spec.sites()
         shape, resizing = input_layers(spec.input, spec.input.resolution[0])

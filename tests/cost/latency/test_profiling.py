@@ -11,17 +11,10 @@ from aebnas.core.errors import UserError
 from aebnas.cost.latency import rounds
 from aebnas.cost.latency.emit import emit, emit_onnx
 from aebnas.cost.latency.fitting import make_profile
+from aebnas.cost.latency.job import image_shape, make_job, make_setting
 from aebnas.cost.latency.measured_device import DifficultyTime
 from aebnas.cost.latency.network_profile import load_profile
-from aebnas.cost.latency.profiling import (
-    image_shape,
-    import_result,
-    make_job,
-    make_setting,
-    profile_of,
-    profile_space,
-    record_file,
-)
+from aebnas.cost.latency.profiling import import_result, profile_of, profile_space, record_file
 from aebnas.cost.latency.rounds import recorded
 from aebnas.cost.latency.stopwatch import MeasurementSetting, leave_at, measure, result
 from aebnas.runtime.network import Network
@@ -243,7 +236,7 @@ def test_an_onnx_folder_measures_without_aebnas_and_torch(space, job, tmp_path):
 
 
 def test_a_busy_machine_is_waited_for(monkeypatch):
-    """Of tries beside a slow yardstick the first undisturbed one counts, and of none the least disturbed."""
+    """Of tries beside a slow reference the first undisturbed one counts, and of none the least disturbed."""
     monkeypatch.setattr(rounds, "MAX_TRIES", 3)
 
     def tried(slowed, figures):

@@ -77,7 +77,7 @@ def test_with_one_hot_alpha_it_equals_the_discretised_network(randomise_module, 
         costs = relaxed_costs(network, layer_cost("macs"))
         macs = count_graph(hard.graph).macs.to_exit()
         # the relaxed network's controller is charged, the static network has none
-        controller = sum(map(layer_cost("macs"), network.controller_layers))
+        controller = sum(layer_cost("macs")(layer.key) for layer in network.controller_layers)
         expected = costs.total * costs.expected(soft.mix_ngk, list(network.beta))[0].detach() - controller
         np.testing.assert_allclose(expected.numpy(), macs, rtol=1e-5)
 
@@ -197,8 +197,10 @@ def test_costs_are_shares_of_the_costliest_architecture_and_differentiable(rando
     convs = [i for i, block in enumerate(network.dag.blocks) if block.kernel == 3 and block.op == "conv"]
     one_hot(network, convs * 6)
     largest = static_architecture(network, 9)
-    controller = sum(map(layer_cost("macs"), network.controller_layers))
-    branches = [[sum(map(layer_cost("macs"), b.parts)) for b in several] for several in network.branches]
+    controller = sum(layer_cost("macs")(layer.key) for layer in network.controller_layers)
+    branches = [
+        [sum(layer_cost("macs")(layer.key) for layer in b.parts) for b in several] for several in network.branches
+    ]
     full = count_graph(lower(largest)).macs
     chosen = sum(costs_b[-1] for costs_b in branches)
     assert costs.total == full.total + controller - chosen + sum(map(max, branches))

@@ -1,0 +1,28 @@
+"""What the bounds of a space need to know of a cost."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aebnas.runtime.shape_rules import Shape
+from aebnas.space.architecture import Site
+from aebnas.space.layer import Layer
+
+Best = Callable[..., float]
+"""`min` or `max`."""
+
+
+@dataclass(frozen=True)
+class WalkCosts:
+    """The cost of a layer, of the best branch at a site on maps of a shape, of the sum of so many maps of a shape, and
+    what comes with every exit.
+    """
+
+    layer: Callable[[Layer], float]
+    branch: Callable[[Site, Shape], float]
+    sums: Callable[[Shape, int], float]
+    each_exit: float = 0
+
+
+def keep_best(best: Best, table: dict[Shape, float], shape: Shape, value: float) -> None:
+    """Note a way to a map of this shape."""
+    table[shape] = best(table[shape], value) if shape in table else value

@@ -1,0 +1,35 @@
+"""The input and the stem in YAML."""
+
+from aebnas.core.spec_base import Spec
+from aebnas.core.spec_types import Side
+from aebnas.space.fields import Acts, Kernel, Sides, Stride, Width, Widths
+
+
+class InputSpec(Spec):
+    """The image."""
+
+    channels: Width = 3
+    """Channels of the image."""
+    resolution: Sides
+    """Side in pixels that the stem sees."""
+    image_side: Side | None = None
+    """Side of the images that are fed in; the largest resolution if absent. Where the two differ the network's first
+    node resizes."""
+
+    @property
+    def side(self) -> int:
+        """Side of the images fed in."""
+        return self.image_side or max(self.resolution)
+
+
+class StemSpec(Spec):
+    """The convolution before the first stage."""
+
+    width: Widths
+    """Output channels."""
+    kernel: Kernel = 3
+    """Side of the window, odd."""
+    stride: Stride = 1
+    """Stride."""
+    act: Acts = ("relu",)
+    """Activation."""

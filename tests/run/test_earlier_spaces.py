@@ -1,0 +1,22 @@
+"""Runs whose `config.json` spells the space's fields as version 0.1 did."""
+
+import json
+
+from tiny_run import own_copy, searched
+
+from aebnas.run.session import RunSession
+from aebnas.space.spec import SpaceSpec
+
+
+def test_sites_that_were_called_places_are_read(tmp_path_factory, tmp_path):
+    run = own_copy(searched(tmp_path_factory), tmp_path)
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    one = config["space"]["exits"] | {"depth": [1], "at": ["stage1"]}
+    one.pop("sites")
+    config["space"]["exits"] |= {"at": ["stage1"], "sites": {"stage1": {k: v for k, v in one.items() if k != "at"}}}
+    present = SpaceSpec.model_validate(config["space"])
+    config["space"]["exits"]["places"] = config["space"]["exits"].pop("sites")
+    config["space"]["input"]["picture"] = config["space"]["input"].pop("image_side")
+    (run / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    opened = RunSession.open(run).space.spec
+    assert opened == present and opened.exits.sites["stage1"].depth == (1,)
