@@ -21,7 +21,7 @@ from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
 from aebnas.run.training_setup import trained_supernet
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.runtime.gate_rules import StopHeads
+from aebnas.runtime.gate_rules import MinExitByClass, StopHeads
 from aebnas.search.loop import run_search
 from aebnas.selected.evaluate import evaluate, export
 from aebnas.selected.retrain import retrain
@@ -286,7 +286,7 @@ def test_every_rule_is_searched_and_runs_as_it_was_scored(ruled):
         answer = chosen.network.infer(session.images.preprocessing.apply(search.pixels()), point.policy)
         right = (answer.logits.argmax(-1) == search.labels).float().mean()
         assert float(right) == pytest.approx(point.metrics["accuracy"])
-        if point.policy.min_exit_by_class:
+        if point.policy.find(MinExitByClass) is not None:
             assert not ((answer.logits.argmax(-1) == 4) & (answer.exit_index < len(point.exit_shares) - 1)).any()
 
 
