@@ -167,7 +167,7 @@ def test_images_are_resized_where_the_resolution_differs(make_small):
     space = make_small("resolutions")  # 6, 7 or 8 pixels of images of 7
     for resolution, image in [(6, 7), (7, None), (8, 7)]:
         architecture = space.decode(genome_of(space, input__resolution=resolution)).architecture
-        assert (architecture.resolution, architecture.image, architecture.side) == (resolution, image, 7)
+        assert (architecture.resolution, architecture.image_side, architecture.side) == (resolution, image, 7)
         graph = lower(architecture)
         assert graph.input_shape == (1, 7, 7)
         assert graph.shapes["stem"][1:] == (resolution, resolution)
