@@ -25,8 +25,8 @@ from aebnas.run.session import RunSession
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.search.loop import run_plan
-from aebnas.search.multi_seed import check_seeds, seeds_folder
 from aebnas.search.multi_seed import search_seeds as run_seeds
+from aebnas.search.multi_seed import seeded_plans, seeds_folder
 from aebnas.search.plan import Plan, prepare
 from aebnas.selected.calibrate import calibrate
 from aebnas.selected.evaluate import evaluate, export
@@ -71,10 +71,10 @@ def search_seeds(
     UserError as `search`, for fewer than two different seeds and for picks that are no rules.
     """
     plan = _plan(spec, out, ablation, deterministic)
-    check_seeds(seeds)
+    plans = seeded_plans(plan, seeds)
     check_seed_picks(picks)
     rules = list(dict.fromkeys([*RULES, *picks]))
-    runs = run_seeds(plan, seeds, RunReport)
+    runs = run_seeds(plans, RunReport)
     if test:
         for session in runs.values():
             _evaluate_picks(session, rules)

@@ -85,5 +85,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if code == 130:  # typer's answer to Ctrl-C
         print("stopped; give the same command again to go on from here", file=sys.stderr)
         sys.exit(TERMINATED if terminated else 130)
-    if code:
-        sys.exit(code)
+    sys.exit(code or 0)

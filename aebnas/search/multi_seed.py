@@ -1,6 +1,6 @@
 """`aebnas search --seeds`: the same search once for each seed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,24 +12,24 @@ from aebnas.search.loop import run_plan
 from aebnas.search.plan import Plan
 
 
-def check_seeds(seeds: Sequence[int]) -> None:
-    """Raise UserError for fewer than two different seeds, or a negative one."""
-    if len(seeds) < 2 or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise UserError(f"seeds must be two or more different whole numbers, but got {', '.join(map(str, seeds))}")
-
-
-def search_seeds(plan: Plan, seeds: Sequence[int], listen: Listen = RunEvents) -> dict[int, RunSession]:
-    """Run (or go on with) the search once for each seed, in `<folder>-seed<seed>`; the splits stay the same.
-
-    Returns the finished runs by seed. Raises UserError as a single search does and as `check_seeds`.
-    """
-    check_seeds(seeds)
+def seeded_plans(plan: Plan, seeds: Sequence[int]) -> dict[int, Plan]:
+    """The plan of each seed, with a folder of its own; raises UserError for a wrong seed or fewer than two different
+    ones."""
     experiments = {seed: updated(plan.experiment, {"seed": seed}) for seed in seeds}
-    runs = {}
-    for seed, experiment in experiments.items():
-        folder = plan.folder.with_name(f"{plan.folder.name}-seed{seed}")
-        runs[seed] = run_plan(replace(plan, experiment=experiment, folder=folder), listen)
-    return runs
+    if len(seeds) < 2 or len(experiments) < len(seeds):
+        raise UserError(f"seeds must be two or more different whole numbers, but got {', '.join(map(str, seeds))}")
+    return {
+        seed: replace(plan, experiment=experiment, folder=plan.folder.with_name(f"{plan.folder.name}-seed{seed}"))
+        for seed, experiment in experiments.items()
+    }
+
+
+def search_seeds(plans: Mapping[int, Plan], listen: Listen = RunEvents) -> dict[int, RunSession]:
+    """Run (or resume) the search of each seed (see `seeded_plans`); the splits stay the same.
+
+    Returns the finished runs by seed. Raises UserError as a single search does.
+    """
+    return {seed: run_plan(plan, listen) for seed, plan in plans.items()}
 
 
 def seeds_folder(plan: Plan) -> Path:

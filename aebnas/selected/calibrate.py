@@ -18,7 +18,7 @@ from aebnas.evaluation.operating_points import operating_point
 from aebnas.policies.calibration.exit_summary import ExitSummary, summarise_exits
 from aebnas.policies.calibration.reliability import Reliability, exit_reliability, policy_reliability
 from aebnas.policies.calibration.temperature import fit_temperatures
-from aebnas.policies.calibration.tuning import DART, Finder, Rules, Tuned, tune
+from aebnas.policies.calibration.tuning import DART, Finder, Rules, Tuned, changed_optimise, tune
 from aebnas.policies.exit_table.difficulty_fit import estimator_latency_ms, fit_difficulty, raw_terms
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.find import METHODS
@@ -178,13 +178,14 @@ def prepare(
     chosen = method or (space.policy.thresholds.optimise or OptimiseSpec()).method
     if chosen not in CALIBRATE_METHODS:
         raise UserError(f"--method must be one of {', '.join(CALIBRATE_METHODS)}, but got '{chosen}'")
+    changes: dict[str, Any] = {"per_exit": per_exit} | ({} if chosen == DART else {"method": chosen})
+    changed_optimise(space.policy, changes)  # a wrong value is refused before the network runs
     plain = answered.table(CALIBRATE)
     if cost not in plain.costs:
         raise UserError(f"--budget must bound the mean of {', '.join(plain.costs)}, but got '{cost}'")
     found = answered.answers(CALIBRATE)
     fitted = fit_temperatures(found.logits_nec.numpy(), found.labels_n.numpy()) if temperatures else ()
     table = answered.table(CALIBRATE, fitted)
-    changes: dict[str, Any] = {"per_exit": per_exit} | ({} if chosen == DART else {"method": chosen})
     rules = Rules.of_space(space, answered.picked[0].architecture, table, cost, **changes)
     if chosen != DART:
         return Prepared(chosen, table, plain, fitted, rules.find)

@@ -80,7 +80,7 @@ def test_a_search_reports_the_counts_of_the_exported_network(run, tmp_path):
 
 def test_the_report_draws_the_network_that_is_counted(run):
     session = RunSession.open(run)
-    (drawn,) = payload(session, session.run.trials(), session.front())["architectures"]
+    (drawn,) = payload(session.facts, session.run.trials(), session.front())["architectures"]
     params, macs = plain_counts(run)
     boxes = drawn["drawing"]["boxes"]
     assert (sum(box["params"] for box in boxes), sum(box["macs"] for box in boxes)) == (params + PARAMS, macs + MACS)

@@ -5,6 +5,7 @@ import pytest
 import tiny_darts
 from tiny_run import SPACE, write_spec
 
+from aebnas.report.run_report import RunReport
 from aebnas.search.loop import run_search
 from aebnas.space.genome import SearchSpace
 
@@ -24,7 +25,7 @@ ONE_CELL = tiny_darts.SPACE | {
 
 def searched(folder, space, trials, **changes):
     """Search a space; the run holds so many ok trials, a front to pick from, and a report."""
-    session = run_search(write_spec(folder / "spec", space, **changes), folder / "run")
+    session = run_search(write_spec(folder / "spec", space, **changes), folder / "run", listen=RunReport)
     assert [trial.status for trial in session.run.trials()] == ["ok"] * trials
     assert len(pd.read_csv(folder / "run" / "pareto.csv")) == len(session.front()) >= 1
     for rule in ("knee", "best-accuracy", "cheapest", "avg_macs<=1e9"):

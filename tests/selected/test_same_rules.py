@@ -98,7 +98,7 @@ def test_an_export_is_re_tuned_by_them_without_the_run(run, tmp_path):
     np.savez(tmp_path / "new.npz", x=train.pixels().permute(0, 2, 3, 1).numpy(), y=train.labels.numpy())
     rules = set()
     for beta in (0.0, 0.3, 0.6, 1.0):
-        rules.add(retune(tmp_path / "out", tmp_path / "new.npz", Goal.read(beta=beta), per_exit=6).policy.rule)
+        rules.add(retune(tmp_path / "out", tmp_path / "new.npz", Goal.read(beta=beta), per_exit=6).policy.label)
     recorded = json.loads((tmp_path / "out" / "card.json").read_text())["rules"]
     assert recorded == {key: POLICY[key] for key in ("criterion", "stop_thresholds")} | {
         "patience": [2],

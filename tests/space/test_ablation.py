@@ -7,8 +7,10 @@ from hypothesis import strategies as st
 
 from aebnas.core.errors import UserError
 from aebnas.core.spec_base import updated
+from aebnas.policies.threshold_search.min_exit import min_exits_of
 from aebnas.space.ablation import ABLATIONS, ablate
 from aebnas.space.genome import Candidate, SearchSpace
+from aebnas.space.min_exits import MinExits
 from aebnas.space.size import count_architectures
 from aebnas.space.spec import SpaceSpec
 
@@ -99,11 +101,11 @@ def test_under_fixed_thresholds_nobody_leaves_before_the_minimum_exit(digits):
         candidate = draw(part, seed)
         present = [exit_.site.name for exit_ in candidate.architecture.exits]
         assert candidate.policy.thresholds == (0.9,) * len(present)
-        assert candidate.policy.min_exit == 0  # stage1 comes first, whether the architecture has it or not
         last, second = len(present), present.index("stage2") if "stage2" in present else len(present)
         by_class = [0] * part.spec.classes
         by_class[3:5] = [second, last]
-        assert candidate.policy.min_exit_by_class == (tuple(by_class) if any(by_class) else ())
+        # stage1 comes first, whether the architecture has it or not
+        assert min_exits_of(candidate.policy) == MinExits(0, tuple(by_class) if any(by_class) else ())
         assert part.decode(part.encode(candidate)) == candidate
 
 

@@ -3,7 +3,7 @@
 Legend: n samples, e exits; 3 terms of the difficulty.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -41,6 +41,14 @@ EVERYWHERE = MinExits()
 Finder = Callable[[ExitTable], Found]
 
 
+def changed_optimise(policy: PolicySpec, changes: Mapping[str, Any]) -> OptimiseSpec:
+    """How thresholds are searched in a space, with other values for some keys; raises SpecError for a wrong value.
+
+    Where the space's thresholds are genes, the default OptimiseSpec is changed.
+    """
+    return updated(policy.thresholds.optimise or OptimiseSpec(), changes, at="policy.thresholds.optimise")
+
+
 @dataclass(frozen=True)
 class Rules:
     """Which policies are searched, and how."""
@@ -58,7 +66,7 @@ class Rules:
 
         `changes` replace fields of the space's OptimiseSpec, which is the default one where thresholds are genes.
         """
-        optimise = updated(space.policy.thresholds.optimise or OptimiseSpec(), changes, at="policy.thresholds.optimise")
+        optimise = changed_optimise(space.policy, changes)
         rules = rules_for(space.policy, stop_heads=table.has_stop_heads)
         return cls(rules, optimise, min_exits(space, architecture), cost)
 

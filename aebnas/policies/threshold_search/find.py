@@ -68,9 +68,10 @@ def find(
 def rules_for(spec: PolicySpec, stop_heads: bool) -> PolicySpec:
     """The rules that are searched for a network under a space's policy spec, wherever that is done.
 
-    They are the spec's and, where the network has stop heads that none of these looks at, `learned` and `dual`.
+    They are the spec's and, where the network has stop heads that none of these looks at, `learned` and `dual`. Genes
+    name their criteria, to which none is added.
     """
-    if spec.needs_stop_heads or not stop_heads:
+    if spec.needs_stop_heads or not stop_heads or spec.thresholds.genes is not None:
         return spec
     return updated(spec, {"criterion": (*spec.criterion, LEARNED, DUAL)})
 

@@ -35,8 +35,7 @@ def test_tuning_to_a_target_agrees_with_a_loop_over_the_grid(least, seed, exits,
         scored = score_policy(table, policy)
         return 100 * (1 - scored.accuracy) + weight * 100 * abs(scored.avg_macs - value) / value
 
-    first = {"min_exit": least.all, "min_exit_by_class": least.by_class}
-    grid = [ExitPolicy(c, t, **first) for c in CRITERIA for t in product(choices, repeat=exits - 1)]
+    grid = [ExitPolicy(c, t, rules=least.rules) for c in CRITERIA for t in product(choices, repeat=exits - 1)]
     tuned = tune_to_target(table, CRITERIA, choices, target, least)
     assert tuned in grid
     assert goal(tuned) == pytest.approx(min(map(goal, grid)), abs=1e-9)
