@@ -37,7 +37,7 @@ from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.search.loop import run_plan
 from aebnas.search.plan import prepare
-from aebnas.selected.selected_model import kept_network
+from aebnas.selected.selected_model import candidate_network
 from aebnas.space.min_exits import MinExits
 
 HERE = Path(__file__).resolve().parent
@@ -167,7 +167,7 @@ def networks(arm: str, session: RunSession) -> list[tuple[str, str, Network]]:
     for trial in session.run.trials():
         if trial.points:
             form = trial.origin.rpartition(" ")[2] if arm in ("ours", "published") else arm
-            network = kept_network(session, trial.architecture, trial.points[0].id)
+            network = candidate_network(session, trial.architecture, trial.points[0].id)
             found.append((form, trial.architecture.id, network))
     return found
 

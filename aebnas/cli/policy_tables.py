@@ -11,7 +11,7 @@ from aebnas.policies.calibration.risk_control import RiskPromise
 from aebnas.report.tables import interval, print_point, print_table
 from aebnas.selected.calibrate import Calibrated
 
-MOST_ROWS = 12
+MAX_ROWS = 12
 """Of a frontier; the rest is in the file."""
 SHOWN_QUANTILES = (0, 4, 8)
 """Of those at 10, 20, ... 90 %."""
@@ -23,7 +23,7 @@ def print_sweep(table: pd.DataFrame, point_id: str, samples: int) -> None:
     for name in ("method", "accuracy (95 %)", "avg MACs", "leave at exits", "criterion", "thresholds"):
         shown.add_column(name, no_wrap=name not in ("thresholds", "leave at exits"))
     for method, part in table.groupby("method", sort=False):
-        step = max(1, -(-len(part) // MOST_ROWS))
+        step = max(1, -(-len(part) // MAX_ROWS))
         for row in part.iloc[::step].to_dict("records"):
             shown.add_row(
                 str(method),

@@ -24,7 +24,7 @@ def show(
     for line in state_lines(facts, trials):
         print(line)
     if points:
-        print_front(points, facts.samples, facts.metrics_asked, full)
+        print_front(points, facts.samples, facts.requested_metrics, full)
     else:
         print(f"{run}: no feasible operating point yet ({len(trials)} trials)")
     print_relaxed(facts.run)

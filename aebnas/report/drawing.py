@@ -9,7 +9,18 @@ from typing import Any
 from aebnas.cost.counts import count_layer
 from aebnas.runtime.graph import INPUT, Graph, Node
 
-UNTOLD = {"in_channels", "out_channels", "classes", "side", "kernel", "stride", "expand", "se", "act", "pool"} | {
+SHOWN_ELSEWHERE = {
+    "in_channels",
+    "out_channels",
+    "classes",
+    "side",
+    "kernel",
+    "stride",
+    "expand",
+    "se",
+    "act",
+    "pool",
+} | {
     "out_shape",
     "macs",
     "params",
@@ -101,5 +112,5 @@ def _label(node: Node) -> str:
         words.append(str(attrs["act"]))
     if attrs.get("pool", "avg") != "avg":
         words.append(f"{attrs['pool']} pool")
-    words += [f"{key} {value}" for key, value in attrs.items() if key not in UNTOLD]
+    words += [f"{key} {value}" for key, value in attrs.items() if key not in SHOWN_ELSEWHERE]
     return ", ".join(words)

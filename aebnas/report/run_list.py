@@ -24,7 +24,7 @@ from aebnas.strategies.strategy_spec import StrategySpec
 class Listed:
     """A run in a list: its state, counts and best points, each a row of `pareto.csv` as numbers by metric.
 
-    `cost` is the objective that accuracy is shown against. `trials_asked` is how many the search makes at most.
+    `cost` is the objective that accuracy is shown against. `max_trials` is how many the search makes at most.
     `changed` is when it last wrote something (seconds since the epoch). Of a damaged run only `state` and `changed` are
     known.
     """
@@ -33,7 +33,7 @@ class Listed:
     state: str
     changed: float
     trials: int = 0
-    trials_asked: int = 0
+    max_trials: int = 0
     front_points: int = 0
     hypervolume: float | None = None
     best: Mapping[str, Mapping[str, float]] | None = None
@@ -145,7 +145,7 @@ def print_runs(runs: Sequence[Listed], now: float | None = None) -> None:
             for row in ((run.best or {}).get(name) for name in ("best-accuracy", "knee", "cheapest"))
         ]
         damaged = run.state.startswith("damaged")
-        counts = ["-", "-"] if damaged else [f"{run.trials} of {run.trials_asked}", str(run.front_points)]
+        counts = ["-", "-"] if damaged else [f"{run.trials} of {run.max_trials}", str(run.front_points)]
         volume = "-" if run.hypervolume is None else f"{run.hypervolume:.4f}"
         ago = age((time.time() if now is None else now) - run.changed)
         table.add_row(run.folder.name, run.state, *counts, volume, *points, ago)

@@ -55,7 +55,7 @@ class RunReport(RunEvents):
     def selected_model_changed(self, point_id: str) -> None:
         """Write `report.html` anew."""
         run = self.facts.run
-        with run.noting():  # others may be retraining other points
+        with run.update_lock():  # others may be retraining other points
             trials = run.trials()
             write_html(self.facts, trials, self.facts.front(trials))
 

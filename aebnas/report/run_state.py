@@ -17,11 +17,11 @@ def state_lines(facts: RunFacts, trials: Sequence[Trial]) -> list[str]:
     parts = [known.state]
     if trials:
         volume = normalised_hypervolume(facts, facts.front(trials))
-        parts += [f"{len(trials)} of {known.trials_asked} trials", f"hypervolume {volume:.4f}"]
+        parts += [f"{len(trials)} of {known.max_trials} trials", f"hypervolume {volume:.4f}"]
     if trials and known.state == "running in search":
         # the seconds of trials add up to the time they took together, with workers too, so that their mean is the pace
         each_s = sum(trial.seconds for trial in trials) / len(trials)
-        parts.append(f"ETA {duration(each_s * (known.trials_asked - len(trials)))}")
+        parts.append(f"ETA {duration(each_s * (known.max_trials - len(trials)))}")
     lines = [f"{run.folder}: {', '.join(parts)}"]
     if epochs is not None and known.state.endswith("in supernet"):
         lines.append(_training_line(run, epochs))

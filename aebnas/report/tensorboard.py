@@ -8,7 +8,7 @@ from typing import Any
 
 from aebnas.training.task import Row
 
-OF_THE_STEP = ("lr", "loss", "images_per_second")
+STEP_COLUMNS = ("lr", "loss", "images_per_second")
 """Columns of a validation row that don't depend on the subnet looked at."""
 
 
@@ -60,7 +60,7 @@ class TrainingScalars:
 
 
 def _tagged(row: Row) -> dict[str, float]:
-    scalars = {f"train/{name}": float(row[name]) for name in OF_THE_STEP}
+    scalars = {f"train/{name}": float(row[name]) for name in STEP_COLUMNS}
     for name, value in row.items():
         if name.startswith(("accuracy", "avg_", "exit")):
             scalars[f"{row['subnet']}/{name}"] = float(value)

@@ -224,7 +224,7 @@ class ExperimentSpec(Spec):
         """The soft target, if there is one."""
         return None if self.target is None else self.target.parsed()
 
-    def metrics_asked(self) -> dict[str, str]:
+    def requested_metrics(self) -> dict[str, str]:
         """Metrics that the search is about, by their place in the spec."""
         asked = {f"objectives.{number}": o.metric for number, o in enumerate(self.parsed_objectives())}
         asked |= {f"constraints.{number}": c.metric for number, c in enumerate(self.parsed_constraints())}

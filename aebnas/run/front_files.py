@@ -22,7 +22,7 @@ def write_front(facts: RunFacts, trials: Sequence[Trial], finished: bool = False
     folder, points, samples = facts.folder, facts.front(trials), facts.samples
     write_text(folder / "pareto.csv", front_table(points, samples).to_csv(index=False))
     write_json(folder / "pareto.json", [_point_json(pair, samples) for pair in points])
-    with facts.run.noting():  # an evaluation that ends now adds to the summary, too
+    with facts.run.update_lock():  # an evaluation that ends now adds to the summary, too
         write_json(folder / "summary.json", _summary(facts, trials, points) | {"finished": finished})
     return points
 
@@ -56,7 +56,7 @@ def front_row(pair: FrontPoint, samples: int) -> dict[str, Any]:
 
 def record_optimism(run: Run) -> None:
     """Update `optimism` in `summary.json` from the records in `picks/`."""
-    with run.noting():
+    with run.update_lock():
         if (run.folder / "summary.json").exists():
             write_json(run.folder / "summary.json", run.read_json("summary.json") | {"optimism": _optimism(run)})
 

@@ -53,7 +53,7 @@ def read_pick(run: Run, picked: FrontPoint) -> dict[str, Any]:
 
 def record_pick(run: Run, picked: FrontPoint, key: str, value: dict[str, Any] | None) -> None:
     """Set one part of a point's record; None removes it. Raises UserError as `read_pick`."""
-    with run.noting():
+    with run.update_lock():
         known = {k: v for k, v in read_pick(run, picked).items() if k != key} | {POINT: _identity(picked)}
         write_json(run.folder / "picks" / f"{picked[1].id}.json", known | ({} if value is None else {key: value}))
 

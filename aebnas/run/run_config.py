@@ -48,7 +48,7 @@ class RunConfig:
         return json.loads(json.dumps(config))
 
 
-def config_in_full(known: Config) -> Config:
+def config_with_defaults(known: Config) -> Config:
     """A `config.json` with the defaults of keys that are newer than it; unchanged where it can't be read."""
     try:
         experiment = parse_spec(ExperimentSpec, known.get("experiment"), "config.json")

@@ -118,14 +118,14 @@ class Run:
             yield
 
     @contextmanager
-    def noting(self) -> Iterator[None]:
+    def update_lock(self) -> Iterator[None]:
         """Wait for a moment alone, to read a small shared file and write it back."""
         with lock(self.folder / "notes.lock"):
             yield
 
     def remember_once(self, what: str, decide: Callable[[], str]) -> str:
         """The value that `decide` returned in the first session of the run, kept in `settled.json`."""
-        with self.noting():
+        with self.update_lock():
             known = self.read_json("settled.json") if (self.folder / "settled.json").exists() else {}
             if what not in known:
                 known[what] = decide()
@@ -135,7 +135,7 @@ class Run:
     def recover(self) -> None:
         """Remove what a kill left half done: a torn last trial, unfinished files. The run must be locked."""
         self.drop_torn_line()
-        with self.noting():
+        with self.update_lock():
             remove_partials(self.folder)
 
     def append(self, trial: Trial) -> None:
@@ -199,7 +199,7 @@ class Run:
         self._add_seconds(phase, time.monotonic() - started)
 
     def _add_seconds(self, phase: str, seconds: float) -> None:
-        with self.noting():
+        with self.update_lock():
             spent = self.seconds()
             spent[phase] = round(spent.get(phase, 0.0) + seconds, 1)
             write_json(self.folder / "seconds.json", spent)

@@ -25,7 +25,7 @@ class RunFacts:
     """What is known of a run besides its trials; needs no images and no weights, and can be sent to a worker.
 
     `data` is the name of the image set, `input_text` its source, shape and classes as far as the specs state them.
-    `images` maps each split to its number of images. `metrics_asked` are the metrics of objectives, constraints and
+    `images` maps each split to its number of images. `requested_metrics` are the metrics of objectives, constraints and
     target. `max_costs` maps each objective that is minimised to its greatest value in the space, by which a
     hypervolume normalises it. `scored` are the weights under which candidates were scored. `supernet_epochs` is None
     where no supernet is trained. `profile` is the device profile of the run, `ships_stop_heads` whether candidates
@@ -39,7 +39,7 @@ class RunFacts:
     images: dict[str, int]
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...]
-    metrics_asked: tuple[str, ...]
+    requested_metrics: tuple[str, ...]
     max_costs: dict[str, float]
     scored: ScoredWeights
     supernet_epochs: int | None
@@ -73,7 +73,7 @@ class RunFacts:
             images=run.image_counts(),
             objectives=objectives,
             constraints=tuple(experiment.parsed_constraints()),
-            metrics_asked=tuple(dict.fromkeys(experiment.metrics_asked().values())),
+            requested_metrics=tuple(dict.fromkeys(experiment.requested_metrics().values())),
             max_costs={
                 objective.metric: max_cost(space, objective.metric, profile, costs)
                 for objective in objectives

@@ -23,7 +23,7 @@ def candidate_weights(run: Run, architecture_id: str) -> Path:
     return run.folder / "models" / f"{architecture_id}.safetensors"
 
 
-def keep_candidates(run: Run, architecture_ids: Collection[str]) -> list[str]:
+def delete_other_weights(run: Run, architecture_ids: Collection[str]) -> list[str]:
     """Delete the weights of all candidates but these; returns the ids of those deleted."""
     surplus = [path for path in (run.folder / "models").glob("*.safetensors") if path.stem not in architecture_ids]
     for path in surplus:
@@ -40,7 +40,7 @@ def save_weights(module: torch.nn.Module, path: Path) -> None:
 def load_weights(module: torch.nn.Module, path: Path) -> None:
     """Read what `save_weights` wrote; raises UserError when it isn't there or doesn't fit."""
     if not path.exists():
-        raise UserError(f"{path}: the weights are not there; give the search command again to make them")
+        raise UserError(f"{path}: the weights are missing; give the search command again to make them")
     try:
         state, wanted = load_file(path), module.state_dict()
         for name in state.keys() & wanted.keys():
@@ -61,7 +61,7 @@ def load_weights(module: torch.nn.Module, path: Path) -> None:
 def weights_digest(path: Path) -> str:
     """A digest of a file of weights; raises UserError when it isn't there."""
     if not path.exists():
-        raise UserError(f"{path}: the weights are not there; give the search command again to make them")
+        raise UserError(f"{path}: the weights are missing; give the search command again to make them")
     with path.open("rb") as file:
         return hashlib.file_digest(file, "blake2b").hexdigest()[:16]
 

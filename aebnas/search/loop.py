@@ -22,12 +22,12 @@ from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.environment import write_environment
 from aebnas.run.events import Listen, RunEvents, TrainingRows
 from aebnas.run.front_files import write_front
-from aebnas.run.run_config import RunConfig, config_in_full
+from aebnas.run.run_config import RunConfig, config_with_defaults
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
 from aebnas.run.training_setup import new_supernet, repeatable, training_device, with_pinned_precision
-from aebnas.run.weight_files import candidate_weights, keep_candidates, load_weights, save_weights
-from aebnas.search.darts.relaxed_trials import initial_genomes, keep_relaxed, resolve_trial
+from aebnas.run.weight_files import candidate_weights, delete_other_weights, load_weights, save_weights
+from aebnas.search.darts.relaxed_trials import initial_genomes, record_relaxed, resolve_trial
 from aebnas.search.plan import UNSATISFIABLE, Plan, prepare
 from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.build import make_strategy
@@ -67,10 +67,10 @@ def run_plan(plan: Plan, listen: Listen = RunEvents) -> RunSession:
     check_memory(space.spec, experiment.parsed_constraints(), spec_file)
     read_held(session.images.splits)
     config = RunConfig(experiment, space, base).to_json(folder, plan.profile)
-    run = Run.start(folder, config, config_in_full)
+    run = Run.start(folder, config, config_with_defaults)
     if plan.profile is not None and not run.profile_file.exists():
         plan.profile.save(run.profile_file)
-    _go_on(session, listen)
+    _run_to_end(session, listen)
     return session
 
 
@@ -88,11 +88,11 @@ def check_memory(spec: SpaceSpec, constraints: Sequence[Constraint], source: Pat
 def resume_search(folder: Path, listen: Listen = RunEvents) -> RunSession:
     """Go on with the search of a run as its `config.json` says; raises UserError if it isn't a run."""
     session = RunSession.open(folder)
-    _go_on(session, listen)
+    _run_to_end(session, listen)
     return session
 
 
-def _go_on(session: RunSession, listen: Listen) -> None:
+def _run_to_end(session: RunSession, listen: Listen) -> None:
     """From whatever state a run is in to its final front."""
     run, experiment = session.run, session.experiment
     where = experiment.evaluate
@@ -233,7 +233,7 @@ class _Search:
             if isinstance(outcome, Failure) and outcome.transient and len(numbers) > 1:
                 numbers, again[name] = numbers[:1], numbers[1:]
             if isinstance(outcome, RelaxedResult):
-                keep_relaxed(self.run, name, outcome)
+                record_relaxed(self.run, name, outcome)
             for number in numbers:
                 job, scored = resolve_trial(jobs[number], outcome, self.session.space)
                 if isinstance(scored, Scored) and scored.network is not None:  # on disk before a trial that needs it
@@ -269,7 +269,7 @@ class _Search:
         if experiment.candidate_training is None or experiment.trains_relaxed:  # of those there are few
             return
         members = front(self._known(), self.objectives, self.constraints)
-        for dropped in keep_candidates(self.run, {trial.architecture.id for trial, _ in members}):
+        for dropped in delete_other_weights(self.run, {trial.architecture.id for trial, _ in members}):
             self.tables.pop(dropped, None)
 
     def _known(self) -> list[Trial]:

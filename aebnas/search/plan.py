@@ -24,7 +24,7 @@ from aebnas.training.exits.exit_weights import LAST, exit_weights
 
 UNSATISFIABLE = "no architecture of the space can satisfy"
 
-MOST_BRANCHES = 16
+MAX_BRANCHES = 16
 """Candidates of one exit of a relaxed network; more would cost more than the backbone."""
 
 
@@ -94,7 +94,7 @@ def read_device(experiment: ExperimentSpec, base: Path) -> Profile | None:
     """
     device = experiment.device
     if device is None:
-        for place, metric in experiment.metrics_asked().items():
+        for place, metric in experiment.requested_metrics().items():
             if METRICS[metric].by_device:
                 rule = "must be a metric without a device, or device.profile must name a profile (see aebnas profile)"
                 raise SpecError(place, f"{rule}, but got '{metric}'")
@@ -105,7 +105,7 @@ def read_device(experiment: ExperimentSpec, base: Path) -> Profile | None:
     profile = load_profile(file)
     with in_file(None, "device"):
         device.check(profile.setting)
-    for place, metric in experiment.metrics_asked().items():
+    for place, metric in experiment.requested_metrics().items():
         if profile.setting["batch"] > 1 and METRICS[metric].by_device and "@" in metric:
             rule = f"must be a mean where the profile's batch is {profile.setting['batch']}, as samples of a batch"
             raise SpecError(place, f"{rule} wait for each other, but got '{metric}'")
@@ -178,8 +178,8 @@ def check_relaxable(spec: SpaceSpec, space_file: Path) -> None:
         raise SpecError("policy.thresholds", f"must be optimise {because}, but got genes", space_file)
     for site in spec.sites():
         place = f"exits.sites.{site.name}" if site.name in spec.exits.sites else "exits"
-        if (count := count_branches(spec, site)) > MOST_BRANCHES:
-            rule = f"must offer at most {MOST_BRANCHES} branches {because}, but got {count}"
+        if (count := count_branches(spec, site)) > MAX_BRANCHES:
+            rule = f"must offer at most {MAX_BRANCHES} branches {because}, but got {count}"
             raise SpecError(place, rule, space_file)
 
 

@@ -48,7 +48,7 @@ def test_a_command_that_cannot_be(refused, run, words, says):
 
 def test_a_promise_without_images_to_certify(refused, run):
     said = refused(run, "calibrate", run, "--pick", "knee", "--risk", "0.1,0.1")
-    assert said == "data.splits.certify: must hold images for this, but is empty in this run"
+    assert said == "data.splits.certify: must be above 0 for this command, but the split is empty in this run"
 
 
 def test_a_folder_that_is_neither(refused, tmp_path):

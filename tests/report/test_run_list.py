@@ -77,7 +77,7 @@ def test_counts_and_best_points_are_the_runs_own(run, copy, tmp_path):
     copy("one")
     (listed,) = list_runs(tmp_path)
     session = RunSession.open(run)
-    assert (listed.trials, listed.trials_asked, listed.front_points) == (8, 8, len(session.front()))
+    assert (listed.trials, listed.max_trials, listed.front_points) == (8, 8, len(session.front()))
     assert listed.hypervolume == json.loads((run / "summary.json").read_text())["hypervolume"]
     for rule, row in listed.best.items():
         assert row == session.pick(rule)[1].metrics

@@ -184,7 +184,7 @@ def test_what_kills_left_is_removed_and_nothing_else(run, make_trial):
 def test_picks_are_retrained_side_by_side_but_not_beside_a_search(run):
     other = Run.open(run.folder)
     with run.retraining("a"):
-        with other.retraining("b"), other.noting():
+        with other.retraining("b"), other.update_lock():
             pass
         with (
             pytest.raises(UserError, match=r"models/a: another process is retraining this pick"),

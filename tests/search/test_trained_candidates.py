@@ -130,7 +130,7 @@ def test_lost_weights_are_told_and_made_good_by_retraining(scratch, tmp_path):
     run = own_copy(scratch, tmp_path)
     for path in (run / "models").glob("*.safetensors"):
         path.unlink()
-    with pytest.raises(UserError, match=r"weights are not there; retrain the point first: aebnas retrain --pick"):
+    with pytest.raises(UserError, match=r"weights are missing; retrain the point first: aebnas retrain --pick"):
         evaluate(run, "cheapest")
     retrain(run, "cheapest")
     assert evaluate(run, "cheapest").source.startswith("retrained")

@@ -20,7 +20,7 @@ from aebnas.report.html import write_html
 from aebnas.report.run_report import RunReport
 from aebnas.run.session import RunSession
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.selected import recorded_outputs as answered
+from aebnas.selected import recorded_outputs
 from aebnas.selected.calibrate import calibrate
 from aebnas.selected.evaluate import evaluate, export
 from aebnas.selected.retrain import retrain
@@ -46,8 +46,8 @@ def no_network(monkeypatch):
         def refused(*arguments, **options):
             raise AssertionError("the network was run again")
 
-        monkeypatch.setattr(answered, "record_logits", refused)
-        monkeypatch.setattr(answered, "load_network", refused)
+        monkeypatch.setattr(recorded_outputs, "record_logits", refused)
+        monkeypatch.setattr(recorded_outputs, "load_network", refused)
 
     return forbid
 
@@ -180,13 +180,15 @@ def test_what_is_refused(own):
 
 def test_a_promise_needs_a_certify_split(tmp_path_factory, tmp_path):
     run = own_copy(searched(tmp_path_factory), tmp_path)
-    with pytest.raises(UserError, match="certify: must hold images for this, but is empty in this run"):
+    with pytest.raises(
+        UserError, match="data.splits.certify: must be above 0 for this command, but the split is empty in this run"
+    ):
         calibrate(run, "knee", Goal.read(risk="0.1,0.1"))
 
 
 def test_scores_of_a_kept_table_are_those_of_a_fresh_one(own):
     calibrate(own, "knee", Goal.read(beta=0.5))
-    kept = answered.SelectedModelOutputs.open(own, "knee")
+    kept = recorded_outputs.SelectedModelOutputs.open(own, "knee")
     policy = kept.state.point.policy
     fresh = tabulate_for(policy, kept.network, kept.images("search"), kept.session.images.preprocessing)
     assert score_policy(fresh, policy) == score_policy(kept.table_for(policy, "search"), policy)

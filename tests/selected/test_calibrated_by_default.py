@@ -32,7 +32,7 @@ def own(tmp_path_factory, tmp_path):
 
 def fitted(outputs):
     """Temperatures of a pick's network, from what it says of `calibrate`."""
-    recorded = outputs.answers("calibrate")
+    recorded = outputs.logits("calibrate")
     return fit_temperatures(recorded.logits_nec.numpy(), recorded.labels_n.numpy())
 
 

@@ -51,7 +51,7 @@ def test_profile_then_measure(tmp_path_factory, tmp_path):
     assert set(measured["wall_clock"]) == {"batch_1", "batch_256"}
     assert "speed-up over MACs ratio, batch 1" in done.output and "saved time over saved MACs, batch 1" in done.output
 
-    with pytest.raises(UserError, match=r"profile.json: setting.threads must be 2 as it is measured here, but got 1"):
+    with pytest.raises(UserError, match=r"profile.json: setting.threads must be 2 as in this measurement, but got 1"):
         measure(run, "knee", {"threads": 2}, out, 4, 1)
     with pytest.raises(UserError, match=r"--memory-format must be one of contiguous, channels_last, but got 'odd'"):
         measure(run, "knee", {"memory_format": "odd"}, None, 4, 1)

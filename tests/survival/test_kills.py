@@ -110,7 +110,7 @@ def test_files_that_are_made_from_others_are_made_again(finished, whole):
 IN_OWN_TRAINING = {
     "in a candidate's training": Fault("aebnas.training.single_network:SingleTask.losses", nth=20),
     "between a candidate's weights and its trial": Fault("aebnas.run.run_directory:Run.append", nth=6),
-    "before weights that lost their place on the front are deleted": Fault("aebnas.search.loop:keep_candidates", nth=2),
+    "before weights of dominated candidates are deleted": Fault("aebnas.search.loop:delete_other_weights", nth=2),
 }
 
 

@@ -32,7 +32,7 @@ def resolve_trial(job: AnyJob, outcome: Outcome, space: SearchSpace) -> tuple[Jo
     return Job(architecture, None, job.origin), scored
 
 
-def keep_relaxed(run: Run, name: str, outcome: RelaxedResult) -> None:
+def record_relaxed(run: Run, name: str, outcome: RelaxedResult) -> None:
     """Write a relaxed network and its figures to `relaxed/`, and all validation rows to `train_epoch_metrics.csv`."""
     save_weights(outcome.network, run.relaxed / f"{name}.safetensors")
     write_json(run.relaxed / f"{name}.json", outcome.report)
