@@ -27,7 +27,7 @@ from aebnas.runtime.network import Network
 from aebnas.search.loop import run_plan
 from aebnas.search.multi_seed import check_seeds, seeds_folder
 from aebnas.search.multi_seed import search_seeds as run_seeds
-from aebnas.search.plan import Plan, prepare
+from aebnas.search.plan import Plan, make_plan
 from aebnas.selected.calibrate import calibrate
 from aebnas.selected.evaluate import evaluate, export
 from aebnas.selected.retrain import retrain
@@ -251,7 +251,7 @@ def _evaluate_picks(session: RunSession, rules: Sequence[str]) -> None:
 def _plan(spec: SpecLike, out: PathLike | None, ablation: str | None, deterministic: bool) -> Plan:
     folder = None if out is None else Path(out)
     if not isinstance(spec, Mapping):
-        return prepare(Path(spec), folder, ablation, deterministic)
+        return make_plan(Path(spec), folder, ablation, deterministic)
     if folder is None:
         raise UserError("out: must name the run's folder where the spec is a mapping, but got nothing")
-    return prepare(Path("spec"), folder, ablation, deterministic, spec)
+    return make_plan(Path("spec"), folder, ablation, deterministic, spec)

@@ -36,7 +36,7 @@ from aebnas.run.training_setup import trained_supernet
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.search.loop import run_plan
-from aebnas.search.plan import prepare
+from aebnas.search.plan import make_plan
 from aebnas.selected.selected_model import candidate_network
 from aebnas.space.min_exits import MinExits
 
@@ -140,7 +140,7 @@ def run_arm(arm: str, seed: int, full: bool, scratch: Path, out: Path) -> None:
             raise SystemExit(f"{ours}: run the arm ours first, whose seconds nsga2 is given")
         seconds = json.loads(ours.read_text())["cpu_seconds"]
     started = time.process_time()
-    plan = prepare(
+    plan = make_plan(
         HERE / "adaptive_darts_study.yaml", scratch / f"{arm}-{seed}", value=spec_of(arm, seed, full, seconds)
     )
     session = (

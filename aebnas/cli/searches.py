@@ -28,9 +28,9 @@ def search(
     test: Annotated[bool, typer.Option("--test", help="With --seeds: measure the picks on the test set.")] = False,
 ) -> None:
     """Train the supernet, search, and write the Pareto front. Given again, a stopped search goes on."""
-    from aebnas.search.plan import prepare
+    from aebnas.search.plan import make_plan
 
-    plan = prepare(spec, out, ablation, deterministic)  # a mistake shows before the heavy imports
+    plan = make_plan(spec, out, ablation, deterministic)  # a mistake shows before the heavy imports
     if seeds is not None:
         import aebnas
         from aebnas.report.seed_summary import print_seeds

@@ -15,13 +15,14 @@ from aebnas.search.plan import Plan
 def check_seeds(seeds: Sequence[int]) -> None:
     """Raise UserError for fewer than two different seeds, or a negative one."""
     if len(seeds) < 2 or len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise UserError(f"seeds must be two or more different whole numbers, but got {', '.join(map(str, seeds))}")
+        got = ", ".join(map(str, seeds))
+        raise UserError(f"seeds must be two or more different whole numbers from 0, but got {got}")
 
 
 def search_seeds(plan: Plan, seeds: Sequence[int], listen: Listen = RunEvents) -> dict[int, RunSession]:
-    """Run (or go on with) the search once for each seed, in `<folder>-seed<seed>`; the splits stay the same.
+    """Run (or resume) the search once for each seed, in `<folder>-seed<seed>`; all seeds share the splits.
 
-    Returns the finished runs by seed. Raises UserError as a single search does and as `check_seeds`.
+    Returns the finished runs by seed. Raises UserError as `run_plan` and as `check_seeds`.
     """
     check_seeds(seeds)
     experiments = {seed: updated(plan.experiment, {"seed": seed}) for seed in seeds}
@@ -33,5 +34,5 @@ def search_seeds(plan: Plan, seeds: Sequence[int], listen: Listen = RunEvents) -
 
 
 def seeds_folder(plan: Plan) -> Path:
-    """Where the summary over all seeds lies."""
+    """The folder of the summary over all seeds."""
     return plan.folder.with_name(f"{plan.folder.name}-seeds")

@@ -64,7 +64,7 @@ FLAGS = [
         "search SPEC --seeds 1,99999999999999999999",
         "seed: must be less than 9223372036854775808, but got 9999999999999",
     ),
-    ("search SPEC --seeds 3,3", "seeds must be two or more different whole numbers, but got 3, 3"),
+    ("search SPEC --seeds 3,3", "seeds must be two or more different whole numbers from 0, but got 3, 3"),
     ("space SPACE --samples -1", "Invalid value for '--samples': "),
     ("space SPACE --seed -1", "Invalid value for '--seed': "),
     ("schema everything", "schema must be one of space, experiment, but got 'everything'"),

@@ -127,13 +127,13 @@ CHANGES: list[tuple[str, Any, str]] = [
     (
         "supernet.exit_weights",
         {"stage1": 1, "stage2": 1, "last": 1},
-        "supernet.exit_weights: must be of stage1, last, but got 'stage2', did you mean 'stage1'?",
+        "supernet.exit_weights: must be one of stage1, last, but got 'stage2', did you mean 'stage1'?",
     ),
     ("supernet.exit_weights", {"stage1": -1, "last": 1}, "supernet.exit_weights.stage1: must be greater than or equal"),
     ("data", {"name": "npz"}, "data.path: must name the array file when 'name' is npz, but got nothing"),
     ("data", {"name": "folder", "path": "."}, "data.resolution: must say to how many pixels a side images are brou"),
     ("data", {"name": "digits", "path": "x"}, "data.path: must be absent when 'name' is digits (it is for npz, folder"),
-    ("data.class_names", ["a", "b"], "data.class_names: must be 10 names, as the space says, but got 2"),
+    ("data.class_names", ["a", "b"], "data.class_names: must be 10 names, as in the space, but got 2"),
     # paths
     ("space", "spaec.yaml", "space: must be a search space's file, but '"),
     ("space", "~nobody_of_that_name/space.yaml", "space: must be a path, but its '~' stands for nobody known here"),

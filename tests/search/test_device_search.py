@@ -190,7 +190,9 @@ def test_a_budget_that_nothing_keeps_on_such_a_device_ends_with_what_came_closes
     trials = Run(tmp_path / "run").trials()
     assert trials and not scored
     closest = min(trials, key=lambda trial: trial.violation)
-    assert str(told.value).endswith(f"no trial of {len(trials)} keeps the constraints; the closest: {closest.reason}")
+    assert str(told.value).endswith(
+        f"no trial of {len(trials)} satisfies the constraints; the closest: {closest.reason}"
+    )
     least = min(float(trial.reason.split("at least ")[1].split(",")[0]) for trial in trials)
     assert f"latency_ms is at least {least:g}, but must be <= 0.001" in str(told.value)
     assert not (tmp_path / "run" / "pareto.csv").read_text().splitlines()[1:]

@@ -148,7 +148,7 @@ def test_a_budget_that_no_network_meets_is_told_at_once(tmp_path, constraint, sa
         (
             SPACE,
             {"data": {"name": "digits", "class_names": ["a", "b"]}},
-            "class_names: must be 10 names, as the space says, but got 2",
+            "class_names: must be 10 names, as in the space, but got 2",
         ),
         (SPACE, {"supernet": EXPERIMENT["supernet"] | {"exit_weights": {"last": 1}}}, "but stage1 is missing"),
         (SPACE, {"retrain": EXPERIMENT["retrain"] | {"exit_weights": {"stage1": 1}}}, "but last is missing"),
@@ -194,7 +194,7 @@ def test_points_beyond_a_budget_are_not_on_the_front(run, search_trained):
 
 
 def test_a_search_without_anything_feasible_says_why(search_trained):
-    with pytest.raises(UserError, match=r"no trial of 8 keeps the constraints; the closest: .*accuracy"):
+    with pytest.raises(UserError, match=r"no trial of 8 satisfies the constraints; the closest: .*accuracy"):
         search_trained(constraints=["accuracy >= 1"])
 
 

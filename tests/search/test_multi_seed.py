@@ -108,8 +108,8 @@ def test_a_single_value_has_no_deviation():
 @pytest.mark.parametrize(
     "arguments, says",
     [
-        (["--seeds", "11"], "seeds must be two or more different whole numbers, but got 11"),
-        (["--seeds", "11,11"], "different whole numbers, but got 11, 11"),
+        (["--seeds", "11"], "seeds must be two or more different whole numbers from 0, but got 11"),
+        (["--seeds", "11,11"], "different whole numbers from 0, but got 11, 11"),
         (["--seeds", "11,x"], "--seeds must be whole numbers such as 11,22,33, but got '11,x'"),
         (["--seeds", "11,-2"], r"seed: must be greater than or equal to 0, but got -2"),
         (["--seeds", "11,22", "--pick", "0a1b2c"], "pick over several seeds must be knee, .*, but got '0a1b2c'"),

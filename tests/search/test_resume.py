@@ -83,7 +83,7 @@ def test_trials_of_another_search_are_refused(run, tmp_path):
     lines = [json.loads(line) for line in (copy / "trials.jsonl").read_text().splitlines()]
     lines[0]["number"], lines[1]["number"] = 1, 0
     (copy / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    with pytest.raises(UserError, match="is not the one this search asks for"):
+    with pytest.raises(UserError, match="must be the one that the strategy proposes"):
         run_search(copy.parent / "spec" / "tiny.yaml", copy)
 
 

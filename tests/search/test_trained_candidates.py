@@ -195,7 +195,7 @@ def test_weights_depend_on_the_seed_and_the_architecture_alone(scratch, architec
 def test_no_gpu_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     changed = SCRATCH | {"evaluate": SCRATCH["evaluate"] | {"gpus_per_worker": 0.5}}
-    with pytest.raises(UserError, match=r"evaluate\.gpus_per_worker: must be 0, since no GPU is there"):
+    with pytest.raises(UserError, match=r"evaluate\.gpus_per_worker: must be 0, since no GPU is available"):
         run_search(write_spec(tmp_path / "spec", **changed), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

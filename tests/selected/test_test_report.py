@@ -100,7 +100,7 @@ def test_auroc_is_the_chance_of_more_confidence_in_an_image_of_the_classes(asses
     images = outputs.images("test")
     known_n, noise_n = confidence(images), confidence(noise_like(images, 2000))
     more, equal = known_n[:, None] - noise_n > 1e-6, np.abs(known_n[:, None] - noise_n) <= 1e-6
-    row = next(row for row in found.evaluation.unfamiliar if row["images"] == "noise")
+    row = next(row for row in found.evaluation.ood if row["images"] == "noise")
     assert row["auroc"] == pytest.approx(more.mean() + equal.mean() / 2, abs=1e-3)
     assert row["auroc"] != pytest.approx(0.5, abs=0.02)  # the other way round it would be seen
 
