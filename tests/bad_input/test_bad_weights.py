@@ -39,7 +39,7 @@ def transposed(state: dict[str, torch.Tensor]) -> None:
 
 
 WEIGHTS: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "missing": (lambda path: path.unlink(), "the weights are missing; give the search command again to make them"),
+    "missing": (lambda path: path.unlink(), "the weights are missing; run the search command again to create them"),
     "empty": (lambda path: path.write_bytes(b""), "cannot be read as weights: "),
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "cannot be read as weights: "),
     "a truncated header": (lambda path: path.write_bytes(path.read_bytes()[:100]), "cannot be read as weights: "),

@@ -63,7 +63,7 @@ def with_rules(*criteria):
         ),
         (
             {"evaluate": {"weights": "finetune(1)", "training": {}}},
-            "evaluate.training.exits.stop_heads: must be true, since policy.criterion learned and dual looks at stop",
+            "evaluate.training.exits.stop_heads: must be true, since policy.criterion learned and dual uses stop",
         ),
     ],
 )

@@ -64,7 +64,7 @@ def test_picks_need_a_front_and_weights(own):
     with pytest.raises(UserError, match="pick"):
         evaluate(own, "avg_macs <= 1")
     (own / "checkpoints" / "supernet.safetensors").unlink()
-    with pytest.raises(UserError, match="the weights are missing; give the search command again"):
+    with pytest.raises(UserError, match="the weights are missing; run the search command again"):
         evaluate(own, "cheapest")
     assert evaluate(own, "best-accuracy").source.startswith("retrained")
 
