@@ -79,7 +79,11 @@ CHANGES: list[tuple[str, Any, str]] = [
     ("retrain.weights", "imagenet", "retrain.weights: must be 'supernet', 'scratch' or 'kept', but got 'imagenet'"),
     ("evaluate.weights", "finetune(0)", "evaluate.weights: must be supernet, finetune(EPOCHS) or scratch(EPOCHS)"),
     ("evaluate.weights", "scratch(99999999)", "evaluate.weights: must be supernet, finetune(EPOCHS) or scratch("),
-    ("ray", "lokal", "ray: must be 'local', 'auto' or the address of a cluster, HOST:PORT, but got 'lokal', did you mean"),
+    (
+        "ray",
+        "lokal",
+        "ray: must be 'local', 'auto' or the address of a cluster, HOST:PORT, but got 'lokal'",
+    ),
     # constraints and targets
     ("constraints", ["speed <= 4"], "constraints.0: metric must be one of accuracy, "),
     ("constraints", ["params = 4"], "constraints.0: must read 'metric <= number' or 'metric >= number', but got"),

@@ -57,7 +57,7 @@ def call(capsys):
         (["retrain", ".", "--pick", "knee", "--weights", "none"], "--weights must be supernet, scratch or kept"),
         (["evaluate", "none", "--pick", "knee"], "none: is not a run folder"),
         (["export", ".", "--pick", "knee", "--out", "out"], "is not a run folder"),
-        (["list"], "results: must be a folder of runs, but there is none"),
+        (["list"], "results: must be a folder of runs, but doesn't exist"),
         (["compare", "none"], "must be given two or more runs, but got 1"),
         (["compare", "none", "neither"], "none: is not a run folder"),
     ],
