@@ -102,7 +102,7 @@ def test_the_network_gives_what_was_scored(finished):
 def test_a_spec_may_be_a_mapping(tmp_path, monkeypatch):
     write_spec(tmp_path)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="out: must name the run's folder"):
+    with pytest.raises(UserError, match="out: is required when the spec is a mapping"):
         api.search(EXPERIMENT)
     with pytest.raises(UserError, match=r"spec: strategy.population: must .*, but got 'many'"):
         api.search(EXPERIMENT | {"strategy": {"population": "many"}}, "run")

@@ -93,11 +93,11 @@ def test_a_profile_with_a_figure_that_cannot_be(old, new, refused, tmp_path):
 @pytest.mark.parametrize(
     "options, message",
     [
-        (["--onnx"], "--onnx must go with --emit, but got it alone"),
-        (["--emit", "DIR", "--import", "r.json"], "--emit, --import and --pairs must be given one at a time"),
-        (["--pairs", "none.jsonl"], "--pairs needs --device-name, what the device is called, but got none"),
+        (["--onnx"], "--onnx must be combined with --emit, but got no --emit"),
+        (["--emit", "DIR", "--import", "r.json"], "--emit, --import and --pairs cannot be combined"),
+        (["--pairs", "none.jsonl"], "--device-name, the name of the device, is required when --pairs is given"),
         (["--pairs", "none.jsonl", "--device-name", "phone"], "none.jsonl: cannot be read"),
-        (["--helper", "chip.json"], "--helper must go with --whole, --pairs or --import, but got it alone"),
+        (["--helper", "chip.json"], "--helper must be combined with --whole, --pairs or --import"),
         (["--whole", "--helper", "none.json"], "none.json: cannot be read"),
         (["--whole", "--helper", "chip.json"], "chip.json: must hold "),
         (["--import", "chip.json"], "chip.json: must be what measure.py wrote, but got another file"),

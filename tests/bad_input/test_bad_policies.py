@@ -32,7 +32,7 @@ BAD = [
     ("calibrate --pick knee --accuracy-target 85", "--accuracy-target must be a fraction in (0, 1], but got 85"),
     ("calibrate --pick knee --budget 8e6", "--budget must read METRIC=NUMBER, such as avg_macs=8e6, but got '8e6'"),
     ("calibrate --pick knee --risk 0.1", "--risk must read EPSILON,DELTA, such as 0.01,0.05, but got '0.1'"),
-    ("calibrate --beta 1", "--pick must be given with a run (or --data with an exported folder), but got neither"),
+    ("calibrate --beta 1", "--pick is required with a run, or --data with an exported folder, but got neither"),
     ("calibrate --pick cleverest --beta 1", "pick: must be the id of a point on the front, "),
     ("calibrate --pick knee --beta 1 --method magic", "--method must be one of auto, joint, lagrangian, "),
     ("sweep --pick knee --method magic", "--method must be one of auto, joint, lagrangian, "),
@@ -86,7 +86,7 @@ def test_data_that_cannot_be(refused, exported, tmp_path, arrays, says):
 
 def test_data_go_without_what_belongs_to_runs(refused, exported, tmp_path):
     said = refused(exported, "calibrate", exported, "--data", tmp_path / "a.npz", "--pick", "knee", "--beta", "1")
-    assert said.startswith("--data must go without --pick and --method")
+    assert said.startswith("--data cannot be combined with --pick or --method")
     assert refused(exported, "calibrate", exported, "--data", tmp_path / "a.npz", "--beta", "1") == (
         f"{tmp_path / 'a.npz'}: must be a .npz file with x and y, but got no such file"
     )

@@ -204,7 +204,7 @@ def test_an_evaluation_fits_one_screen_and_full_adds_the_tables(run):
     for part in (
         "accuracy ",
         "average macs",
-        "ECE of answers",
+        "ECE",
         "without temperatures)",
         "weights, policy",
         "temperature",
@@ -214,7 +214,7 @@ def test_an_evaluation_fits_one_screen_and_full_adds_the_tables(run):
     assert "at budgets" in invoke("evaluate", run, "--pick", "best-accuracy", "--budgets", "5e4")
     full = invoke("evaluate", run, "--pick", "best-accuracy", "--full")
     for title in (
-        "cost of a sample",
+        "cost per sample",
         "at budgets",
         "requests at random times",
         "corrupted images",

@@ -114,8 +114,8 @@ def test_a_single_value_has_no_deviation():
         (["--seeds", "11,-2"], r"seed: must be greater than or equal to 0, but got -2"),
         (["--seeds", "11,22", "--pick", "0a1b2c"], "pick over several seeds must be knee, .*, but got '0a1b2c'"),
         (["--seeds", "11,22", "--pick", "avg_mac<=1"], "avg_mac"),
-        (["--pick", "knee"], "--pick and --test must go with --seeds"),
-        (["--test"], "--pick and --test must go with --seeds"),
+        (["--pick", "knee"], "--pick and --test must be combined with --seeds"),
+        (["--test"], "--pick and --test must be combined with --seeds"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_trained(tmp_path, arguments, says):

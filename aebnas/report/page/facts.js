@@ -1,4 +1,4 @@
-// What needs no drawing: the head of the page, picks, failures, protocol and environment.
+// Parts of the page without plots: the head, picks, failures, protocol and environment.
 
 function drawFacts() {
   const { trials, points, growth } = run;
@@ -6,7 +6,7 @@ function drawFacts() {
   byId("summary").textContent =
     `Search on ${run.data}: ${run.objectives.map(spoken).join(", ")}` +
     `${run.constraints.length ? `; ${run.constraints.join(", ")}` : ""}. ` +
-    `Figures are those of the search split, N = ${grouped(run.samples)}, on which the best were chosen.`;
+    `Metrics are those of the search split (N = ${grouped(run.samples)}), on which the front was selected, so its accuracies are optimistic.`;
   const figures = [
     [grouped(trials.total), `evaluations${trials.failed ? `, ${grouped(trials.failed)} failed` : ""}`],
     [grouped(run.points_total), "operating points"],
@@ -36,7 +36,7 @@ function drawPicks() {
     const id = element("td", { className: "mono", textContent: pick.id });
     return element("tr", {}, id, ...texts.map((text) => element("td", { textContent: text })));
   });
-  const titles = ["id", "measured", "accuracy", "95 % interval", "N", "avg MACs", "leave at the exits", "weights and thresholds"];
+  const titles = ["id", "measured", "accuracy", "95 % interval", "N", "avg MACs", "exit shares", "weights and thresholds"];
   byId("picks").append(...plainTable(titles, rows).children);
 }
 
