@@ -13,6 +13,7 @@ from typing import Any
 from aebnas.core.confidence_intervals import accuracy_bounds
 from aebnas.core.errors import UserError
 from aebnas.core.metrics import MACS
+from aebnas.core.spec_base import updated
 from aebnas.data.splits import CALIBRATE, SEARCH
 from aebnas.evaluation.operating_points import operating_point
 from aebnas.policies.calibration.exit_summary import ExitSummary, summarise_exits
@@ -178,20 +179,23 @@ def fit_finder(
 ) -> FittedFinder:
     """Fit temperatures on `calibrate` and make the finder of a method.
 
-    Raises UserError for an unknown method, and for a cost that the run's cost model doesn't have.
+    Raises UserError for an unknown method, a number of quantiles out of range, and a cost that the run's cost model
+    doesn't have.
     """
     session = outputs.session
     space = session.space.spec
     method = method or (space.policy.thresholds.optimise or OptimiseSpec()).method
     if method not in CALIBRATE_METHODS:
         raise UserError(f"--method must be one of {', '.join(CALIBRATE_METHODS)}, but got '{method}'")
+    changes: dict[str, Any] = {"per_exit": per_exit} | ({} if method == DART else {"method": method})
+    # checked here as well as in Rules.of_space, which needs a table: an error must not cost a run of the network
+    updated(space.policy.thresholds.optimise or OptimiseSpec(), changes, at="policy.thresholds.optimise")
     plain = outputs.table(CALIBRATE)
     if cost not in plain.costs:
         raise UserError(f"--budget must bound the mean of {', '.join(plain.costs)}, but got '{cost}'")
     recorded = outputs.logits(CALIBRATE)
     fitted = fit_temperatures(recorded.logits_nec.numpy(), recorded.labels_n.numpy()) if temperatures else ()
     table = outputs.table(CALIBRATE, fitted)
-    changes: dict[str, Any] = {"per_exit": per_exit} | ({} if method == DART else {"method": method})
     rules = Rules.of_space(space, outputs.picked[0].architecture, table, cost, **changes)
     if method != DART:
         return FittedFinder(method, table, plain, fitted, rules.find)

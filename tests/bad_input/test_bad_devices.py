@@ -13,7 +13,7 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
     ({"device": None}, "objectives.1: must be a metric without a device, or device.profile must name a profile"),
     ({"device": None, "objectives": ["accuracy", "params"]}, "constraints.0: must be a metric without a device, or"),
     ({"device": {}}, "device.profile: this key is required"),
-    ({"device": {"profile": "none.json"}}, "device.profile: must be a device profile, but '"),
+    ({"device": {"profile": "none.json"}}, "device.profile: must be the file of a device profile, but '"),
     ({"device": PROFILE | {"threads": 4}}, "device.threads: must be 1, as chip.json was measured, but got 4"),
     ({"device": PROFILE | {"batch": 8}}, "device.batch: must be 1, as chip.json was measured, but got 8"),
     ({"device": PROFILE | {"dtype": "bf16"}}, "device.dtype: must be fp32, as chip.json was measured, but got bf16"),

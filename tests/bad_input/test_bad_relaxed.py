@@ -77,20 +77,20 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
     return spec
 
 
-@pytest.mark.parametrize(("changes", "says"), CASES, ids=[f"{n}-{next(iter(c))}" for n, (c, _) in enumerate(CASES)])
-def test_a_bad_spec(refused, tmp_path, changes, says):
+@pytest.mark.parametrize(("changes", "expected"), CASES, ids=[f"{n}-{next(iter(c))}" for n, (c, _) in enumerate(CASES)])
+def test_a_bad_spec(refused, tmp_path, changes, expected):
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(SPACE), encoding="utf-8")
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(changed(changes)), encoding="utf-8")
     line = refused(tmp_path, "search", tmp_path / "spec.yaml", "--out", tmp_path / "run")
-    assert line.startswith(f"{tmp_path / 'spec.yaml'}: {says}"), line
+    assert line.startswith(f"{tmp_path / 'spec.yaml'}: {expected}"), line
 
 
-@pytest.mark.parametrize(("space", "says"), SPACES, ids=map(str, range(len(SPACES))))
-def test_a_space_that_cannot_be_relaxed(refused, tmp_path, space, says):
+@pytest.mark.parametrize(("space", "expected"), SPACES, ids=map(str, range(len(SPACES))))
+def test_a_space_that_cannot_be_relaxed(refused, tmp_path, space, expected):
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(changed({})), encoding="utf-8")
     line = refused(tmp_path, "search", tmp_path / "spec.yaml", "--out", tmp_path / "run")
-    assert line.startswith(f"{tmp_path / 'space.yaml'}: {says}"), line
+    assert line.startswith(f"{tmp_path / 'space.yaml'}: {expected}"), line
 
 
 @pytest.mark.parametrize("init", ["RUN", "from"])

@@ -162,7 +162,7 @@ def test_any_text(folder, content):
         one_line_or_none(lambda file, model=model: read_spec(model, file), folder / "text.yaml", content)
 
 
-def test_the_sound_specs_are_taken(folder):
+def test_valid_specs_are_accepted(folder):
     for space in SPACES:
         (folder / "sound.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
         SearchSpace.load(folder / "sound.yaml")

@@ -225,7 +225,7 @@ def test_other_training_curves_can_be_selected(page):
     until(page, drawn + " === 'loss'")
 
 
-def test_what_a_name_says_is_never_run(page):
+def test_a_name_is_never_run_as_code(page):
     from selenium.webdriver.common.by import By
 
     assert HOSTILE in page.find_element(By.ID, "failures").text

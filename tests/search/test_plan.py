@@ -1,4 +1,4 @@
-"""What is made of a sound spec; what is refused is in `tests/bad_input`."""
+"""The plan of a valid spec; invalid specs are in `tests/bad_input`."""
 
 from pathlib import Path
 
@@ -22,13 +22,13 @@ def test_an_ablation_is_another_run_of_a_part_of_the_space(tmp_path):
     assert plan.space.spec.sites() == ()
 
 
-def test_exit_weights_may_name_places_that_an_ablation_takes_away(tmp_path):
+def test_exit_weights_may_name_sites_that_an_ablation_removes(tmp_path):
     weights = {"stage1": 0.3, "last": 1}
     spec = write_spec(tmp_path, supernet=EXPERIMENT["supernet"] | {"exit_weights": weights})
     assert make_plan(spec, ablation="backbone-only").experiment.supernet.exit_weights == weights
 
 
-def test_a_budget_that_the_cheapest_network_just_meets_is_taken(tmp_path):
+def test_a_budget_equal_to_the_minimum_is_accepted(tmp_path):
     with pytest.raises(UserError) as refused:
         make_plan(write_spec(tmp_path, constraints=["params <= 1"]))
     least = int(str(refused.value).split("minimum params is ")[1].split(")")[0].replace(",", ""))
@@ -54,7 +54,7 @@ def with_rules(*criteria):
 
 
 @pytest.mark.parametrize(
-    "changes, says",
+    "changes, expected",
     [
         ({}, "evaluate.weights: must be finetune(EPOCHS) or scratch(EPOCHS), since policy.criterion learned and dual"),
         (
@@ -67,11 +67,11 @@ def with_rules(*criteria):
         ),
     ],
 )
-def test_rules_that_look_at_stop_heads_need_trainings_that_make_them(tmp_path, changes, says):
+def test_criteria_with_stop_heads_require_trainings_that_add_them(tmp_path, changes, expected):
     spec = write_spec(tmp_path, with_rules("dual", "confidence", "learned"), **changes)
     with pytest.raises(SpecError) as error:
         make_plan(spec)
-    assert says in str(error.value)
+    assert expected in str(error.value)
 
 
 def test_stop_heads_may_come_from_the_retraining_or_from_a_training_of_their_own(tmp_path):

@@ -1,4 +1,4 @@
-"""Candidates are judged as the networks that ship, with the stop heads that a training of the experiment adds."""
+"""Candidates are charged as the networks that ship, with the stop heads that a training of the experiment adds."""
 
 import dataclasses
 import importlib.util
@@ -143,7 +143,7 @@ def test_bounds_that_input_adaptive_networks_can_leave_refuse_nothing(tmp_path):
         make_plan(write_spec(tmp_path / "params", DARTS_SPACE, **DARTS, constraints=["params <= 10"]))
 
 
-def test_inherited_weights_are_judged_as_retraining_will_ship_them(run, tmp_path):
+def test_inherited_candidates_are_charged_as_retraining_ships_them(run, tmp_path):
     run_search(write_spec(tmp_path / "spec", ONE, **INHERITED), tmp_path / "run")
     params, macs = plain_counts(run)
     for trial in Run.open(tmp_path / "run").trials():

@@ -1,4 +1,4 @@
-"""`calibrate` and `sweep` of a run: from answers that are kept, for `evaluate` and `export` to use."""
+"""`calibrate` and `sweep` of a run, from recorded outputs; `evaluate` and `export` use the calibrated policy."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def own(run, tmp_path):
 
 @pytest.fixture
 def no_network(monkeypatch):
-    """From its call on no network may be run."""
+    """After its call, running a network fails the test."""
 
     def forbid():
         def refused(*arguments, **options):
@@ -167,7 +167,7 @@ def test_figures_of_a_re_tuned_export_are_those_of_images_without_a_part_in_it(o
     assert json.loads((tmp_path / "out" / "card.json").read_text()) == facts
 
 
-def test_what_is_refused(own):
+def test_invalid_requests_are_refused(own):
     with pytest.raises(UserError, match="--method must be one of auto, joint"):
         calibrate(own, "knee", Goal.read(beta=0.5), "magic")
     with pytest.raises(UserError, match="--budget must bound the mean of macs, but got 'joules'"):
@@ -184,7 +184,7 @@ def test_a_promise_needs_a_certify_split(tmp_path_factory, tmp_path):
         calibrate(run, "knee", Goal.read(risk="0.1,0.1"))
 
 
-def test_scores_of_a_kept_table_are_those_of_a_fresh_one(own):
+def test_recorded_outputs_score_as_a_new_table(own):
     calibrate(own, "knee", Goal.read(beta=0.5))
     kept = recorded_outputs.SelectedModelOutputs.open(own, "knee")
     policy = kept.state.point.policy

@@ -1,4 +1,4 @@
-"""A pick on the test set as the field asks for it, against what the running network does."""
+"""The evaluation of a pick on the test set, compared with the running network."""
 
 import json
 
@@ -40,7 +40,7 @@ def test_figures_are_those_of_the_running_network(assessed):
     outputs = SelectedModelOutputs.open(run, "knee")
     images = outputs.images("test")
     logits, taken = running(outputs, images)
-    told = found.evaluation.description
+    reported = found.evaluation.description
     for index, each in enumerate(found.evaluation.exits):
         logits_nc, divisor = outputs.logits("test").logits_nec[:, index], found.point.policy.temperatures[index]
         right = logits_nc.argmax(1) == images.labels
@@ -48,15 +48,15 @@ def test_figures_are_those_of_the_running_network(assessed):
         for name, values in (("ece_before", logits_nc), ("ece", logits_nc / divisor)):
             confidence = values.softmax(1).max(1).values.double().numpy()
             assert each[name] == pytest.approx(reliability(confidence, right.numpy()).ece, abs=1e-6)
-    assert told.exit_shares == pytest.approx(np.bincount(taken, minlength=3) / len(images))
+    assert reported.exit_shares == pytest.approx(np.bincount(taken, minlength=3) / len(images))
     for k in (1, 5):
         right = (logits.topk(k).indices == images.labels[:, None]).any(1).float().mean()
-        assert told.top_accuracy[k] == pytest.approx(float(right))
+        assert reported.top_accuracy[k] == pytest.approx(float(right))
     for label in range(10):
-        assert told.class_depth[label] == pytest.approx(taken[images.labels == label].mean())
+        assert reported.class_depth[label] == pytest.approx(taken[images.labels == label].mean())
     to_exit = outputs.costs["macs"].to_exit(np.array([outputs.state.point.policy.runs(index) for index in range(3)]))
-    assert told.costs["macs"].mean == pytest.approx(to_exit[taken].mean())
-    assert told.costs["macs"].worst == to_exit[taken].max()
+    assert reported.costs["macs"].mean == pytest.approx(to_exit[taken].mean())
+    assert reported.costs["macs"].worst == to_exit[taken].max()
     assert found.evaluation.saving["macs"] == pytest.approx(1 - to_exit[taken].mean() / outputs.macs_without_exits)
 
 
@@ -88,7 +88,7 @@ def test_budgets_traffic_and_out_of_distribution_images(assessed):
     assert any(name.startswith("adapted, UCB1") for name in found.evaluation.adaptation)
 
 
-def test_auroc_is_the_chance_of_more_confidence_in_an_image_of_the_classes(assessed):
+def test_auroc_is_the_probability_of_higher_confidence_on_images_of_the_classes(assessed):
     run, found = assessed
     outputs = SelectedModelOutputs.open(run, "knee")
 
@@ -102,10 +102,10 @@ def test_auroc_is_the_chance_of_more_confidence_in_an_image_of_the_classes(asses
     more, equal = known_n[:, None] - noise_n > 1e-6, np.abs(known_n[:, None] - noise_n) <= 1e-6
     row = next(row for row in found.evaluation.ood if row["images"] == "noise")
     assert row["auroc"] == pytest.approx(more.mean() + equal.mean() / 2, abs=1e-3)
-    assert row["auroc"] != pytest.approx(0.5, abs=0.02)  # the other way round it would be seen
+    assert row["auroc"] != pytest.approx(0.5, abs=0.02)  # swapped arguments would give 1 - AUROC
 
 
-def test_all_of_it_is_kept_with_the_pick_and_shown_in_the_report(assessed):
+def test_the_evaluation_is_recorded_with_the_pick(assessed):
     run, found = assessed
     record = json.loads((run / "picks" / f"{found.id}.json").read_text())
     assert record["test"]["evaluation"]["corruptions"] == found.evaluation.corruptions
