@@ -118,8 +118,8 @@ def test_there_must_be_a_folder(tmp_path):
 @pytest.mark.parametrize(
     "seconds, text", [(-1, "0 s"), (59, "59 s"), (60, "1 min"), (7300, "2 h"), (86_400 * 40, "40 d")]
 )
-def test_ages(seconds, reported):
-    assert age(seconds) == reported
+def test_ages(seconds, text):
+    assert age(seconds) == text
 
 
 def test_a_list_needs_no_torch(copy, tmp_path):

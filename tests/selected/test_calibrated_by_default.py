@@ -12,6 +12,7 @@ from tiny_run import GENES, own_copy, searched, searched_genes, write_spec
 from aebnas.policies.calibration.reliability import exit_reliability
 from aebnas.policies.calibration.temperature import fit_temperatures
 from aebnas.policies.threshold_search.goal import Goal
+from aebnas.run.pick_records import read_record
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
 from aebnas.search.loop import run_search
@@ -19,7 +20,6 @@ from aebnas.selected.calibrate import calibrate
 from aebnas.selected.evaluate import evaluate, export
 from aebnas.selected.recorded_outputs import SelectedModelOutputs
 from aebnas.selected.retrain import retrain
-from aebnas.selected.selected_model import read_pick
 from aebnas.space.genome import Candidate
 
 EARLIER = Path(__file__).parents[1] / "fixtures" / "run_of_version_0_1"
@@ -115,7 +115,7 @@ def test_an_evaluation_of_an_earlier_version_is_read_under_present_names(tmp_pat
         evaluation.pop(key)
     evaluation |= earlier
     path.write_text(json.dumps(record))
-    read = read_pick(Run.open(run), point_id)["test"]["evaluation"]
+    read = read_record(Run.open(run), point_id)["test"]["evaluation"]
     assert read["corruptions"] == [{"corruption": "blur", "severity": 1, "accuracy": 0.5}]
     assert read["ood"] == [{"images": "jumbled"}]
     export(run, point_id, tmp_path / "out")
