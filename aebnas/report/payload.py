@@ -74,8 +74,8 @@ def _shown(trials: Sequence[Trial], front_points: Sequence[FrontPoint]) -> tuple
     """The front followed by other points, an evenly spaced subset if there are too many; and the total number."""
     on_front = {point.id for _, point in front_points}
     others = [(trial, point) for trial in trials for point in trial.points if point.id not in on_front]
-    kept = np.linspace(0, len(others) - 1, min(len(others), OTHERS_SHOWN)).round().astype(int)
-    return [*front_points, *(others[place] for place in kept)], len(front_points) + len(others)
+    indices = np.linspace(0, len(others) - 1, min(len(others), OTHERS_SHOWN)).round().astype(int)
+    return [*front_points, *(others[place] for place in indices)], len(front_points) + len(others)
 
 
 def _columns(shown: Sequence[FrontPoint], on_front: set[str], ids: list[str], samples: int) -> dict[str, Any]:

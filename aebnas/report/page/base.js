@@ -30,10 +30,10 @@ const percent = (share, digits = 2) => `${(100 * share).toFixed(digits)} %`;
 const grouped = (value) => Math.round(value).toLocaleString("en-US");
 const interval = (low, high) => `${(100 * low).toFixed(1)} to ${percent(high, 1)}`;
 /** The label of a metric: `avg_macs` becomes `avg MACs`. */
-const spoken = (name) => name.replaceAll("_", " ").replace("macs", "MACs").replace(/ (ms|mj)(?=@|$)/, "").replace("@", ", ");
+const labelOf = (name) => name.replaceAll("_", " ").replace("macs", "MACs").replace(/ (ms|mj)(?=@|$)/, "").replace("@", ", ");
 
 /** A value of a metric with its unit. */
-function written(metric, value) {
+function withUnit(metric, value) {
   const { unit } = run.metrics[metric];
   if (unit === "fraction") return percent(value);
   if (unit === "bytes") return value < 1e6 ? `${(value / 1e3).toFixed(1)} kB` : `${(value / 1e6).toFixed(2)} MB`;

@@ -28,12 +28,12 @@ function metricList(place) {
   const list = element("dl", { className: "metrics" });
   const { points } = run;
   for (const [name, { meaning }] of Object.entries(run.metrics)) {
-    const value = element("dd", { textContent: written(name, points.metrics[name][place]) });
+    const value = element("dd", { textContent: withUnit(name, points.metrics[name][place]) });
     if (name === "accuracy") {
       const bounds = interval(points.accuracy_low[place], points.accuracy_high[place]);
       value.append(element("small", { textContent: `${bounds} (95 %)` }));
     }
-    list.append(element("div", { title: meaning }, element("dt", { textContent: spoken(name) }), value));
+    list.append(element("div", { title: meaning }, element("dt", { textContent: labelOf(name) }), value));
   }
   return list;
 }
@@ -46,7 +46,7 @@ function exitTable(place) {
     const right = points.exit_accuracy[place][exit];
     const bar = element("td", { className: "share" }, element("i"), element("span", { textContent: percent(share, 1) }));
     bar.firstChild.style.width = `${100 * share}%`;
-    const cells = [exit + 1, spoken(sites[exit]), stopRule(points.thresholds[place], exit)];
+    const cells = [exit + 1, labelOf(sites[exit]), stopRule(points.thresholds[place], exit)];
     return element("tr", {}, ...cells.map((text) => element("td", { textContent: text })), bar, element("td", { textContent: right === null ? "–" : percent(right, 1) }));
   });
   return element("div", { className: "scroll" }, plainTable(titles, rows));
@@ -66,7 +66,7 @@ function pickLists(id) {
     element("dl", { className: "metrics" },
       ...[
         ["accuracy", percent(pick.metrics.accuracy), `${interval(pick.accuracy_low, pick.accuracy_high)} (95 %)`],
-        ["avg MACs", written("avg_macs", pick.metrics.avg_macs), ""],
+        ["avg MACs", withUnit("avg_macs", pick.metrics.avg_macs), ""],
         ["exit shares", pick.exit_shares.map((share) => percent(share, 0)).join(" / "), ""],
         ["exit accuracies", pick.exit_accuracy.map((right) => (right === null ? "–" : percent(right, 0))).join(" / "), ""],
       ].map(([name, value, small]) => element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }, element("small", { textContent: small })))),

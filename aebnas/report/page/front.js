@@ -6,9 +6,9 @@ let sorted = { column: 1, down: true };
 function frontColumns() {
   const { points } = run;
   const metrics = Object.keys(run.metrics).map((name) => ({
-    title: spoken(name),
+    title: labelOf(name),
     value: (place) => points.metrics[name][place],
-    text: (place) => written(name, points.metrics[name][place]),
+    text: (place) => withUnit(name, points.metrics[name][place]),
   }));
   const [accuracy, ...costs] = metrics;
   return [

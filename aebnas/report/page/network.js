@@ -25,7 +25,7 @@ function drawNetwork(place) {
     x: boxes.map(boxX),
     y: boxes.map((box) => -box.row),
     marker: { size: 40, opacity: 0 },
-    text: boxes.map((box) => `<b>${spoken(box.name)}</b><br>output ${box.shape.join(" × ")}<br>${grouped(box.macs)} MACs (${percent(box.macs / total, 1)} of all)<br>${grouped(box.params)} parameters`),
+    text: boxes.map((box) => `<b>${labelOf(box.name)}</b><br>output ${box.shape.join(" × ")}<br>${grouped(box.macs)} MACs (${percent(box.macs / total, 1)} of all)<br>${grouped(box.params)} parameters`),
     hovertemplate: "%{text}<extra></extra>",
   };
   const hidden = { visible: false, fixedrange: true };

@@ -49,7 +49,7 @@ function recordTable(title, records) {
   if (!records.length) return null;
   const names = Object.keys(records[0]);
   const rows = records.map((record) => element("tr", {}, ...names.map((name) => element("td", { textContent: recordValue(record[name]) }))));
-  const table = element("div", { className: "scroll" }, plainTable(names.map(spoken), rows));
+  const table = element("div", { className: "scroll" }, plainTable(names.map(labelOf), rows));
   return element("details", {}, element("summary", { textContent: title }), table);
 }
 

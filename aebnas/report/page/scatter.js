@@ -15,7 +15,7 @@ const scaled = (metric, value) => (run.metrics[metric].unit === "fraction" ? 100
 const axisTitle = (metric) => {
   const { unit } = run.metrics[metric];
   const shown = unit === "fraction" ? "%" : unit;
-  return spoken(metric).toLowerCase().includes(shown.toLowerCase()) ? spoken(metric) : `${spoken(metric)} (${shown})`;
+  return labelOf(metric).toLowerCase().includes(shown.toLowerCase()) ? labelOf(metric) : `${labelOf(metric)} (${shown})`;
 };
 
 /** Fill the axis menus with the metrics; `redraw` is called when a selection changes. */
@@ -23,7 +23,7 @@ function prepareScatter(redraw) {
   for (const name of ["x", "y"]) {
     const chooser = byId(`${name}-axis`);
     for (const metric of Object.keys(run.metrics)) {
-      chooser.append(element("option", { value: metric, textContent: spoken(metric), title: run.metrics[metric].meaning }));
+      chooser.append(element("option", { value: metric, textContent: labelOf(metric), title: run.metrics[metric].meaning }));
     }
     chooser.value = run.axes[name];
     chooser.addEventListener("change", redraw);
@@ -90,7 +90,7 @@ function pickTrace(kind, x, y, look) {
   const places = picks.map((pick) => run.points.id.indexOf(pick.id));
   const value = (metric) => picks.map((pick) => scaled(metric, pick.metrics[metric]));
   const text = picks.map(
-    (pick) => `<b>${pick.id}</b>, ${kind === "test" ? "on the test set" : "retrained, on the search split"}<br>accuracy ${percent(pick.metrics.accuracy)}, ${written("avg_macs", pick.metrics.avg_macs)} MACs`,
+    (pick) => `<b>${pick.id}</b>, ${kind === "test" ? "on the test set" : "retrained, on the search split"}<br>accuracy ${percent(pick.metrics.accuracy)}, ${withUnit("avg_macs", pick.metrics.avg_macs)} MACs`,
   );
   const trace = pointTrace(places, x, y, look);
   trace.marker.line = { width: 1, color: colour("card") };
@@ -107,8 +107,8 @@ function scatterAxis({ metric, log }, points) {
   const front = values.filter((_, place) => points.role[place] === "front");
   if (metric === "accuracy" && !log && front.length) {
     // without this limit a few points of very low accuracy would compress the front; a double click shows them
-    const least = Math.max(low, Math.min(...front) - 15);
-    if (least > low) changes.range = [least, high + 0.05 * (high - least)];
+    const minimum = Math.max(low, Math.min(...front) - 15);
+    if (minimum > low) changes.range = [minimum, high + 0.05 * (high - minimum)];
   }
   return plotAxis(axisTitle(metric), changes);
 }
@@ -126,8 +126,8 @@ function hoverText(place) {
 /** Average MACs, and the other costs among the objectives. */
 function costsOf({ metrics }, place) {
   const others = run.objectives.filter((name) => metrics[name] && run.metrics[name].direction === "min" && name !== "avg_macs");
-  const texts = others.map((name) => `${written(name, metrics[name][place])} ${spoken(name)}`);
-  return [`${written("avg_macs", metrics.avg_macs[place])} average MACs`, ...texts].join("<br>");
+  const texts = others.map((name) => `${withUnit(name, metrics[name][place])} ${labelOf(name)}`);
+  return [`${withUnit("avg_macs", metrics.avg_macs[place])} average MACs`, ...texts].join("<br>");
 }
 
 /** Lines of at most `width` characters, broken at spaces. */
