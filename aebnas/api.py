@@ -228,7 +228,7 @@ class Picked:
 
     def export(self, out: PathLike) -> Path:
         """Write it as a folder that runs without aebnas; returns the folder. Raises UserError if `out` holds anything
-        but an export."""
+        but an export, or a weight is not finite."""
         export(self.run.folder, self.id, Path(out))
         return Path(out)
 
