@@ -113,9 +113,9 @@ def calibrate(
     Temperatures (Guo et al. 2017, temperature scaling) and thresholds are fitted on `calibrate`, a bound on the risk is
     certified on `certify`. `method` is one of CALIBRATE_METHODS; None takes the space's method, or auto. `per_exit` is
     the number of quantiles tried per exit. The result is recorded in `picks/<id>.json`; `listen` makes the listener of
-    the events. A goal that no policy meets is not an error, but stated in `notes`. Raises UserError if no point matches,
-    for an unknown method or cost, quantiles out of range, an empty `certify` split with a bound on the risk, and missing
-    weights.
+    the events. A goal that no policy meets is no error, but stated in `notes`. Raises UserError if no point matches,
+    for an unknown method or cost, quantiles out of range, an empty `certify` split with a bound on the risk, and
+    missing weights.
     """
     outputs = SelectedModelOutputs.open(folder, rule)
     if goal.risk is not None:
