@@ -172,6 +172,13 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "policy: text": (changed("policy.json", "thresholds", ["x"]), "policy.json: cannot be read: "),
     "policy: too many": (
         changed("policy.json", "thresholds", [0.5] * 9),
+        "policy.json: cannot be read: temperatures must be 10 numbers",
+    ),
+    "policy: of another network": (
+        lambda folder: [
+            changed("policy.json", "thresholds", [0.5] * 9)(folder),
+            changed("policy.json", "temperatures", [1.0] * 10)(folder),
+        ],
         ": graph.json, policy.json, costs.json and monitor.json do not",
     ),
     "preprocessing: a shape of two": (

@@ -120,7 +120,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a text for a number": (trial(set_in("number", "1")), "/trials.jsonl, line 2: is not a trial: TypeError"),
     "a metric that is NaN": (
         trial(set_in("points.0.metrics.accuracy", float("nan"))),
-        "/trials.jsonl, line 2: is no tri",
+        "/trials.jsonl, line 2: is not a trial: ValueError: metric accuracy must be finite",
     ),
     "a huge metric": (
         trial(set_in("points.0.metrics.macs", 10**400)),

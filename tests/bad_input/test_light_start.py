@@ -1,4 +1,4 @@
-"""Help and mistakes in specs come before anything heavy is imported."""
+"""Help and errors in specs are printed before any slow import."""
 
 import json
 import subprocess
@@ -12,10 +12,12 @@ HEAVY = ("torch", "torchvision", "ray", "pymoo", "pandas", "plotly", "matplotlib
 RUN = """
 import json, sys
 from aebnas.cli.main import main
+code = 0
 try:
     main()
 except SystemExit as leaving:
-    print(json.dumps({"code": leaving.code, "modules": sorted(sys.modules)}))
+    code = leaving.code
+print(json.dumps({"code": code, "modules": sorted(sys.modules)}))
 """
 STAGE = {"width": 4, "depth": 1, "op": "conv", "kernel": 1, "stride": 4}
 CASES = {
