@@ -1,4 +1,4 @@
-"""What the command line does, from Python, as pandas data frames; `aebnas` itself hands it out.
+"""The Python API: the operations of the command line, with results as pandas data frames; exported by `aebnas`.
 
     run = aebnas.search("my.yaml")                 # or aebnas.open("results/my")
     run.front()                                    # a DataFrame, as pareto.csv
@@ -6,7 +6,7 @@
     picked.evaluate()                              # a Series; reads the test set
     picked.export("exported/knee")
 
-What the user can mend is raised as `aebnas.UserError`, in one line.
+Errors that the user can correct are raised as `aebnas.UserError`, with a message of one line.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from aebnas.runtime.network import Network
 from aebnas.search.loop import run_plan
 from aebnas.search.multi_seed import search_seeds as run_seeds
 from aebnas.search.multi_seed import seeded_plans, seeds_folder
-from aebnas.search.plan import Plan, prepare
+from aebnas.search.plan import Plan, make_plan
 from aebnas.selected.calibrate import calibrate
 from aebnas.selected.evaluate import evaluate, export
 from aebnas.selected.retrain import retrain
@@ -39,15 +39,16 @@ from aebnas.strategies.trial import OperatingPoint
 
 PathLike = str | Path
 SpecLike = str | Path | Mapping[str, Any]
-"""A spec's file, or what would stand in it; relative paths in a mapping start at the working directory."""
+"""A spec's file, or its content as a mapping; relative paths in a mapping start at the working directory."""
 
 
 def search(
     spec: SpecLike, out: PathLike | None = None, *, ablation: str | None = None, deterministic: bool = False
 ) -> "SearchRun":
-    """Run a search, or go on with it; `out` is its folder (`results/<name of the file>`; needed for a mapping).
+    """Run a search, or resume it; `out` is its folder (default `results/<name of the file>`; required for a mapping).
 
-    `ablation` and `deterministic` as on the command line. Raises UserError for what the user can mend.
+    `ablation` and `deterministic` as on the command line. Raises UserError for an invalid spec, images that are missing
+    or don't fit the space, a folder of another spec, and a search without a feasible trial.
     """
     plan = _plan(spec, out, ablation, deterministic)
     run_plan(plan, RunReport)
@@ -64,11 +65,11 @@ def search_seeds(
     ablation: str | None = None,
     deterministic: bool = False,
 ) -> SeedSummary:
-    """Run the search once for each seed, in `<out>-seed<seed>`; the summary over all seeds lies in `<out>-seeds`.
+    """Run the search once for each seed, in `<out>-seed<seed>`, and write a summary over all seeds to `<out>-seeds`.
 
-    `picks` are rules such as `avg_macs<=5e6` besides knee, best-accuracy and cheapest; `test` measures all of them on
-    the test set. The result's `picks` is a DataFrame, its `summary()` holds means and standard deviations. Raises
-    UserError as `search`, for fewer than two different seeds and for picks that are no rules.
+    `picks` are rules such as `avg_macs<=5e6` in addition to knee, best-accuracy and cheapest; `test` measures all of
+    them on the test set. The result's `picks` is a DataFrame, its `summary()` returns means and standard deviations.
+    Raises UserError as `search`, for fewer than two different seeds, and for picks that are not rules.
     """
     plan = _plan(spec, out, ablation, deterministic)
     plans = seeded_plans(plan, seeds)
@@ -84,14 +85,15 @@ def search_seeds(
 
 
 def open_run(folder: PathLike) -> "SearchRun":
-    """A run that is there, finished or not (`aebnas.open`); raises UserError where the folder isn't one."""
+    """An existing run, finished or not (`aebnas.open`); raises UserError if the folder isn't a run."""
     return SearchRun(folder)
 
 
 def compare(runs: "Sequence[SearchRun | PathLike]") -> pd.DataFrame:
-    """A row for each run: hypervolume under one reference point, and which share of its front the others dominate.
+    """A row per run: hypervolume under one reference point, and the share of its front that the others dominate.
 
-    The reference point and warnings are in `DataFrame.attrs`. Raises UserError for runs that can't be compared.
+    The reference point and warnings are in `DataFrame.attrs`. Raises UserError for fewer than two runs, an empty front,
+    and runs with different objectives, data or devices.
     """
     comparison = compare_runs([run.folder if isinstance(run, SearchRun) else Path(run) for run in runs])
     table = comparison.table()
@@ -100,7 +102,7 @@ def compare(runs: "Sequence[SearchRun | PathLike]") -> pd.DataFrame:
 
 
 class SearchRun:
-    """A run's folder, read when asked: every call sees what lies on disk then."""
+    """A run's folder; every call reads the present state from disk."""
 
     def __init__(self, folder: PathLike) -> None:
         self.folder = Path(folder)
@@ -110,11 +112,11 @@ class SearchRun:
         return f"SearchRun({str(self.folder)!r})"
 
     def front(self) -> pd.DataFrame:
-        """The Pareto front so far, best first objective first; columns as in `pareto.csv`."""
+        """The Pareto front so far, sorted by the first objective, best first; columns as in `pareto.csv`."""
         return front_table(self._session.front(), self._session.facts.samples)
 
     def trials(self) -> pd.DataFrame:
-        """A row for each operating point of each trial, in the order asked; a trial without any has one of its own.
+        """A row per operating point of each trial, in the order of trials; a trial without points has one row.
 
         Columns: `trial`, `status`, `origin`, `seconds`, `reason`, `on_front`, then those of `front`.
         """
@@ -131,26 +133,26 @@ class SearchRun:
         return pd.DataFrame(rows)
 
     def metrics(self) -> pd.DataFrame:
-        """Validations of the supernet's training, one row each; empty where none is trained or validated yet."""
+        """Validations of the supernet's training, one row each; empty if there are none."""
         path = self.folder / "train_epoch_metrics.csv"
         return pd.read_csv(path) if path.exists() else pd.DataFrame()
 
     @property
     def summary(self) -> dict[str, Any]:
-        """`summary.json`: counts, hypervolume, seconds, the picks' optimism; raises UserError before it is written."""
+        """`summary.json`: counts, hypervolume, seconds, optimism of the picks; raises UserError if it can't be read."""
         return self._session.run.read_json("summary.json")
 
     def pick(self, rule: str = "knee") -> "Picked":
         """One point of the front by id, `knee`, `best-accuracy`, `cheapest` or a rule.
 
-        Of the points that satisfy a rule such as `avg_macs<=5e6` the most accurate is taken (the cheapest, for a rule
-        that bounds accuracy), whatever the order of the objectives. Raises UserError where nothing matches.
+        A rule such as `avg_macs<=5e6` selects the most accurate point that satisfies it (the cheapest, for a rule that
+        bounds accuracy), for any order of the objectives. Raises UserError if no point matches.
         """
         return Picked(self, self._session.pick(rule))
 
 
 class Picked:
-    """A point of a run's front: an architecture under a policy. After `retrain` its weights and policy are the new."""
+    """A point of a run's front: an architecture under a policy. `retrain` and `calibrate` change weights and policy."""
 
     def __init__(self, run: SearchRun, picked: FrontPoint) -> None:
         self.run = run
@@ -168,23 +170,27 @@ class Picked:
 
     @property
     def policy(self) -> ExitPolicy:
-        """When an image leaves."""
+        """The exit policy in force."""
         return self._point.policy
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Figures on the search split, after retraining those of the new weights."""
+        """Metrics on the search split, under the present weights and policy."""
         return dict(self._point.metrics)
 
     def retrain(self, *, weights: Literal["supernet", "scratch"] | None = None, epochs: int | None = None) -> "Picked":
-        """Train it by itself, as the spec says unless told, and find its thresholds anew; returns itself."""
+        """Train the architecture separately and find its thresholds again; returns itself.
+
+        `weights` and `epochs` override the spec's `retrain`. Raises UserError for settings out of range, missing
+        weights, and a run in use.
+        """
         retrain(self.run.folder, self.id, weights, epochs, RunReport)
         return self
 
     def sweep(self, methods: Sequence[str] = ("auto",)) -> pd.DataFrame:
-        """Every useful policy, found on `calibrate` by each method: figures there and on the search split.
+        """All nondominated policies found on `calibrate` by each method: metrics there and on the search split.
 
-        Also written to `picks/`, with a plot.
+        Also written to `picks/`, with a plot. Raises UserError for an unknown method.
         """
         return sweep(self.run.folder, self.id, tuple(methods), listen=RunReport).table
 
@@ -199,8 +205,9 @@ class Picked:
     ) -> "Picked":
         """Put the best policy for one goal in force, with a temperature per exit; returns itself.
 
-        Exactly one of: an accuracy, a budget such as `avg_macs=8e6`, a trade-off, or (epsilon, delta) of a promise
-        about risk. `method` as on the command line.
+        The goal is exactly one of: an accuracy, a budget such as `avg_macs=8e6`, a trade-off `beta`, or (epsilon,
+        delta) of a bound on the risk. `method` as on the command line. Raises UserError for none or several goals, and
+        as `selected.calibrate.calibrate`.
         """
         promise = None if risk is None else f"{risk[0]},{risk[1]}"
         goal = Goal.read(accuracy_target, budget, beta, promise)
@@ -208,10 +215,10 @@ class Picked:
         return self
 
     def evaluate(self) -> "pd.Series[Any]":
-        """Measure it on the test set, which nothing else reads.
+        """Measure it on the test set, which no other method reads.
 
-        All metrics, `accuracy_low` and `accuracy_high` (95 %), `samples`, `source` (of the weights), and how the
-        search split flattered: `search_accuracy`, `difference` with its interval.
+        Returns all metrics, `accuracy_low` and `accuracy_high` (95 %), `samples`, `source` (of weights and policy), and
+        the optimism of the search split: `search_accuracy`, `difference` with its interval.
         """
         assessed = evaluate(self.run.folder, self.id, listen=RunReport)
         record = assessed.to_json()
@@ -220,14 +227,15 @@ class Picked:
         return pd.Series({"source": assessed.source, **figures, **optimism}, name=self.id, dtype=object)
 
     def export(self, out: PathLike) -> Path:
-        """Write it as a folder that runs without aebnas; returns the folder."""
+        """Write it as a folder that runs without aebnas; returns the folder. Raises UserError if `out` holds anything
+        but an export, or a weight is not finite."""
         export(self.run.folder, self.id, Path(out))
         return Path(out)
 
     def network(self) -> Network:
         """The torch module with its weights, in evaluation mode, for normalised images `x_nchw`.
 
-        Called, it gives the logits `[n, c]` of every exit; its `infer(x_nchw, picked.policy)` stops early.
+        A call returns the logits `[n, c]` of every exit; its `infer(x_nchw, picked.policy)` stops early.
         """
         return load_selected_model(self.run._session, self.id).network
 
@@ -238,7 +246,8 @@ class Picked:
 
 
 def _evaluate_picks(session: RunSession, rules: Sequence[str]) -> None:
-    """Measure the points that the rules select on the test set, unless that was done with their present weights."""
+    """Measure the points that the rules select on the test set, unless that was done with their present weights and
+    policy."""
     for rule in rules:
         try:
             picked = session.pick(rule)
@@ -251,7 +260,7 @@ def _evaluate_picks(session: RunSession, rules: Sequence[str]) -> None:
 def _plan(spec: SpecLike, out: PathLike | None, ablation: str | None, deterministic: bool) -> Plan:
     folder = None if out is None else Path(out)
     if not isinstance(spec, Mapping):
-        return prepare(Path(spec), folder, ablation, deterministic)
+        return make_plan(Path(spec), folder, ablation, deterministic)
     if folder is None:
-        raise UserError("out: must name the run's folder where the spec is a mapping, but got nothing")
-    return prepare(Path("spec"), folder, ablation, deterministic, spec)
+        raise UserError("out: is required when the spec is a mapping, but got None")
+    return make_plan(Path("spec"), folder, ablation, deterministic, spec)

@@ -29,7 +29,7 @@ from aebnas.run.events import RunEvents
 from aebnas.run.session import RunSession
 from aebnas.run.training_setup import trained_supernet
 from aebnas.runtime.network import Network
-from aebnas.selected.retrain import clear_training, train_alone
+from aebnas.selected.retrain import clear_training, train_separately
 from aebnas.space.architecture import Architecture
 from aebnas.space.lowering import lower
 from aebnas.training.training_spec import RetrainSpec
@@ -55,7 +55,7 @@ def train_and_measure(run: Path, architecture: Architecture, epochs: int) -> dic
     changes = {"epochs": epochs, "weights": "scratch", "validate_every": epochs}
     spec = RetrainSpec.model_validate(session.experiment.retrain.model_dump() | changes)
     started, name = time.monotonic(), f"ranking-{architecture.id}"
-    trained = train_alone(session, architecture, spec, name, RunEvents(session.facts))
+    trained = train_separately(session, architecture, spec, name, RunEvents(session.facts))
     row: dict[str, Any] = {"architecture": architecture.id, "epochs": epochs}
     row["macs"] = count_graph(lower(architecture)).macs.total
     for name, network in (("inherited", inherited), ("trained", trained)):

@@ -36,8 +36,8 @@ from aebnas.run.training_setup import trained_supernet
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.search.loop import run_plan
-from aebnas.search.plan import prepare
-from aebnas.selected.selected_model import kept_network
+from aebnas.search.plan import make_plan
+from aebnas.selected.selected_model import candidate_network
 from aebnas.space.min_exits import MinExits
 
 HERE = Path(__file__).resolve().parent
@@ -140,7 +140,7 @@ def run_arm(arm: str, seed: int, full: bool, scratch: Path, out: Path) -> None:
             raise SystemExit(f"{ours}: run the arm ours first, whose seconds nsga2 is given")
         seconds = json.loads(ours.read_text())["cpu_seconds"]
     started = time.process_time()
-    plan = prepare(
+    plan = make_plan(
         HERE / "adaptive_darts_study.yaml", scratch / f"{arm}-{seed}", value=spec_of(arm, seed, full, seconds)
     )
     session = (
@@ -167,7 +167,7 @@ def networks(arm: str, session: RunSession) -> list[tuple[str, str, Network]]:
     for trial in session.run.trials():
         if trial.points:
             form = trial.origin.rpartition(" ")[2] if arm in ("ours", "published") else arm
-            network = kept_network(session, trial.architecture, trial.points[0].id)
+            network = candidate_network(session, trial.architecture, trial.points[0].id)
             found.append((form, trial.architecture.id, network))
     return found
 

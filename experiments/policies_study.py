@@ -94,7 +94,7 @@ def policies_part(network: StudiedNetwork, out: Path) -> None:
     marks = {"all run everything": (network.full_macs, float(network.test.correct_ne[:, -1].mean()))}
     found_on, measured_on = network.calibrate.samples, network.test.samples
     title = f"test set (N = {measured_on:,}), thresholds found on calibrate (N = {found_on:,})"
-    plot_frontiers(curves, marks, title, out / "policies.png", closer=0.03)
+    plot_frontiers(curves, marks, title, out / "policies.png", zoom=0.03)
 
 
 def difficulty_part(network: StudiedNetwork, out: Path) -> None:

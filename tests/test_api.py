@@ -82,7 +82,7 @@ def test_a_pick_is_evaluated_retrained_and_exported(own, tmp_path):
     assert before["difference"] == before["search_accuracy"] - before["accuracy"]
     same = own.pick("best-accuracy").retrain(weights="scratch", epochs=1)
     assert same.id == picked.id
-    after = picked.evaluate()  # the pick knows it, whoever retrained
+    after = picked.evaluate()  # the pick reads its record, also after another process retrained it
     assert after["source"] == "retrained for 1 epochs from scratch"
     assert after["search_accuracy"] == picked.metrics["accuracy"] != before["search_accuracy"]
     assert picked.export(str(tmp_path / "out")) == tmp_path / "out"
@@ -102,15 +102,15 @@ def test_the_network_gives_what_was_scored(finished):
 def test_a_spec_may_be_a_mapping(tmp_path, monkeypatch):
     write_spec(tmp_path)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="out: must name the run's folder"):
+    with pytest.raises(UserError, match="out: is required when the spec is a mapping"):
         api.search(EXPERIMENT)
     with pytest.raises(UserError, match=r"spec: strategy.population: must .*, but got 'many'"):
         api.search(EXPERIMENT | {"strategy": {"population": "many"}}, "run")
     assert not (tmp_path / "run").exists()
     few = EXPERIMENT["strategy"] | {"generations": 1}
     run = api.search(EXPERIMENT | {"strategy": few, "seed": 5}, "run", deterministic=True)
-    told = Run.open(tmp_path / "run").config()["experiment"]
-    assert (told["seed"], told["deterministic"]) == (5, True) and len(run.front())
+    reported = Run.open(tmp_path / "run").config()["experiment"]
+    assert (reported["seed"], reported["deterministic"]) == (5, True) and len(run.front())
     assert api.open_run("run").front().equals(run.front())
 
 
@@ -137,7 +137,7 @@ def test_what_the_package_hands_out_is_the_api():
         _ = aebnas.nothing
 
 
-def test_the_package_brings_in_nothing_heavy():
+def test_the_package_imports_nothing_slow():
     code = "import sys, aebnas.cli.main; print(sorted({'torch', 'pandas', 'numpy', 'pydantic'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"

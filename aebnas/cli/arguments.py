@@ -9,6 +9,6 @@ RunFolder = Annotated[Path, typer.Argument(help="A run's folder, such as results
 Pick = Annotated[
     str,
     typer.Option(
-        help="A point's id, knee, best-accuracy, cheapest, or a rule such as 'avg_macs<=5e6': the most accurate within."
+        help="A point's id, knee, best-accuracy, cheapest, or the most accurate within a bound such as 'avg_macs<=5e6'."
     ),
 ]

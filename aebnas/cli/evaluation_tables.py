@@ -1,6 +1,6 @@
-"""What `evaluate` prints: one screen with the essential figures, and with `--full` the long tables.
+"""The output of `evaluate`: one screen with the essential metrics, and with `--full` the long tables.
 
-Imported inside the command, since it is heavy.
+Imported inside the command, since its imports are slow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ from aebnas.selected.test_report import Evaluation
 
 CLASSES_SHOWN = 12
 WARNINGS_SHOWN = 5
-"""Without `--full`; each may take two lines."""
+"""Maximum number of warnings without `--full`; each may take two lines."""
 
 
 def print_assessment(found: Assessment, full: bool = False, budgets: bool = False) -> None:
-    """Accuracy, costs, every exit and warnings in one screen; `full` adds all tables, `budgets` that of budgets."""
+    """Print accuracy, costs, exits and warnings on one screen; `full` adds all tables, `budgets` that of budgets."""
     _print_essentials(found)
     _print_exits(found)
     warnings = found.evaluation.warnings
@@ -39,7 +39,7 @@ def print_assessment(found: Assessment, full: bool = False, budgets: bool = Fals
 def _print_essentials(found: Assessment) -> None:
     metrics, description = found.point.metrics, found.evaluation.description
     low, high = wilson(metrics["accuracy"], found.samples)
-    print(f"{found.id} on the test set (N = {found.samples:,}), read by this command alone")
+    print(f"{found.id} on the test set (N = {found.samples:,}), which only this command reads")
     _line("weights, policy", found.source)
     tops = "".join(f"; top-{k} {100 * share:.2f} %" for k, share in (description.top_accuracy or {}).items() if k > 1)
     _line("accuracy", f"{100 * metrics['accuracy']:.2f} % (95 %: {100 * low:.2f} to {100 * high:.2f}){tops}")
@@ -59,24 +59,24 @@ def _print_essentials(found: Assessment) -> None:
     if description.ece is not None:
         calibrated = bool(found.point.policy.temperatures)
         without = f"{found.evaluation.ece_before:.4f} without temperatures" if calibrated else "no temperatures"
-        _line("ECE of answers", f"{description.ece:.4f} ({without})")
+        _line("ECE", f"{description.ece:.4f} ({without})")
     _line(
         "left too early",
-        f"{100 * description.premature_rate:.2f} % (wrong there, right at the last exit); "
-        f"{100 * description.rescued_rate:.2f} % the other way round",
+        f"{100 * description.premature_rate:.2f} % (wrong there, correct at the last exit); "
+        f"{100 * description.rescued_rate:.2f} % the reverse",
     )
 
 
 def _print_exits(found: Assessment) -> None:
-    """Each exit: how many leave by it and are right, and its accuracy and calibration were it the only one."""
+    """Print for each exit its share and accuracy under the policy, and its accuracy and calibration on all samples."""
     calibrated = bool(found.point.policy.temperatures)
     table = Table(title=f"exits ({found.point.policy.label})", title_justify="left")
     names = ["exit", "threshold", "leave", "accuracy", "if all leave", "ECE"]
     for name in [*names, *(["temperature", "ECE without"] if calibrated else [])]:
         table.add_column(name, justify="right", no_wrap=True)
-    shares, right = found.point.exit_shares, found.point.exit_accuracy
+    shares, accuracies = found.point.exit_shares, found.point.exit_accuracy
     for index, each in enumerate(found.evaluation.exits):
-        accuracy = right[index]
+        accuracy = accuracies[index]
         table.add_row(
             str(index + 1),
             found.point.policy.threshold_text(index),
@@ -96,7 +96,7 @@ def _print_full(found: Evaluation) -> None:
         | {"p95": spread.p95, "p99": spread.p99, "worst": spread.worst}
         for name, spread in description.costs.items()
     ]
-    _print("cost of a sample", rows)
+    _print("cost per sample", rows)
     if description.class_depth:
         known = [(depth + 1, label) for label, depth in enumerate(description.class_depth) if depth == depth]
         deepest = sorted(known, reverse=True)[:CLASSES_SHOWN]
@@ -106,7 +106,8 @@ def _print_full(found: Evaluation) -> None:
     if "skewed" in found.traffic:
         skewed = found.traffic["skewed"]
         print(
-            f"  skewed classes: {100 * skewed['accuracy_least']:.2f} to {100 * skewed['accuracy_most']:.2f} % right, "
+            f"  skewed classes: accuracy {100 * skewed['accuracy_least']:.2f} to "
+            f"{100 * skewed['accuracy_most']:.2f} %, "
             f"avg_macs {skewed['avg_macs_least']:,.0f} to {skewed['avg_macs_most']:,.0f}"
         )
     _print("corrupted images", found.corruptions)

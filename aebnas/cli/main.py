@@ -1,4 +1,4 @@
-"""The command line. Heavy imports wait inside the commands, so that help and spec errors come at once."""
+"""The command line. Slow imports are inside the commands, so that help and spec errors are printed at once."""
 
 import signal
 import sys
@@ -16,7 +16,7 @@ from aebnas.cli.spaces import schema, space
 from aebnas.core.errors import UserError
 
 TERMINATED = 128 + signal.SIGTERM
-"""Exit code after SIGTERM, as shells give it."""
+"""Exit code after SIGTERM, as shells report it."""
 
 UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
 """An unknown command, a missing argument, a flag's value of the wrong type; typer exports only a subclass of it."""
@@ -25,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Search for early-exit networks that are accurate and cheap, look at the front, take one away.",
+    help="Search for accurate and cheap early-exit networks, inspect the front, export one of them.",
 )
 COMMANDS: dict[str, Callable[..., None]] = {
     "search": search,
@@ -49,19 +49,19 @@ for name, command in COMMANDS.items():
 
 @app.callback()
 def options(debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False) -> None:
-    """Options of all commands; `main` takes --debug wherever it stands."""
+    """Options of all commands; `main` accepts --debug in any position."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point: user errors are one line and exit code 2; SIGTERM ends it in order, as Ctrl-C does.
+    """Entry point: user errors are one line and exit code 2; SIGTERM ends it cleanly, as Ctrl-C does.
 
-    `arguments` are those of the process if None.
+    `arguments` default to those of the process.
     """
     terminated = []
 
     def on_sigterm(number: int, frame: object) -> None:
         terminated.append(number)
-        raise KeyboardInterrupt  # the one exception that Ray lets through as it is
+        raise KeyboardInterrupt  # the only exception that Ray doesn't wrap or suppress
 
     signal.signal(signal.SIGTERM, on_sigterm)
     if arguments is None:
@@ -69,8 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        code = app(arguments, standalone_mode=not arguments)  # alone it prints its help
-    except (UserError, OSError) as error:  # a full disk is the user's to mend, too
+        code = app(arguments, standalone_mode=not arguments)  # without arguments it prints its help
+    except (UserError, OSError) as error:  # the user can correct a full disk, too
         if debug:
             raise
         print(f"error: {error}", file=sys.stderr)
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         message = " ".join(error.format_message().split()).replace("Input should ", "must ")
         print(f"error: {UserError(message)}", file=sys.stderr)
         sys.exit(2)
-    if code == 130:  # typer's answer to Ctrl-C
-        print("stopped; give the same command again to go on from here", file=sys.stderr)
+    if code == 130:  # typer's exit code after Ctrl-C
+        print("stopped; run the same command again to resume", file=sys.stderr)
         sys.exit(TERMINATED if terminated else 130)
     sys.exit(code or 0)

@@ -8,8 +8,8 @@ import typer
 from aebnas.cli.arguments import Pick, RunFolder
 from aebnas.core.errors import UserError
 
-PerExit = Annotated[int, typer.Option(help="Quantiles of each exit's scores that are tried (2 to 1000).")]
-Raw = Annotated[bool, typer.Option("--no-temperatures", help="Leave confidences as they are.")]
+PerExit = Annotated[int, typer.Option(help="Number of quantiles tried per exit (2 to 1000).")]
+Raw = Annotated[bool, typer.Option("--no-temperatures", help="Fit no temperatures.")]
 
 
 def sweep(
@@ -21,9 +21,9 @@ def sweep(
     ] = None,
     per_exit: PerExit = 50,
     no_temperatures: Raw = False,
-    out: Annotated[Path | None, typer.Option(help="Folder of table and image (the run's picks/).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of table and plot (the run's picks/).")] = None,
 ) -> None:
-    """Lay out every useful policy of a pick: its accuracy-cost frontiers, as a table and an image."""
+    """List all nondominated policies of a pick: its accuracy-cost frontiers, as a table and a plot."""
     from aebnas.cli.policy_tables import print_sweep
     from aebnas.report.run_report import RunReport
     from aebnas.selected.sweep import DEFAULT_METHODS
@@ -37,18 +37,24 @@ def sweep(
 def calibrate(
     folder: Annotated[Path, typer.Argument(help="A run's folder, or with --data an exported one.")],
     pick: Annotated[str | None, typer.Option(help="Of a run: a point's id, knee, 'avg_macs<=5e6', ...")] = None,
-    accuracy_target: Annotated[float | None, typer.Option(help="Cheapest policy of this accuracy, as 0.85.")] = None,
-    budget: Annotated[str | None, typer.Option(help="Most accurate policy within, such as avg_macs=8e6.")] = None,
-    beta: Annotated[float | None, typer.Option(help="Best accuracy - beta * share of the full cost.")] = None,
+    accuracy_target: Annotated[
+        float | None, typer.Option(help="The cheapest policy of at least this accuracy, such as 0.85.")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="The most accurate policy within a mean cost, such as avg_macs=8e6.")
+    ] = None,
+    beta: Annotated[
+        float | None, typer.Option(help="The policy with the maximum of accuracy - beta * cost / full cost.")
+    ] = None,
     risk: Annotated[
-        str | None, typer.Option(help="EPSILON,DELTA: the cheapest policy with a promise, as 0.01,0.05.")
+        str | None, typer.Option(help="EPSILON,DELTA: the cheapest policy with a bounded risk, such as 0.01,0.05.")
     ] = None,
     method: Annotated[
         str | None, typer.Option(help="auto, joint, lagrangian, value_iteration, greedy, fixed or dart.")
     ] = None,
     per_exit: PerExit = 50,
     no_temperatures: Raw = False,
-    data: Annotated[Path | None, typer.Option(help="An .npz with x and y: re-tune an export on these.")] = None,
+    data: Annotated[Path | None, typer.Option(help="An .npz file with x and y to re-tune an export on.")] = None,
 ) -> None:
     """Find temperatures and thresholds for a goal; `evaluate` and `export` then use them."""
     from aebnas.policies.threshold_search.goal import Goal
@@ -56,14 +62,14 @@ def calibrate(
     goal = Goal.read(accuracy_target, budget, beta, risk)
     if data is not None:
         if pick is not None or method is not None:
-            raise UserError("--data must go without --pick and --method: it re-tunes an exported folder")
+            raise UserError("--data cannot be combined with --pick or --method, since it re-tunes an exported folder")
         from aebnas.cli.policy_tables import print_retuned
         from aebnas.export.recalibrate import retune
 
         print_retuned(retune(folder, data, goal, per_exit, not no_temperatures), folder)
         return
     if pick is None:
-        raise UserError("--pick must be given with a run (or --data with an exported folder), but got neither")
+        raise UserError("--pick is required with a run, or --data with an exported folder, but got neither")
     from aebnas.cli.policy_tables import print_calibrated
     from aebnas.report.run_report import RunReport
     from aebnas.selected.calibrate import calibrate as calibrate_pick

@@ -1,4 +1,4 @@
-"""What `sweep` and `calibrate` print. Imported inside the commands, since it is heavy."""
+"""The output of `sweep` and `calibrate`. Imported inside the commands, since its imports are slow."""
 
 from pathlib import Path
 
@@ -11,19 +11,19 @@ from aebnas.policies.calibration.risk_control import RiskPromise
 from aebnas.report.tables import interval, print_point, print_table
 from aebnas.selected.calibrate import Calibrated
 
-MOST_ROWS = 12
-"""Of a frontier; the rest is in the file."""
+MAX_ROWS = 12
+"""Maximum number of rows shown per frontier; the file has all."""
 SHOWN_QUANTILES = (0, 4, 8)
-"""Of those at 10, 20, ... 90 %."""
+"""Indices of the shown quantiles among those at 10, 20, ... 90 %."""
 
 
 def print_sweep(table: pd.DataFrame, point_id: str, samples: int) -> None:
-    """Evenly spread policies of each method's frontier, measured on `samples` images."""
-    shown = Table(title=f"{point_id}: policies found on calibrate, figures of the search split (N = {samples:,})")
+    """Print evenly spaced policies of each method's frontier, measured on `samples` images."""
+    shown = Table(title=f"{point_id}: policies found on calibrate, measured on the search split (N = {samples:,})")
     for name in ("method", "accuracy (95 %)", "avg MACs", "leave at exits", "criterion", "thresholds"):
         shown.add_column(name, no_wrap=name not in ("thresholds", "leave at exits"))
     for method, part in table.groupby("method", sort=False):
-        step = max(1, -(-len(part) // MOST_ROWS))
+        step = max(1, -(-len(part) // MAX_ROWS))
         for row in part.iloc[::step].to_dict("records"):
             shown.add_row(
                 str(method),
@@ -37,12 +37,12 @@ def print_sweep(table: pd.DataFrame, point_id: str, samples: int) -> None:
 
 
 def print_calibrated(found: Calibrated) -> None:
-    """The policy, each exit by itself, and the figures on the search split."""
+    """Print the policy, each exit over all samples, and the metrics on the search split."""
     print(f"{found.id}: policy for {found.goal} ({found.method}), found on calibrate (N = {found.found_on:,})")
     table = Table(title="exits over all samples of calibrate")
     for name in (
         "exit",
-        "accuracy alone",
+        "accuracy",
         "temperature",
         "ECE before",
         "ECE",
@@ -64,7 +64,7 @@ def print_calibrated(found: Calibrated) -> None:
             found.policy.threshold_text(index),
         )
     print_table(table)
-    print(f"  ECE of the answers given: {found.before.ece:.4f} before, {found.overall.ece:.4f} with temperatures")
+    print(f"  ECE under the policy: {found.before.ece:.4f} before, {found.overall.ece:.4f} with temperatures")
     if found.difficulty_ms is not None:
         print(f"  estimating an image's difficulty takes {found.difficulty_ms:.3f} ms here, one image at a time")
     print_promise(found.tuned.promise)
@@ -76,20 +76,22 @@ def print_calibrated(found: Calibrated) -> None:
 
 
 def print_retuned(found: Retuned, folder: Path) -> None:
-    """What re-tuning an export has brought."""
+    """Print the result of re-tuning an export: metrics before and after."""
     print(f"{folder}: policy for {found.goal}, found on {found.found_on:,} of the new images")
     print_promise(found.promise)
     for note in found.notes:
         print(f"  note: {note}")
-    print(f"on {found.samples:,} others of them:")
+    print(f"on {found.samples:,} other new images:")
     print(f"  accuracy  {100 * found.before.accuracy:.2f} % before, {100 * found.after.accuracy:.2f} % now")
     print(f"  avg_macs  {found.before.avg_macs:,.0f} before, {found.after.avg_macs:,.0f} now")
-    for number, (was, now) in enumerate(zip(found.before.exit_shares, found.after.exit_shares, strict=True), start=1):
-        print(f"  exit {number}    {100 * was:.1f} % left before, {100 * now:.1f} % leave now")
-    print(f"policy, card, costs and self-check of {folder} are written anew.")
+    for number, (before, after) in enumerate(
+        zip(found.before.exit_shares, found.after.exit_shares, strict=True), start=1
+    ):
+        print(f"  exit {number}    {100 * before:.1f} % left before, {100 * after:.1f} % leave now")
+    print(f"policy, card, costs and self-check of {folder} are updated.")
 
 
 def print_promise(promise: RiskPromise | None) -> None:
-    """A promise about risk in words, where there is one."""
+    """Print a certified bound on the risk, if there is one."""
     if promise is not None:
         print(f"  {promise}")

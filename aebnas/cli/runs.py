@@ -1,4 +1,4 @@
-"""Looking at runs: `show`, `list` and `compare`."""
+"""Commands that inspect runs: `show`, `list` and `compare`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ def show(
     run: RunFolder,
     full: Annotated[bool, typer.Option("--full", help="All points of the front, and all columns.")] = False,
 ) -> None:
-    """Print the state and the front of a run with its exit shares, also while it runs."""
+    """Print the state and the front of a run with its exit shares, also while it is active."""
     from aebnas.report.relaxed_table import print_relaxed
     from aebnas.report.run_state import state_lines
     from aebnas.report.tables import print_facts, print_front
@@ -24,7 +24,7 @@ def show(
     for line in state_lines(facts, trials):
         print(line)
     if points:
-        print_front(points, facts.samples, facts.metrics_asked, full)
+        print_front(points, facts.samples, facts.requested_metrics, full)
     else:
         print(f"{run}: no feasible operating point yet ({len(trials)} trials)")
     print_relaxed(facts.run)
@@ -42,9 +42,9 @@ def list_runs(
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of two or more runs with the same objectives.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of table and image (results/compare-<runs>).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of table and plot (results/compare-<runs>).")] = None,
 ) -> None:
-    """Lay the fronts of runs over each other: hypervolume, and which share of each the others dominate."""
+    """Compare the fronts of runs: hypervolumes, and the share of each front that the others dominate."""
     from aebnas.report.compare import compare_runs, print_comparison, write_comparison
 
     comparison = compare_runs(runs)

@@ -1,4 +1,4 @@
-"""Searching: `search` and `resume`."""
+"""Commands that search: `search` and `resume`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,26 +11,29 @@ from aebnas.core.errors import UserError
 
 
 def search(
-    spec: Annotated[Path, typer.Argument(help="What to run, such as experiments/quickstart.yaml.")],
+    spec: Annotated[Path, typer.Argument(help="An experiment, such as experiments/quickstart.yaml.")],
     out: Annotated[Path | None, typer.Option(help="The run's folder (results/<name of the spec>).")] = None,
     ablation: Annotated[
         str | None, typer.Option(help="Search a part of the space: fixed-branches, fixed-thresholds or backbone-only.")
     ] = None,
     deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="Give the same bits again: deterministic algorithms, fixed threads.")
+        bool,
+        typer.Option("--deterministic", help="Bitwise repeatable results: deterministic algorithms, fixed threads."),
     ] = False,
     seeds: Annotated[
-        str | None, typer.Option(help="Search once for each, such as 11,22,33, and print mean and standard deviation.")
+        str | None,
+        typer.Option(help="Search once per seed, such as 11,22,33, and print mean and standard deviation."),
     ] = None,
     pick: Annotated[
-        list[str] | None, typer.Option(help="With --seeds: a further pick, such as 'avg_macs<=5e6'; may be repeated.")
+        list[str] | None,
+        typer.Option(help="With --seeds: an additional pick, such as 'avg_macs<=5e6'; may be repeated."),
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="With --seeds: measure the picks on the test set.")] = False,
 ) -> None:
-    """Train the supernet, search, and write the Pareto front. Given again, a stopped search goes on."""
-    from aebnas.search.plan import prepare
+    """Train the supernet, search, and write the Pareto front. The same command resumes a stopped search."""
+    from aebnas.search.plan import make_plan
 
-    plan = prepare(spec, out, ablation, deterministic)  # a mistake shows before the heavy imports
+    plan = make_plan(spec, out, ablation, deterministic)  # reports errors before the slow imports
     if seeds is not None:
         import aebnas
         from aebnas.report.seed_summary import print_seeds
@@ -49,7 +52,10 @@ def search(
         print(f"{seeds_folder(plan)}/summary.json, seeds.csv and seeds.png are written.")
         return
     if pick or test:
-        raise UserError("--pick and --test must go with --seeds; for a single run: aebnas evaluate RUN --pick PICK")
+        raise UserError(
+            "--pick and --test must be combined with --seeds, but got no --seeds; "
+            "for a single run: aebnas evaluate RUN --pick PICK"
+        )
     from aebnas.report.run_report import RunReport
     from aebnas.search.loop import run_plan
 
@@ -68,7 +74,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def resume(run: RunFolder) -> None:
-    """Go on with a stopped run as its config.json says: its search, then retrainings that were stopped."""
+    """Resume a stopped run from its config.json: the search, then retrainings that were stopped."""
     from aebnas.report.run_report import RunReport
     from aebnas.search.loop import resume_search
     from aebnas.selected.retrain import finish_retrainings

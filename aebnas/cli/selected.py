@@ -1,4 +1,4 @@
-"""One point of a front: `retrain`, `evaluate`, `export` and `measure`."""
+"""Commands on one point of a front: `retrain`, `evaluate`, `export` and `measure`."""
 
 import math
 from pathlib import Path
@@ -13,10 +13,12 @@ from aebnas.core.errors import UserError
 def retrain(
     run: RunFolder,
     pick: Pick,
-    weights: Annotated[str | None, typer.Option(help="supernet, scratch or kept, instead of the spec's.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Instead of the spec's.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Initial weights instead of the spec's: supernet, scratch or kept.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs instead of the spec's.")] = None,
 ) -> None:
-    """Train one architecture of the front by itself and find its thresholds anew."""
+    """Train one architecture of the front separately and find its thresholds again."""
     from aebnas.report.run_report import RunReport
     from aebnas.report.tables import print_point
     from aebnas.run.run_directory import Run
@@ -34,10 +36,13 @@ def retrain(
 def evaluate(
     run: RunFolder,
     pick: Pick,
-    full: Annotated[bool, typer.Option("--full", help="All tables; corrupted and other images, adaptation.")] = False,
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="All tables, with corrupted and out-of-distribution images and adaptation."),
+    ] = False,
     budgets: Annotated[str | None, typer.Option(help="Average MACs to report accuracy at, such as 8e6,12e6.")] = None,
 ) -> None:
-    """Measure one operating point on the test set, which nothing else reads."""
+    """Measure one operating point on the test set, which no other command reads."""
     try:
         numbers = [float(part) for part in budgets.split(",")] if budgets else []
     except ValueError:
@@ -66,8 +71,10 @@ def export(
 def measure(
     run: RunFolder,
     pick: Pick,
-    profile: Annotated[Path | None, typer.Option(help="A device profile, where the run has none of its own.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; the profile's if absent, as the next four.")] = None,
+    profile: Annotated[Path | None, typer.Option(help="A device profile instead of the run's.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; by default the profile's, as for the next four options.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.", min=1)] = None,
     dtype: Annotated[str | None, typer.Option(help="Number format: fp32, bf16 or fp16.")] = None,
     memory_format: Annotated[str | None, typer.Option(help="contiguous or channels_last.")] = None,
@@ -75,9 +82,9 @@ def measure(
         bool | None, typer.Option("--compile/--no-compile", help="Compile each layer by torch.compile.")
     ] = None,
     samples: Annotated[int, typer.Option(help="Images of the search split.", min=1)] = 512,
-    rounds: Annotated[int, typer.Option(help="How often everything is measured.", min=1)] = 5,
+    rounds: Annotated[int, typer.Option(help="Number of repeated measurements.", min=1)] = 5,
 ) -> None:
-    """Measure a pick's real latency, memory and energy, beside what is predicted."""
+    """Measure latency, memory and energy of a pick, beside predicted values."""
     from aebnas.cli.measured_table import print_measured
     from aebnas.report.run_report import RunReport
     from aebnas.selected.measure import measure as measure_pick

@@ -1,4 +1,4 @@
-"""Search spaces and specs: `space` and `schema`."""
+"""Commands on search spaces and specs: `space` and `schema`."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from aebnas.core.errors import UserError
 
 def space(
     file: Annotated[Path, typer.Argument(help="A search space, such as search_spaces/digits_tiny.yaml.")],
-    samples: Annotated[int, typer.Option(help="How many random architectures to print.", min=0)] = 3,
+    samples: Annotated[int, typer.Option(help="Number of random architectures to print.", min=0)] = 3,
     seed: Annotated[int, typer.Option(help="Seed of the random architectures.", min=0)] = 11,
 ) -> None:
     """Print a space's exact size, bounds of its costs and a few architectures."""
@@ -28,10 +28,10 @@ def space(
     params = space_bounds(loaded.spec, lambda counts: counts.params)
     print(f"{file}")
     print(f"  architectures   {count_architectures(loaded.spec):,}")
-    print(f"  candidates      {count_candidates(loaded.spec):,} (with threshold genes, if there are any)")
+    print(f"  candidates      {count_candidates(loaded.spec):,} (with threshold genes, if any)")
     print(f"  genes           {len(loaded.gene_sizes)}")
     print(f"  MACs            {macs.lower:,} to {macs.upper:,} for a sample that runs everything")
-    print(f"  least avg MACs  {macs.first_exit:,} (all samples leave at the cheapest exit)")
+    print(f"  min. avg MACs   {macs.first_exit:,} (all samples leave at the cheapest exit)")
     print(f"  params          {params.lower:,} to {params.upper:,}")
     rng = np.random.default_rng(seed)
     for _ in range(samples):
@@ -43,7 +43,7 @@ def space(
 def schema(
     of: Annotated[str, typer.Argument(help="space or experiment.")] = "space",
 ) -> None:
-    """Print a JSON Schema, with which editors check and complete specs."""
+    """Print a JSON Schema, which editors use to check and complete specs."""
     from aebnas.core.spec_base import Spec
     from aebnas.run.experiment_spec import ExperimentSpec
     from aebnas.space.spec import SpaceSpec

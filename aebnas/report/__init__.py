@@ -1,1 +1,1 @@
-"""What a run shows of itself: front files, plots, the HTML report, tables, protocol and environment."""
+"""Reports on runs: plots, the HTML page, tables, live progress, comparisons."""

@@ -1,4 +1,4 @@
-"""The image of an online adaptation: how coefficients moved while the stream passed.
+"""The plot of an online adaptation: coefficients over the samples of the stream.
 
 Legend: u updates, e exits, k classes.
 """
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import matplotlib
 
-matplotlib.use("Agg")  # before pyplot: it runs where there is no screen
+matplotlib.use("Agg")  # before pyplot, since there may be no display
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -16,16 +16,16 @@ from aebnas.core.atomic_files import write_atomically
 from aebnas.policies.analysis.adaptation_replay import Replay
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-"""The Okabe-Ito palette, which the colour-blind can distinguish, too."""
+"""The Okabe-Ito palette, whose colours are distinguishable with colour blindness."""
 
 
 def plot_trajectories(replay: Replay, path: Path) -> None:
-    """Write an image of the coefficients over the samples seen: one colour an exit, its mean over classes thick.
+    """Plot the coefficients over the samples seen: a colour per exit, with a thick line for its mean over classes.
 
-    Raises ValueError for a stream too short for an update.
+    Raises ValueError if the stream was too short for an update.
     """
     if not len(replay.seen_u):
-        raise ValueError("the stream must be long enough for an update, but none was made")
+        raise ValueError("the stream must be long enough for one update, but got 0 updates")
     figure, panel = plt.subplots(figsize=(8, 5), layout="constrained")
     for exit_, part_uk in enumerate(np.moveaxis(replay.coefficients_uek, 1, 0)):
         colour = COLOURS[exit_ % len(COLOURS)]
@@ -34,7 +34,7 @@ def plot_trajectories(replay: Replay, path: Path) -> None:
     panel.axhline(1.0, color="#B0B0B0", linewidth=0.8, zorder=0)
     panel.set_xlabel("samples seen")
     panel.set_ylabel("coefficient of the threshold")
-    panel.set_title(f"{len(replay.seen_u)} updates; thin lines: one class each")
+    panel.set_title(f"{len(replay.seen_u)} updates; thin lines: one per class")
     panel.grid(alpha=0.3)
     panel.legend(loc="best")
 

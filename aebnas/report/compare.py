@@ -1,4 +1,4 @@
-"""`aebnas compare`: fronts of several runs over each other, under one reference point."""
+"""`aebnas compare`: the fronts of several runs in one plot, with hypervolumes under one reference point."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -28,12 +28,13 @@ LONGEST_NAME = 80
 
 @dataclass(frozen=True)
 class Comparison:
-    """Fronts of runs that search the same objectives of the same data.
+    """Fronts of runs with the same objectives on the same data.
 
-    `reference` are the worst values, by metric: an accuracy of 0, and of each cost the greatest in any of the runs'
-    spaces. `hypervolumes [r]` are shares of the box between it and an accuracy of 1 at no cost.
-    `dominated [r, r]` is the share of the row's front that the column's front dominates; `dominated_by_any [r]` that
-    of any other run's. `samples [r]` is the size of the split that scored. `warnings` say what limits the comparison.
+    `reference` holds the worst value of each metric: an accuracy of 0, and for each cost the maximum over the runs'
+    spaces. `hypervolumes [r]` are shares of the box between it and an accuracy of 1 at a cost of 0.
+    `dominated [r, r]` is the share of the row's front that the column's front dominates, `dominated_by_any [r]` the
+    share that the fronts of all other runs dominate. `samples [r]` is the size of the search split. `warnings` list
+    differences that limit the comparison.
     """
 
     fronts: dict[str, list[FrontPoint]]
@@ -47,13 +48,13 @@ class Comparison:
 
     @property
     def default_name(self) -> str:
-        """A name for the folder of table and image."""
+        """The default name of the folder of table and plot."""
         names = [Path(name).name for name in self.fronts]
         joined = "-".join(["compare", *names])
         return joined if len(joined) <= LONGEST_NAME else f"compare-{names[0][:40]}-and-{len(names) - 1}-more"
 
     def table(self) -> pd.DataFrame:
-        """A row for each run, as in `compare.csv`."""
+        """A row per run, as in `compare.csv`."""
         rows = []
         for index, (name, points) in enumerate(self.fronts.items()):
             row: dict[str, Any] = {"run": name, "front_points": len(points), "hypervolume": self.hypervolumes[index]}
@@ -72,7 +73,8 @@ class Comparison:
 def compare_runs(folders: Sequence[Path]) -> Comparison:
     """Compare the fronts of two or more runs.
 
-    Raises UserError for fewer runs, runs of other objectives or of another data set, and a run without a front.
+    Raises UserError for fewer than two runs, equal runs, different objectives, data sets or devices, and a run with an
+    empty front.
     """
     if len(folders) < 2:
         raise UserError(f"compare: must be given two or more runs, but got {len(folders)}")
@@ -83,7 +85,7 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
     fronts = {name: run.front() for name, run in runs.items()}
     for name, points in fronts.items():
         if not points:
-            raise UserError(f"{name}: must have a front to be compared, but no trial is on it yet")
+            raise UserError(f"{name}: must have a front to be compared, but its front has no points yet")
     worst = {
         objective.metric: max(run.max_costs.get(objective.metric, 0.0) for run in runs.values())
         for objective in objectives
@@ -107,16 +109,16 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
 def write_comparison(comparison: Comparison, folder: Path) -> None:
     """Write `compare.csv` and `compare.png`."""
     write_text(folder / "compare.csv", comparison.table().to_csv(index=False))
-    title = "Fronts of the search split" + (f" (N = {n:,})" if (n := _only(comparison.samples)) else "")
+    title = "Fronts on the search split" + (f" (N = {n:,})" if (n := _only(comparison.samples)) else "")
     draw_fronts(comparison.fronts, comparison.objectives, title, folder / "compare.png")
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """The table in the terminal; warnings go to standard error."""
+    """Print the table; warnings go to standard error."""
     for warning in comparison.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     names = list(comparison.fronts)
-    table = Table(title="Fronts of the search split; the right columns say which share of a front is dominated")
+    table = Table(title="Fronts on the search split; the right columns give the share of a front that is dominated")
     table.add_column("run", overflow="fold")
     best = [f"best {objective.metric}" for objective in comparison.objectives]
     short = names if len(names) <= 4 else []
@@ -129,7 +131,7 @@ def print_comparison(comparison: Comparison) -> None:
         table.add_row(row["run"], str(row["front_points"]), f"{row['hypervolume']:.4f}", *figures, *cells)
     print_table(table)
     reference = ", ".join(f"{metric} {_reference(metric, value)}" for metric, value in comparison.reference.items())
-    print(f"hypervolume: share of the box from the reference point ({reference}) to accuracy 1 at no cost")
+    print(f"hypervolume: share of the box from the reference point ({reference}) to accuracy 1 at cost 0")
 
 
 def _figure(objective: Objective, row: dict[Any, Any], samples: int) -> str:
@@ -146,13 +148,13 @@ def _reference(metric: str, value: float) -> str:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """The folders' names; where two have the same, their paths as given. UserError where these are equal, too."""
+    """The folders' names, or their paths as given if two names are equal; raises UserError if two paths are equal."""
     names = [folder.resolve().name for folder in folders]
     if len(set(names)) < len(names):
         names = [folder.as_posix() for folder in folders]
     if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"compare: must be given different runs, but got {twice} twice")
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"compare: must be given different runs, but got {repeated} {names.count(repeated)} times")
     return names
 
 
@@ -160,27 +162,27 @@ def _shared_objectives(runs: Mapping[str, RunFacts]) -> tuple[Objective, ...]:
     objectives = {name: run.objectives for name, run in runs.items()}
     if len({frozenset(each) for each in objectives.values()}) > 1:
         each = "; ".join(f"{name}: {', '.join(o.metric for o in these)}" for name, these in objectives.items())
-        raise UserError(f"compare: runs must search the same objectives, but got {each}")
+        raise UserError(f"compare: runs must have the same objectives, but got {each}")
     return next(iter(runs.values())).objectives
 
 
 def _check_data(runs: Mapping[str, RunFacts]) -> None:
-    """The same images, as far as can be decided without reading them: source, shape and classes."""
+    """Raise UserError if source, shape or classes of the data differ; the images are not read."""
     data = {name: run.input_text for name, run in runs.items()}
     if len(set(data.values())) > 1:
         each = "; ".join(f"{name}: {text}" for name, text in data.items())
-        raise UserError(f"compare: runs must be of the same data, but got {each}")
+        raise UserError(f"compare: runs must have the same data, but got {each}")
 
 
 def _check_devices(runs: Mapping[str, RunFacts], objectives: Sequence[Objective]) -> None:
-    """Latencies and energies are compared only where they were predicted for one device in one setting."""
+    """Raise UserError if latencies or energies were predicted for different devices or settings."""
     if any(METRICS[objective.metric].by_device for objective in objectives):
         profiles = [run.profile for run in runs.values()]
         check_same([profile for profile in profiles if profile is not None])
 
 
 def _warnings(runs: Mapping[str, RunFacts]) -> list[str]:
-    """What the comparison may suffer from: other splits, weights of another kind."""
+    """Differences that limit the comparison: splits, training images, origins of weights."""
     facts = {
         "the search split has": {name: f"{run.samples:,} images" for name, run in runs.items()},
         "networks were trained on": {name: f"{run.images['train']:,} images" for name, run in runs.items()},

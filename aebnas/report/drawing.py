@@ -1,6 +1,6 @@
-"""A Graph as boxes and lines: the backbone runs down on the left, each branch down on the right of its exit.
+"""A Graph as boxes and lines: the backbone in the left column, branches in the right one, both from top to bottom.
 
-Two columns whatever the network, so that a drawing fits a phone. Places are rows (from 0, downwards) and columns
+There are always two columns, so that a drawing fits a phone. A place is a row (from 0, downwards) and a column
 (0 the backbone, 1 the branches).
 """
 
@@ -9,7 +9,18 @@ from typing import Any
 from aebnas.cost.counts import count_layer
 from aebnas.runtime.graph import INPUT, Graph, Node
 
-UNTOLD = {"in_channels", "out_channels", "classes", "side", "kernel", "stride", "expand", "se", "act", "pool"} | {
+SHOWN_ELSEWHERE = {
+    "in_channels",
+    "out_channels",
+    "classes",
+    "side",
+    "kernel",
+    "stride",
+    "expand",
+    "se",
+    "act",
+    "pool",
+} | {
     "out_shape",
     "macs",
     "params",
@@ -17,15 +28,15 @@ UNTOLD = {"in_channels", "out_channels", "classes", "side", "kernel", "stride", 
     "ops",
     "start",
 }
-"""Attributes that a label states in words of its own, or that are shown beside it."""
+"""Attributes that a label states in another form, or that are shown beside it."""
 
 
 def drawing(graph: Graph) -> dict[str, Any]:
     """`rows`, `boxes`, `lines` and the `sites` of the exits of a graph, ready for JSON.
 
     A box has `row`, `column`, `kind` (input, backbone, branch or exit), `name`, `label`, `shape [c, h, w]`, `macs`,
-    `params`, and `exit` (from 0) where it gives an exit's logits. A line joins boxes `from` and `to` by their place in
-    the list; `skips` says that it must pass beside boxes in between.
+    `params`, and `exit` (from 0) if it computes the logits of an exit. A line joins boxes `from` and `to`, given as
+    indices into `boxes`; `skips` is true if other boxes lie between them in the column.
     """
     place = _places(graph)
     outputs = {graph_exit.output: number for number, graph_exit in enumerate(graph.exits)}
@@ -53,7 +64,7 @@ def drawing(graph: Graph) -> dict[str, Any]:
 
 
 def _places(graph: Graph) -> dict[str, tuple[int, int]]:
-    """Row and column of every node: a branch begins beside its site, where the branch before it has ended."""
+    """Row and column of every node: a branch begins beside its site, below the end of the previous branch."""
     place = {INPUT: (0, 0)}
     row, free = 0, 0
     for graph_exit, segment in zip(graph.exits, graph.segments(), strict=True):
@@ -82,7 +93,7 @@ def _box(graph: Graph, node: Node | None, place: tuple[int, int], kind: str) -> 
 
 
 def _label(node: Node) -> str:
-    """Op, window, stride and whatever isn't as usual: `mbconv 5x5, expand 4, /2, se, hswish`."""
+    """Op, kernel, stride and all attributes without default values: `mbconv 5×5 /2, expand 4, se, hswish`."""
     attrs = node.kwargs
     if node.depends_on_sample:
         return " or ".join(
@@ -101,5 +112,5 @@ def _label(node: Node) -> str:
         words.append(str(attrs["act"]))
     if attrs.get("pool", "avg") != "avg":
         words.append(f"{attrs['pool']} pool")
-    words += [f"{key} {value}" for key, value in attrs.items() if key not in UNTOLD]
+    words += [f"{key} {value}" for key, value in attrs.items() if key not in SHOWN_ELSEWHERE]
     return ", ".join(words)

@@ -1,11 +1,11 @@
-"""Fronts of several runs over each other, distinguished by colour and by marker."""
+"""The fronts of several runs in one plot, distinguished by colour and by marker."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
 
-matplotlib.use("Agg")  # before pyplot: there may be no screen
+matplotlib.use("Agg")  # before pyplot, since there may be no display
 
 from matplotlib import pyplot as plt
 
@@ -13,7 +13,7 @@ from aebnas.core.atomic_files import write_atomically
 from aebnas.core.metrics import METRICS, Objective
 from aebnas.strategies.front import FrontPoint
 
-# Okabe and Ito's palette, which the colour-blind can distinguish, without its yellow, too faint on white
+# the Okabe-Ito palette, distinguishable with colour blindness, without yellow, which has too little contrast on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os^Dv*PX<>"
 LINES = ("-", "--", ":", "-.")
@@ -22,9 +22,9 @@ LINES = ("-", "--", ":", "-.")
 def draw_fronts(
     fronts: Mapping[str, Sequence[FrontPoint]], objectives: Sequence[Objective], title: str, path: Path
 ) -> None:
-    """Write an image of named fronts: accuracy (or the first objective) over the first of the other objectives.
+    """Plot named fronts: accuracy (or the first objective) over the first of the other objectives.
 
-    With two objectives each front is the edge of a staircase; with more its points alone are drawn.
+    With two objectives each front is drawn as a step function; with more, only as points.
     """
     names = [objective.metric for objective in objectives]
     y = "accuracy" if "accuracy" in names else names[0]
@@ -60,7 +60,7 @@ def draw_fronts(
 
 
 def axis_scale(metric: str) -> tuple[float, str]:
-    """What a metric is multiplied by on an axis, and the axis' label."""
+    """The scale factor of a metric on an axis, and the label of the axis."""
     unit = METRICS[metric].unit
     if unit == "fraction":
         return 100.0, f"{metric} (%)"

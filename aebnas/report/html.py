@@ -1,4 +1,4 @@
-"""`report.html`: one file that opens with no network, made of `page/`, plotly.js and the run's payload."""
+"""`report.html`: one file that opens without a network connection, made of `page/`, plotly.js and the run's payload."""
 
 import base64
 import gzip
@@ -21,7 +21,7 @@ SCRIPTS = ("base", "scatter", "network", "detail", "front", "curves", "policies"
 
 
 def write_html(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> None:
-    """Write the report of `trials` with their front `points` from the files in the run's folder."""
+    """Write the report of `trials` with their front `points` to the run's folder."""
     data = json.dumps(payload(facts, trials, points), allow_nan=False, separators=(",", ":"))
     parts = {
         "style": _read("style.css"),
@@ -31,7 +31,7 @@ def write_html(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontP
         "name": escape(facts.name),
     }
     page = _read("page.html")
-    for name, text in parts.items():  # the name last, since it alone is not ours
+    for name, text in parts.items():  # the name last, since it is user input and may contain a placeholder
         page = page.replace(f"[[{name}]]", text)
     write_text(facts.folder / "report.html", page)
 
@@ -42,10 +42,10 @@ def _read(name: str) -> str:
 
 @cache
 def _packed_plotly() -> str:
-    """Compressed once per process: a live report is written again and again, and compressing takes 0.1 s of CPU."""
+    """plotly.js, compressed once per process, since the report is written repeatedly and compressing takes 0.1 s."""
     return _packed(get_plotlyjs())
 
 
 def _packed(text: str) -> str:
-    """Gzip in base64: a third of the size, and nothing in it can end the element it stands in."""
+    """Gzip in base64: a third of the size, and without characters that could end the HTML element."""
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()

@@ -1,4 +1,4 @@
-"""The live line of a search: what is done, how fast, and how good the front is so far."""
+"""The live line of a search: trials by status, speed, and hypervolume of the front so far."""
 
 import time
 
@@ -8,11 +8,11 @@ from aebnas.run.run_facts import RunFacts
 from aebnas.strategies.trial import Trial
 
 PAUSE = 20
-"""A hypervolume is computed again after this many times the time it took: with many objectives that is long."""
+"""The hypervolume is computed again after this multiple of its computing time, which is long with many objectives."""
 
 
 class LiveSearch:
-    """Takes in trial by trial; each gives the line to be shown, and scalars for TensorBoard."""
+    """Makes the line to be shown after each trial, and writes scalars for TensorBoard."""
 
     def __init__(self, facts: RunFacts, scalars: Scalars) -> None:
         self.growth, self.scalars = Growth(facts), scalars
@@ -22,7 +22,7 @@ class LiveSearch:
         self.started = self.due = time.monotonic()
 
     def add(self, trial: Trial, is_new: bool = True) -> str:
-        """The line after this trial; one of an earlier session (not new) doesn't count in the speed."""
+        """The line after this trial; a trial of an earlier session (`is_new` False) doesn't count in the speed."""
         self.growth.add(trial)
         self.count[trial.status] += 1
         self.new += is_new

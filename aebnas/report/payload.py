@@ -1,4 +1,4 @@
-"""What the report's page shows, as one JSON-ready dictionary; needs no images and no weights."""
+"""The data of the HTML report as one JSON-ready dictionary; needs no images and no weights."""
 
 import itertools
 from collections import Counter
@@ -27,18 +27,18 @@ from aebnas.strategies.front import FrontPoint, pick
 from aebnas.strategies.trial import Trial
 
 OTHERS_SHOWN = 6_000
-"""At most so many points beside the front: a page must stay small and quick, however long the search."""
+"""Maximum number of points besides the front, so that the page stays small and fast after a long search."""
 
 REASONS_SHOWN = 5
 NAMED = ("best-accuracy", "knee", "cheapest")
 
 
 def payload(facts: RunFacts, trials: Sequence[Trial], front_points: Sequence[FrontPoint]) -> dict[str, Any]:
-    """Everything of a run that its page shows."""
+    """All data of a run that its page shows. Raises UserError if a file of the run can't be read."""
     run = facts.run
     shown, total = _shown(trials, front_points)
     architectures = {trial.architecture.id: trial.architecture for trial, _ in shown}
-    charged = CostModel(stop_heads=facts.ships_stop_heads).charged  # drawn as it is counted
+    charged = CostModel(stop_heads=facts.ships_stop_heads).charged  # drawn with the stop heads that are counted
     vertical, horizontal = axes(facts)
     status = Counter(trial.status for trial in trials)
     return {
@@ -71,15 +71,15 @@ def payload(facts: RunFacts, trials: Sequence[Trial], front_points: Sequence[Fro
 
 
 def _shown(trials: Sequence[Trial], front_points: Sequence[FrontPoint]) -> tuple[list[FrontPoint], int]:
-    """The front, then the other points, evenly spaced where they are too many; and how many points there are."""
+    """The front followed by other points, an evenly spaced subset if there are too many; and the total number."""
     on_front = {point.id for _, point in front_points}
     others = [(trial, point) for trial in trials for point in trial.points if point.id not in on_front]
-    kept = np.linspace(0, len(others) - 1, min(len(others), OTHERS_SHOWN)).round().astype(int)
-    return [*front_points, *(others[place] for place in kept)], len(front_points) + len(others)
+    indices = np.linspace(0, len(others) - 1, min(len(others), OTHERS_SHOWN)).round().astype(int)
+    return [*front_points, *(others[place] for place in indices)], len(front_points) + len(others)
 
 
 def _columns(shown: Sequence[FrontPoint], on_front: set[str], ids: list[str], samples: int) -> dict[str, Any]:
-    """A list for each thing there is to know of a point; all are in the order of `shown`."""
+    """The properties of the points, one list per property, in the order of `shown`."""
     place = {architecture_id: number for number, architecture_id in enumerate(ids)}
     bounds = [accuracy_bounds(point.metrics, samples) for _, point in shown]
     return {
@@ -98,7 +98,7 @@ def _columns(shown: Sequence[FrontPoint], on_front: set[str], ids: list[str], sa
 
 
 def _metric_names(shown: Sequence[FrontPoint]) -> list[str]:
-    """Those that all points have: a run of an earlier version may be gone on with, which knows more."""
+    """The metrics that all points have: a resumed run of an earlier version may have points with fewer metrics."""
     return [name for name in shown[0][1].metrics if all(name in p.metrics for _, p in shown)] if shown else []
 
 
@@ -108,7 +108,7 @@ def _metric(name: str) -> dict[str, str]:
 
 
 def _named(facts: RunFacts, front_points: Sequence[FrontPoint]) -> dict[str, str]:
-    """Ids of the points that rules of `--pick` take, where they take one."""
+    """Ids of the points that the named rules of `--pick` select; a rule that selects none is omitted."""
     named = {}
     for rule in NAMED:
         try:
@@ -119,7 +119,7 @@ def _named(facts: RunFacts, front_points: Sequence[FrontPoint]) -> dict[str, str
 
 
 def _training(folder: Path) -> list[dict[str, Any]]:
-    """Curves of the supernet or relaxed networks and of picks trained by themselves: one for each subnet looked at."""
+    """Training curves of the supernet or relaxed networks and of retrained points: one per validated subnet."""
     files = [("", folder / "train_epoch_metrics.csv")]
     files += [
         (f"retrained {path.parent.name}", path) for path in sorted(folder.glob("models/*/train_epoch_metrics.csv"))
@@ -143,7 +143,7 @@ def _training(folder: Path) -> list[dict[str, Any]]:
 
 
 def _measured(facts: RunFacts, trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """What `aebnas measure` found of picks under the weights they have now: where, and rows of texts."""
+    """Records of `aebnas measure` for picks with their present weights and policy: device and rows of text."""
     names = picked_ids(facts.run)
     of_these = [(trial, point) for trial in trials for point in trial.points if point.id in names]
     picked = {pair[1].id: pair for pair in of_these if owns_record(facts.run, pair)}
@@ -152,7 +152,7 @@ def _measured(facts: RunFacts, trials: Sequence[Trial]) -> list[dict[str, Any]]:
 
 
 def _picks(run: Run) -> list[dict[str, Any]]:
-    """What `retrain`, `calibrate` and `evaluate` found, a record for each pick and each of the three."""
+    """Records of `retrain`, `calibrate` and `evaluate`: up to three per pick."""
     records = []
     for name, kind in itertools.product(picked_ids(run), ("retrained", "calibrated", "test")):
         record = read_record(run, name).get(kind)

@@ -1,4 +1,4 @@
-"""The image of accuracy-cost frontiers of one network, one line a method."""
+"""The plot of accuracy-cost frontiers of one network, one line per method."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 import matplotlib
 
-matplotlib.use("Agg")  # before pyplot: it runs where there is no screen
+matplotlib.use("Agg")  # before pyplot, since there may be no display
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -27,15 +27,15 @@ def plot_frontiers(
     marks: Mapping[str, tuple[float, float]],
     title: str,
     path: Path,
-    unit: str = "average MACs of a sample, in millions",
+    unit: str = "average MACs per sample, in millions",
     scale: float = 1e6,
-    closer: float | None = None,
+    zoom: float | None = None,
 ) -> None:
-    """Write an image of accuracy over cost (divided by `scale`); `marks` are single points with names.
+    """Plot accuracy over cost (divided by `scale`); `marks` maps names to single points.
 
-    With `closer` a second panel shows what lies within so much accuracy of the best.
+    With `zoom` a second panel shows the points whose accuracy is at most `zoom` below the maximum.
     """
-    panels = 1 if closer is None else 2
+    panels = 1 if zoom is None else 2
     figure, axes = plt.subplots(1, panels, figsize=(8.5 * panels**0.6, 5.5), layout="constrained", squeeze=False)
     for panel in axes[0]:
         _draw(panel, curves, marks, scale)
@@ -44,8 +44,8 @@ def plot_frontiers(
     axes[0, 0].set_ylabel("accuracy, %")
     axes[0, 0].legend(loc="lower right", fontsize="small")
     figure.suptitle(title)
-    if closer is not None:
-        _come_closer(axes[0, 1], curves, closer, scale)
+    if zoom is not None:
+        _zoom(axes[0, 1], curves, zoom, scale)
 
     def save(partial: Path) -> None:
         figure.savefig(partial, dpi=130, metadata={"Software": None})
@@ -54,12 +54,12 @@ def plot_frontiers(
     plt.close(figure)
 
 
-def _come_closer(panel: Axes, curves: Mapping[str, Curve], closer: float, scale: float) -> None:
+def _zoom(panel: Axes, curves: Mapping[str, Curve], zoom: float, scale: float) -> None:
     costs = np.concatenate([np.asarray(curve[0], float) for curve in curves.values()]) / scale
     accuracies = np.concatenate([np.asarray(curve[1], float) for curve in curves.values()])
-    near = accuracies > accuracies.max() - closer
+    near = accuracies > accuracies.max() - zoom
     panel.set_xlim(0.98 * costs[near].min(), 1.02 * costs[near].max())
-    panel.set_ylim(100 * (accuracies.max() - closer), 100 * accuracies.max() + 5 * closer)
+    panel.set_ylim(100 * (accuracies.max() - zoom), 100 * accuracies.max() + 5 * zoom)
 
 
 def _draw(panel: Axes, curves: Mapping[str, Curve], marks: Mapping[str, tuple[float, float]], scale: float) -> None:

@@ -1,4 +1,4 @@
-"""Relaxed trainings as rows for people: their soft networks beside the hard ones, before and after fine-tuning."""
+"""Relaxed trainings as rows of text: soft networks beside hard ones, before and after fine-tuning."""
 
 import json
 from typing import Any
@@ -11,13 +11,13 @@ from aebnas.run.run_directory import Run
 
 HEADS = (
     *("training", "form", "soft accuracy", "expected MACs", "MACs of all ops"),
-    *("hard accuracy", "MACs", "fine-tuned accuracy", "MACs after it"),
+    *("hard accuracy", "MACs", "fine-tuned accuracy", "fine-tuned MACs"),
 )
-CAPTION = "Soft and hard networks on the search split; hard ones stop where a stop head says more than 0.5."
+CAPTION = "Soft and hard networks on the search split; hard ones stop where the output of a stop head is above 0.5."
 
 
 def relaxed_rows(run: Run) -> list[tuple[str, ...]]:
-    """A row under `HEADS` for every form of every relaxed training that has ended."""
+    """A row with the columns `HEADS` for every form of every finished relaxed training."""
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in run.relaxed.glob("*.json")]
     return [
         _row(report, form, figures)
@@ -27,7 +27,7 @@ def relaxed_rows(run: Run) -> list[tuple[str, ...]]:
 
 
 def print_relaxed(run: Run) -> None:
-    """The rows as a table; nothing where there are none."""
+    """Print the rows as a table; prints nothing if there are none."""
     if rows := relaxed_rows(run):
         table = Table(title=CAPTION)
         for head in HEADS:

@@ -1,4 +1,4 @@
-"""The image of reliability: confidence against accuracy, of every exit and of the answers given.
+"""Reliability diagrams: accuracy over confidence, of every exit and of the policy's predictions.
 
 Legend: b bins.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import matplotlib
 
-matplotlib.use("Agg")  # before pyplot: it runs where there is no screen
+matplotlib.use("Agg")  # before pyplot, since there may be no display
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -24,8 +24,8 @@ Pair = tuple[Reliability, Reliability]
 
 
 def plot_reliability(exits: Sequence[Pair], overall: Pair, path: Path) -> None:
-    """Write an image with a panel for each exit over all samples, and one for the answers given under the policy."""
-    panels = [*((f"exit {number}", pair) for number, pair in enumerate(exits, start=1)), ("answers given", overall)]
+    """Plot a panel per exit over all samples, and one for the predictions under the policy (Guo et al. 2017)."""
+    panels = [*((f"exit {number}", pair) for number, pair in enumerate(exits, start=1)), ("under the policy", overall)]
     columns = min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(3 * columns, 3.2 * rows), layout="constrained", squeeze=False)

@@ -1,4 +1,4 @@
-"""`aebnas list`: the runs in a folder at a glance, from small files alone. Imports no torch and reads no trial."""
+"""`aebnas list`: the runs in a folder, from their small files. Imports no torch and reads no trials."""
 
 import csv
 import json
@@ -22,18 +22,17 @@ from aebnas.strategies.strategy_spec import StrategySpec
 
 @dataclass(frozen=True)
 class Listed:
-    """A run in a list: its state, counts and best points, each a row of `pareto.csv` as numbers by metric.
+    """A run in a list: its state, counts and best points, each a row of `pareto.csv` with values by metric.
 
-    `cost` is the objective that accuracy is shown against. `trials_asked` is how many the search makes at most.
-    `changed` is when it last wrote something (seconds since the epoch). Of a damaged run only `state` and `changed` are
-    known.
+    `cost` is the objective that accuracy is shown against, `max_trials` the maximum number of trials of the search,
+    `changed` the time of its last change (seconds since the epoch). A damaged run has only `state` and `changed`.
     """
 
     folder: Path
     state: str
     changed: float
     trials: int = 0
-    trials_asked: int = 0
+    max_trials: int = 0
     front_points: int = 0
     hypervolume: float | None = None
     best: Mapping[str, Mapping[str, float]] | None = None
@@ -41,12 +40,12 @@ class Listed:
 
 
 def list_runs(folder: Path) -> list[Listed]:
-    """The runs in `folder`, the one that changed last first; other folders are skipped, damaged runs listed as such.
+    """The runs in `folder`, last changed first; other folders are skipped, damaged runs are listed as damaged.
 
-    Raises UserError when the folder isn't there.
+    Raises UserError if the folder doesn't exist.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: must be a folder of runs, but there is none")
+        raise UserError(f"{folder}: must be a folder of runs, but doesn't exist")
     runs = [listed(config.parent) for config in folder.glob("*/config.json")]
     return sorted(runs, key=lambda run: (-run.changed, run.folder))
 
@@ -81,7 +80,7 @@ def _changed(folder: Path) -> float:
     times = [0.0]
     for path in folder.iterdir():
         if not path.name.endswith(".lock"):
-            with suppress(FileNotFoundError):  # a run at work moves its unfinished files away
+            with suppress(FileNotFoundError):  # an active run renames its unfinished files
                 times.append(path.stat().st_mtime)
     return max(times)
 
@@ -89,7 +88,7 @@ def _changed(folder: Path) -> float:
 def best_points(
     front: Sequence[Mapping[str, float]], objectives: Sequence[Objective]
 ) -> dict[str, Mapping[str, float]]:
-    """The rows that `--pick` takes for best-accuracy, knee and, where a cost is an objective, cheapest."""
+    """The rows that `--pick` selects for best-accuracy, knee and, if a cost is an objective, cheapest."""
     values_pm = [[objective.minimised(row) for objective in objectives] for row in front]
     best = {"best-accuracy": max(front, key=lambda row: row["accuracy"]), "knee": front[knee(values_pm)]}
     cost = next((objective for objective in objectives if objective.metric != "accuracy"), None)
@@ -99,7 +98,7 @@ def best_points(
 
 
 def _state(folder: Path, experiment: Mapping[str, Any], summary: Mapping[str, Any], trials: int) -> str:
-    # runs of earlier versions don't say that they are finished, but their image is drawn last
+    # summaries of earlier versions lack `finished`, but their plot is written last
     if summary.get("finished", (folder / "pareto.png").exists()):
         retrained = any(map(is_locked, folder.glob("models/*/retrain.lock")))
         return "retraining" if retrained else "finished"
@@ -114,7 +113,7 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> int:
-    """Finished lines; trials are counted, not read."""
+    """The number of complete lines; trials are counted, not parsed."""
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
@@ -127,7 +126,7 @@ def _front(path: Path) -> list[dict[str, float]]:
 
 
 def age(seconds: float) -> str:
-    """A span of time for people, in its largest unit."""
+    """A time span as text, in its largest unit."""
     for unit, length_s in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= length_s:
             return f"{int(seconds // length_s)} {unit}"
@@ -135,7 +134,7 @@ def age(seconds: float) -> str:
 
 
 def print_runs(runs: Sequence[Listed], now: float | None = None) -> None:
-    """The table of `aebnas list`."""
+    """Print the table of `aebnas list`; `now` are seconds since the epoch (default: the present time)."""
     table = Table(title=f"{len(runs)} run{'' if len(runs) == 1 else 's'}")
     for name in ("run", "state", "trials", "front", "hypervolume", "best accuracy", "knee", "cheapest", "changed"):
         table.add_column(name, justify="left" if name in ("run", "state") else "right", no_wrap=name == "run")
@@ -145,7 +144,7 @@ def print_runs(runs: Sequence[Listed], now: float | None = None) -> None:
             for row in ((run.best or {}).get(name) for name in ("best-accuracy", "knee", "cheapest"))
         ]
         damaged = run.state.startswith("damaged")
-        counts = ["-", "-"] if damaged else [f"{run.trials} of {run.trials_asked}", str(run.front_points)]
+        counts = ["-", "-"] if damaged else [f"{run.trials} of {run.max_trials}", str(run.front_points)]
         volume = "-" if run.hypervolume is None else f"{run.hypervolume:.4f}"
         ago = age((time.time() if now is None else now) - run.changed)
         table.add_row(run.folder.name, run.state, *counts, volume, *points, ago)

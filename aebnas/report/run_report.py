@@ -1,4 +1,4 @@
-"""The listener that the command line and the Python API wire to searches and to the verbs on a selected model.
+"""The listener that the command line and the Python API attach to searches and to operations on a selected model.
 
 It shows the live line of a search, writes TensorBoard scalars, plots and the HTML page.
 """
@@ -22,17 +22,17 @@ from aebnas.training.task import Row
 
 
 class RunReport(RunEvents):
-    """Everything that a run shows of itself, in its folder and beside its progress bar; a context."""
+    """Writes all reports of a run to its folder, and its live line beside the progress bar; a context manager."""
 
     def __init__(self, facts: RunFacts) -> None:
         super().__init__(facts)
-        self.tensorboard = (facts.folder / "tensorboard").resolve()  # workers elsewhere have another directory
+        self.tensorboard = (facts.folder / "tensorboard").resolve()  # workers may have another working directory
         self.picks = facts.folder / "picks"
         self._live: LiveSearch | None = None
         self._trainings: dict[str, TrainingScalars] = {}
 
     def search_started(self) -> None:
-        """See `RunEvents`; the live line measures its speed from here."""
+        """See `RunEvents`; the live line measures the speed from this time."""
         self._live = LiveSearch(self.facts, Scalars(self.tensorboard / "search"))
 
     def trial_finished(self, trial: Trial, is_new: bool) -> str:
@@ -40,22 +40,22 @@ class RunReport(RunEvents):
         return "" if self._live is None else self._live.add(trial, is_new)
 
     def search_finished(self) -> None:
-        """Write `pareto.png` and `report.html` from what lies on disk."""
+        """Write `pareto.png` and `report.html` from the trials on disk."""
         trials = self.facts.run.trials()
         points = self.facts.front(trials)
         plot_front(self.facts, trials, points)
         write_html(self.facts, trials, points)
 
     def training_rows(self, name: str, rows: Sequence[Row]) -> None:
-        """Write those rows as scalars that are new."""
+        """Write new rows as scalars."""
         if name not in self._trainings:
             self._trainings[name] = TrainingScalars(self.tensorboard / name)
         self._trainings[name].write(rows)
 
     def selected_model_changed(self, point_id: str) -> None:
-        """Write `report.html` anew."""
+        """Write `report.html` again."""
         run = self.facts.run
-        with run.noting():  # others may be retraining other points
+        with run.update_lock():  # other processes may be retraining other points
             trials = run.trials()
             write_html(self.facts, trials, self.facts.front(trials))
 
@@ -64,7 +64,7 @@ class RunReport(RunEvents):
         plot_reliability(exits, overall, self.picks / f"{point_id}-reliability.png")
 
     def policies_swept(self, frontiers: PolicyFrontiers) -> None:
-        """Write a plot beside the table."""
+        """Write a plot with the name of the table."""
         title = f"{frontiers.point_id}, search split (N = {frontiers.samples:,})"
         macs = frontiers.cost == mean_of(MACS)
         unit, scale = ("average MACs per sample, in millions", 1e6) if macs else (f"mean {frontiers.cost}", 1.0)
@@ -76,10 +76,10 @@ class RunReport(RunEvents):
         plot_trajectories(replay, self.picks / f"{point_id}-adaptation.png")
 
     def close(self) -> None:
-        """Close the files of scalars."""
+        """Close the TensorBoard files."""
         open_scalars = [training.scalars for training in self._trainings.values()]
         for scalars in [*open_scalars, *([] if self._live is None else [self._live.scalars])]:
             scalars.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_live": None}  # a worker elsewhere trains; it searches nothing
+        return self.__dict__ | {"_live": None}  # a worker only raises events of trainings

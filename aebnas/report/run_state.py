@@ -1,4 +1,4 @@
-"""The state of a run, also while it runs: how far it is, and how long it will take."""
+"""The state of a run, also while it is active: progress and estimated time left."""
 
 import csv
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from aebnas.strategies.trial import Trial
 
 
 def state_lines(facts: RunFacts, trials: Sequence[Trial]) -> list[str]:
-    """Lines for people: the state with trials and hypervolume, and of a supernet in training how far it is."""
+    """Lines of text: the state with trials and hypervolume, and the progress of a supernet's training."""
     run, epochs = facts.run, facts.supernet_epochs
     known = listed(run.folder)
     parts = [known.state]
     if trials:
         volume = normalised_hypervolume(facts, facts.front(trials))
-        parts += [f"{len(trials)} of {known.trials_asked} trials", f"hypervolume {volume:.4f}"]
+        parts += [f"{len(trials)} of {known.max_trials} trials", f"hypervolume {volume:.4f}"]
     if trials and known.state == "running in search":
-        # the seconds of trials add up to the time they took together, with workers too, so that their mean is the pace
+        # the seconds of trials add up to elapsed time, with workers too, so that their mean is the time per trial
         each_s = sum(trial.seconds for trial in trials) / len(trials)
-        parts.append(f"ETA {duration(each_s * (known.trials_asked - len(trials)))}")
+        parts.append(f"ETA {duration(each_s * (known.max_trials - len(trials)))}")
     lines = [f"{run.folder}: {', '.join(parts)}"]
     if epochs is not None and known.state.endswith("in supernet"):
         lines.append(_training_line(run, epochs))
@@ -29,7 +29,7 @@ def state_lines(facts: RunFacts, trials: Sequence[Trial]) -> list[str]:
 
 
 def _training_line(run: Run, epochs: int) -> str:
-    """Epoch, loss and time left of a supernet in training, as of the last validation."""
+    """Epoch, loss and estimated time left of a supernet's training, as of its last validation."""
     path = run.folder / "train_epoch_metrics.csv"
     rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
     if not rows or "epoch" not in rows[-1]:
@@ -45,7 +45,7 @@ def _training_line(run: Run, epochs: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: `42 s`, `12 min`, `3 h 05 min`."""
+    """Seconds as text: `42 s`, `12 min`, `3 h 05 min`."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

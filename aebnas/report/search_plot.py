@@ -1,11 +1,11 @@
-"""The plot of a search: every operating point grey, the front coloured."""
+"""The plot of a search: all operating points in grey, the front in colour."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
 
-matplotlib.use("Agg")  # before pyplot: a search runs where there is no screen
+matplotlib.use("Agg")  # before pyplot, since there may be no display
 
 from matplotlib import pyplot as plt
 
@@ -22,17 +22,17 @@ GREY = "#B0B0B0"
 def plot_front(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> None:
     """Write `pareto.png`: accuracy (or the first objective) over the first cost objective."""
     y, x = axes(facts)
-    everything = [point.metrics for trial in trials for point in trial.points]
+    all_metrics = [point.metrics for trial in trials for point in trial.points]
     figure, panel = plt.subplots(figsize=(8, 5), layout="constrained")
     scale_x, label_x = axis_scale(x)
     scale_y, label_y = axis_scale(y)
     panel.scatter(
-        [m[x] * scale_x for m in everything],
-        [m[y] * scale_y for m in everything],
+        [m[x] * scale_x for m in all_metrics],
+        [m[y] * scale_y for m in all_metrics],
         s=8,
         color=GREY,
         linewidths=0,
-        label=f"all {len(everything):,} operating points of {len(trials):,} trials",
+        label=f"all {len(all_metrics):,} operating points of {len(trials):,} trials",
     )
     ordered = sorted((point.metrics for _, point in points), key=lambda metrics: metrics[x])
     panel.plot(
@@ -45,8 +45,8 @@ def plot_front(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontP
         color=FRONT_COLOUR,
         label=f"front, {len(points)} points",
     )
-    if len(everything) and y == "accuracy" and ordered:
-        # a few points of very low accuracy must not squeeze the front into a line
+    if y == "accuracy" and ordered:
+        # without this limit a few points of very low accuracy would compress the front into a line
         low = min(m[y] for m in ordered) * scale_y
         panel.set_ylim(bottom=max(0.0, low - 15))
     panel.set_xscale("log")
@@ -55,7 +55,7 @@ def plot_front(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontP
     panel.tick_params(axis="x", which="minor", labelsize=7)
     panel.set_xlabel(label_x)
     panel.set_ylabel(label_y)
-    panel.set_title(f"{facts.name}: figures of the search split (N = {facts.samples:,})")
+    panel.set_title(f"{facts.name}: search split (N = {facts.samples:,})")
     panel.grid(alpha=0.3)
     panel.legend(loc="lower right")
     path = facts.folder / "pareto.png"
@@ -68,7 +68,7 @@ def plot_front(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontP
 
 
 def axes(facts: RunFacts) -> tuple[str, str]:
-    """Metrics on the vertical and the horizontal axis."""
+    """The metrics of the vertical and the horizontal axis: accuracy (or the first objective) and the first other."""
     names = [objective.metric for objective in facts.objectives]
     vertical = "accuracy" if "accuracy" in names else names[0]
     return vertical, next(name for name in names if name != vertical)

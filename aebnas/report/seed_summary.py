@@ -23,11 +23,11 @@ from aebnas.strategies.front import RULES, FrontPoint, pick
 
 @dataclass(frozen=True)
 class SeedSummary:
-    """Runs that differ in their seed alone.
+    """Runs that differ only in their seed.
 
-    `fronts` and `hypervolumes` (see `run.hypervolume`) are by seed; `picks` has a row for each seed and pick, with the
-    front's figures (search split), and `test_accuracy` and `optimism` where the pick was evaluated; a seed whose front
-    has no such point has no row. `samples` is the size of the search split.
+    `fronts` and `hypervolumes` (see `run.hypervolume`) are keyed by seed. `picks` has a row per seed and pick, with the
+    metrics on the search split, and `test_accuracy` and `optimism` if the pick was evaluated; a seed without a point
+    that satisfies the rule has no row. `samples` is the size of the search split.
     """
 
     folders: dict[int, Path]
@@ -38,7 +38,7 @@ class SeedSummary:
     samples: int
 
     def summary(self) -> dict[str, Any]:
-        """What `summary.json` holds."""
+        """The content of `summary.json`."""
         metrics = [objective.metric for objective in self.objectives]
         names = list(dict.fromkeys(["accuracy", *metrics, "test_accuracy", "optimism"]))
         return {
@@ -55,17 +55,17 @@ class SeedSummary:
 
 
 def check_seed_picks(picks: Sequence[str]) -> None:
-    """Raise UserError for a pick that has no meaning in more than one run, such as a point's id."""
+    """Raise UserError for a pick that is valid in one run only, such as a point's id, and for an invalid rule."""
     for rule in picks:
         if rule not in RULES and "<" not in rule and ">" not in rule:
             allowed = f"{', '.join(RULES)} or a rule such as 'avg_macs<=5e6'"
-            raise UserError(f"pick over several seeds must be {allowed}, but got '{rule}'")
+            raise UserError(f"a pick over several seeds must be {allowed}, but got '{rule}'")
         if rule not in RULES:
             Constraint.parse(rule)
 
 
 def summarise_seeds(runs: Mapping[int, RunFacts], rules: Sequence[str]) -> SeedSummary:
-    """The summary of finished runs (by seed), with the picks that `rules` name and their records of the test set."""
+    """The summary of finished runs (by seed), with the points that `rules` select and their test accuracies."""
     fronts = {seed: run.front() for seed, run in runs.items()}
     rows = [
         {"seed": seed} | row
@@ -85,7 +85,7 @@ def summarise_seeds(runs: Mapping[int, RunFacts], rules: Sequence[str]) -> SeedS
 
 
 def _pick_row(run: RunFacts, points: Sequence[FrontPoint], rule: str) -> dict[str, Any]:
-    """A pick's metrics; empty where no point of the front satisfies a rule."""
+    """The metrics of a pick; empty if no point of the front satisfies the rule."""
     try:
         picked = pick(points, run.objectives, rule)
     except UserError:
@@ -100,7 +100,7 @@ def _pick_row(run: RunFacts, points: Sequence[FrontPoint], rule: str) -> dict[st
 
 
 def mean_std(values: Sequence[float]) -> dict[str, Any]:
-    """Mean, standard deviation (n - 1; None for fewer than two values), how many values, and the values."""
+    """Mean, standard deviation (with n - 1; None for fewer than two values), number of values, and the values."""
     series = pd.Series(values, dtype=float)
     std = float(series.std(ddof=1)) if len(series) > 1 else None
     return {"mean": float(series.mean()), "std": std, "n": len(series), "values": series.tolist()}
@@ -111,12 +111,12 @@ def write_seeds(seeds: SeedSummary, folder: Path) -> None:
     write_json(folder / "summary.json", seeds.summary())
     write_text(folder / "seeds.csv", seeds.picks.to_csv(index=False))
     fronts = {f"seed {seed}": points for seed, points in seeds.fronts.items()}
-    title = f"{folder.name}: fronts of the search split (N = {seeds.samples:,})"
+    title = f"{folder.name}: fronts on the search split (N = {seeds.samples:,})"
     draw_fronts(fronts, seeds.objectives, title, folder / "seeds.png")
 
 
 def print_seeds(seeds: SeedSummary) -> None:
-    """The table in the terminal: mean +- standard deviation over seeds."""
+    """Print the table: mean +- standard deviation over seeds."""
     summary = seeds.summary()
     title = f"Mean +- standard deviation over seeds {', '.join(map(str, seeds.folders))}"
     table = Table(title=f"{title}; accuracy on the search split (N = {seeds.samples:,})")

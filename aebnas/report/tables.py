@@ -1,4 +1,4 @@
-"""Tables in the terminal. Imports no torch, so that `aebnas list` answers at once."""
+"""Tables in the terminal. Imports no torch, so that `aebnas list` is fast."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,21 +13,21 @@ from aebnas.strategies.front import FrontPoint
 from aebnas.strategies.trial import OperatingPoint, Trial
 
 SHOWN = ("accuracy", "avg_macs", "avg_macs_taken_only", "params")
-"""Metrics that every front is shown with."""
+"""Metrics that are shown for every front."""
 SHOWN_POINTS = 24
-"""Points of a front that are listed unless all are asked for."""
+"""Maximum number of points listed without `--full`."""
 
 
-def print_front(points: Sequence[FrontPoint], samples: int, asked: Sequence[str] = (), full: bool = False) -> None:
-    """The front, each accuracy with its 95 % interval in percent; `samples` is what it was measured on.
+def print_front(points: Sequence[FrontPoint], samples: int, requested: Sequence[str] = (), full: bool = False) -> None:
+    """Print the front, each accuracy with its 95 % interval; `samples` is the number of images behind it.
 
-    `asked` are the metrics that the search is about. Without `full` the table fits one screen: at most SHOWN_POINTS
-    evenly spread points, and neither MACs of the taken branch alone nor accuracies of exits.
+    `requested` are the metrics of the search, shown besides SHOWN. Without `full` the table fits one screen: at most
+    SHOWN_POINTS evenly spaced points, without MACs of the taken branch only and accuracies of exits.
     """
     shown = points if full else spread_points(points)
     title = f"{len(points)} operating points on the front (search split, N = {samples:,})"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    more = [metric for metric in dict.fromkeys(asked) if metric not in SHOWN]
+    more = [metric for metric in dict.fromkeys(requested) if metric not in SHOWN]
     for name in ("id", "accuracy (95 %)", "avg MACs", *(["taken only"] if full else []), "params"):
         table.add_column(name, justify="left" if name == "id" else "right", no_wrap=True)
     for name in more:
@@ -55,7 +55,7 @@ def print_front(points: Sequence[FrontPoint], samples: int, asked: Sequence[str]
 
 
 def spread_points(points: Sequence[FrontPoint]) -> Sequence[FrontPoint]:
-    """At most SHOWN_POINTS points of a front in its order, both ends among them."""
+    """At most SHOWN_POINTS evenly spaced points of a front in its order, including both ends."""
     if len(points) <= SHOWN_POINTS:
         return points
     last = len(points) - 1
@@ -63,29 +63,31 @@ def spread_points(points: Sequence[FrontPoint]) -> Sequence[FrontPoint]:
 
 
 def print_table(table: Table) -> None:
-    """Print a table as wide as the terminal; in a pipe there is no width to fit into, and a cut id is of no use."""
+    """Print a table in the width of the terminal; in a pipe, 160 characters wide, so that no id is cut."""
     console = Console()
     (console if console.is_terminal else Console(width=160)).print(table)
 
 
 def print_point(point: OperatingPoint, samples: int) -> None:
-    """One point in full, measured on `samples` images."""
+    """Print all metrics of a point, measured on `samples` images."""
     metrics = point.metrics
     low, high = wilson(metrics["accuracy"], samples)
     print(f"  accuracy             {100 * metrics['accuracy']:.2f} % (95 %: {100 * low:.2f} to {100 * high:.2f})")
-    print(f"  avg_macs             {metrics['avg_macs']:,.0f} ({metrics['macs']:,.0f} to run everything)")
+    print(
+        f"  avg_macs             {metrics['avg_macs']:,.0f} ({metrics['macs']:,.0f} for a sample that runs everything)"
+    )
     print(f"  avg_macs_taken_only  {metrics['avg_macs_taken_only']:,.0f}")
     print(f"  params               {metrics['params']:,.0f}")
     for name in ("peak_memory_bytes", LATENCY, f"{LATENCY}@p99", ENERGY):
         if name in metrics:
             print(f"  {name:<20} {with_unit(name, metrics[name])}{' (predicted)' if METRICS[name].by_device else ''}")
     for number, (share, accuracy) in enumerate(zip(point.exit_shares, point.exit_accuracy, strict=True), start=1):
-        right = "" if accuracy is None else f", {100 * accuracy:.2f} % of them right"
-        print(f"  exit {number}               {100 * share:.1f} % leave{right}")
+        correct = "" if accuracy is None else f", {100 * accuracy:.2f} % of them correct"
+        print(f"  exit {number}               {100 * share:.1f} % leave{correct}")
 
 
 def print_facts(trials: Sequence[Trial], seconds: Mapping[str, float]) -> None:
-    """What the front doesn't show: failed trials with the first one's reason, and the time each phase took."""
+    """Print the number of failed trials with the first one's reason, and the time spent in each phase."""
     failed = [trial for trial in trials if trial.status == "failed"]
     if failed:
         print(
@@ -96,6 +98,6 @@ def print_facts(trials: Sequence[Trial], seconds: Mapping[str, float]) -> None:
 
 
 def interval(accuracy: float, samples: int) -> str:
-    """The 95 % interval of an accuracy, in percent."""
+    """The 95 % interval of an accuracy as text, in percent."""
     low, high = wilson(accuracy, samples)
     return f"({100 * low:.1f}-{100 * high:.1f})"

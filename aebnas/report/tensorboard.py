@@ -1,4 +1,4 @@
-"""Scalars for TensorBoard, where it is installed (`pip install "aebnas[tensorboard]"`); else nothing is written."""
+"""Scalars for TensorBoard, if it is installed (`pip install "aebnas[tensorboard]"`); else nothing is written."""
 
 import importlib.util
 import math
@@ -8,19 +8,19 @@ from typing import Any
 
 from aebnas.training.task import Row
 
-OF_THE_STEP = ("lr", "loss", "images_per_second")
-"""Columns of a validation row that don't depend on the subnet looked at."""
+STEP_COLUMNS = ("lr", "loss", "images_per_second")
+"""Columns of a validation row that don't depend on the validated subnet."""
 
 
 class Scalars:
-    """Writes scalars into one folder; what an earlier session wrote there is superseded, not shown twice."""
+    """Writes scalars into one folder; they replace what an earlier session wrote there."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.writer: Any = None
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Add values (by tag) at a step, on disk within seconds."""
+        """Add values (by tag) at a step; they are on disk within seconds."""
         if self.writer is None:
             if importlib.util.find_spec("tensorboard") is None:
                 return
@@ -31,7 +31,7 @@ class Scalars:
             self.writer.add_scalar(tag, value, step)
 
     def flush(self) -> None:
-        """All values written so far are on disk when this returns."""
+        """Write all values so far to disk."""
         if self.writer is not None:
             self.writer.flush()
 
@@ -41,18 +41,18 @@ class Scalars:
             self.writer.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "writer": None}  # a worker elsewhere writes a file of its own
+        return {"folder": self.folder, "writer": None}  # a worker writes a file of its own
 
 
 class TrainingScalars:
-    """Writes validation rows of one training; can be sent to a worker."""
+    """Writes validation rows of one training; picklable."""
 
     def __init__(self, folder: Path) -> None:
         self.scalars = Scalars(folder)
         self.written = 0
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Of `rows`, all so far, write those that are new."""
+        """Write those of `rows` (all so far) that are new."""
         for row in rows[self.written :]:
             self.scalars.write(int(row["epoch"]), _tagged(row))
         self.scalars.flush()
@@ -60,7 +60,7 @@ class TrainingScalars:
 
 
 def _tagged(row: Row) -> dict[str, float]:
-    scalars = {f"train/{name}": float(row[name]) for name in OF_THE_STEP}
+    scalars = {f"train/{name}": float(row[name]) for name in STEP_COLUMNS}
     for name, value in row.items():
         if name.startswith(("accuracy", "avg_", "exit")):
             scalars[f"{row['subnet']}/{name}"] = float(value)

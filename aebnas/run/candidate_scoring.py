@@ -1,4 +1,4 @@
-"""What scoring the candidates of a search needs, put together from a run."""
+"""The evaluator of a search's candidates, built from a run."""
 
 import torch
 
@@ -13,7 +13,7 @@ from aebnas.supernet.supernet import Supernet
 
 
 def candidate_evaluator(session: RunSession, supernet: Supernet | None) -> Evaluator:
-    """The evaluator of a run's candidates; `supernet` is None where none is trained."""
+    """The evaluator of a run's candidates; `supernet` is None if the run trains none."""
     experiment, images, policy = session.experiment, session.images, session.space.spec.policy
     spec, training = experiment.evaluate, experiment.candidate_training
     gpu = spec.gpus_per_worker > 0
@@ -43,7 +43,7 @@ def candidate_evaluator(session: RunSession, supernet: Supernet | None) -> Evalu
 
 
 def _relaxed_training(session: RunSession, device: torch.device) -> RelaxedTraining | None:
-    """How relaxed networks are trained, where the strategy does that."""
+    """How relaxed networks are trained; None if the strategy trains none."""
     experiment, spec, images = session.experiment, session.experiment.relaxed, session.images
     if spec is None or not experiment.trains_relaxed:
         return None

@@ -1,4 +1,4 @@
-"""Facts about the device for which latencies and energies are predicted: as a record, and as text for a model card."""
+"""Facts on the device that latencies and energies are predicted for: as a record, and as text for a model card."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from aebnas.run.measured_rows import measured_rows, measured_where
 
 
 def device_record(profile: Profile) -> dict[str, Any]:
-    """The device for which figures are predicted and what they are predicted from, ready for JSON."""
+    """The device that metrics are predicted for and the source of the predictions, JSON-ready."""
     return {
         "name": profile.device["name"],
         "setting": MeasurementSetting(**profile.setting).key,

@@ -1,4 +1,4 @@
-"""The files that say how and where a run was made. No user names, hosts or paths."""
+"""The files that record how and where a run was made, without user names, hosts or paths."""
 
 import os
 import platform
@@ -74,14 +74,15 @@ def _environment() -> dict[str, object]:
 
 
 def _installed() -> list[str]:
-    """Names and versions alone; `pip freeze` would show where packages came from, paths and servers included."""
+    """Names and versions only; `pip freeze` would also print the paths and servers that packages came from."""
     about_all = [distribution.metadata for distribution in metadata.distributions()]  # each access parses a file
     known = {f"{about['Name']}=={about['Version']}" for about in about_all if about["Name"]}
     return sorted(known, key=str.lower)
 
 
 def _system() -> str:
-    """The operating system and its version; of the kernel's release the numbers alone, since builders sign the rest."""
+    """The operating system and its version; only the numbers of the kernel's release, since the rest may name the
+    host that built it."""
     release = re.match(r"[0-9.]*[0-9]|", platform.release())
     assert release is not None
     kernel = f"{platform.system()} {release.group()}".strip()
@@ -93,7 +94,7 @@ def _system() -> str:
 
 
 def _memory_gib() -> float | None:
-    """Main memory."""
+    """Main memory in GiB; None where the platform doesn't report it."""
     if not hasattr(os, "sysconf"):
         return None
     return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)

@@ -1,6 +1,7 @@
-"""Events that searches and the verbs on a selected model raise while they work.
+"""Events that searches and the operations on a selected model raise while they run.
 
-They know nothing of who listens: the command line and the Python API pass a listener that writes reports and plots.
+The raising code is independent of the listener: the command line and the Python API pass one that writes reports and
+plots.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,25 +38,25 @@ class PolicyFrontiers:
 
 
 class RunEvents:
-    """A listener that does nothing; others override what they show. A context, closed when the work is done.
+    """A listener that does nothing, the base of others. A context manager, closed when the work is done.
 
-    An event is raised when the data it is about lies on disk. A listener can be sent to a worker (`training_rows`
-    is raised where the training runs).
+    An event is raised after its data were written to disk. A listener must be picklable, since `training_rows` is
+    raised in the process that trains.
     """
 
     def __init__(self, facts: RunFacts) -> None:
         self.facts = facts
 
     def search_started(self) -> None:
-        """Trials are about to be evaluated."""
+        """The evaluation of trials begins."""
 
     def trial_finished(self, trial: Trial, is_new: bool) -> str:
-        """A trial is known; `is_new` is False for one that an earlier session recorded. Returns a text to be shown
-        beside the progress bar."""
+        """A trial is finished; `is_new` is False if an earlier session recorded it. Returns a text to be shown beside
+        the progress bar."""
         return ""
 
     def search_finished(self) -> None:
-        """The final front lies on disk."""
+        """The final front was written."""
 
     def training_rows(self, name: str, rows: Sequence[Row]) -> None:
         """All validation rows so far of the training called `name`."""
@@ -73,7 +74,7 @@ class RunEvents:
         """`evaluate --full` replayed online adaptation on a stream of images."""
 
     def close(self) -> None:
-        """No further event comes."""
+        """No further event will be raised."""
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +93,7 @@ Listen = Callable[[RunFacts], RunEvents]
 class TrainingRows:
     """Receives all validation rows so far of a training: writes them to the CSV file `path`, then raises the event.
 
-    `path` must be absolute, since a worker elsewhere has another working directory.
+    `path` must be absolute, since a worker may have another working directory.
     """
 
     path: Path

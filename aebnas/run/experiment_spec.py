@@ -1,4 +1,4 @@
-"""An experiment: what `experiments/*.yaml` say to run."""
+"""The specification of an experiment, read from `experiments/*.yaml`."""
 
 import re
 from dataclasses import dataclass
@@ -32,28 +32,28 @@ def _constraint(text: str) -> str:
 
 def _ray(address: str) -> str:
     if not _RAY.fullmatch(address):
-        raise ValueError("must be 'local', 'auto' or a cluster's address, HOST:PORT")
+        raise ValueError("must be 'local', 'auto' or the address of a cluster, HOST:PORT")
     return address
 
 
 @dataclass(frozen=True)
 class ScoredWeights:
-    """Under which weights a search scored its candidates: their `origin`, for people, and whether all of them are
-    `inherited` from the supernet (else each candidate has a file of its own)."""
+    """The weights that a search scored its candidates with: their `origin` as text, and whether all of them are
+    `inherited` from the supernet (else each candidate has a weight file of its own)."""
 
     origin: str
     inherited: bool
 
 
 class TargetSpec(Spec):
-    """AEBNAS's soft goal: come near `value` of a cost metric instead of staying below a bound."""
+    """The soft target of AEBNAS: a penalty on the distance of a cost metric from `value`, instead of a bound."""
 
     metric: Annotated[str, AfterValidator(_metric)] = "avg_macs"
     """The cost metric."""
     value: Annotated[float, Field(strict=True, gt=0)]
-    """The value to come near, in the metric's unit."""
+    """The target value, in the metric's unit."""
     weight: Annotated[float, Field(strict=True, ge=0)] = 0.1
-    """Share of the percentage error in the objective."""
+    """Weight of the relative error in the objective."""
     tune_thresholds: bool = False
     """Give each architecture the combination of the space's threshold genes that is best in this objective on
     `calibrate`, and write it back to the genome."""
@@ -64,7 +64,7 @@ class TargetSpec(Spec):
         return self
 
     def parsed(self) -> SoftTarget:
-        """The target as what strategies aim at."""
+        """The target as strategies use it."""
         return SoftTarget(self.metric, self.value, self.weight, self.tune_thresholds)
 
 
@@ -76,13 +76,13 @@ class ExperimentSpec(Spec):
     data: DataSpec
     """The labelled images, their augmentation and their splits."""
     objectives: tuple[Annotated[str, AfterValidator(_metric)], ...] = ("accuracy", "avg_macs")
-    """Two or more different metrics; the direction of each is known."""
+    """Two or more different metrics; each is maximised or minimised by its own direction."""
     constraints: tuple[Annotated[str, AfterValidator(_constraint)], ...] = ()
-    """Bounds such as `"avg_macs <= 17e6"`: a metric, `<=` or `>=`, a number. Points outside are infeasible."""
+    """Bounds such as `"avg_macs <= 17e6"`: a metric, `<=` or `>=`, a number. Points that violate one are infeasible."""
     target: TargetSpec | None = None
-    """AEBNAS's soft goal, for comparison with constraints."""
+    """The soft target of AEBNAS, as an alternative to constraints."""
     device: DeviceSpec | None = None
-    """The device profile, which metrics of latency and energy need."""
+    """The device profile; required for metrics of latency and energy."""
     supernet: SupernetSpec | None = None
     """Training of the supernet; required unless candidates are trained from scratch or come from relaxed networks."""
     relaxed: RelaxedSpec | None = None
@@ -94,13 +94,13 @@ class ExperimentSpec(Spec):
     retrain: RetrainSpec
     """Training of one selected architecture by `aebnas retrain`."""
     ray: Annotated[str, AfterValidator(_ray)] = "local"
-    """Where workers run: `local` (a Ray instance of our own), `auto` (a running cluster) or a cluster's address,
-    HOST:PORT."""
+    """Where workers run: `local` (a new Ray instance on this machine), `auto` (a running cluster) or the address of a
+    cluster, HOST:PORT."""
     deterministic: bool = False
-    """Give the same bits again, on CPUs of one kind with any number of cores: deterministic algorithms only,
+    """Bitwise repeatable results on CPUs of one kind with any number of cores: deterministic algorithms only,
     `supernet.threads` (1 unless given) CPU threads for all training, fp32 on CPUs where `precision` is auto."""
     seed: Seed = 11
-    """Seed of everything random but the splits, which have their own."""
+    """Seed of everything random except the splits, which have their own."""
 
     @field_validator("objectives")
     @classmethod
@@ -155,9 +155,10 @@ class ExperimentSpec(Spec):
         if self.relaxed.bilevel != "joint" and not self.data.splits.arch:
             raise SpecError("data.splits.arch", "must be above 0 where strategy is adaptive_darts, but got 0")
         if self.target is not None:
-            raise SpecError("target", "must be absent where strategy is adaptive_darts")
+            raise SpecError("target", "must be absent where strategy is adaptive_darts, but got one")
         if self.device is None and self.relaxed.cost == "latency_ms":
-            raise SpecError("relaxed.cost", "must not be latency_ms where no device is named")
+            rule = "must be a cost other than latency_ms where no device is named"
+            raise SpecError("relaxed.cost", f"{rule}, but got latency_ms")
         if self.device is not None and self.relaxed.controller:
             rule = "must be absent where relaxed networks have a controller, which no profile contains, but got one"
             raise SpecError("device", rule)
@@ -165,46 +166,46 @@ class ExperimentSpec(Spec):
 
     @property
     def trains_supernet(self) -> bool:
-        """Whether candidates start from a supernet's weights."""
+        """Whether candidates start from the weights of a supernet."""
         return self.evaluate.mode != "scratch" and not self.trains_relaxed
 
     @property
     def trains_relaxed(self) -> bool:
-        """Whether candidates come of relaxed networks."""
+        """Whether candidates are derived from relaxed networks."""
         return self.strategy.name == "adaptive_darts"
 
     @property
     def relaxed_stop_heads(self) -> bool:
-        """Whether relaxed networks give theirs to the candidates that come of them."""
+        """Whether candidates inherit stop heads from their relaxed networks."""
         return self.relaxed is not None and self.relaxed.stop_heads
 
     @property
     def ships_stop_heads(self) -> bool:
-        """Whether some training gives early exits stop heads, so that candidates must be judged with them."""
+        """Whether some training adds stop heads to early exits, so that candidates are charged with them."""
         trainings = [training for training in (self.candidate_training, self.retrain) if training is not None]
         from_relaxed = self.trains_relaxed and self.relaxed_stop_heads
         return from_relaxed or any(training.exits.stop_heads for training in trainings)
 
     @property
     def ships_choices(self) -> bool:
-        """Whether candidates may be input-adaptive: with a controller, and edges of several ops."""
+        """Whether candidates may be input-adaptive, that is, have a controller and edges with several ops."""
         has_controller = self.relaxed is not None and self.relaxed.controller > 0
         return self.trains_relaxed and has_controller and "adaptive" in self.strategy.forms
 
     @property
     def source(self) -> str:
-        """Where a candidate's weights come from, for people."""
+        """The origin of candidates' weights, as text."""
         text = self.evaluate.source
         return text.replace("from the supernet's", "from its relaxed network's") if self.trains_relaxed else text
 
     @property
     def scored_weights(self) -> ScoredWeights:
-        """Under which weights candidates are scored."""
+        """The weights that candidates are scored with."""
         return ScoredWeights(self.source, inherited=self.evaluate.mode == "supernet")
 
     @property
     def candidate_training(self) -> TrainSpec | None:
-        """How each candidate is trained by itself, if it is."""
+        """How each candidate is trained separately; None if it isn't."""
         return self.evaluate.candidate_training(self.retrain)
 
     @property
@@ -221,14 +222,14 @@ class ExperimentSpec(Spec):
         return [Constraint.parse(text) for text in self.constraints]
 
     def parsed_target(self) -> SoftTarget | None:
-        """The soft target, if there is one."""
+        """The soft target; None if there is none."""
         return None if self.target is None else self.target.parsed()
 
-    def metrics_asked(self) -> dict[str, str]:
-        """Metrics that the search is about, by their place in the spec."""
-        asked = {f"objectives.{number}": o.metric for number, o in enumerate(self.parsed_objectives())}
-        asked |= {f"constraints.{number}": c.metric for number, c in enumerate(self.parsed_constraints())}
-        return asked | ({} if self.target is None else {"target.metric": self.target.metric})
+    def requested_metrics(self) -> dict[str, str]:
+        """Metrics of objectives, constraints and target, by their YAML path."""
+        metrics = {f"objectives.{number}": o.metric for number, o in enumerate(self.parsed_objectives())}
+        metrics |= {f"constraints.{number}": c.metric for number, c in enumerate(self.parsed_constraints())}
+        return metrics | ({} if self.target is None else {"target.metric": self.target.metric})
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""

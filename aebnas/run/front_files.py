@@ -18,11 +18,14 @@ FIRST_COLUMNS = ("accuracy", "avg_macs", "avg_macs_taken_only", "params")
 
 
 def write_front(facts: RunFacts, trials: Sequence[Trial], finished: bool = False) -> list[FrontPoint]:
-    """Write the front of `trials` to `pareto.csv` and `pareto.json`, and `summary.json`, which says if all is done."""
+    """Write the front of `trials` to `pareto.csv` and `pareto.json`, and `summary.json` with the state `finished`.
+
+    Returns the front.
+    """
     folder, points, samples = facts.folder, facts.front(trials), facts.samples
     write_text(folder / "pareto.csv", front_table(points, samples).to_csv(index=False))
     write_json(folder / "pareto.json", [_point_json(pair, samples) for pair in points])
-    with facts.run.noting():  # an evaluation that ends now adds to the summary, too
+    with facts.run.update_lock():  # a concurrent `evaluate` updates the summary, too
         write_json(folder / "summary.json", _summary(facts, trials, points) | {"finished": finished})
     return points
 
@@ -34,13 +37,13 @@ def _point_json(pair: FrontPoint, samples: int) -> dict[str, Any]:
 
 
 def front_table(points: Sequence[FrontPoint], samples: int) -> pd.DataFrame:
-    """A row for each point, as in `pareto.csv`; accuracies with their interval, from `samples` images."""
+    """A row per point, as in `pareto.csv`; accuracies have their 95 % interval, from `samples` images."""
     columns = None if points else ["id", *FIRST_COLUMNS]
     return pd.DataFrame([front_row(pair, samples) for pair in points], columns=columns)
 
 
 def front_row(pair: FrontPoint, samples: int) -> dict[str, Any]:
-    """One operating point as a flat row, numbers for exits from 1."""
+    """One operating point as a flat row; lists by exit are joined by spaces."""
     trial, point = pair
     row: dict[str, Any] = {"id": point.id}
     row |= {name: point.metrics[name] for name in FIRST_COLUMNS}
@@ -55,8 +58,8 @@ def front_row(pair: FrontPoint, samples: int) -> dict[str, Any]:
 
 
 def record_optimism(run: Run) -> None:
-    """Update `optimism` in `summary.json` from the records in `picks/`."""
-    with run.noting():
+    """Update `optimism` in `summary.json`, if that exists, from the records in `picks/`."""
+    with run.update_lock():
         if (run.folder / "summary.json").exists():
             write_json(run.folder / "summary.json", run.read_json("summary.json") | {"optimism": _optimism(run)})
 
@@ -79,6 +82,6 @@ def _summary(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontPoi
 
 
 def _optimism(run: Run) -> list[dict[str, Any]]:
-    """Search-split accuracy minus test accuracy of each pick that was evaluated, under the same weights and policy."""
+    """Search-split accuracy minus test accuracy of each evaluated pick, under the same weights and policy."""
     tests = [(name, read_record(run, name).get("test", {})) for name in picked_ids(run)]
     return [{"id": name, "source": test["source"], **test["optimism"]} for name, test in tests if "optimism" in test]

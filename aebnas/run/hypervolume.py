@@ -1,4 +1,4 @@
-"""Hypervolume: of a front, and how it grows trial by trial."""
+"""Hypervolume of a front, and its growth over trials."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from aebnas.strategies.front import FrontPoint
 from aebnas.strategies.trial import Trial
 
 CURVE_PLACES = 200
-"""Maximum number of points of a curve: with many objectives each hypervolume takes long."""
+"""Maximum number of points of a curve: with many objectives each hypervolume is expensive."""
 
 
 class Growth:
@@ -18,7 +18,7 @@ class Growth:
 
     def __init__(self, facts: RunFacts) -> None:
         self.objectives, self.constraints = facts.objectives, facts.constraints
-        # minimised is the negated accuracy, so that one added to it is the error
+        # the minimised value of accuracy is its negation; adding 1 gives the error
         self.offset_m = np.array([0.0 if o.metric in facts.max_costs else 1.0 for o in self.objectives])
         self.scale_m = np.array([facts.max_costs.get(o.metric, 1.0) for o in self.objectives])
         self.front_pm = np.zeros((0, len(self.objectives)))
@@ -37,7 +37,7 @@ class Growth:
         return self._hypervolume
 
     def add(self, trial: Trial) -> bool:
-        """Take in a trial; says whether the front has changed."""
+        """Add a trial; returns whether the front has changed."""
         if trial.status != "ok":
             return False
         rows = [
@@ -63,7 +63,7 @@ class Growth:
 
 
 def growth_curve(facts: RunFacts, trials: Sequence[Trial]) -> dict[str, list[float]]:
-    """Columns `trials`, `front_points` and `hypervolume`: the front after so many trials, evenly spaced."""
+    """Columns `trials`, `front_points` and `hypervolume` of the front after evenly spaced numbers of trials."""
     growth = Growth(facts)
     curve: dict[str, list[float]] = {"trials": [], "front_points": [], "hypervolume": []}
     places = set(np.linspace(1, len(trials), min(len(trials), CURVE_PLACES)).round().astype(int).tolist())
@@ -77,5 +77,5 @@ def growth_curve(facts: RunFacts, trials: Sequence[Trial]) -> dict[str, list[flo
 
 
 def normalised_hypervolume(facts: RunFacts, points: Sequence[FrontPoint]) -> float:
-    """Hypervolume with reference (1, 1, ...): error as it is, costs divided by the greatest in the space."""
+    """Hypervolume with reference (1, 1, ...) of the error and of costs divided by their maximum in the space."""
     return Growth(facts).volume(points) if points else 0.0

@@ -1,7 +1,7 @@
-"""Locks between the processes that work on one run, on every platform that `filelock` knows.
+"""Locks between the processes that work on one run, on every platform that `filelock` supports.
 
-A lock is one that the operating system keeps on an open file (flock on Unix, LockFileEx on Windows), so a process
-that is killed leaves none behind, and the file stays where it is.
+The operating system holds a lock on an open file (flock on Unix, LockFileEx on Windows), so a killed process leaves no
+lock behind; the file itself is not deleted.
 """
 
 import os
@@ -17,14 +17,14 @@ from aebnas.core.errors import UserError
 
 POLL_S = 0.01
 PROBE_S = 0.1
-"""How long a lock is tried before it counts as held: `is_locked` of another process holds it for far less."""
+"""Seconds to try for a lock before it counts as held: `is_locked` in another process holds it for far less."""
 
 
 @contextmanager
 def lock(path: Path, refusal: str | None = None) -> Iterator[None]:
     """Hold the lock at `path`; where another process holds it, raise UserError(`refusal`) or, without one, wait.
 
-    Raises UserError, too, where the file can't be written.
+    Also raises UserError if the file can't be written.
     """
     held = FileLock(path, timeout=-1 if refusal is None else PROBE_S, poll_interval=POLL_S)
     try:
@@ -41,18 +41,18 @@ def lock(path: Path, refusal: str | None = None) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock at `path`; creates no file and needs no right to write.
+    """Whether a process holds the lock at `path`; creates no file and needs no write permission.
 
-    Asks a second time, since another process that asks holds the lock for an instant.
+    Tries a second time, since another process that tries holds the lock for an instant.
     """
     try:
-        # an exclusive lock over NFS needs a file that is open for writing
+        # an exclusive lock over NFS requires a file that is open for writing
         with path.open("rb+" if os.access(path, os.W_OK) else "rb") as handle:
             for attempt in range(2):
                 time.sleep(attempt * POLL_S)
                 if lock_descriptor(handle.fileno(), blocking=False):
                     unlock_descriptor(handle.fileno())
                     return False
-    except OSError:  # no such file, or a file system that can't tell
+    except OSError:  # the file doesn't exist, or the file system doesn't support locks
         return False
     return True

@@ -1,4 +1,4 @@
-"""What `aebnas measure` recorded of a selected model, as rows of text for the terminal, the report and a model card."""
+"""A record of `aebnas measure` as rows of text, for the terminal, the report and a model card."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ def measured_where(record: Mapping[str, Any]) -> str:
 
 
 def measured_rows(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(what, measured, predicted) of a record as `selected.measure.Measured.to_json` makes it."""
+    """Rows (quantity, measured, predicted) of a record made by `selected.measure.Measured.to_json`."""
     predicted = record["predicted_latency_ms"] or {}
     rows = [(f"latency, {name}", _ms(ms), _ms(predicted.get(name))) for name, ms in record["latency_ms"].items()]
     expected = record["predicted_by_exit_ms"] or [None] * len(record["by_exit_ms"])
@@ -33,7 +33,7 @@ def measured_rows(record: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         speed_up, macs_ratio, batch = clock["speed_up"], clock["macs_ratio"], name.replace("_", " ")
         rows.append((f"speed-up by exits, {batch}", f"{speed_up:.2f}", f"{macs_ratio:.2f} times fewer MACs"))
         rows.append((f"  speed-up over MACs ratio, {batch}", f"{speed_up / macs_ratio:.2f}", NOTHING))
-        share = saved_time_share(speed_up, macs_ratio)  # computed here, since earlier records don't hold it
+        share = saved_time_share(speed_up, macs_ratio)  # computed here, since earlier records don't have it
         rows.append((f"  saved time over saved MACs, {batch}", NOTHING if share is None else f"{share:.2f}", NOTHING))
     return rows
 

@@ -1,8 +1,8 @@
-"""`picks/<id>.json` and `models/<id>/`: what is recorded of a selected point of the front beyond the search.
+"""`picks/<id>.json` and `models/<id>/`: records of a selected point of the front, made after the search.
 
-A point's id holds 24 bits of its policy's hash, so two points of a run can get the same id by accident. Record and
-model folder therefore store architecture and policy of the point that they belong to, and are checked whenever they
-are read or written. Those of version 0.1 store neither and belong to whatever point has their id.
+A point's id contains 24 bits of its policy's hash, so two points of a run can have the same id by accident. Record and
+model folder therefore store the architecture and the policy of their point, and are checked whenever they are read or
+written. Those of version 0.1 store neither and belong to any point with their id.
 """
 
 import json
@@ -19,7 +19,7 @@ from aebnas.space.architecture import Architecture
 from aebnas.strategies.front import FrontPoint
 
 POINT = "point"
-"""The key of a record, and the name of the file in a model folder, that says which point it belongs to."""
+"""The key in a record, and the name of the file in a model folder, that identifies its point."""
 
 RENAMED = {
     "shifts": "corruptions",
@@ -37,14 +37,14 @@ def picked_ids(run: Run) -> list[str]:
 
 
 def read_record(run: Run, point_id: str) -> dict[str, Any]:
-    """The record under an id, whatever point it belongs to: `retrained`, `calibrated`, `test`, `measured`, as far as
-    they are there; empty where there is no record."""
+    """The record under an id, without checking its point: those of `retrained`, `calibrated`, `test` and `measured`
+    that exist; empty if there is no record."""
     name = f"picks/{point_id}.json"
     return with_present_names(run.read_json(name), RENAMED) if (run.folder / name).exists() else {}
 
 
 def read_pick(run: Run, picked: FrontPoint) -> dict[str, Any]:
-    """The record of a point; raises UserError where it belongs to another point of the same id."""
+    """The record of a point; raises UserError if it belongs to another point of the same id."""
     point_id = picked[1].id
     record = read_record(run, point_id)
     _check(run.folder / "picks" / f"{point_id}.json", record.get(POINT), picked)
@@ -53,38 +53,38 @@ def read_pick(run: Run, picked: FrontPoint) -> dict[str, Any]:
 
 def record_pick(run: Run, picked: FrontPoint, key: str, value: dict[str, Any] | None) -> None:
     """Set one part of a point's record; None removes it. Raises UserError as `read_pick`."""
-    with run.noting():
+    with run.update_lock():
         known = {k: v for k, v in read_pick(run, picked).items() if k != key} | {POINT: _identity(picked)}
         write_json(run.folder / "picks" / f"{picked[1].id}.json", known | ({} if value is None else {key: value}))
 
 
 def claim_model_folder(run: Run, picked: FrontPoint) -> None:
-    """Record that the model folder of a point's id belongs to this point; raises UserError where it belongs to
-    another one."""
+    """Record that the model folder of a point's id belongs to this point; raises UserError if it belongs to another
+    point."""
     check_model_folder(run, picked)
     write_json(_point_file(run, picked[1].id), _identity(picked))
 
 
 def check_model_folder(run: Run, picked: FrontPoint) -> None:
-    """Raise UserError where the model folder of a point's id belongs to another point."""
+    """Raise UserError if the model folder of a point's id belongs to another point."""
     path = _point_file(run, picked[1].id)
     if path.exists():
         _check(path, run.read_json(str(path.relative_to(run.folder))), picked)
 
 
 def retrained_record(run: Run, picked: FrontPoint) -> dict[str, Any] | None:
-    """The record of a point's retraining (an operating point and more); None where it was not retrained.
+    """The record of a point's retraining (an operating point and its source); None if it was not retrained.
 
-    Raises UserError where record or weights belong to another point of the same id.
+    Raises UserError if record or weights belong to another point of the same id.
     """
     check_model_folder(run, picked)
     record = read_pick(run, picked).get("retrained")
-    # a kill may have left the record or the weights alone
+    # a kill may have left the record without the weights, or the reverse
     return record if model_weights(run, picked[1].id).exists() else None
 
 
 def owns_record(run: Run, picked: FrontPoint) -> bool:
-    """Whether the record under a point's id is this point's."""
+    """Whether there is a record under a point's id and it belongs to this point."""
     try:
         return bool(read_pick(run, picked))
     except UserError:
@@ -92,7 +92,7 @@ def owns_record(run: Run, picked: FrontPoint) -> bool:
 
 
 def owns_model_folder(run: Run, picked: FrontPoint) -> bool:
-    """Whether the model folder of a point's id is this point's, as far as the folder says."""
+    """Whether the model folder of a point's id belongs to this point, or names no point."""
     try:
         check_model_folder(run, picked)
     except UserError:
@@ -109,14 +109,14 @@ def _identity(picked: FrontPoint) -> dict[str, Any]:
 
 
 def _check(path: Path, stored: Any, picked: FrontPoint) -> None:
-    """Raise UserError where `stored` is the identity of another point."""
+    """Raise UserError if `stored` is the identity of another point; None identifies none."""
     if stored is None:
         return
     try:
         owner = Architecture.from_json(stored["architecture"]), ExitPolicy.from_json(stored["policy"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())[:120]
-        raise UserError(f"{path}: must say which point it belongs to, but cannot be read: {why}") from None
+        raise UserError(f"{path}: must name the point that it belongs to, but cannot be read: {why}") from None
     wanted = picked[0].architecture, picked[1].policy
     if owner != wanted:
         raise UserError(

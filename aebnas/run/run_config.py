@@ -18,7 +18,7 @@ from aebnas.space.spec import RENAMED, SpaceSpec
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What a run was started with; `base` is where relative paths of the experiment start."""
+    """The specs that a run was started with; `base` is where relative paths of the experiment start."""
 
     experiment: ExperimentSpec
     space: SearchSpace
@@ -26,7 +26,7 @@ class RunConfig:
 
     @classmethod
     def read(cls, run: Run) -> "RunConfig":
-        """Read a run's `config.json`; raises UserError with the path of what is wrong in it."""
+        """Read a run's `config.json`; raises UserError with the path of an invalid value."""
         config, source = run.config(), run.folder / "config.json"
         experiment = parse_spec(ExperimentSpec, config.get("experiment"), source, "experiment")
         spec = parse_spec(SpaceSpec, _present(config.get("space")), source, "space")
@@ -38,8 +38,8 @@ class RunConfig:
         return cls(experiment, space, run.folder / base)
 
     def to_json(self, folder: Path, profile: Profile | None) -> Config:
-        """What `config.json` in `folder` holds: the specs in full, `base` relative to the folder, and the digest of
-        the device profile, if there is one."""
+        """The content of `config.json` in `folder`: the specs with all defaults, `base` relative to the folder, and
+        the digest of the device profile if there is one."""
         relative = Path(os.path.relpath(self.base.resolve(), folder.resolve())).as_posix()
         space = self.space.spec.model_dump(mode="json")
         config: Config = {"experiment": self.experiment.to_json(), "space": space, "base": relative}
@@ -48,8 +48,8 @@ class RunConfig:
         return json.loads(json.dumps(config))
 
 
-def config_in_full(known: Config) -> Config:
-    """A `config.json` with the defaults of keys that are newer than it; unchanged where it can't be read."""
+def config_with_defaults(known: Config) -> Config:
+    """A `config.json` of an earlier version, with defaults for keys that it lacks; unchanged if it can't be read."""
     try:
         experiment = parse_spec(ExperimentSpec, known.get("experiment"), "config.json")
         space = parse_spec(SpaceSpec, _present(known.get("space")), "config.json")
@@ -59,5 +59,5 @@ def config_in_full(known: Config) -> Config:
 
 
 def _present(space: Any) -> Any:
-    """A space's JSON with the names that its fields have now."""
+    """A space's JSON with the present names of its fields."""
     return with_present_names(space, RENAMED)

@@ -19,13 +19,13 @@ from aebnas.run.locks import is_locked, lock
 from aebnas.strategies.trial import Trial
 
 WITHOUT_EFFECT = frozenset({"experiment.evaluate.workers", "experiment.ray"})
-"""Keys of a configuration that may change between sessions: results are the same wherever they are made."""
+"""Keys of a configuration that may change between sessions, since results don't depend on them."""
 
 Config = dict[str, Any]
-"""What `config.json` holds."""
+"""The content of `config.json`."""
 
 SHOWN = 40
-"""Characters shown of a value that differs."""
+"""Maximum number of characters that a message shows of a value."""
 
 
 class Run:
@@ -42,18 +42,20 @@ class Run:
         self.supernet_weights = self.checkpoints / "supernet.safetensors"
 
     @classmethod
-    def start(cls, folder: Path, config: Config, in_full: Callable[[Config], Config] = lambda known: known) -> "Run":
-        """Create the run, or go on with one of the same configuration.
+    def start(
+        cls, folder: Path, config: Config, with_defaults: Callable[[Config], Config] = lambda known: known
+    ) -> "Run":
+        """Create the run, or open one of the same configuration.
 
-        `in_full` adds to what an older version wrote the defaults of the keys that it didn't know. Raises UserError
-        naming the keys that differ from what the run was started with, and where the folder can't be written.
+        `with_defaults` adds defaults of newer keys to a configuration that an earlier version wrote. Raises UserError
+        if the run was started with another configuration, with the keys that differ, or if the folder can't be written.
         """
         run = cls(folder)
         if not run._config_file.exists():
-            with run.locked():  # of two that start at once one only may say what the run is
+            with run.locked():  # if two start at once, only one may write the configuration
                 if not run._config_file.exists():
                     write_json(run._config_file, config)
-        differing = sorted(d for d in _differing(in_full(run.config()), config) if d[0] not in WITHOUT_EFFECT)
+        differing = sorted(d for d in _differing(with_defaults(run.config()), config) if d[0] not in WITHOUT_EFFECT)
         if differing:
             changed = ", ".join(f"{key} (was {_short(old)}, now {_short(new)})" for key, old, new in differing)
             raise UserError(
@@ -64,7 +66,7 @@ class Run:
 
     @classmethod
     def open(cls, folder: Path) -> "Run":
-        """A run that is there; raises UserError if the folder isn't one."""
+        """An existing run; raises UserError if the folder isn't one."""
         run = cls(folder)
         if not run._config_file.exists():
             raise UserError(f"{folder}: is not a run folder (it has no config.json)")
@@ -75,19 +77,19 @@ class Run:
         return self.folder / "config.json"
 
     def model_folder(self, point_id: str) -> Path:
-        """Where the retraining of a pick is done and its weights lie."""
+        """The folder of a point's retraining and of its weights."""
         return self.folder / "models" / point_id
 
     def config(self) -> Config:
-        """What the run was started with."""
+        """The configuration that the run was started with; raises UserError if it can't be read."""
         return self.read_json("config.json")
 
     def image_counts(self) -> dict[str, int]:
-        """Images of each split, as `protocol.json` has them; raises UserError when it can't be read."""
+        """Number of images in each split, from `protocol.json`; raises UserError if it can't be read."""
         return with_present_names(self.read_json("protocol.json"), {"pictures": "images"})["images"]
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """A JSON file of the run; raises UserError when it can't be read."""
+        """Read a JSON file of the run; raises UserError if it can't be read or isn't a JSON object."""
         path = self.folder / name
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
@@ -99,18 +101,19 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Have the run alone, as a search must; raises UserError if another process works on it."""
+        """Hold the exclusive lock of a search; raises UserError if another process works on the run."""
         refusal = f"{self.folder}: another process is working on this run; wait for it, or stop it"
         with lock(self._run_lock, refusal):
-            # A retraining takes its own lock before it looks at this one, so of two that start at once both may be
-            # refused, but never none.
+            # A retraining takes its own lock before it checks this one, so if both start at once, at least one of them
+            # is refused.
             if any(map(is_locked, self.folder.glob("models/*/retrain.lock"))):
                 raise UserError(refusal)
             yield
 
     @contextmanager
     def retraining(self, point_id: str) -> Iterator[None]:
-        """Have one pick alone, while others may be retrained; raises UserError if a search or another has it."""
+        """Hold the lock of one point's retraining; other points may be retrained at the same time. Raises UserError if
+        a search works on the run or another process retrains this point."""
         another = f"{self.model_folder(point_id)}: another process is retraining this pick; wait for it, or stop it"
         with lock(self.model_folder(point_id) / "retrain.lock", another):
             if is_locked(self._run_lock):
@@ -118,14 +121,14 @@ class Run:
             yield
 
     @contextmanager
-    def noting(self) -> Iterator[None]:
-        """Wait for a moment alone, to read a small shared file and write it back."""
+    def update_lock(self) -> Iterator[None]:
+        """Hold the lock for a read-modify-write of a small shared file; waits for it."""
         with lock(self.folder / "notes.lock"):
             yield
 
     def remember_once(self, what: str, decide: Callable[[], str]) -> str:
-        """The value that `decide` returned in the first session of the run, kept in `settled.json`."""
-        with self.noting():
+        """The value that `decide` returned in the first session of the run, recorded in `settled.json`."""
+        with self.update_lock():
             known = self.read_json("settled.json") if (self.folder / "settled.json").exists() else {}
             if what not in known:
                 known[what] = decide()
@@ -133,16 +136,17 @@ class Run:
             return known[what]
 
     def recover(self) -> None:
-        """Remove what a kill left half done: a torn last trial, unfinished files. The run must be locked."""
+        """Remove what a kill left incomplete: a partial last trial, unfinished files. The run must be locked."""
         self.drop_torn_line()
-        with self.noting():
+        with self.update_lock():
             remove_partials(self.folder)
 
     def append(self, trial: Trial) -> None:
-        """Add a trial; it is on disk when this returns. Where it can't be, UserError is raised and no half is left."""
+        """Append a trial; it is on disk when this returns. Raises UserError, and leaves no partial line, if it can't be
+        written."""
         line = json.dumps(trial.to_json(), allow_nan=False).encode() + b"\n"
         try:
-            # unbuffered, so that nothing is left to be written later when this fails
+            # unbuffered, so that no data remain in a buffer after a failure
             with self.trials_file.open("ab", buffering=0) as handle:
                 before = handle.seek(0, os.SEEK_END)
                 try:
@@ -159,9 +163,9 @@ class Run:
             raise cannot_write(self.trials_file, error) from error
 
     def trials(self) -> list[Trial]:
-        """All trials in the order of their numbers; a torn last line doesn't count.
+        """All trials, sorted by number; a partial last line is ignored.
 
-        Raises UserError, with the line's number, if another line can't be read.
+        Raises UserError, with the line number, if another line can't be read.
         """
         trials = []
         for number, line in enumerate(self._lines(), start=1):
@@ -173,7 +177,7 @@ class Run:
         return sorted(trials, key=lambda trial: trial.number)
 
     def drop_torn_line(self) -> None:
-        """Cut off what a kill left of an unfinished last line, so that the next trial starts a line of its own."""
+        """Remove a partial last line that a kill left, so that the next trial starts on a new line."""
         if self.trials_file.exists():
             content = self.trials_file.read_bytes()
             whole = content.rfind(b"\n") + 1
@@ -181,36 +185,36 @@ class Run:
                 os.truncate(self.trials_file, whole)
 
     def _lines(self) -> list[str]:
-        """The finished lines."""
+        """The complete lines."""
         if not self.trials_file.exists():
             return []
         return self.trials_file.read_bytes().decode("utf-8", errors="replace").split("\n")[:-1]
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
-        """Add the time spent inside to the phase's, over all sessions, also those that ended with an error."""
+        """Add the time spent in this context to that of the phase, over all sessions, including those that failed."""
         started = time.monotonic()
         try:
             yield
         except BaseException:
-            with suppress(UserError):  # what ended the phase is what must be reported
+            with suppress(UserError):  # the error that ended the phase is the one to report
                 self._add_seconds(phase, time.monotonic() - started)
             raise
         self._add_seconds(phase, time.monotonic() - started)
 
     def _add_seconds(self, phase: str, seconds: float) -> None:
-        with self.noting():
+        with self.update_lock():
             spent = self.seconds()
             spent[phase] = round(spent.get(phase, 0.0) + seconds, 1)
             write_json(self.folder / "seconds.json", spent)
 
     def seconds(self) -> dict[str, float]:
-        """Seconds spent in each phase so far."""
+        """Seconds spent in each phase so far; empty before the first."""
         return self.read_json("seconds.json") if (self.folder / "seconds.json").exists() else {}
 
 
 def _differing(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Dotted paths at which two JSON values differ, with both values; None for a key that isn't there."""
+    """Dotted paths at which two JSON values differ, with both values; None for a missing key."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in old.keys() | new.keys():
             yield from _differing(old.get(key), new.get(key), f"{path}.{key}" if path else key)

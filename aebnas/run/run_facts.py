@@ -1,4 +1,4 @@
-"""The facts of a run that its files, its terminal output and its report state, as one small frozen record."""
+"""The facts on a run that its files, terminal output and report use, as one small frozen record."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,14 +22,14 @@ from aebnas.strategies.trial import Trial
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What is known of a run besides its trials; needs no images and no weights, and can be sent to a worker.
+    """The properties of a run besides its trials; needs no images and no weights, and is picklable.
 
     `data` is the name of the image set, `input_text` its source, shape and classes as far as the specs state them.
-    `images` maps each split to its number of images. `metrics_asked` are the metrics of objectives, constraints and
-    target. `max_costs` maps each objective that is minimised to its greatest value in the space, by which a
-    hypervolume normalises it. `scored` are the weights under which candidates were scored. `supernet_epochs` is None
-    where no supernet is trained. `profile` is the device profile of the run, `ships_stop_heads` whether candidates
-    are charged with stop heads.
+    `images` maps each split to its number of images. `requested_metrics` are the metrics of objectives, constraints and
+    target. `max_costs` maps each minimised objective to its maximum in the space, by which the hypervolume normalises
+    it. `scored` describes the weights that candidates were scored with. `supernet_epochs` is None if no supernet is
+    trained. `profile` is the device profile of the run; `ships_stop_heads` is whether candidates are charged with stop
+    heads.
     """
 
     folder: Path
@@ -39,7 +39,7 @@ class RunFacts:
     images: dict[str, int]
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...]
-    metrics_asked: tuple[str, ...]
+    requested_metrics: tuple[str, ...]
     max_costs: dict[str, float]
     scored: ScoredWeights
     supernet_epochs: int | None
@@ -48,7 +48,7 @@ class RunFacts:
 
     @classmethod
     def read(cls, folder: Path) -> "RunFacts":
-        """The facts of a run from its folder; raises UserError where it isn't one or can't be read."""
+        """The facts on a run from its folder; raises UserError if it isn't a run or can't be read."""
         run = Run.open(folder)
         config = RunConfig.read(run)
         profile = read_profile(run, config.experiment)
@@ -59,8 +59,8 @@ class RunFacts:
     def of(
         cls, run: Run, experiment: ExperimentSpec, space: SearchSpace, profile: Profile | None, costs: CostModel
     ) -> "RunFacts":
-        """The facts of a run whose `protocol.json` is written; `costs` are those of candidates. Raises UserError where
-        the file can't be read."""
+        """The facts on a run whose `protocol.json` exists; `costs` is the cost model of candidates. Raises UserError if
+        that file can't be read."""
         objectives = tuple(experiment.parsed_objectives())
         data, spec = experiment.data, space.spec
         source = f"{data.name} {data.path.name}" if data.path else data.name
@@ -73,7 +73,7 @@ class RunFacts:
             images=run.image_counts(),
             objectives=objectives,
             constraints=tuple(experiment.parsed_constraints()),
-            metrics_asked=tuple(dict.fromkeys(experiment.metrics_asked().values())),
+            requested_metrics=tuple(dict.fromkeys(experiment.requested_metrics().values())),
             max_costs={
                 objective.metric: max_cost(space, objective.metric, profile, costs)
                 for objective in objectives
@@ -87,7 +87,7 @@ class RunFacts:
 
     @cached_property
     def run(self) -> Run:
-        """The run's folder, to read from."""
+        """The run's folder."""
         return Run(self.folder)
 
     @property
@@ -97,28 +97,28 @@ class RunFacts:
 
     @property
     def samples(self) -> int:
-        """Images of the search split, which every accuracy of a front is measured on."""
+        """Number of images in the search split, on which every accuracy of a front is measured."""
         return self.images["search"]
 
     def front(self, trials: Sequence[Trial] | None = None) -> list[FrontPoint]:
-        """The front of the trials, or of those on disk."""
+        """The front of `trials`, or of those on disk if None."""
         return front(self.run.trials() if trials is None else trials, self.objectives, self.constraints)
 
 
 def read_profile(run: Run, experiment: ExperimentSpec) -> Profile | None:
-    """The run's own copy of its device profile, None where it has none; raises UserError where it can't be read."""
+    """The run's copy of its device profile; None if it has none. Raises UserError if it can't be read."""
     return None if experiment.device is None else load_profile(run.profile_file)
 
 
 def cost_model(profile: Profile | None) -> CostModel:
-    """What is known of networks' costs without running them."""
+    """The cost model of a run: counted costs, and predicted ones if there is a profile."""
     return CostModel(None if profile is None else latency_model(profile))
 
 
 def max_cost(space: SearchSpace, metric: str, profile: Profile | None, costs: CostModel) -> float:
-    """The greatest value of a cost metric in the space (of what varies, that of a sample that runs everything).
+    """The maximum of a cost metric in the space; for costs per sample, that of a sample that runs everything.
 
-    Where no exact bound is known, that of the space's largest network.
+    If there is no exact bound, the value of the space's largest network.
     """
     bounds = metric_bounds(space.spec, metric, profile, costs.stop_heads)
     if bounds is not None:

@@ -1,4 +1,4 @@
-"""The images of a run, as training and scoring read them: cut into splits, normalised, in batches."""
+"""The images of a run as training and scoring read them: divided into splits, normalised, in batches."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,7 +28,7 @@ class RunImages:
 
     @cached_property
     def splits(self) -> Splits:
-        """The splits; raises UserError where the images don't fit the space."""
+        """The splits; raises UserError if images are missing or don't fit the space."""
         with in_file(self.source):
             splits = load_splits(self.experiment.data, self.base)
         wanted, got = self.space.input, splits.train.shape
@@ -47,10 +47,10 @@ class RunImages:
         return Preprocessing.measure(self.splits.train)
 
     def calibration(self, images: int) -> list[Tensor]:
-        """Batches `x_nchw` of `train` for norm statistics, the same on every call; an incomplete batch is left out.
+        """Batches `x_nchw` of `train` for norm statistics, the same on every call; an incomplete batch is dropped.
 
-        They are augmented, since weights fit the statistics of the images that they were trained on: those of clean
-        ones cost a CIFAR-10 network six points where a crop's black border shifts the mean.
+        They are augmented like the images that the weights were trained on. With statistics of clean images a CIFAR-10
+        network lost six points of accuracy, since the black border of random crops shifts the mean.
         """
         train = self.splits.train
         generator = torch.Generator().manual_seed(self.experiment.seed)
@@ -59,8 +59,8 @@ class RunImages:
         return [x_nchw for x_nchw, _ in batches.epoch(generator)]
 
     def training_batches(self, batch_size: int, include_arch_split: bool = False) -> Batches:
-        """Augmented batches of `train`; with `include_arch_split` of `arch` as well, which a differentiable search
-        no longer needs for its architecture parameters by then."""
+        """Augmented batches of `train`. `include_arch_split` adds `arch` in runs of a differentiable strategy, which
+        doesn't need that split after its architecture parameters are trained."""
         data, splits = self.experiment.data, self.splits
         joined = include_arch_split and self.experiment.trains_relaxed
         images = splits.train.joined(splits.arch) if joined else splits.train

@@ -1,4 +1,4 @@
-"""The state of a selected point: with which weights, under which policy, and which records still apply to it."""
+"""The state of a selected point: its weights, the policy in force, and the records that apply to both."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,12 @@ from aebnas.strategies.trial import OperatingPoint
 
 @dataclass(frozen=True)
 class SelectedModelState:
-    """The file with a selected point's weights and the origin of these, its metrics on the search split under the
-    policy in force, how `calibrate` found that policy (empty if it didn't), and its promise about risk."""
+    """The state of a selected point.
+
+    `weights` is the file of its weights, `origin` their origin as text. `point` holds the metrics on the search split
+    under the policy in force. `how` describes how `calibrate` found that policy (empty if it didn't), `promise` is the
+    bound on its risk, if one was certified.
+    """
 
     weights: Path
     point: OperatingPoint
@@ -26,24 +30,24 @@ class SelectedModelState:
 
     @property
     def source(self) -> str:
-        """Where weights and policy come from, for people; other weights or another policy have another source."""
+        """The origin of weights and policy as text; it differs for other weights and for another policy."""
         return f"{self.origin}; {self.how}" if self.how else self.origin
 
 
 class OutdatedPolicy(UserError):
-    """The policy that `calibrate` recorded for a point cannot be used by this version; it has to be found again."""
+    """The policy that `calibrate` recorded for a point can't be used by this version and must be found again."""
 
 
 def selected_model_state(run: Run, scored: ScoredWeights, picked: FrontPoint) -> SelectedModelState:
-    """A point with the weights it was retrained to or scored with, and the policy that `calibrate` found for them.
+    """The state of a point: its retrained weights or those of the search, and the policy that `calibrate` found.
 
-    Where `calibrate` found none the policy is the one found after retraining, or the search's. Raises OutdatedPolicy,
-    and UserError where its record or weights belong to another point of the same id (see `run.pick_records`).
+    Without a calibrated policy for these weights, it is the one that `retrain` found, or the search's. Raises
+    OutdatedPolicy, and UserError if record or weights belong to another point of the same id (see `run.pick_records`).
     """
     state, point_id = uncalibrated_state(run, scored, picked), picked[1].id
     calibrated = read_pick(run, picked).get("calibrated")
     if calibrated is None or not state.weights.exists() or calibrated["weights"] != weights_digest(state.weights):
-        return state  # found for other weights
+        return state  # there is none, or it was found for other weights
     try:
         point = OperatingPoint.from_json(calibrated)
     except ValueError as error:
@@ -52,7 +56,7 @@ def selected_model_state(run: Run, scored: ScoredWeights, picked: FrontPoint) ->
 
 
 def uncalibrated_state(run: Run, scored: ScoredWeights, picked: FrontPoint) -> SelectedModelState:
-    """The same with the policy found after retraining, or the search's, whatever `calibrate` found."""
+    """The state of a point without the policy of `calibrate`: that of `retrain`, or the search's."""
     trial, point = picked
     retrained = retrained_record(run, picked)
     if retrained is not None:
@@ -64,8 +68,8 @@ def uncalibrated_state(run: Run, scored: ScoredWeights, picked: FrontPoint) -> S
 
 
 def valid_record(run: Run, scored: ScoredWeights, picked: FrontPoint, what: str) -> dict[str, Any] | None:
-    """A part of a point's record (`test`, `measured`) if it was made with the weights and the policy that the point
-    has now; else None."""
+    """A part of a point's record (`test`, `measured`) if it was made with the point's present weights and policy; else
+    None."""
     known = read_pick(run, picked).get(what, {})
     try:
         state = selected_model_state(run, scored, picked)

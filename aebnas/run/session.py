@@ -1,4 +1,4 @@
-"""An opened run: what its verbs share. What training and scoring need beyond it has files of its own."""
+"""An opened run, as all operations on it share it."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,9 +20,9 @@ from aebnas.strategies.front import FrontPoint, front, pick
 
 @dataclass(frozen=True)
 class RunSession:
-    """A run, its experiment and its space; everything else is read when first needed.
+    """A run, its experiment and its space; everything else is read when first used.
 
-    `base` is where the experiment's relative paths start, `source` the file that errors in it are reported for.
+    `base` is where relative paths of the experiment start, `source` the file that messages about it name.
     """
 
     run: Run
@@ -33,34 +33,34 @@ class RunSession:
 
     @classmethod
     def open(cls, folder: Path) -> "RunSession":
-        """Open a run from its own `config.json`; raises UserError when the folder isn't a run."""
+        """Open a run from its `config.json`; raises UserError if the folder isn't a run or the file is invalid."""
         run = Run.open(folder)
         config = RunConfig.read(run)
         return cls(run, config.experiment, config.space, config.base, folder / "config.json")
 
     @cached_property
     def profile(self) -> Profile | None:
-        """The device profile that the run began with, its own copy; raises UserError where it can't be read."""
+        """The run's copy of its device profile; None if it has none. Raises UserError if it can't be read."""
         return read_profile(self.run, self.experiment)
 
     @cached_property
     def cost_model(self) -> CostModel:
-        """What is known of networks' costs without running them."""
+        """The cost model: counted costs, and predicted ones if the run has a device profile."""
         return cost_model(self.profile)
 
     @cached_property
     def candidate_cost_model(self) -> CostModel:
-        """The same for candidates of the search, charged with the stop heads that a training of theirs adds."""
+        """The cost model of candidates, which charges the stop heads that their training adds."""
         return replace(self.cost_model, stop_heads=self.experiment.ships_stop_heads)
 
     @cached_property
     def facts(self) -> RunFacts:
-        """The facts that reports state; raises UserError before `protocol.json` is written."""
+        """The facts for files and reports; raises UserError before `protocol.json` is written."""
         return RunFacts.of(self.run, self.experiment, self.space, self.profile, self.candidate_cost_model)
 
     @cached_property
     def images(self) -> RunImages:
-        """The run's images, loaded when first needed."""
+        """The run's images, loaded when first used."""
         return RunImages(self.experiment, self.space.spec, self.base, self.source)
 
     def front(self) -> list[FrontPoint]:
@@ -68,15 +68,15 @@ class RunSession:
         return front(self.run.trials(), self.experiment.parsed_objectives(), self.experiment.parsed_constraints())
 
     def pick(self, rule: str) -> FrontPoint:
-        """One point of the front; see `front.pick`."""
+        """One point of the front; see `front.pick`. Raises UserError if none matches."""
         return pick(self.front(), self.experiment.parsed_objectives(), rule)
 
     def selected_state(self, picked: FrontPoint) -> SelectedModelState:
-        """The weights and the policy that a point has now."""
+        """The present weights and policy of a point; see `selected_state.selected_model_state`."""
         return selected_model_state(self.run, self.experiment.scored_weights, picked)
 
     def uncalibrated_state(self, picked: FrontPoint) -> SelectedModelState:
-        """The same with the policy found after retraining, or the search's, whatever `calibrate` found."""
+        """The state of a point without the policy of `calibrate`; see `selected_state.uncalibrated_state`."""
         return uncalibrated_state(self.run, self.experiment.scored_weights, picked)
 
     def valid_record(self, picked: FrontPoint, what: str) -> dict[str, Any] | None:
@@ -84,7 +84,7 @@ class RunSession:
         return valid_record(self.run, self.experiment.scored_weights, picked, what)
 
     def class_names(self) -> list[str]:
-        """Names of the classes, or their numbers where the spec gives none."""
+        """Names of the classes, or their numbers if the data have no names."""
         names = class_names(self.experiment.data, self.base)
         if names is None:
             return [str(number) for number in range(self.space.spec.classes)]

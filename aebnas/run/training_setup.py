@@ -1,4 +1,4 @@
-"""What all training in a run shares: its device, its precision, repeatability, and the supernet to train."""
+"""Settings that all training in a run shares: device, precision, determinism, and the supernet."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -17,20 +17,20 @@ from aebnas.training.training_spec import TrainSpecType
 
 
 def training_device() -> torch.device:
-    """Where networks are trained."""
+    """The device that networks are trained on: CUDA if available, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def repeatable(experiment: ExperimentSpec) -> AbstractContextManager[None]:
-    """The context of all work of a deterministic run; does nothing for other runs."""
+    """A context manager for all work of a deterministic run; does nothing for other runs."""
     if not experiment.deterministic:
         return nullcontext()
     return pinned(experiment.training_threads, deterministic=True)
 
 
 def with_pinned_precision(run: Run, training: TrainSpecType, device: torch.device) -> TrainSpecType:
-    """`training` with the `precision: auto` that was measured in the first session of the run: another session may
-    find another precision faster."""
+    """`training` with `precision: auto` replaced by the precision measured as fastest in the first session of the run,
+    since a later session may measure another one."""
     if training.precision != "auto" or device.type != "cpu":
         return training
     precision = run.remember_once("cpu_precision", lambda: dtype_name(computing_dtype("auto", device)))
@@ -38,12 +38,12 @@ def with_pinned_precision(run: Run, training: TrainSpecType, device: torch.devic
 
 
 def new_supernet(session: RunSession) -> Supernet:
-    """A supernet with freshly drawn weights."""
+    """A supernet with newly initialised weights."""
     return Supernet(session.space.spec, torch.Generator().manual_seed(session.experiment.seed))
 
 
 def trained_supernet(session: RunSession) -> Supernet:
-    """The supernet with the run's trained weights; raises UserError when they are missing or don't fit."""
+    """The supernet with the run's trained weights; raises UserError if they are missing or don't fit."""
     if not session.experiment.trains_supernet:
         mode = session.experiment.evaluate.weights
         raise UserError(

@@ -1,1 +1,1 @@
-"""The main verb: a spec's plan, the loop, and the same over several seeds."""
+"""A search: its plan (the checked specs), the loop, and the same search over several seeds."""

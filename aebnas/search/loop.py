@@ -1,4 +1,4 @@
-"""The main verb: train the supernet, then ask, evaluate, tell and record until the strategy is done."""
+"""The search loop: train the supernet, then ask, evaluate, tell and record until the strategy is done."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -22,13 +22,13 @@ from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.environment import write_environment
 from aebnas.run.events import Listen, RunEvents, TrainingRows
 from aebnas.run.front_files import write_front
-from aebnas.run.run_config import RunConfig, config_in_full
+from aebnas.run.run_config import RunConfig, config_with_defaults
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
 from aebnas.run.training_setup import new_supernet, repeatable, training_device, with_pinned_precision
-from aebnas.run.weight_files import candidate_weights, keep_candidates, load_weights, save_weights
-from aebnas.search.darts.relaxed_trials import initial_genomes, keep_relaxed, resolve_trial
-from aebnas.search.plan import UNSATISFIABLE, Plan, prepare
+from aebnas.run.weight_files import candidate_weights, delete_other_weights, load_weights, save_weights
+from aebnas.search.darts.relaxed_trials import initial_genomes, record_relaxed, resolve_trial
+from aebnas.search.plan import UNSATISFIABLE, Plan, make_plan
 from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.build import make_strategy
 from aebnas.strategies.front import front
@@ -41,61 +41,63 @@ from aebnas.training.sandwich import SandwichTask
 from aebnas.training.training_spec import SupernetSpec
 
 TABLES_KEPT = 1000
-"""Exit tables kept for candidates that differ in policy only."""
+"""Maximum number of cached exit tables, for candidates that differ only in their policy."""
 
 
 def run_search(
     spec_file: Path, out: Path | None = None, ablation: str | None = None, listen: Listen = RunEvents
 ) -> RunSession:
-    """Run (or go on with) the search that a YAML file describes; see `prepare` for the arguments, and `run_plan`."""
-    return run_plan(prepare(spec_file, out, ablation), listen)
+    """Run (or resume) the search that a YAML file describes; see `make_plan` for arguments, `run_plan` for errors."""
+    return run_plan(make_plan(spec_file, out, ablation), listen)
 
 
 def run_plan(plan: Plan, listen: Listen = RunEvents) -> RunSession:
-    """Run (or go on with) a prepared search; `listen` makes the listener of its events.
+    """Run (or resume) a planned search; `listen` makes the listener of its events.
 
-    Raises UserError for what the user can mend: data that don't fit, a run that was started with another spec.
+    Raises UserError if the images don't fit the space, the memory bound is infeasible, no GPU is available, the run
+    was started with another spec or is in use, training fails, or no trial is feasible.
     """
     spec_file, experiment, space, folder, base = plan.spec_file, plan.experiment, plan.space, plan.folder, plan.base
     session = RunSession(Run(folder), experiment, space, base, spec_file)
-    # what doesn't fit must not leave a run behind, nor show hours later
-    where = experiment.evaluate
-    here = where.workers == 0 or experiment.ray == LOCAL
-    if where.gpus_per_worker and here and not torch.cuda.is_available():
-        rule = f"must be 0, since no GPU is there, but got {where.gpus_per_worker:g}"
+    # check before the run folder is created and before hours of training
+    evaluate = experiment.evaluate
+    is_local = evaluate.workers == 0 or experiment.ray == LOCAL
+    if evaluate.gpus_per_worker and is_local and not torch.cuda.is_available():
+        rule = f"must be 0, since no GPU is available, but got {evaluate.gpus_per_worker:g}"
         raise SpecError("evaluate.gpus_per_worker", rule, spec_file)
     check_memory(space.spec, experiment.parsed_constraints(), spec_file)
     read_held(session.images.splits)
     config = RunConfig(experiment, space, base).to_json(folder, plan.profile)
-    run = Run.start(folder, config, config_in_full)
+    run = Run.start(folder, config, config_with_defaults)
     if plan.profile is not None and not run.profile_file.exists():
         plan.profile.save(run.profile_file)
-    _go_on(session, listen)
+    _run_to_end(session, listen)
     return session
 
 
 def check_memory(spec: SpaceSpec, constraints: Sequence[Constraint], source: Path) -> None:
-    """Raise SpecError where no architecture of the space can keep a bound on memory."""
+    """Raise SpecError if no architecture of the space can satisfy a constraint on memory."""
     for number, constraint in enumerate(constraints):
         if (constraint.metric, constraint.sense) == ("peak_memory_bytes", "<="):
-            least = min_peak_memory(spec)
-            if constraint.bound < least:
-                limit = f"minimum peak_memory_bytes is {least:,}"
+            minimum = min_peak_memory(spec)
+            if constraint.bound < minimum:
+                limit = f"minimum peak_memory_bytes is {minimum:,}"
                 text = f"{UNSATISFIABLE} '{constraint}' ({limit})"
                 raise SpecError(f"constraints.{number}", text, source)
 
 
 def resume_search(folder: Path, listen: Listen = RunEvents) -> RunSession:
-    """Go on with the search of a run as its `config.json` says; raises UserError if it isn't a run."""
+    """Resume the search of a run from its `config.json`; raises UserError if the folder isn't a run, and as
+    `run_plan`."""
     session = RunSession.open(folder)
-    _go_on(session, listen)
+    _run_to_end(session, listen)
     return session
 
 
-def _go_on(session: RunSession, listen: Listen) -> None:
-    """From whatever state a run is in to its final front."""
+def _run_to_end(session: RunSession, listen: Listen) -> None:
+    """Continue a run from its present state to its final front."""
     run, experiment = session.run, session.experiment
-    where = experiment.evaluate
+    evaluate = experiment.evaluate
     with run.locked(), repeatable(session.experiment):
         run.recover()
         write_environment(session)
@@ -107,7 +109,7 @@ def _go_on(session: RunSession, listen: Listen) -> None:
             evaluator = candidate_evaluator(session, supernet)
             with (
                 run.timed("search"),
-                open_pool(evaluator, where.workers, experiment.ray, where.gpus_per_worker) as pool,
+                open_pool(evaluator, evaluate.workers, experiment.ray, evaluate.gpus_per_worker) as pool,
             ):
                 _Search(session, pool, events).loop()
             write_front(session.facts, run.trials(), finished=True)
@@ -115,7 +117,7 @@ def _go_on(session: RunSession, listen: Listen) -> None:
 
 
 def _supernet(session: RunSession, spec: SupernetSpec, events: RunEvents) -> Supernet:
-    """The trained supernet: loaded when it is there, else trained from where its checkpoint stands."""
+    """The trained supernet: loaded if its weights exist, else trained, resuming from its checkpoint."""
     run, experiment = session.run, session.experiment
     supernet, checkpoint = new_supernet(session), run.checkpoints / "supernet.pt"
     if run.supernet_weights.exists():
@@ -135,14 +137,14 @@ def _supernet(session: RunSession, spec: SupernetSpec, events: RunEvents) -> Sup
         spec = with_pinned_precision(session.run, spec, training_device())
         trained = fit(task, batches, spec, seed, "supernet", checkpoint, on_rows)
     save_weights(trained, run.supernet_weights)
-    supernet = new_supernet(session)  # scoring is done on the CPU, from the weights that lie on disk
+    supernet = new_supernet(session)  # candidates are scored on the CPU, with the weights on disk
     load_weights(supernet, run.supernet_weights)
     checkpoint.unlink()
     return supernet
 
 
 class _Search:
-    """The loop. Trials recorded in an earlier session are reported again instead of being evaluated again."""
+    """The loop. Trials recorded in an earlier session are passed to the strategy without evaluating them again."""
 
     def __init__(self, session: RunSession, pool: Pool, events: RunEvents) -> None:
         self.session, self.pool, self.events, self.run = session, pool, events, session.run
@@ -164,7 +166,7 @@ class _Search:
         self.tables: dict[str, Tables | Failure] = {}
 
     def loop(self) -> None:
-        """Until the strategy asks for nothing more."""
+        """Run until the strategy returns no more jobs; raises UserError if the front is empty then."""
         total = self.session.experiment.strategy.evaluations
         self.events.search_started()
         with progress_bar("search", total) as bar:
@@ -178,9 +180,9 @@ class _Search:
             raise UserError(_why_empty(self.trials, self.run.folder))
 
     def _generation(self, jobs: dict[int, AnyJob], bar: Bar) -> list[Trial]:
-        """Trials of a generation's jobs (by trial number) in the order asked, each recorded when it is known."""
+        """Trials of a generation's jobs (by trial number) in their order, each recorded as soon as it is finished."""
         done: dict[int, Trial] = {}
-        waiting: dict[str, list[int]] = {}  # id of the work -> numbers: what differs in policy or form is done once
+        waiting: dict[str, list[int]] = {}  # work id -> trial numbers: jobs that differ in policy or form share work
         work: dict[str, Work] = {}
 
         def finish(trial: Trial, is_new: bool = True) -> None:
@@ -206,7 +208,7 @@ class _Search:
         for known in [architecture_id for architecture_id in waiting if architecture_id in self.tables]:
             for number in waiting.pop(known):
                 job = jobs[number]
-                assert isinstance(job, Job), "tables are kept of architectures"
+                assert isinstance(job, Job), "tables are cached by architecture"
                 finish(self._trial(number, job, self.tables[known], 0.0))
         while waiting:
             waiting = self._score(jobs, waiting, work, finish)
@@ -219,10 +221,10 @@ class _Search:
         work: dict[str, Work],
         finish: Callable[[Trial], None],
     ) -> dict[str, list[int]]:
-        """Do the work of the jobs that wait, and finish their trials. Returns what has to be done again: a transient
-        failure is that of one job, and the others that wait for the same work are not judged by it.
+        """Do the waiting work and finish its trials. Returns work to be repeated: a transient failure fails one trial
+        only, and the work is done again for the other trials that share it.
 
-        The seconds of work that several trials share are divided among them, so that their sum is the time it took.
+        The seconds of shared work are divided equally among its trials, so that they add up to the time spent.
         """
         again: dict[str, list[int]] = {}
         started = time.monotonic()
@@ -233,13 +235,13 @@ class _Search:
             if isinstance(outcome, Failure) and outcome.transient and len(numbers) > 1:
                 numbers, again[name] = numbers[:1], numbers[1:]
             if isinstance(outcome, RelaxedResult):
-                keep_relaxed(self.run, name, outcome)
+                record_relaxed(self.run, name, outcome)
             for number in numbers:
                 job, scored = resolve_trial(jobs[number], outcome, self.session.space)
                 if isinstance(scored, Scored) and scored.network is not None:  # on disk before a trial that needs it
                     save_weights(scored.network, candidate_weights(self.run, job.architecture.id))
                 tables = scored.tables if isinstance(scored, Scored) else scored
-                self._keep(job, tables)
+                self._cache(job, tables)
                 finish(self._trial(number, job, tables, seconds / len(numbers)))
         return again
 
@@ -247,8 +249,8 @@ class _Search:
         trial = self.recorded[number]
         if not job.answered_by(trial):
             raise UserError(
-                f"{self.run.trials_file}: trial {number} is not the one this search asks for; "
-                "it was made by another version; give --out another folder"
+                f"{self.run.trials_file}: trial {number} must be the one that the strategy proposes, but differs, "
+                "since another version made it; give --out another folder"
             )
         return trial
 
@@ -261,24 +263,24 @@ class _Search:
             return failed_trial(number, job, f"{type(error).__name__}: {error}", seconds)
 
     def _drop_weights(self) -> None:
-        """Leave candidates that were trained by themselves their weights while they are on the front.
+        """Delete the weights of separately trained candidates that are not on the front.
 
-        With its weights a candidate's tables go, so that under another policy it is trained anew, with equal results.
+        Their cached tables are deleted too, so that under another policy they are trained again, with equal results.
         """
         experiment = self.session.experiment
-        if experiment.candidate_training is None or experiment.trains_relaxed:  # of those there are few
+        if experiment.candidate_training is None or experiment.trains_relaxed:  # relaxed searches have few candidates
             return
         members = front(self._known(), self.objectives, self.constraints)
-        for dropped in keep_candidates(self.run, {trial.architecture.id for trial, _ in members}):
+        for dropped in delete_other_weights(self.run, {trial.architecture.id for trial, _ in members}):
             self.tables.pop(dropped, None)
 
     def _known(self) -> list[Trial]:
-        """All trials so far by number; those recorded in an earlier session count before they are reported again."""
+        """All trials so far by number, including those of an earlier session that the strategy hasn't proposed yet."""
         known = {trial.number: trial for trial in (*self.recorded.values(), *self.trials)}
         return [known[number] for number in sorted(known)]
 
-    def _keep(self, job: Job, outcome: Tables | Failure) -> None:
-        """Keep tables, or a failure that would come again, for later candidates that differ in policy only."""
+    def _cache(self, job: Job, outcome: Tables | Failure) -> None:
+        """Cache tables, or a permanent failure, for later candidates that differ only in their policy."""
         if job.policy is not None and not (isinstance(outcome, Failure) and outcome.transient):
             self.tables[job.architecture.id] = outcome
             while len(self.tables) > TABLES_KEPT:
@@ -286,11 +288,12 @@ class _Search:
 
 
 def _why_empty(trials: Sequence[Trial], folder: Path) -> str:
-    """One line on a search that found nothing feasible: what came closest, or else the most frequent failure."""
+    """One line on a search without a feasible trial: the one with the smallest violation, or the most frequent
+    failure."""
     infeasible = [trial for trial in trials if trial.status == "infeasible"]
     if infeasible:
         closest = min(infeasible, key=lambda trial: trial.violation)
-        return f"{folder}: no trial of {len(trials)} keeps the constraints; the closest: {closest.reason}"
+        return f"{folder}: no trial of {len(trials)} satisfies the constraints; the closest: {closest.reason}"
     reasons = [trial.reason for trial in trials if trial.reason]
     common = max(set(reasons), key=reasons.count) if reasons else "no trial was made"
     return f"{folder}: no trial of {len(trials)} is on the front; the most frequent reason: {common}"

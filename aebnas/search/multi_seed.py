@@ -33,5 +33,5 @@ def search_seeds(plans: Mapping[int, Plan], listen: Listen = RunEvents) -> dict[
 
 
 def seeds_folder(plan: Plan) -> Path:
-    """Where the summary over all seeds lies."""
+    """The folder of the summary over all seeds."""
     return plan.folder.with_name(f"{plan.folder.name}-seeds")

@@ -1,6 +1,6 @@
-"""What can be known of a search before anything heavy is imported: its specs, and whether they fit each other.
+"""The plan of a search: its specs, read and checked against each other.
 
-Imports no torch, so that a mistake is shown at once; what depends on the images is checked later, by `search`.
+Imports no torch, so that errors are reported at once. What depends on the images is checked later, in `search.loop`.
 """
 
 from collections.abc import Mapping
@@ -24,13 +24,13 @@ from aebnas.training.exits.exit_weights import LAST, exit_weights
 
 UNSATISFIABLE = "no architecture of the space can satisfy"
 
-MOST_BRANCHES = 16
-"""Candidates of one exit of a relaxed network; more would cost more than the backbone."""
+MAX_BRANCHES = 16
+"""Maximum number of candidate branches per exit of a relaxed network; more would cost more than the backbone."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked search: the spec's file, what it and the space say, the folder of the run, the device profile."""
+    """A checked search: the spec's file, the experiment and the space, the run's folder, the device profile."""
 
     spec_file: Path
     experiment: ExperimentSpec
@@ -44,19 +44,20 @@ class Plan:
         return self.spec_file.parent
 
 
-def prepare(
+def make_plan(
     spec_file: Path,
     out: Path | None = None,
     ablation: str | None = None,
     deterministic: bool = False,
     value: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """Read a spec and its space and check one against the other; `out` is the run's folder.
+    """Read a spec and its space, and check them against each other.
 
-    With `ablation` (see `space.ablation`) that part of the space; `deterministic` switches that key on. `value` stands
-    for what the file holds, which then need not be there: it gives errors and the run their name, and relative paths
-    their start. The folder is `results/<name of the spec>` unless given, and `results/<name of the spec>-<ablation>`.
-    Raises UserError for bad specs, budgets below the space's minimum and whatever else needs no images to be known.
+    `out` is the run's folder (default: `results/<name of the spec>`, or `results/<name of the spec>-<ablation>`).
+    `ablation` restricts the space (see `space.ablation`); `deterministic` sets that key. `value` replaces the content
+    of the file, which then need not exist: errors and the run are still named after it, and relative paths start beside
+    it. Raises UserError for invalid specs, constraints that no architecture can satisfy, and everything else that can
+    be checked without the images.
     """
     if value is None:
         experiment = read_spec(ExperimentSpec, spec_file)
@@ -66,7 +67,7 @@ def prepare(
         experiment = updated(experiment, {"deterministic": True}, spec_file)
     space_file = spec_file.parent / experiment.space.expanduser()
     if not space_file.exists():
-        raise SpecError("space", f"must be a search space's file, but '{space_file}' is no such file", spec_file)
+        raise SpecError("space", f"must be the file of a search space, but '{space_file}' doesn't exist", spec_file)
     space = SearchSpace.load(space_file)
     with in_file(spec_file):
         check_exit_weights(experiment, space)
@@ -87,25 +88,24 @@ def prepare(
 
 
 def read_device(experiment: ExperimentSpec, base: Path) -> Profile | None:
-    """The device profile of a spec; None where it names none.
+    """The device profile of a spec; None if it names none.
 
-    Raises SpecError where one is needed but not named, isn't there, or was measured in another setting than the spec
-    says.
+    Raises SpecError if one is needed but not named, doesn't exist, or was measured in another setting than the spec's.
     """
     device = experiment.device
     if device is None:
-        for place, metric in experiment.metrics_asked().items():
+        for place, metric in experiment.requested_metrics().items():
             if METRICS[metric].by_device:
                 rule = "must be a metric without a device, or device.profile must name a profile (see aebnas profile)"
                 raise SpecError(place, f"{rule}, but got '{metric}'")
         return None
     file = base / device.profile.expanduser()
     if not file.exists():
-        raise SpecError("device.profile", f"must be a device profile, but '{file}' is no such file")
+        raise SpecError("device.profile", f"must be the file of a device profile, but '{file}' doesn't exist")
     profile = load_profile(file)
     with in_file(None, "device"):
         device.check(profile.setting)
-    for place, metric in experiment.metrics_asked().items():
+    for place, metric in experiment.requested_metrics().items():
         if profile.setting["batch"] > 1 and METRICS[metric].by_device and "@" in metric:
             rule = f"must be a mean where the profile's batch is {profile.setting['batch']}, as samples of a batch"
             raise SpecError(place, f"{rule} wait for each other, but got '{metric}'")
@@ -113,47 +113,47 @@ def read_device(experiment: ExperimentSpec, base: Path) -> Profile | None:
 
 
 def check_exit_weights(experiment: ExperimentSpec, space: SearchSpace) -> None:
-    """Raise SpecError where weights of exits' losses leave out a place of the space, or name one that it hasn't."""
-    places = [*(site.name for site in space.spec.sites()), LAST]
+    """Raise SpecError if the loss weights of exits omit an exit site of the space, or name one that it doesn't have."""
+    names = [*(site.name for site in space.spec.sites()), LAST]
     trainings = {"supernet": experiment.supernet, "evaluate.training": experiment.evaluate.training}
     for path, training in (trainings | {"retrain": experiment.retrain}).items():
         if training is None:
             continue
         with in_file(None, path):
             named = training.exit_weights if isinstance(training.exit_weights, dict) else {}
-            for place in named:
-                if place not in places:
-                    rule = f"must be of {', '.join(places)}, but got '{place}'{did_you_mean(place, places)}"
+            for name in named:
+                if name not in names:
+                    rule = f"must be one of {', '.join(names)}, but got '{name}'{did_you_mean(name, names)}"
                     raise SpecError("exit_weights", rule)
             exit_weights(training.exit_weights, space.extreme(largest=True))
 
 
 def check_classes(experiment: ExperimentSpec, space: SearchSpace, base: Path, space_file: Path) -> None:
-    """Raise SpecError where the names of the classes show that the data have more or fewer classes than the space."""
+    """Raise SpecError if the class names of the data show another number of classes than the space has."""
     names, classes = class_names(experiment.data, base), space.spec.classes
     if names is None or len(names) == classes:
         return
     if experiment.data.class_names is not None:
-        raise SpecError("data.class_names", f"must be {classes} names, as the space says, but got {len(names)}")
+        raise SpecError("data.class_names", f"must be {classes} names, as in the space, but got {len(names)}")
     raise SpecError("classes", f"must be {len(names)}, as in the data, but got {classes}", space_file)
 
 
 def check_budgets(spec: SpaceSpec, experiment: ExperimentSpec, profile: Profile | None = None) -> None:
-    """Raise SpecError where no architecture of the space can meet a constraint, from the space's exact bounds.
+    """Raise SpecError if no architecture of the space can satisfy a constraint, by the space's exact bounds.
 
-    The bounds are those of networks with one op an edge. Input-adaptive ones may exceed the upper bound, since they
-    hold several ops and a controller, and a sample of theirs may pay less than the lower one, since it may be given
-    `zero` on every edge.
+    The bounds hold for networks with one op per edge. Input-adaptive networks may exceed the upper bound, since they
+    have several ops per edge and a controller, and their samples may cost less than the lower bound, since `zero` may
+    be selected on every edge.
     """
     for number, constraint in enumerate(experiment.parsed_constraints()):
         metric, of_samples = constraint.metric, METRICS[constraint.metric].cost
         bounds = metric_bounds(spec, metric, profile, experiment.ships_stop_heads)
         if bounds is None:
             continue
-        least = bounds.first_exit if of_samples else bounds.lower
+        minimum = bounds.first_exit if of_samples else bounds.lower
         lower_holds, upper_holds = not (of_samples and experiment.ships_choices), not experiment.ships_choices
-        if lower_holds and constraint.sense == "<=" and constraint.bound < least:
-            limit = f"minimum {metric} is {_figure(least)}"
+        if lower_holds and constraint.sense == "<=" and constraint.bound < minimum:
+            limit = f"minimum {metric} is {_figure(minimum)}"
             raise SpecError(f"constraints.{number}", f"{UNSATISFIABLE} '{constraint}' ({limit})")
         if upper_holds and constraint.sense == ">=" and constraint.bound > bounds.upper:
             limit = f"maximum {metric} is {_figure(bounds.upper)}"
@@ -165,7 +165,7 @@ def _figure(value: float) -> str:
 
 
 def check_relaxable(spec: SpaceSpec, space_file: Path) -> None:
-    """Raise SpecError where a space can't be relaxed: one network has to hold all of its candidates."""
+    """Raise SpecError if a space can't be relaxed into one network that contains all of its candidates."""
     because = "where strategy is adaptive_darts"
     if spec.dag is None:
         raise SpecError("backbone", f"must be dag {because}, but got staged", space_file)
@@ -178,21 +178,22 @@ def check_relaxable(spec: SpaceSpec, space_file: Path) -> None:
         raise SpecError("policy.thresholds", f"must be optimise {because}, but got genes", space_file)
     for site in spec.sites():
         place = f"exits.sites.{site.name}" if site.name in spec.exits.sites else "exits"
-        if (count := count_branches(spec, site)) > MOST_BRANCHES:
-            rule = f"must offer at most {MOST_BRANCHES} branches {because}, but got {count}"
+        if (count := count_branches(spec, site)) > MAX_BRANCHES:
+            rule = f"must offer at most {MAX_BRANCHES} branches {because}, but got {count}"
             raise SpecError(place, rule, space_file)
 
 
 def check_relaxed_cost(experiment: ExperimentSpec, profile: Profile | None) -> None:
-    """Raise SpecError where relaxed networks are to pay for time, and the profile doesn't know that of layers."""
+    """Raise SpecError if the relaxed cost is latency, but the profile has no latencies of layers."""
     relaxed = experiment.relaxed
     needs_layers = relaxed is not None and relaxed.cost == "latency_ms"
     if needs_layers and (profile is None or profile.additive_latency is None):
-        raise SpecError("relaxed.cost", "must not be latency_ms under a profile that knows whole networks only")
+        rule = "must be a cost other than latency_ms where the profile has latencies of whole networks only"
+        raise SpecError("relaxed.cost", f"{rule}, but got latency_ms")
 
 
 def check_tuning(spec: SpaceSpec, target: SoftTarget | None) -> None:
-    """Raise SpecError where a target shall tune threshold genes that aren't there, or too many of them."""
+    """Raise SpecError if a target tunes threshold genes and the space has none, or too many combinations of them."""
     if target is None or not target.tunes_thresholds:
         return
     genes = spec.policy.thresholds.genes
@@ -205,16 +206,16 @@ def check_tuning(spec: SpaceSpec, target: SoftTarget | None) -> None:
 
 
 def check_stop_heads(spec: SpaceSpec, experiment: ExperimentSpec) -> None:
-    """Raise SpecError where a rule looks at stop heads and some training gives a network none."""
+    """Raise SpecError if an exit criterion uses stop heads, but some training doesn't add them."""
     if not spec.policy.needs_stop_heads or (experiment.trains_relaxed and experiment.relaxed_stop_heads):
         return
     rules = " and ".join(rule for rule in (LEARNED, DUAL) if rule in spec.policy.criterion)
     training = experiment.candidate_training
     if training is None:
-        rule = f"must be finetune(EPOCHS) or scratch(EPOCHS), since policy.criterion {rules} looks at stop heads"
+        rule = f"must be finetune(EPOCHS) or scratch(EPOCHS), since policy.criterion {rules} uses stop heads"
         raise SpecError("evaluate.weights", f"{rule} and inherited weights have none, but got supernet")
     own = "evaluate.training" if experiment.evaluate.training is not None else "retrain"
     for path, exits in {own: training.exits, "retrain": experiment.retrain.exits}.items():
         if not exits.stop_heads:
-            rule = f"must be true, since policy.criterion {rules} looks at stop heads, but got false"
+            rule = f"must be true, since policy.criterion {rules} uses stop heads, but got false"
             raise SpecError(f"{path}.exits.stop_heads", rule)

@@ -1,1 +1,1 @@
-"""What is done with a selected model, a file each."""
+"""Operations on a selected model, one per file."""

@@ -32,7 +32,7 @@ from aebnas.strategies.trial import OperatingPoint
 
 CERTIFY = "certify"
 PER_EXIT = 50
-"""Quantiles of an exit: one network can be searched more finely than each of a search's many."""
+"""Quantiles per exit: more than in a search, since this is one network instead of many."""
 
 CALIBRATE_METHODS = (*METHODS, DART)
 
@@ -49,11 +49,12 @@ class ExitCalibration:
 
 @dataclass(frozen=True)
 class Calibrated:
-    """A pick under the policy found for a goal; `point` are its figures on `samples` images of the search split.
+    """A selected model under the policy found for a goal; `point` holds its metrics on `samples` images of the search
+    split.
 
-    `overall` is the reliability of the answers given under the policy (on `calibrate`), `before` that without
-    temperatures; `difficulty_ms` the latency of estimating an image's difficulty, where the policy looks at it;
-    `certify_uses` how often this pick's policies have been tested on `certify`.
+    `found_on` is the number of `calibrate` images, `overall` the reliability of the policy's predictions on them,
+    `before` that without temperatures; `difficulty_ms` is the latency of estimating the difficulty of an image, None
+    if the policy doesn't use it; `certify_uses` counts the policies of this model that were tested on `certify`.
     """
 
     id: str
@@ -76,7 +77,7 @@ class Calibrated:
         return self.tuned.policy
 
     def to_json(self) -> dict[str, Any]:
-        """What `picks/<id>.json` keeps under `calibrated`, but for the digest of the weights."""
+        """The content of `calibrated` in `picks/<id>.json`, except the digest of the weights."""
         promise = None
         if self.tuned.promise is not None:
             promise = self.tuned.promise.to_json() | {"certify_uses": self.certify_uses}
@@ -106,55 +107,58 @@ def calibrate(
     temperatures: bool = True,
     listen: Listen = RunEvents,
 ) -> Calibrated:
-    """Find the pick's policy for a goal and put it in force: `evaluate` and `export` use it from now on.
+    """Find the policy of the selected model for a goal and put it in force: `evaluate` and `export` use it from now on.
 
-    Temperatures and thresholds come from `calibrate`, a promise about risk from `certify`. `method` is one of
-    CALIBRATE_METHODS (left out: the space's, or auto). Recorded in `picks/<id>.json`; `listen` makes the listener
-    of the events. Raises UserError.
+    Temperatures (Guo et al. 2017, temperature scaling) and thresholds are fitted on `calibrate`, a bound on the risk is
+    certified on `certify`. `method` is one of CALIBRATE_METHODS; None takes the space's method, or auto. `per_exit` is
+    the number of quantiles tried per exit. The result is recorded in `picks/<id>.json`; `listen` makes the listener of
+    the events. A goal that no policy meets is no error, but stated in `notes`. Raises UserError if no point matches,
+    for an unknown method or cost, quantiles out of range, an empty `certify` split with a bound on the risk, and
+    missing weights.
     """
-    answered = SelectedModelOutputs.open(folder, rule)
+    outputs = SelectedModelOutputs.open(folder, rule)
     if goal.risk is not None:
-        answered.images(CERTIFY)  # without any there is nothing to begin with
-    cost = goal.cost if goal.budget is not None else answered.tuned_cost
-    prepared = prepare(answered, method, per_exit, temperatures, cost)
+        outputs.images(CERTIFY)  # an empty split is reported before any work is done
+    cost = goal.cost if goal.budget is not None else outputs.tuned_cost
+    fitted = fit_finder(outputs, method, per_exit, temperatures, cost)
     certify_table = None
     if goal.risk is not None:
-        certify_table = prepared.with_difficulty(answered, CERTIFY)
-    tuned = tune(goal, prepared.finder, prepared.table, certify_table)
+        certify_table = fitted.with_difficulty(outputs, CERTIFY)
+    tuned = tune(goal, fitted.finder, fitted.table, certify_table)
     policy = tuned.policy
-    search = answered.table_for(policy, SEARCH)
-    point = operating_point(answered.picked[0].architecture.id, answered.graph, policy, search)
-    uses = int((read_pick(answered.session.run, answered.picked).get("calibrated") or {}).get("certify_uses", 0))
+    search = outputs.table_for(policy, SEARCH)
+    point = operating_point(outputs.picked[0].architecture.id, outputs.graph, policy, search)
+    uses = int((read_pick(outputs.session.run, outputs.picked).get("calibrated") or {}).get("certify_uses", 0))
     calibrated = Calibrated(
-        id=answered.id,
+        id=outputs.id,
         goal=goal,
-        method=prepared.method,
+        method=fitted.method,
         tuned=tuned,
         point=point,
         samples=search.samples,
-        found_on=prepared.table.samples,
-        exits=exit_calibrations(prepared.table, prepared.plain, prepared.temperatures),
-        overall=policy_reliability(prepared.table, policy),
-        before=reliability_without(prepared.table, prepared.plain, policy),
+        found_on=fitted.table.samples,
+        exits=exit_calibrations(fitted.table, fitted.plain, fitted.temperatures),
+        overall=policy_reliability(fitted.table, policy),
+        before=reliability_without(fitted.table, fitted.plain, policy),
         difficulty_ms=None
         if policy.difficulty is None
-        else estimator_latency_ms(policy.difficulty, answered.graph.input_shape),
+        else estimator_latency_ms(policy.difficulty, outputs.graph.input_shape),
         certify_uses=uses + (goal.risk is not None),
         notes=tuple(filter(None, (goal.missed(tuned.found), _uses_note(uses + 1) if goal.risk else ""))),
     )
-    run = answered.session.run
-    record_pick(run, answered.picked, "calibrated", calibrated.to_json() | {"weights": answered.digest})
-    with listen(answered.session.facts) as events:
+    run = outputs.session.run
+    record_pick(run, outputs.picked, "calibrated", calibrated.to_json() | {"weights": outputs.digest})
+    with listen(outputs.session.facts) as events:
         pairs = [(each.before, each.reliability) for each in calibrated.exits]
-        events.calibrated(answered.id, pairs, (calibrated.before, calibrated.overall))
-        events.selected_model_changed(answered.id)
+        events.calibrated(outputs.id, pairs, (calibrated.before, calibrated.overall))
+        events.selected_model_changed(outputs.id)
     return calibrated
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """All that finding policies of a pick needs: its `calibrate` table under the temperatures fitted there, the `plain`
-    one without, and a finder by the method."""
+class FittedFinder:
+    """The inputs of a threshold search on one selected model: its `calibrate` table under the temperatures fitted
+    there, the `plain` table without temperatures, and the finder of the method."""
 
     method: str
     table: ExitTable
@@ -162,58 +166,63 @@ class Prepared:
     temperatures: tuple[float, ...]
     finder: Finder
 
-    def with_difficulty(self, answered: SelectedModelOutputs, split: str) -> ExitTable:
-        """Another split's table, with what policies of the finder look at."""
-        table = answered.table(split, self.temperatures)
+    def with_difficulty(self, outputs: SelectedModelOutputs, split: str) -> ExitTable:
+        """The table of another split under the same temperatures, with difficulties if the finder's policies use
+        them."""
+        table = outputs.table(split, self.temperatures)
         difficulty = self.table.difficulty
-        return table if difficulty is None else answered.with_difficulty(table, difficulty, answered.images(split))
+        return table if difficulty is None else outputs.with_difficulty(table, difficulty, outputs.images(split))
 
 
-def prepare(
-    answered: SelectedModelOutputs, method: str | None, per_exit: int, temperatures: bool, cost: str = MACS
-) -> Prepared:
-    """Fit temperatures on `calibrate` and make the finder of a method; raises UserError for one that isn't."""
-    session = answered.session
+def fit_finder(
+    outputs: SelectedModelOutputs, method: str | None, per_exit: int, temperatures: bool, cost: str = MACS
+) -> FittedFinder:
+    """Fit temperatures on `calibrate` and make the finder of a method.
+
+    Raises UserError for an unknown method, a number of quantiles out of range, and a cost that the run's cost model
+    doesn't have.
+    """
+    session = outputs.session
     space = session.space.spec
-    chosen = method or (space.policy.thresholds.optimise or OptimiseSpec()).method
-    if chosen not in CALIBRATE_METHODS:
-        raise UserError(f"--method must be one of {', '.join(CALIBRATE_METHODS)}, but got '{chosen}'")
-    changes: dict[str, Any] = {"per_exit": per_exit} | ({} if chosen == DART else {"method": chosen})
+    method = method or (space.policy.thresholds.optimise or OptimiseSpec()).method
+    if method not in CALIBRATE_METHODS:
+        raise UserError(f"--method must be one of {', '.join(CALIBRATE_METHODS)}, but got '{method}'")
+    changes: dict[str, Any] = {"per_exit": per_exit} | ({} if method == DART else {"method": method})
     changed_optimise(space.policy, changes)  # a wrong value is refused before the network runs
-    plain = answered.table(CALIBRATE)
+    plain = outputs.table(CALIBRATE)
     if cost not in plain.costs:
         raise UserError(f"--budget must bound the mean of {', '.join(plain.costs)}, but got '{cost}'")
-    found = answered.answers(CALIBRATE)
-    fitted = fit_temperatures(found.logits_nec.numpy(), found.labels_n.numpy()) if temperatures else ()
-    table = answered.table(CALIBRATE, fitted)
-    rules = Rules.of_space(space, answered.picked[0].architecture, table, cost, **changes)
-    if chosen != DART:
-        return Prepared(chosen, table, plain, fitted, rules.find)
-    images = answered.images(CALIBRATE)
+    recorded = outputs.logits(CALIBRATE)
+    fitted = fit_temperatures(recorded.logits_nec.numpy(), recorded.labels_n.numpy()) if temperatures else ()
+    table = outputs.table(CALIBRATE, fitted)
+    rules = Rules.of_space(space, outputs.picked[0].architecture, table, cost, **changes)
+    if method != DART:
+        return FittedFinder(method, table, plain, fitted, rules.find)
+    images = outputs.images(CALIBRATE)
     difficulty = fit_difficulty(images)
     terms_n3 = raw_terms(images, difficulty.tau_edge)
     setting = rules.dart_setting(
-        answered.with_difficulty(table, difficulty, images), difficulty, terms_n3, session.experiment.seed
+        outputs.with_difficulty(table, difficulty, images), difficulty, terms_n3, session.experiment.seed
     )
-    table = answered.with_difficulty(table, setting.difficulty, images)
-    return Prepared(chosen, table, plain, fitted, partial(rules.find_dart, setting))
+    table = outputs.with_difficulty(table, setting.difficulty, images)
+    return FittedFinder(method, table, plain, fitted, partial(rules.find_dart, setting))
 
 
 def exit_calibrations(table: ExitTable, plain: ExitTable, temperatures: Sequence[float]) -> tuple[ExitCalibration, ...]:
-    """Every exit by itself, from its table under the temperatures and without."""
+    """The calibration of each exit over all samples, from the table under the temperatures and the one without."""
     values = tuple(temperatures) or (1.0,) * table.exits
     columns = zip(values, exit_reliability(table), exit_reliability(plain), summarise_exits(table), strict=True)
     return tuple(ExitCalibration(*each) for each in columns)
 
 
-def reliability_json(found: Reliability) -> dict[str, Any]:
-    """A reliability curve as JSON, which has no NaN."""
+def reliability_json(reliability: Reliability) -> dict[str, Any]:
+    """A reliability curve as JSON, with null for NaN (an empty bin)."""
     return {
-        "ece": found.ece,
-        "overconfidence": found.overconfidence,
-        "count": found.count_b.tolist(),
-        "confidence": [None if math.isnan(value) else value for value in found.confidence_b.tolist()],
-        "accuracy": [None if math.isnan(value) else value for value in found.accuracy_b.tolist()],
+        "ece": reliability.ece,
+        "overconfidence": reliability.overconfidence,
+        "count": reliability.count_b.tolist(),
+        "confidence": [None if math.isnan(value) else value for value in reliability.confidence_b.tolist()],
+        "accuracy": [None if math.isnan(value) else value for value in reliability.accuracy_b.tolist()],
     }
 
 
@@ -231,25 +240,25 @@ def _exit_json(each: ExitCalibration) -> dict[str, Any]:
 
 
 def reliability_without(table: ExitTable, plain: ExitTable, policy: ExitPolicy) -> Reliability:
-    """Reliability of the answers given under a policy if confidences were without temperatures, as in `plain`.
+    """Reliability of a policy's predictions with the confidences of `plain`, which has no temperatures.
 
-    Samples leave where they do in `table`, which has the policy's temperatures.
+    Each sample leaves at the exit that it takes in `table`, which has the policy's temperatures.
     """
     taken_n = table.exit_taken(policy)
     always = ExitPolicy("confidence", (None,) * (table.exits - 1))
     rows = (range(len(taken_n)), taken_n)
-    answered = replace(
+    taken = replace(
         plain,
         scores={"confidence": plain.scores["confidence"][rows][:, None].repeat(plain.exits, 1)},
         correct_ne=plain.correct_ne[rows][:, None].repeat(plain.exits, 1),
     )
-    return policy_reliability(answered, always)
+    return policy_reliability(taken, always)
 
 
 def _uses_note(uses: int) -> str:
     if uses < 2:
         return ""
     return (
-        f"This pick's policies have been tested on certify {uses} times: the promise holds for each of them by itself, "
-        "not for the best of several."
+        f"Policies of this pick have been tested on certify {uses} times: the promise holds for each of them "
+        "separately, not for the best of several."
     )

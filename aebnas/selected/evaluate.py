@@ -26,15 +26,15 @@ from aebnas.selected.test_report import Evaluation, evaluated, exit_records
 from aebnas.strategies.trial import OperatingPoint
 
 RECORDED = 32
-"""Images of the search split whose answers an export records for its self-check."""
+"""Images of the search split whose outputs an export records for its self-check."""
 
 
 @dataclass(frozen=True)
 class Assessment:
     """A selected model on the test set and on the search split, under the same weights and the same policy.
 
-    `id` is that by which it was picked, `source` states where weights and policy come from; `point` was measured on
-    `samples` images of the test set, `search_point` on `search_samples` of the search split.
+    `id` is the id on the front, `source` the origin of weights and policy; `point` was measured on `samples` images of
+    the test set, `search_point` on `search_samples` images of the search split.
     """
 
     id: str
@@ -47,7 +47,7 @@ class Assessment:
 
     @property
     def optimism(self) -> dict[str, float]:
-        """By how much the search split flatters: its accuracy minus the test set's, with a 95 % interval."""
+        """Optimism of the search split: its accuracy minus that of the test set, with a 95 % interval."""
         search, test = self.search_point.metrics["accuracy"], self.point.metrics["accuracy"]
         low, high = difference(search, self.search_samples, test, self.samples)
         return {
@@ -61,7 +61,7 @@ class Assessment:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """What `picks/<id>.json` keeps under `test`."""
+        """The content of `test` in `picks/<id>.json`."""
         bounds = accuracy_bounds(self.point.metrics, self.samples)
         about = {"source": self.source, "samples": self.samples}
         more = {"optimism": self.optimism, "evaluation": self.evaluation.to_json()}
@@ -71,41 +71,42 @@ class Assessment:
 def evaluate(
     folder: Path, rule: str, full: bool = False, budgets: Sequence[float] = (), listen: Listen = RunEvents
 ) -> Assessment:
-    """Measure the selected model on the test set, which nothing else reads.
+    """Measure the selected model on the test set, which no other command reads.
 
     Recorded in `picks/<id>.json` (see `Assessment.to_json`) and `summary.json`. `full` adds corrupted and
     out-of-distribution images, and online adaptation; `budgets` are average MACs; `listen` makes the listener of the
-    events.
+    events. Raises UserError if the rule matches no point, or weights or test images are missing.
     """
-    answered = SelectedModelOutputs.open(folder, rule)
-    session, state = answered.session, answered.state
+    outputs = SelectedModelOutputs.open(folder, rule)
+    session, state = outputs.session, outputs.state
     with listen(session.facts) as events:
-        found, table = evaluated(answered, state.point.policy, full, budgets, events)
-        measured = operating_point(answered.picked[0].architecture.id, answered.graph, state.point.policy, table)
+        found, table = evaluated(outputs, state.point.policy, full, budgets, events)
+        measured = operating_point(outputs.picked[0].architecture.id, outputs.graph, state.point.policy, table)
         search_samples = len(session.images.splits.search)
-        assessment = Assessment(answered.id, state.source, measured, table.samples, state.point, search_samples, found)
-        record_pick(session.run, answered.picked, "test", assessment.to_json())
+        assessment = Assessment(outputs.id, state.source, measured, table.samples, state.point, search_samples, found)
+        record_pick(session.run, outputs.picked, "test", assessment.to_json())
         record_optimism(session.run)
-        events.selected_model_changed(answered.id)
+        events.selected_model_changed(outputs.id)
     return assessment
 
 
 def export(folder: Path, rule: str, out: Path) -> str:
-    """Write the pick as a standalone folder; returns its id.
+    """Write the selected model as a standalone folder; returns its id.
 
-    The card states the test figures where `evaluate` has measured these weights, else those of the search split.
+    The card states test metrics if `evaluate` has measured the present weights and policy, else those of the search
+    split. Raises UserError if the rule matches no point, weights are missing, or `out` holds anything but an export.
     """
     session = RunSession.open(folder)
-    chosen = load_selected_model(session, rule)
-    search, state = session.images.splits.search, session.selected_state(chosen.trial_point)
-    point, split, samples = chosen.point, "search", len(search)
-    if test := session.valid_record(chosen.trial_point, "test"):
+    selected = load_selected_model(session, rule)
+    search, state = session.images.splits.search, session.selected_state(selected.trial_point)
+    point, split, samples = selected.point, "search", len(search)
+    if test := session.valid_record(selected.trial_point, "test"):
         point, split, samples = OperatingPoint.from_json(test), "test", test["samples"]
         exits = test["evaluation"].get("exits", [])  # absent in records of earlier versions
     else:
-        exits = exit_records(SelectedModelOutputs(session, chosen.trial_point), SEARCH, chosen.policy.temperatures)
+        exits = exit_records(SelectedModelOutputs(session, selected.trial_point), SEARCH, selected.policy.temperatures)
     facts = CardFacts(
-        name=f"{session.run.name} {chosen.id}",
+        name=f"{session.run.name} {selected.id}",
         dataset=session.experiment.data.name,
         split=split,
         samples=samples,
@@ -115,20 +116,22 @@ def export(folder: Path, rule: str, out: Path) -> str:
         exit_ece=tuple(each["ece"] for each in exits),
         exit_ece_before=tuple(each["ece_before"] for each in exits),
         training=f"Weights {state.origin}; {len(session.images.splits.train):,} training images.",
-        thresholds=f"Found on {len(session.images.splits.calibrate):,} others: {state.how}." if state.how else None,
+        thresholds=f"Found on {len(session.images.splits.calibrate):,} other images: {state.how}."
+        if state.how
+        else None,
         aebnas_version=__version__,
-        device=device_text(session.profile, session.valid_record(chosen.trial_point, "measured")),
+        device=device_text(session.profile, session.valid_record(selected.trial_point, "measured")),
         date=date.today().isoformat(),
         promise=state.promise,
         rules=recorded_rules(session.space.spec.policy),
     )
     export_model(
         out,
-        chosen.network,
-        chosen.policy,
+        selected.network,
+        selected.policy,
         session.images.preprocessing,
         session.class_names(),
         search.subset(torch.arange(len(search))[:RECORDED]).pixels(),
         facts,
     )
-    return chosen.id
+    return selected.id

@@ -1,4 +1,4 @@
-"""`aebnas measure`: a pick as it really runs, beside what is predicted and counted."""
+"""`aebnas measure`: measured latency, energy and memory of a selected model, beside predicted and counted values."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -29,12 +29,12 @@ LARGE_BATCH = 256
 
 @dataclass(frozen=True)
 class Measured:
-    """A pick in one setting: real figures, and the predicted ones (None without a profile).
+    """A selected model in one setting: measured values, and predicted ones (None without a profile).
 
-    `source` says where the weights come from. `latency_ms` and `predicted_latency_ms` map mean, p50, ... to ms at batch
-    1; `by_exit_ms` are means of the samples that left at each exit; bytes are peaks of a sample that runs to the last
-    exit. `energy` is None where no counter can be read; `modelled_energy_mj` is what the energy model says. `note` says
-    why nothing is predicted, where the run's profile is of another device or setting.
+    `source` is the origin of the weights. `latency_ms` and `predicted_latency_ms` map mean, p50, ... to ms at batch 1;
+    `by_exit_ms` are means over the samples that left at each exit; bytes are peaks for a sample that runs to the last
+    exit. `energy` is None if no counter can be read; `modelled_energy_mj` is the estimate of the energy model. `note`
+    gives the reason why nothing is predicted, if the run's profile is of another device or setting.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Measured:
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """What `picks/<id>.json` keeps under `measured`."""
+        """The content of `measured` in `picks/<id>.json`."""
         clocks = {
             f"batch_{batch}": {
                 "ms_per_sample": clock.ms,
@@ -98,17 +98,16 @@ def measure(
 ) -> Measured:
     """Measure a selected model of a run on images of its search split; recorded in `picks/<id>.json`.
 
-    The setting is that of the profile (`profile_file`, or the run's own), else the defaults, but for `changes`.
-    Where the policy looks at an image's difficulty the estimate of it is timed and predicted as well. Raises UserError
-    where a profile that was named is of another device or setting, or lacks what the policy needs, or the pick can't be
-    run in this setting.
+    The setting is that of the profile (`profile_file`, or the run's own), else the defaults, overridden by `changes`.
+    If the policy uses difficulty, estimating it is timed and predicted as well. Raises UserError if `profile_file` is
+    of another device or setting, or lacks a cost that the policy needs, or the model can't run in this setting.
     """
     session = RunSession.open(folder)
     profile = session.profile if profile_file is None else load_profile(profile_file)
     setting = _setting(profile, changes)
     device, note = _device(setting), ""
-    chosen = load_selected_model(session, rule)
-    graph, policy = chosen.network.graph, chosen.policy
+    selected = load_selected_model(session, rule)
+    graph, policy = selected.network.graph, selected.policy
     exits, estimate_ms = len(graph.exits), 0.0
     if profile is not None:
         try:
@@ -122,10 +121,10 @@ def measure(
     search = session.images.splits.search
     pixels = search.subset(torch.arange(min(samples, len(search)))).pixels()
     x_nchw = session.images.preprocessing.apply(pixels)
-    # on the CPU and in fp32, before the network is made ready for the setting; a slice would hold all samples
-    recorded = recorded_peak(chosen.network, x_nchw[:1].clone(), leave_at(exits - 1, exits))
+    # on the CPU and in fp32, before the network is converted to the setting; a slice would keep all samples in memory
+    recorded = recorded_peak(selected.network, x_nchw[:1].clone(), leave_at(exits - 1, exits))
     counted = int(peak_memory(graph)[-1])
-    network = setting.network(chosen.network)
+    network = setting.network(selected.network)
     with progress_bar("measure", 2 * rounds) as bar:
         single = wall_clock(network, policy, x_nchw, setting, rounds, pixels, bar.advance)
         large = replace(setting, batch=LARGE_BATCH)
@@ -139,8 +138,8 @@ def measure(
     if policy.difficulty is not None:
         modelled_e = modelled_e + model.difficulty_mj(graph.input_shape)
     measured = Measured(
-        id=chosen.id,
-        source=chosen.source,
+        id=selected.id,
+        source=selected.source,
         policy=policy,
         setting=setting,
         device=device,
@@ -150,31 +149,31 @@ def measure(
         predicted_latency_ms=None if predicted_e is None else tail(predicted_e, single.exit_shares),
         by_exit_ms=single.ms_at_exits(),
         predicted_by_exit_ms=None if predicted_e is None else predicted_e.tolist(),
-        energy=_energy(chosen, network, x_nchw, setting, pixels),
+        energy=_energy(selected, network, x_nchw, setting, pixels),
         modelled_energy_mj=float(modelled_e @ single.exit_shares),
         peak_memory_bytes=recorded,
         predicted_peak_memory_bytes=counted,
         note=note,
     )
-    record_pick(session.run, chosen.trial_point, "measured", measured.to_json())
+    record_pick(session.run, selected.trial_point, "measured", measured.to_json())
     with listen(session.facts) as events:
-        events.selected_model_changed(chosen.id)
+        events.selected_model_changed(selected.id)
     return measured
 
 
 def check_profile(profile: Profile, setting: MeasurementSetting, device: dict[str, Any]) -> None:
-    """Raise UserError where a profile's figures can't stand beside those measured in a setting on a device."""
+    """Raise UserError if predictions of a profile are not comparable with measurements in a setting on a device."""
     for what, here, there in (("setting", asdict(setting), profile.setting), ("device", device, profile.device)):
         odd = sorted((name for name in here.keys() | there.keys() if here.get(name) != there.get(name)), key=name_first)
         if odd:
             raise UserError(
-                f"{profile.source}: {what}.{odd[0]} must be {here.get(odd[0])!r} as it is measured here, "
+                f"{profile.source}: {what}.{odd[0]} must be {here.get(odd[0])!r} as in this measurement, "
                 f"but got {there.get(odd[0])!r}"
             )
 
 
 def _setting(profile: Profile | None, changes: Mapping[str, Any]) -> MeasurementSetting:
-    """What is measured: one sample at a time."""
+    """The setting to measure in, at batch 1."""
     known = MeasurementSetting() if profile is None else MeasurementSetting(**profile.setting | {"batch": 1})
     try:
         return replace(known, **changes)
@@ -191,13 +190,13 @@ def _device(setting: MeasurementSetting) -> dict[str, Any]:
 
 
 def _energy(
-    chosen: SelectedModel,
+    selected: SelectedModel,
     network: Any,
     x_nchw: torch.Tensor,
     setting: MeasurementSetting,
     pixels: torch.Tensor,
 ) -> Energy | None:
-    """Read from a counter, mean over the samples as they leave; None where there is no counter."""
+    """Energy read from a counter, mean over the samples under the policy; None if there is no counter."""
     reader = find_reader(setting.device)
     if reader is None:
         return None
@@ -206,7 +205,7 @@ def _energy(
 
     def all_samples() -> None:
         for x, image in zip(singles, shown, strict=True):
-            infer(network, chosen.policy, x, image)
+            infer(network, selected.policy, x, image)
         if setting.device == "cuda":
             torch.cuda.synchronize()
 

@@ -1,6 +1,6 @@
-"""What a pick's network says of a split's images: run once, kept in the run, and read from there ever after.
+"""Outputs of a selected model on the images of a split: computed once, stored in the run, then read from there.
 
-The answers lie under `answers/`, by architecture and weights, so a retrained pick has others.
+They lie under `answers/` in a folder named by architecture and weights, so a retrained model has outputs of its own.
 """
 
 from collections.abc import Mapping
@@ -37,20 +37,20 @@ LOGIT_SCORES = ("confidence", "entropy", "margin")
 
 @dataclass(frozen=True)
 class SelectedModelOutputs:
-    """A pick of a run, and what it says of images. The network is loaded only where an answer isn't kept yet."""
+    """A selected model of a run and its outputs. The network is loaded only for images without recorded outputs."""
 
     session: RunSession
     picked: FrontPoint
 
     @classmethod
     def open(cls, folder: Path, rule: str) -> "SelectedModelOutputs":
-        """A run's pick by rule; raises UserError."""
+        """Select a point of a run's front by rule; raises UserError if the folder is not a run or no point matches."""
         session = RunSession.open(folder)
         return cls(session, session.pick(rule))
 
     @property
     def id(self) -> str:
-        """The id by which the point was picked."""
+        """The id on the front."""
         return self.picked[1].id
 
     @cached_property
@@ -60,7 +60,7 @@ class SelectedModelOutputs:
 
     @cached_property
     def digest(self) -> str:
-        """What tells its weights from others; raises UserError where they are lost."""
+        """A digest that identifies its weights; raises UserError if they are missing."""
         state = self.session.uncalibrated_state(self.picked)
         require_weights(self.session, self.picked, state)
         return weights_digest(state.weights)
@@ -82,7 +82,7 @@ class SelectedModelOutputs:
 
     @property
     def tuned_cost(self) -> str:
-        """The cost that its search weighed accuracy against."""
+        """The cost that its search traded accuracy against."""
         return tuned_cost(self.session.experiment.parsed_objectives())
 
     @property
@@ -91,24 +91,26 @@ class SelectedModelOutputs:
         return int(count_graph(self.graph).macs.taken_only[-1])
 
     def images(self, split: str) -> ImageSet:
-        """The images of a split, or those of the test set; raises UserError for an empty split."""
+        """The images of a split, or of the test set; raises UserError for an empty split."""
         if split == TEST:
             return load_test(self.session.experiment.data, self.session.base)
         images: ImageSet = getattr(self.session.images.splits, split)
         if not len(images):
-            raise UserError(f"data.splits.{split}: must hold images for this, but is empty in this run")
+            raise UserError(
+                f"data.splits.{split}: must be above 0 for this command, but the split is empty in this run"
+            )
         return images
 
-    def answers(self, split: str, images: ImageSet | None = None) -> RecordedLogits:
-        """Of a split, the test set, or of `images` under the name `split`."""
+    def logits(self, split: str, images: ImageSet | None = None) -> RecordedLogits:
+        """Recorded logits `[n, e, c]` of a split or the test set, or of `images`, stored under the name `split`."""
         path = self.session.run.folder / "answers" / f"{self.picked[0].architecture.id}-{self.digest}" / f"{split}.npz"
         if path.exists():
             return RecordedLogits.load(path)
         images = self.images(split) if images is None else images
         with repeatable(self.session.experiment):
-            found = record_logits(self.network, images, self.session.images.preprocessing, progress_bar)
-        found.save(path)
-        return found
+            recorded = record_logits(self.network, images, self.session.images.preprocessing, progress_bar)
+        recorded.save(path)
+        return recorded
 
     def table(
         self,
@@ -117,22 +119,22 @@ class SelectedModelOutputs:
         keep_logits: bool = False,
         images: ImageSet | None = None,
     ) -> ExitTable:
-        """The ExitTable of a split with every score that the network gives."""
-        found = self.answers(split, images)
-        scores = LOGIT_SCORES if found.stop_logits_nk is None else (*LOGIT_SCORES, LEARNED)
-        costs = table_costs(self.session.cost_model, self.graph, found.chosen)
-        return found.table(scores, costs, keep_logits, temperatures)
+        """The ExitTable of a split with every score that the network provides."""
+        recorded = self.logits(split, images)
+        scores = LOGIT_SCORES if recorded.stop_logits_nk is None else (*LOGIT_SCORES, LEARNED)
+        costs = table_costs(self.session.cost_model, self.graph, recorded.chosen)
+        return recorded.table(scores, costs, keep_logits, temperatures)
 
     def table_for(
         self, policy: ExitPolicy, split: str, keep_logits: bool = False, images: ImageSet | None = None
     ) -> ExitTable:
-        """The same with all that a policy looks at: its temperatures and its difficulty."""
+        """The ExitTable of a split under the temperatures and with the difficulties that a policy uses."""
         table = self.table(split, policy.temperatures, keep_logits, images)
         if policy.difficulty is None:
             return table
         return self.with_difficulty(table, policy.difficulty, self.images(split) if images is None else images)
 
     def with_difficulty(self, table: ExitTable, difficulty: Difficulty, images: ImageSet) -> ExitTable:
-        """The table of these images with their difficulty; raises UserError where the run's profile doesn't know what
-        it takes to estimate it."""
+        """The table of these images with their difficulties; raises UserError if the run's profile lacks the cost of
+        estimating them."""
         return with_difficulty_of(table, difficulty, images, self.session.cost_model)

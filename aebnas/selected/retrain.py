@@ -1,4 +1,4 @@
-"""`aebnas retrain`: train one picked architecture by itself, then find its exit thresholds anew."""
+"""`aebnas retrain`: train one selected architecture separately, then find its exit thresholds again."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ from aebnas.run.training_setup import repeatable, trained_supernet, training_dev
 from aebnas.run.weight_files import model_weights, save_weights
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
-from aebnas.selected.selected_model import kept_network
+from aebnas.selected.selected_model import candidate_network
 from aebnas.space.architecture import Architecture
 from aebnas.strategies.trial import OperatingPoint, Trial
 from aebnas.training.exits.stop_heads import add_stop_heads
@@ -37,7 +37,7 @@ NORM_IMAGES = 4096
 CHECKPOINT = "checkpoint.pt"
 
 UNFINISHED = "unfinished.json"
-"""Settings of a training that has begun; deleted when its result is recorded."""
+"""File with the settings of a training that has begun; deleted when its result is recorded."""
 
 
 def retrain(
@@ -47,11 +47,13 @@ def retrain(
     epochs: int | None = None,
     listen: Listen = RunEvents,
 ) -> tuple[str, OperatingPoint]:
-    """Retrain the pick; returns its id and its operating point on the search split.
+    """Retrain the selected point; returns its id and its operating point on the search split.
 
-    Temperatures are fitted on `calibrate` under the new weights. Where the space optimises thresholds, they are found
-    there again, too: the most accurate within the pick's average MACs, or latency where that is the objective (or, with
-    a soft target that tunes them, the best for it); other threshold genes stay as they are. Raises UserError.
+    `weights` and `epochs` override the spec's `retrain`. Temperatures are fitted on `calibrate` under the new weights.
+    If the space optimises thresholds, they are found there again: the most accurate policy within the point's average
+    MACs, or latency if that is the objective. A soft target that tunes thresholds selects the best combination of
+    threshold genes for it; other threshold genes stay as they are. Raises UserError if no point matches, settings
+    are out of range, weights to start from are missing, or another process works on the point.
     """
     session = RunSession.open(folder)
     trial, point = session.pick(rule)
@@ -61,13 +63,13 @@ def retrain(
 
 
 def finish_retrainings(folder: Path, listen: Listen = RunEvents) -> list[tuple[str, OperatingPoint]]:
-    """Go on with the retrainings that were stopped, each with its own settings; returns ids and operating points."""
+    """Resume the retrainings that were stopped, each with its own settings; returns ids and operating points."""
     session = RunSession.open(folder)
     points = [(trial, point) for trial in session.run.trials() for point in trial.points]
     known = {pair[1].id: pair for pair in points if owns_model_folder(session.run, pair)}
     finished = []
     for settings in sorted((folder / "models").glob(f"*/{UNFINISHED}")):
-        if settings.parent.name in known:  # not what a benchmark trains
+        if settings.parent.name in known:  # other folders are those of benchmarks
             spec = parse_spec(RetrainSpec, session.run.read_json(str(settings.relative_to(folder))), str(settings))
             trial, point = known[settings.parent.name]
             finished.append((point.id, _retrain(session, trial, point, spec, listen)))
@@ -79,11 +81,11 @@ def _retrain(
 ) -> OperatingPoint:
     run, picked = session.run, (trial, point)
     with run.retraining(point.id), repeatable(session.experiment), listen(session.facts) as events:
-        read_pick(run, picked)  # of another point of the same id: an error now, not after hours of training
+        read_pick(run, picked)  # a record of another point of the same id is reported before hours of training
         claim_model_folder(run, picked)
         remove_partials(run.model_folder(point.id))
         with run.timed(f"retrain {point.id}"):
-            network = train_alone(session, trial.architecture, spec, point.id, events)
+            network = train_separately(session, trial.architecture, spec, point.id, events)
             policy = _policy(session, network, trial.architecture, point)
         search, costs = session.images.splits.search, session.cost_model
         table = tabulate_for(policy, network, search, session.images.preprocessing, progress_bar, costs)
@@ -103,12 +105,14 @@ def _retrain(
     return retrained
 
 
-def train_alone(
+def train_separately(
     session: RunSession, architecture: Architecture, spec: RetrainSpec, name: str, events: RunEvents
 ) -> Network:
-    """The architecture trained as a plain Network, on the CPU in evaluation mode.
+    """Train an architecture as a plain Network; returns it on the CPU in evaluation mode.
 
-    The checkpoint of an interrupted run of the same settings is resumed; it stays until `clear_training`.
+    An interrupted training of the same settings resumes from its checkpoint, which stays until `clear_training`.
+    Raises UserError if the weights to start from are missing or an input-adaptive architecture is to start from others
+    than its own.
     """
     experiment, device = session.experiment, training_device()
     folder = session.run.model_folder(name)
@@ -120,7 +124,7 @@ def train_alone(
         write_text(settings, text)
     spec = with_pinned_precision(session.run, spec, device)
     if spec.weights == "kept":
-        network = kept_network(session, architecture, name)
+        network = candidate_network(session, architecture, name)
     elif architecture.adaptive:
         raise UserError(
             f"{session.run.folder}: an input-adaptive pick must be retrained from kept weights (--weights kept), "
@@ -150,13 +154,13 @@ def train_alone(
 
 
 def clear_training(session: RunSession, name: str) -> None:
-    """Delete what a finished training would have gone on from."""
+    """Delete the checkpoints and settings of a finished training."""
     for file in (UNFINISHED, CHECKPOINT, BACKBONE_CHECKPOINT):
         (session.run.model_folder(name) / file).unlink(missing_ok=True)
 
 
 def _policy(session: RunSession, network: Network, architecture: Architecture, point: OperatingPoint) -> ExitPolicy:
-    """Temperatures fitted on `calibrate` under the new weights and, unless thresholds are fixed genes, these too."""
+    """The policy under the new weights: temperatures fitted on `calibrate`, thresholds too unless they are genes."""
     space, target = session.space.spec, session.experiment.parsed_target()
     images, costs = {CALIBRATE: session.images.splits.calibrate}, session.cost_model
     tables = calibrated_tables(

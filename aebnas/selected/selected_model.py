@@ -21,7 +21,7 @@ from aebnas.training.exits.stop_heads import is_head, with_stop_heads
 
 @dataclass(frozen=True)
 class SelectedModel:
-    """A selected point as a network: retrained if it was, else with the weights under which the search scored it.
+    """A selected point as a network, with its retrained weights or else those that the search scored it with.
 
     `point` holds the metrics of these weights on the search split, under the policy in force.
     """
@@ -33,19 +33,19 @@ class SelectedModel:
 
     @property
     def policy(self) -> ExitPolicy:
-        """When to stop: the search's policy, or the one found after retraining."""
+        """The exit policy in force: the search's, or the one found by `retrain` or `calibrate`."""
         return self.point.policy
 
     @property
     def id(self) -> str:
-        """The id by which the point was picked; retraining doesn't change it."""
+        """The id on the front; retraining doesn't change it."""
         return self.trial_point[1].id
 
 
 def load_selected_model(session: RunSession, rule: str) -> SelectedModel:
     """The network of the point that `rule` selects, with its present weights (see `run.selected_state`).
 
-    Raises UserError where its weights are lost.
+    Raises UserError if no point matches or its weights are missing.
     """
     picked = session.pick(rule)
     state = session.selected_state(picked)
@@ -53,8 +53,7 @@ def load_selected_model(session: RunSession, rule: str) -> SelectedModel:
 
 
 def load_network(session: RunSession, picked: FrontPoint) -> Network:
-    """The selected point's network with its present weights, whatever its policy; raises UserError where they are
-    lost."""
+    """The network of a selected point with its present weights; raises UserError if they are missing."""
     architecture, state = picked[0].architecture, session.uncalibrated_state(picked)
     if state.weights == session.run.supernet_weights:
         calibration = session.images.calibration(session.experiment.evaluate.calibration_images)
@@ -65,10 +64,11 @@ def load_network(session: RunSession, picked: FrontPoint) -> Network:
 
 
 def require_weights(session: RunSession, picked: FrontPoint, state: SelectedModelState) -> None:
-    """Raise UserError where a candidate trained by itself has lost its weights; a search makes a supernet's anew."""
+    """Raise UserError if the weights of a separately trained candidate are missing. A missing supernet is reported by
+    `load_weights`, since the search command trains it again."""
     if state.weights != session.run.supernet_weights and not state.weights.exists():
         raise UserError(
-            f"{state.weights}: the weights are not there; retrain the point first: aebnas retrain --pick {picked[1].id}"
+            f"{state.weights}: the weights are missing; retrain the point first: aebnas retrain --pick {picked[1].id}"
         )
 
 
@@ -80,12 +80,14 @@ def graph_of(session: RunSession, picked: FrontPoint) -> Graph:
     return with_stop_heads(graph) if any(map(is_head, weight_names(weights))) else graph
 
 
-def kept_network(session: RunSession, architecture: Architecture, point_id: str) -> Network:
-    """A candidate that was trained by itself, with the weights it was scored with; UserError where they are gone."""
-    kept = candidate_weights(session.run, architecture.id)
-    if not kept.exists():
-        raise UserError(f"{kept}: the weights are not there; retrain the point first: aebnas retrain --pick {point_id}")
-    return _network_from(kept, architecture)
+def candidate_network(session: RunSession, architecture: Architecture, point_id: str) -> Network:
+    """A separately trained candidate with the weights it was scored with; raises UserError if they are missing."""
+    weights = candidate_weights(session.run, architecture.id)
+    if not weights.exists():
+        raise UserError(
+            f"{weights}: the weights are missing; retrain the point first: aebnas retrain --pick {point_id}"
+        )
+    return _network_from(weights, architecture)
 
 
 def _network_from(weights: Path, architecture: Architecture) -> Network:

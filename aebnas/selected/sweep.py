@@ -1,4 +1,4 @@
-"""`aebnas sweep RUN`: all undominated policies of a selected model, as a table, from outputs recorded in the run."""
+"""`aebnas sweep RUN`: all nondominated policies of a selected model as a table, from outputs recorded in the run."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from aebnas.core.metrics import mean_of
 from aebnas.data.splits import SEARCH
 from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.run.events import Listen, PolicyFrontiers, RunEvents
-from aebnas.selected.calibrate import PER_EXIT, prepare
+from aebnas.selected.calibrate import PER_EXIT, fit_finder
 from aebnas.selected.recorded_outputs import SelectedModelOutputs
 
 DEFAULT_METHODS = ("auto", "greedy", "fixed")
@@ -21,10 +21,10 @@ DEFAULT_METHODS = ("auto", "greedy", "fixed")
 
 @dataclass(frozen=True)
 class Sweep:
-    """A selected model's frontiers by method.
+    """The accuracy-cost frontiers of a selected model, one per method.
 
-    `table`, also written to `csv`, has a row for each policy: metrics on `calibrate`, where it was found, and on the
-    search split, which had no part in finding it (`samples` images).
+    `table`, also written to `csv`, has a row per policy: metrics on `calibrate`, where the policy was found, and on the
+    `samples` images of the search split, which the threshold search doesn't read.
     """
 
     id: str
@@ -42,17 +42,19 @@ def sweep(
     out: Path | None = None,
     listen: Listen = RunEvents,
 ) -> Sweep:
-    """The frontiers of a selected model's policies by each method; raises UserError.
+    """Find the frontier of a selected model's policies by each method, and write the table.
 
-    `out` is the folder of the table (the run's `picks/`); `listen` makes the listener of the events.
+    `per_exit` is the number of quantiles tried per exit, `out` the folder of the table (default: the run's `picks/`);
+    `listen` makes the listener of the events. Raises UserError if no point matches, a method is unknown, or weights are
+    missing.
     """
-    answered = SelectedModelOutputs.open(folder, rule)
-    cost = mean_of(answered.tuned_cost)
+    outputs = SelectedModelOutputs.open(folder, rule)
+    cost = mean_of(outputs.tuned_cost)
     rows = []
     for method in methods:
-        prepared = prepare(answered, method, per_exit, temperatures, answered.tuned_cost)
-        search = prepared.with_difficulty(answered, SEARCH)
-        for point in prepared.finder(prepared.table).points:
+        fitted = fit_finder(outputs, method, per_exit, temperatures, outputs.tuned_cost)
+        search = fitted.with_difficulty(outputs, SEARCH)
+        for point in fitted.finder(fitted.table).points:
             on_search = score_policy(search, point.policy)
             low, high = wilson(on_search.accuracy, search.samples)
             row = {"method": method, "calibrate_accuracy": point.accuracy, f"calibrate_{cost}": point.cost}
@@ -63,19 +65,19 @@ def sweep(
             row |= {"exit_shares": " ".join(f"{share:.4f}" for share in on_search.exit_shares)}
             rows.append(row | {"policy": json.dumps(point.policy.to_json())})
     table = pd.DataFrame(rows)
-    where = out or answered.session.run.folder / "picks"
-    csv = where / f"{answered.id}-sweep.csv"
+    where = out or outputs.session.run.folder / "picks"
+    csv = where / f"{outputs.id}-sweep.csv"
     write_text(csv, table.to_csv(index=False))
     curves = {str(name): (part[cost], part["accuracy"]) for name, part in table.groupby("method", sort=False)}
-    now = answered.state.point.metrics
-    full = float(answered.table(SEARCH).correct_ne[:, -1].mean())
+    current = outputs.state.point.metrics
+    last_exit = float(outputs.table(SEARCH).correct_ne[:, -1].mean())
     marks = {
-        "policy in force": (now[cost], now["accuracy"]),
-        "same backbone, last exit alone": (
-            float(answered.costs[answered.tuned_cost].taken_only_ne[:, -1].mean()),
-            full,
+        "policy in force": (current[cost], current["accuracy"]),
+        "same backbone, last exit only": (
+            float(outputs.costs[outputs.tuned_cost].taken_only_ne[:, -1].mean()),
+            last_exit,
         ),
     }
-    with listen(answered.session.facts) as events:
-        events.policies_swept(PolicyFrontiers(answered.id, cost, search.samples, curves, marks, csv))
-    return Sweep(answered.id, search.samples, table, csv)
+    with listen(outputs.session.facts) as events:
+        events.policies_swept(PolicyFrontiers(outputs.id, cost, search.samples, curves, marks, csv))
+    return Sweep(outputs.id, search.samples, table, csv)

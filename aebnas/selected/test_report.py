@@ -1,7 +1,7 @@
-"""A selected model on the test set: figures of each exit, budgets, traffic, corrupted and out-of-distribution images,
+"""A selected model on the test set: metrics of each exit, budgets, traffic, corrupted and out-of-distribution images,
 and diagnostics.
 
-Everything is a function of outputs recorded in the run; the network runs only on images that have none yet.
+Everything is a function of outputs recorded in the run; the network runs only on images without recorded outputs.
 Legend: n samples, e exits.
 """
 
@@ -25,35 +25,37 @@ from aebnas.policies.threshold_search.find import Found
 from aebnas.run.events import RunEvents
 from aebnas.runtime.adaptation import AdaptivePolicy
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.selected.calibrate import exit_calibrations, prepare, reliability_without
+from aebnas.selected.calibrate import exit_calibrations, fit_finder, reliability_without
 from aebnas.selected.recorded_outputs import TEST, SelectedModelOutputs
 
 TOPS = (1, 5)
 BUDGET_SHARES = (0.4, 0.6, 0.8, 1.0)
-"""Budgets, where none are named: shares of what the same backbone takes without branches."""
+"""Default budgets, as shares of the MACs of the same backbone without branches."""
 FRONTIER_PER_EXIT, FRONTIER_POINTS = 20, 40
 LOADS = (0.5, 0.8, 0.95)
-"""Arrival rates, as shares of the rate that the same backbone without branches could just serve."""
+"""Arrival rates, as shares of the maximum service rate of the same backbone without branches."""
 REQUESTS = 10_000
 ZIPF, SKEWS = 1.0, 5
 OOD_IMAGES = 2000
-"""At most so many out-of-distribution images of a kind."""
+"""Maximum number of out-of-distribution images of each kind."""
 STREAM = 10_000
 DROP = 0.05
-"""Loss of accuracy under a corruption that is reported, where exits cause it."""
+"""Minimum loss of accuracy under a corruption that is reported, if early exits cause it."""
 CORRUPTION_LOSS, CORRUPTION_ECE = 0.01, 0.1
-"""Accuracy that the last exit alone would gain, and calibration error, that are reported."""
+"""Minimum gain of using only the last exit, and minimum calibration error, that are reported."""
 CONFIDENT, OOD_CONFIDENT = 0.9, 0.1
-"""A confidence, and the share of out-of-distribution images above it that is reported."""
+"""A confidence, and the minimum share of out-of-distribution images above it that is reported."""
 CONFIDENT_SHARE = f"confidence_above_{CONFIDENT}"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All figures, JSON-ready but for `description`. Costs are by name; `saving` is the share of each that a sample
-    saves on average against the same backbone without branches. `exits` describes each exit on all samples (its
-    temperature, ECE with and without it); `ece_before` is the ECE of the policy's answers without temperatures. What
-    wasn't asked for is empty."""
+    """All metrics of an evaluation, JSON-ready except `description`.
+
+    Costs are keyed by name. `saving` is the share of each mean cost saved against the same backbone without branches.
+    `exits` describes each exit on all samples (accuracy, temperature, ECE with and without it); `ece_before` is the ECE
+    of the policy's predictions without temperatures. `corruptions`, `ood` and `adaptation` are empty unless `full`.
+    """
 
     description: Description
     exits: list[dict[str, float]]
@@ -68,49 +70,50 @@ class Evaluation:
     adaptation: dict[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """What `picks/<id>.json` keeps."""
+        """The content of `test.evaluation` in `picks/<id>.json`."""
         value = asdict(self)
         depth = value["description"]["class_depth"]
-        # a class without samples has no depth, and JSON no NaN
+        # a class without samples has a depth of NaN, which JSON doesn't support
         value["description"]["class_depth"] = depth and [None if each != each else each for each in depth]
         return value
 
 
 def evaluated(
-    answered: SelectedModelOutputs, policy: ExitPolicy, full: bool, budgets: Sequence[float], events: RunEvents
+    outputs: SelectedModelOutputs, policy: ExitPolicy, full: bool, budgets: Sequence[float], events: RunEvents
 ) -> tuple[Evaluation, ExitTable]:
     """Evaluate a policy on the test set; `full` adds corrupted and out-of-distribution images, and online adaptation.
 
-    Also gives the test table. `budgets` are for the mean cost; the best policies within them are found on `calibrate`.
+    Returns the evaluation and the test table. `budgets` bound the average MACs; the best policies within them are found
+    on `calibrate`. Raises UserError if test images or weights are missing.
     """
-    table = answered.table_for(policy, TEST, keep_logits=True)
-    prepared = prepare(answered, None, FRONTIER_PER_EXIT, bool(policy.temperatures))
-    others = prepared.finder(prepared.table)
-    others_table = answered.table(TEST, prepared.temperatures, keep_logits=True)
-    budgets = budgets or [share * answered.macs_without_exits for share in BUDGET_SHARES]
-    corruptions = _corrupted(answered, policy) if full else []
-    ood = _out_of_distribution(answered, policy, table) if full else []
+    table = outputs.table_for(policy, TEST, keep_logits=True)
+    fitted = fit_finder(outputs, None, FRONTIER_PER_EXIT, bool(policy.temperatures))
+    others = fitted.finder(fitted.table)
+    others_table = outputs.table(TEST, fitted.temperatures, keep_logits=True)
+    budgets = budgets or [share * outputs.macs_without_exits for share in BUDGET_SHARES]
+    corruptions = _corrupted(outputs, policy) if full else []
+    ood = _out_of_distribution(outputs, policy, table) if full else []
     found = Evaluation(
         description=describe(table, policy, TOPS),
-        exits=exit_records(answered, TEST, policy.temperatures),
-        ece_before=reliability_without(table, answered.table(TEST), policy).ece,
+        exits=exit_records(outputs, TEST, policy.temperatures),
+        ece_before=reliability_without(table, outputs.table(TEST), policy).ece,
         saving=_saving(table, policy),
         budgets=_at_budgets(others, others_table, budgets),
         frontier=_frontier(others, others_table),
         traffic=_in_traffic(table, policy),
         warnings=[
-            *diagnose(table, policy, calibrate=answered.table_for(policy, CALIBRATE)),
+            *diagnose(table, policy, calibrate=outputs.table_for(policy, CALIBRATE)),
             *diagnose_other_images(table, policy, corruptions, ood),
         ],
         corruptions=corruptions,
         ood=ood,
-        adaptation=_adapted(answered, policy, events) if full else {},
+        adaptation=_adapted(outputs, policy, events) if full else {},
     )
     return found, table
 
 
 def exit_records(outputs: SelectedModelOutputs, split: str, temperatures: tuple[float, ...]) -> list[dict[str, float]]:
-    """Of each exit on all samples of a split: its accuracy alone, its temperature, its ECE with and without that."""
+    """For each exit, on all samples of a split: accuracy, temperature, and ECE with and without the temperature."""
     exits = exit_calibrations(outputs.table(split, temperatures), outputs.table(split), temperatures)
     return [
         {
@@ -125,24 +128,24 @@ def exit_records(outputs: SelectedModelOutputs, split: str, temperatures: tuple[
 
 def _saving(table: ExitTable, policy: ExitPolicy) -> dict[str, float]:
     means = score_policy(table, policy).mean_cost
-    alone = {name: float(costs.taken_only_ne[:, -1].mean()) for name, costs in table.costs.items()}
-    return {name: 1 - means[name] / alone[name] for name in table.costs}
+    without_branches = {name: float(costs.taken_only_ne[:, -1].mean()) for name, costs in table.costs.items()}
+    return {name: 1 - means[name] / without_branches[name] for name in table.costs}
 
 
 def _at_budgets(found: Found, table: ExitTable, budgets: Sequence[float]) -> list[dict[str, Any]]:
-    """The policy that is the most accurate on `calibrate` within each budget of average MACs, on the test set."""
+    """For each budget of average MACs, the policy that is most accurate on `calibrate`, with its test metrics."""
     rows = []
     for budget in budgets:
-        chosen = found.within(budget)
-        figures = describe(table, chosen.policy, TOPS)
-        row = {"budget_avg_macs": budget, "met_on_calibrate": chosen.cost <= budget, "accuracy": figures.accuracy}
+        best = found.within(budget)
+        figures = describe(table, best.policy, TOPS)
+        row = {"budget_avg_macs": budget, "met_on_calibrate": best.cost <= budget, "accuracy": figures.accuracy}
         row |= {f"top_{k}": share for k, share in (figures.top_accuracy or {}).items()}
         rows.append(row | {"avg_macs": figures.costs["macs"].mean, "exit_shares": list(figures.exit_shares)})
     return rows
 
 
 def _frontier(found: Found, table: ExitTable) -> list[dict[str, float]]:
-    """Policies found on `calibrate`, as accuracy and mean costs on the test set."""
+    """Accuracy and mean costs on the test set of the policies found on `calibrate`."""
     rows = []
     for point in found.thinned(FRONTIER_POINTS).points:
         figures = score_policy(table, point.policy)
@@ -151,12 +154,12 @@ def _frontier(found: Found, table: ExitTable) -> list[dict[str, float]]:
     return rows
 
 
-def _corrupted(answered: SelectedModelOutputs, policy: ExitPolicy) -> list[dict[str, Any]]:
-    images = answered.images(TEST)
+def _corrupted(outputs: SelectedModelOutputs, policy: ExitPolicy) -> list[dict[str, Any]]:
+    images = outputs.images(TEST)
     rows = []
     for kind in SHIFTS:
         for severity in SEVERITIES:
-            table = answered.table_for(policy, f"{TEST}-{kind}-{severity}", images=shift_images(images, kind, severity))
+            table = outputs.table_for(policy, f"{TEST}-{kind}-{severity}", images=shift_images(images, kind, severity))
             figures = describe(table, policy)
             rows.append(
                 {"corruption": kind, "severity": severity, "accuracy": figures.accuracy}
@@ -168,13 +171,13 @@ def _corrupted(answered: SelectedModelOutputs, policy: ExitPolicy) -> list[dict[
     return rows
 
 
-def _out_of_distribution(answered: SelectedModelOutputs, policy: ExitPolicy, test: ExitTable) -> list[dict[str, Any]]:
-    """Exits, costs and confidence on images of none of the classes, and how well confidence separates them."""
-    images = answered.images(TEST)
+def _out_of_distribution(outputs: SelectedModelOutputs, policy: ExitPolicy, test: ExitTable) -> list[dict[str, Any]]:
+    """Exit shares, costs and confidence on images of no class, and the AUROC of confidence as their detector."""
+    images = outputs.images(TEST)
     known_n = _confidence(test, policy)
     rows = []
     for kind, made in (("noise", noise_like), ("shuffled_patches", jumbled)):
-        table = answered.table_for(policy, f"{TEST}-{kind}", images=made(images, OOD_IMAGES))
+        table = outputs.table_for(policy, f"{TEST}-{kind}", images=made(images, OOD_IMAGES))
         figures, confidence_n = score_policy(table, policy), _confidence(table, policy)
         rows.append(
             {"images": kind, "samples": table.samples, "exit_shares": list(figures.exit_shares)}
@@ -191,29 +194,30 @@ def _confidence(table: ExitTable, policy: ExitPolicy) -> np.ndarray:
 
 
 def _auroc(positive_n: np.ndarray, negative_n: np.ndarray) -> float:
-    """Probability that a test image has more confidence than an out-of-distribution one; ties count half."""
-    from sklearn.metrics import roc_auc_score  # takes a second to import, and only `--full` needs it
+    """Probability that a test image has a higher confidence than an out-of-distribution one; ties count half."""
+    from sklearn.metrics import roc_auc_score  # the import takes a second, and only `--full` needs it
 
     is_positive_n = np.repeat([True, False], [len(positive_n), len(negative_n)])
     return float(roc_auc_score(is_positive_n, np.concatenate([positive_n, negative_n])))
 
 
 def _in_traffic(table: ExitTable, policy: ExitPolicy) -> dict[str, Any]:
-    """Open-loop arrivals to one server, with even and with skewed classes, beside the backbone without branches.
+    """Open-loop arrivals at one server, for the policy and for the backbone without branches, with balanced and with
+    skewed classes.
 
-    Times are those of the first cost in ms; without one a MAC takes a fixed time, and times are in units of what the
-    backbone without branches takes for a sample.
+    Service times are the first cost in ms. Without one they are proportional to MACs, in units of the service time of
+    the backbone without branches.
     """
     name = next((cost for cost in table.costs if cost.endswith("_ms")), "macs")
-    alone = float(table.costs[name].taken_only_ne[:, -1].mean())
-    unit = 1.0 if name.endswith("_ms") else alone
-    service_n, alone_ms = sample_costs(table, policy, name) / unit, alone / unit
+    backbone = float(table.costs[name].taken_only_ne[:, -1].mean())
+    unit = 1.0 if name.endswith("_ms") else backbone
+    service_n, backbone_ms = sample_costs(table, policy, name) / unit, backbone / unit
     rows = []
     for load in LOADS:
-        rate_per_s = 1e3 * load / alone_ms
-        for who, times_n in (("early exits", service_n), ("without branches", np.array([alone_ms]))):
+        rate_per_s = 1e3 * load / backbone_ms
+        for network, times_n in (("early exits", service_n), ("without branches", np.array([backbone_ms]))):
             figures = traffic_figures(times_n, rate_per_s, REQUESTS, seed=0)
-            rows.append({"network": who, "load_without_branches": load, "load": figures.load, **figures.latency_ms})
+            rows.append({"network": network, "load_without_branches": load, "load": figures.load, **figures.latency_ms})
     result: dict[str, Any] = {
         "unit": "ms" if name.endswith("_ms") else "times the backbone without branches",
         "requests": REQUESTS,
@@ -223,54 +227,54 @@ def _in_traffic(table: ExitTable, policy: ExitPolicy) -> dict[str, Any]:
 
 
 def _skewed(table: ExitTable, policy: ExitPolicy, labels_n: np.ndarray) -> dict[str, float]:
-    """Accuracy and mean costs where classes follow Zipf's law, over several orders of the classes."""
+    """Mean, minimum and maximum of accuracy and mean costs over several Zipf distributions of the classes."""
     taken_n, classes = table.exit_taken(policy), int(labels_n.max()) + 1
-    right_n = table.correct_ne[np.arange(table.samples), taken_n]
+    correct_n = table.correct_ne[np.arange(table.samples), taken_n]
     costs = {mean_of(name): sample_costs(table, policy, name) for name in table.costs}
     draws = [skewed_classes(labels_n, classes, ZIPF, REQUESTS, seed) for seed in range(SKEWS)]
     figures: dict[str, float] = {}
-    for name, values_n in {"accuracy": right_n, **costs}.items():
+    for name, values_n in {"accuracy": correct_n, **costs}.items():
         means = [float(values_n[drawn].mean()) for drawn in draws]
         figures |= {name: float(np.mean(means)), f"{name}_least": min(means), f"{name}_most": max(means)}
     return figures
 
 
-def _adapted(answered: SelectedModelOutputs, policy: ExitPolicy, events: RunEvents) -> dict[str, float]:
-    """Online adaptation on a stream that turns blurred half-way, beside fixed thresholds.
+def _adapted(outputs: SelectedModelOutputs, policy: ExitPolicy, events: RunEvents) -> dict[str, float]:
+    """Online adaptation on a stream whose second half is blurred, beside fixed thresholds.
 
-    UCB1 chooses among coefficients a tenth lower, as they are, and a tenth higher.
+    UCB1 (Auer et al. 2002) selects among coefficients multiplied by 1.0, 0.9 and 1.1.
     """
-    if len(answered.graph.exits) == 1:
+    if len(outputs.graph.exits) == 1:
         return {}
     kind, severity = "blur", SEVERITIES[1]
-    clean = answered.table_for(policy, TEST)
-    images = shift_images(answered.images(TEST), kind, severity)
-    both = stacked(clean, answered.table_for(policy, f"{TEST}-{kind}-{severity}", images=images))
+    clean = outputs.table_for(policy, TEST)
+    images = shift_images(outputs.images(TEST), kind, severity)
+    both = stacked(clean, outputs.table_for(policy, f"{TEST}-{kind}-{severity}", images=images))
     rng = np.random.default_rng(0)
     order = np.concatenate([rng.integers(0, clean.samples, STREAM) + first for first in (0, clean.samples)])
-    classes, early = answered.graph.classes, clean.exits - 1
-    target = score_policy(answered.table_for(policy, CALIBRATE), policy).accuracy
+    classes, early = outputs.graph.classes, clean.exits - 1
+    target = score_policy(outputs.table_for(policy, CALIBRATE), policy).accuracy
     arms = tuple(((factor,),) * early for factor in (1.0, 0.9, 1.1))
     settings = {
         "fixed": AdaptivePolicy(policy, classes, target=target, eta=0.0, decay=1.0, audit_share=0.0),
         "adapted": AdaptivePolicy(policy, classes, target=target, audit_share=0.02),
         "adapted, UCB1": AdaptivePolicy(policy, classes, target=target, audit_share=0.02, arms=arms),
     }
-    told: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for name, adaptive in settings.items():
         stream = replay(both, adaptive, order)
         for when, part in (("clean", slice(0, STREAM)), ("blurred", slice(STREAM, None))):
-            told[f"{name}, {when}, accuracy"] = float(stream.right_n[part].mean())
-            told[f"{name}, {when}, avg_macs"] = float(stream.cost_n[part].mean())
+            metrics[f"{name}, {when}, accuracy"] = float(stream.right_n[part].mean())
+            metrics[f"{name}, {when}, avg_macs"] = float(stream.cost_n[part].mean())
         if name == "adapted":
-            events.adaptation_replayed(answered.id, stream)
-    return told
+            events.adaptation_replayed(outputs.id, stream)
+    return metrics
 
 
 def diagnose_other_images(
     table: ExitTable, policy: ExitPolicy, corruptions: Sequence[dict[str, Any]], ood: Sequence[dict[str, Any]]
 ) -> Iterator[str]:
-    """Diagnostics on other images, one of each kind at the least severity that shows it."""
+    """Diagnostics on corrupted and out-of-distribution images, one per kind, at the lowest severity that shows it."""
     clean, reported = score_policy(table, policy), set()
     for row in corruptions:
         kind = row["corruption"].replace("_", " ")
@@ -281,11 +285,11 @@ def diagnose_other_images(
             reported.add(("early", kind))
             yield (
                 f"Under {name} samples leave earlier (mean MACs {100 * cheaper:.0f} % lower): accuracy falls by "
-                f"{100 * lost:.1f} points, and the last exit alone would have {100 * could:.1f} more."
+                f"{100 * lost:.1f} points; using only the last exit would give {100 * could:.1f} more."
             )
         if row["ece"] is not None and row["ece"] > CORRUPTION_ECE and ("confidence", kind) not in reported:
             reported.add(("confidence", kind))
-            yield f"Under {name} confidence is not calibrated: it is off by {100 * row['ece']:.0f} points on average."
+            yield f"Under {name} confidence is not calibrated: its ECE is {100 * row['ece']:.0f} points."
     for row in ood:
         if row[CONFIDENT_SHARE] > OOD_CONFIDENT:
             what = row["images"].replace("_", " ")

@@ -18,14 +18,14 @@ def snapshot(folder: Path) -> dict[str, bytes | None]:
 
 @pytest.fixture
 def refused(capsys):
-    """The function that runs a command which must be refused, and gives what its line says after `error: `.
+    """The function that runs a command which must be refused, and returns its error message after `error: `.
 
     `kept` is the folder in which nothing may change.
     """
 
     def run(kept: Path, *arguments: object) -> str:
         before = snapshot(kept)
-        capsys.readouterr()  # what setting up said
+        capsys.readouterr()  # discards the output of the setup
         with pytest.raises(SystemExit) as leaving:
             main([*map(str, arguments)])
         out, err = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Data that can't be searched on, given to `aebnas search`: told in one line before there is a run."""
+"""Data that can't be searched on, given to `aebnas search`: reported in one line before a run is created."""
 
 import io
 import os
@@ -127,16 +127,16 @@ def project(tmp_path, monkeypatch) -> Path:
 
 
 def search(refused, project: Path, **data: Any) -> str:
-    """What is said of a search on these data."""
+    """The error message of a search on these data."""
     (project / "spec.yaml").write_text(yaml.safe_dump(EXPERIMENT | {"data": data}), encoding="utf-8")
     return refused(project, "search", "spec.yaml", "--out", "run")
 
 
-@pytest.mark.parametrize("content, says", NPZ.values(), ids=NPZ)
-def test_bad_arrays(refused, project, content, says):
+@pytest.mark.parametrize("content, expected", NPZ.values(), ids=NPZ)
+def test_bad_arrays(refused, project, content, expected):
     (project / "set.npz").write_bytes(content)
     line = search(refused, project, name="npz", path="set.npz")
-    assert line.startswith(f"{project / 'set.npz'}: {says}"), line
+    assert line.startswith(f"{project / 'set.npz'}: {expected}"), line
 
 
 def test_arrays_that_are_not_where_they_should_be(refused, project):
@@ -145,15 +145,15 @@ def test_arrays_that_are_not_where_they_should_be(refused, project):
     assert search(refused, project, name="npz", path=".").startswith(f"{project}: must be a .npz file, but got")
 
 
-@pytest.mark.parametrize("splits, says", TOO_FEW.values(), ids=TOO_FEW)
-def test_splits_that_take_too_much_or_too_little(refused, project, splits, says):
+@pytest.mark.parametrize("splits, expected", TOO_FEW.values(), ids=TOO_FEW)
+def test_splits_that_take_too_much_or_too_little(refused, project, splits, expected):
     (project / "set.npz").write_bytes(npz())
     line = search(refused, project, name="npz", path="set.npz", splits=splits)
-    assert line.startswith(f"spec.yaml: {says}"), line
+    assert line.startswith(f"spec.yaml: {expected}"), line
 
 
 @pytest.mark.parametrize(
-    "changes, says",
+    "changes, expected",
     [
         (
             {"x_train": np.zeros((N, 8, 8, 3), np.uint8)},
@@ -166,10 +166,10 @@ def test_splits_that_take_too_much_or_too_little(refused, project, splits, says)
         ({"y_train": np.arange(N) % 3}, "classes: must be 3, as in the data, but got 2"),
     ],
 )
-def test_data_of_another_kind_than_the_space_says(refused, project, changes, says):
+def test_data_that_do_not_fit_the_space(refused, project, changes, expected):
     (project / "set.npz").write_bytes(npz(**changes))
     line = search(refused, project, name="npz", path="set.npz")
-    assert line.startswith(f"space.yaml: {says}"), line
+    assert line.startswith(f"space.yaml: {expected}"), line
 
 
 def test_a_crop_that_could_lose_the_image(refused, project):
@@ -208,8 +208,8 @@ DAMAGE: dict[str, tuple[bytes | str, str]] = {
 
 
 @pytest.mark.parametrize("split", ["train", "search"])
-@pytest.mark.parametrize("damage, says", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_image_is_reported_before_there_is_a_run(refused, folder_of_images, damage, says, split):
+@pytest.mark.parametrize("damage, expected", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_image_is_reported_before_there_is_a_run(refused, folder_of_images, damage, expected, split):
     """In whichever split it is."""
     file = folder_of_images / "train/cat/07.png"
     if isinstance(damage, bytes):
@@ -224,11 +224,11 @@ def test_a_damaged_image_is_reported_before_there_is_a_run(refused, folder_of_im
         "search": {"search": 52, "calibrate": 4, "certify": 0},
     }
     line = search(refused, folder_of_images.parent, **FOLDER | {"splits": sizes[split]})
-    assert line.startswith(f"{file}: {says}"), line
+    assert line.startswith(f"{file}: {expected}"), line
 
 
 @pytest.mark.parametrize(
-    "spoil, says",
+    "spoil, expected",
     [
         (
             lambda folder: (folder / "train").rename(folder / "trian"),
@@ -247,10 +247,10 @@ def test_a_damaged_image_is_reported_before_there_is_a_run(refused, folder_of_im
     ],
     ids=["no train", "no test", "an unknown class", "an empty class", "an empty class to test"],
 )
-def test_a_folder_laid_out_wrongly(refused, folder_of_images, spoil, says):
+def test_a_folder_laid_out_wrongly(refused, folder_of_images, spoil, expected):
     spoil(folder_of_images)
     line = search(refused, folder_of_images.parent, **FOLDER)
-    assert line.startswith(f"{folder_of_images}{says}"), line
+    assert line.startswith(f"{folder_of_images}{expected}"), line
 
 
 def test_a_folder_with_another_number_of_classes(refused, folder_of_images):

@@ -41,7 +41,7 @@ def whole(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def refused(whole, tmp_path, monkeypatch, capsys):
-    """The function that damages a copy of the export and gives what its command says after `error: FOLDER/`."""
+    """The function that damages a copy of the export and returns what its command prints after `error: FOLDER/`."""
     folder = tmp_path / "model"
     shutil.copytree(whole, folder)
     monkeypatch.chdir(tmp_path)
@@ -82,7 +82,7 @@ def cut(name: str) -> Callable[[Path], Any]:
 
 
 def recorded(**changes: Any) -> Callable[[Path], Any]:
-    """Damage to the recorded answers that leaves them an archive."""
+    """Damage to the recorded outputs that leaves a valid archive."""
 
     def damage(folder: Path) -> None:
         with np.load(folder / "check.npz") as file:
@@ -171,10 +171,14 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "policy: text": (changed("policy.json", "thresholds", ["x"]), "policy.json: cannot be read: "),
     "policy: too many": (
-        lambda folder: (
+        changed("policy.json", "thresholds", [0.5] * 9),
+        "policy.json: cannot be read: temperatures must be 10 numbers",
+    ),
+    "policy: of another network": (
+        lambda folder: [
             changed("policy.json", "thresholds", [0.5] * 9)(folder),
             changed("policy.json", "temperatures", [1.0] * 10)(folder),
-        ),
+        ],
         ": graph.json, policy.json, costs.json and monitor.json do not",
     ),
     "preprocessing: a shape of two": (
@@ -218,10 +222,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("damage, says", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_export(refused, tmp_path, damage, says):
+@pytest.mark.parametrize("damage, expected", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_export(refused, tmp_path, damage, expected):
     line = refused(damage).removeprefix(str(tmp_path / "model"))
-    assert line.startswith(says), line
+    assert line.startswith(expected), line
 
 
 def half_a_image(path: Path) -> None:
@@ -243,11 +247,11 @@ IMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("make, says", IMAGES.values(), ids=IMAGES)
-def test_a_bad_image(refused, tmp_path, make, says):
+@pytest.mark.parametrize("make, expected", IMAGES.values(), ids=IMAGES)
+def test_a_bad_image(refused, tmp_path, make, expected):
     make(tmp_path / "a.png")
     line = refused(lambda folder: None, "a.png")
-    assert line.startswith(f"a.png: {says}"), line
+    assert line.startswith(f"a.png: {expected}"), line
 
 
 def test_the_whole_export_passes(whole):

@@ -76,17 +76,17 @@ FLAGS = [
 ]
 
 
-@pytest.mark.parametrize("words, says", FLAGS, ids=[words for words, _ in FLAGS])
-def test_a_flag_that_cannot_be(refused, run, tmp_path, monkeypatch, words, says):
+@pytest.mark.parametrize("words, expected", FLAGS, ids=[words for words, _ in FLAGS])
+def test_a_flag_that_cannot_be(refused, run, tmp_path, monkeypatch, words, expected):
     monkeypatch.chdir(tmp_path)
     spec = run.parent / "spec"
     known = {"RUN": run, "SPEC": spec / "tiny.yaml", "SPACE": spec / "space.yaml"}
-    assert refused(run.parent, *(known.get(word, word) for word in words.split())).startswith(says)
+    assert refused(run.parent, *(known.get(word, word) for word in words.split())).startswith(expected)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("epochs", "says"),
+    ("epochs", "expected"),
     [
         (0, EPOCHS + "greater than or equal to 1, but got 0"),
         (2, "retrain.exits.backbone_epochs: must be below the 2 epochs, but got 2"),
@@ -94,10 +94,10 @@ def test_a_flag_that_cannot_be(refused, run, tmp_path, monkeypatch, words, says)
         ("3", EPOCHS + "a whole number, but got '3'"),
     ],
 )
-def test_settings_from_python_are_held_to_the_rules_of_a_spec(run, epochs, says):
+def test_settings_from_python_are_held_to_the_rules_of_a_spec(run, epochs, expected):
     with pytest.raises(aebnas.UserError) as refused:
         aebnas.open(run).pick("knee").retrain(epochs=epochs)
-    assert str(refused.value) == says
+    assert str(refused.value) == expected
 
 
 def test_weights_from_python_are_held_to_the_rules_of_a_spec(run):

@@ -39,10 +39,10 @@ PICKS = {
 }
 
 
-@pytest.mark.parametrize("pick, says", PICKS.values(), ids=PICKS)
-def test_picks_that_fit_nothing(refused, run, pick, says):
+@pytest.mark.parametrize("pick, expected", PICKS.values(), ids=PICKS)
+def test_picks_that_fit_nothing(refused, run, pick, expected):
     line = refused(run.parents[1], "evaluate", run, "--pick", pick)
-    assert line.startswith(says), line
+    assert line.startswith(expected), line
 
 
 def test_notes_on_a_pick_that_are_none(refused, run):
@@ -52,10 +52,13 @@ def test_notes_on_a_pick_that_are_none(refused, run):
     point_id = point.id
     (run / "picks").mkdir(exist_ok=True)
     notes = run / "picks" / f"{point_id}.json"
-    for content, says in (("", "cannot be read: Expecting value"), ("[1]", "must hold a JSON object, but got list")):
+    for content, expected in (
+        ("", "cannot be read: Expecting value"),
+        ("[1]", "must hold a JSON object, but got list"),
+    ):
         notes.write_text(content)
         line = refused(run.parents[1], "evaluate", run, "--pick", point_id)
-        assert line.startswith(f"{notes}: {says}"), line
+        assert line.startswith(f"{notes}: {expected}"), line
 
 
 def test_an_export_into_what_is_no_export(refused, run):

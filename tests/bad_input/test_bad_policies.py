@@ -32,7 +32,7 @@ BAD = [
     ("calibrate --pick knee --accuracy-target 85", "--accuracy-target must be a fraction in (0, 1], but got 85"),
     ("calibrate --pick knee --budget 8e6", "--budget must read METRIC=NUMBER, such as avg_macs=8e6, but got '8e6'"),
     ("calibrate --pick knee --risk 0.1", "--risk must read EPSILON,DELTA, such as 0.01,0.05, but got '0.1'"),
-    ("calibrate --beta 1", "--pick must be given with a run (or --data with an exported folder), but got neither"),
+    ("calibrate --beta 1", "--pick is required with a run, or --data with an exported folder, but got neither"),
     ("calibrate --pick cleverest --beta 1", "pick: must be the id of a point on the front, "),
     ("calibrate --pick knee --beta 1 --method magic", "--method must be one of auto, joint, lagrangian, "),
     ("sweep --pick knee --method magic", "--method must be one of auto, joint, lagrangian, "),
@@ -40,15 +40,15 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("words, says", BAD, ids=[words for words, _ in BAD])
-def test_a_command_that_cannot_be(refused, run, words, says):
+@pytest.mark.parametrize("words, expected", BAD, ids=[words for words, _ in BAD])
+def test_a_command_that_cannot_be(refused, run, words, expected):
     command, *rest = words.split()
-    assert refused(run, command, run, *rest).startswith(says)
+    assert refused(run, command, run, *rest).startswith(expected)
 
 
 def test_a_promise_without_images_to_certify(refused, run):
-    said = refused(run, "calibrate", run, "--pick", "knee", "--risk", "0.1,0.1")
-    assert said == "data.splits.certify: must hold images for this, but is empty in this run"
+    output = refused(run, "calibrate", run, "--pick", "knee", "--risk", "0.1,0.1")
+    assert output == "data.splits.certify: must be above 0 for this command, but the split is empty in this run"
 
 
 def test_a_folder_that_is_neither(refused, tmp_path):
@@ -74,19 +74,19 @@ DATA = [
 ]
 
 
-@pytest.mark.parametrize("arrays, says", DATA, ids=[says[:30] for _, says in DATA])
-def test_data_that_cannot_be(refused, exported, tmp_path, arrays, says):
+@pytest.mark.parametrize("arrays, expected", DATA, ids=[expected[:30] for _, expected in DATA])
+def test_data_that_cannot_be(refused, exported, tmp_path, arrays, expected):
     data = tmp_path / "new.npz"
     if arrays is None:
         data.write_bytes(b"no archive")
     else:
         np.savez(data, **arrays)
-    assert refused(exported, "calibrate", exported, "--data", data, "--beta", "1").startswith(f"{data}: {says}")
+    assert refused(exported, "calibrate", exported, "--data", data, "--beta", "1").startswith(f"{data}: {expected}")
 
 
 def test_data_go_without_what_belongs_to_runs(refused, exported, tmp_path):
-    said = refused(exported, "calibrate", exported, "--data", tmp_path / "a.npz", "--pick", "knee", "--beta", "1")
-    assert said.startswith("--data must go without --pick and --method")
+    output = refused(exported, "calibrate", exported, "--data", tmp_path / "a.npz", "--pick", "knee", "--beta", "1")
+    assert output.startswith("--data cannot be combined with --pick or --method")
     assert refused(exported, "calibrate", exported, "--data", tmp_path / "a.npz", "--beta", "1") == (
         f"{tmp_path / 'a.npz'}: must be a .npz file with x and y, but got no such file"
     )

@@ -1,4 +1,4 @@
-"""Run folders that are damaged or were never any: told in one line, nothing run."""
+"""Damaged run folders and folders that are no runs: reported in one line, nothing is run."""
 
 import json
 from collections.abc import Callable
@@ -120,7 +120,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a text for a number": (trial(set_in("number", "1")), "/trials.jsonl, line 2: is not a trial: TypeError"),
     "a metric that is NaN": (
         trial(set_in("points.0.metrics.accuracy", float("nan"))),
-        "/trials.jsonl, line 2: is not a tri",
+        "/trials.jsonl, line 2: is not a trial: ValueError: metric accuracy must be finite",
     ),
     "a huge metric": (
         trial(set_in("points.0.metrics.macs", 10**400)),
@@ -149,13 +149,13 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("damage, says", DAMAGE.values(), ids=DAMAGE)
+@pytest.mark.parametrize("damage, expected", DAMAGE.values(), ids=DAMAGE)
 @pytest.mark.parametrize("command", ["show", "evaluate"])
-def test_a_damaged_run(refused, run, command, damage, says):
+def test_a_damaged_run(refused, run, command, damage, expected):
     damage(run)
     pick = [] if command == "show" else ["--pick", "knee"]
     line = refused(run.parents[1], command, run, *pick)
-    assert line.startswith(f"{run}{says}"), line
+    assert line.startswith(f"{run}{expected}"), line
 
 
 @pytest.mark.parametrize("command", ["show", "resume", "evaluate", "retrain", "export"])
@@ -170,7 +170,7 @@ def test_a_folder_that_is_no_run(refused, tmp_path, command):
 
 @pytest.mark.parametrize("name", ["pareto.csv", "pareto.json", "summary.json", "report.html"])
 def test_files_that_are_made_of_others_may_be_damaged(run, name, capsys):
-    """They are written anew when the run is gone on with, and nothing reads them."""
+    """They are written again when the run is resumed, and nothing reads them."""
     from typer.testing import CliRunner
 
     from aebnas.cli.main import app

@@ -148,12 +148,12 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return spec
 
 
-@pytest.mark.parametrize("path, value, says", CHANGES, ids=[f"{p}-{n}" for n, (p, _, _) in enumerate(CHANGES)])
-def test_a_bad_value(refused, tmp_path, path, value, says):
+@pytest.mark.parametrize("path, value, expected", CHANGES, ids=[f"{p}-{n}" for n, (p, _, _) in enumerate(CHANGES)])
+def test_a_bad_value(refused, tmp_path, path, value, expected):
     file = tmp_path / "space.yaml"
     file.write_text(yaml.safe_dump(changed(path, value)), encoding="utf-8")
     line = refused(tmp_path, "space", file)
-    assert line.startswith(f"{file}: {says}"), line
+    assert line.startswith(f"{file}: {expected}"), line
 
 
 DAG: dict[str, Any] = {"nodes": 2, "ops": ["zero", "conv"], "stacks": [{"width": 4}]}
@@ -187,34 +187,34 @@ DAGS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize("dag, changes, says", DAGS, ids=map(str, range(len(DAGS))))
-def test_a_bad_dag(refused, tmp_path, dag, changes, says):
+@pytest.mark.parametrize("dag, changes, expected", DAGS, ids=map(str, range(len(DAGS))))
+def test_a_bad_dag(refused, tmp_path, dag, changes, expected):
     staged = {key: value for key, value in SPACE.items() if key not in ("stages", "exits")}
     file = tmp_path / "space.yaml"
     file.write_text(yaml.safe_dump(staged | {"backbone": "dag", "dag": DAG | dag} | changes), encoding="utf-8")
     line = refused(tmp_path, "space", file)
-    assert line.startswith(f"{file}: {says}"), line
+    assert line.startswith(f"{file}: {expected}"), line
 
 
 @pytest.mark.parametrize(
-    "strides, place, says",
+    "strides, place, expected",
     [
         ([1, 4, 4, 4], 2, "must be at most 2, or nothing is left of its 2x2 map at stage3.block1.conv"),
         ([2, 2, 2, 2], 3, "must be at most 1, or nothing is left of its 1x1 map at stage4.block1.conv"),
         ([1, 1, 4, [1, 3]], 3, "must be at most 2, or nothing is left of its 2x2 map at stage4.block1.conv"),
     ],
 )
-def test_strides_that_shrink_the_input_to_nothing(refused, tmp_path, strides, place, says):
+def test_strides_that_shrink_the_input_to_nothing(refused, tmp_path, strides, place, expected):
     stages = [{"width": 4, "depth": 1, "op": "conv", "kernel": 1, "stride": stride} for stride in strides]
     space = SPACE | {"stem": {"width": 4, "kernel": 1}, "stages": stages, "exits": {"at": []}}
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(EXPERIMENT), encoding="utf-8")
     line = refused(tmp_path, "search", tmp_path / "spec.yaml", "--out", tmp_path / "run")
-    assert line.startswith(f"{tmp_path / 'space.yaml'}: stages.{place}.stride: {says}"), line
+    assert line.startswith(f"{tmp_path / 'space.yaml'}: stages.{place}.stride: {expected}"), line
 
 
 @pytest.mark.parametrize("command", ["space", "search"])
-def test_a_space_is_refused_alike_by_itself_and_through_a_spec(refused, tmp_path, command):
+def test_a_space_is_refused_alike_directly_and_through_a_spec(refused, tmp_path, command):
     (tmp_path / "space.yaml").write_text("classes: 3\nclasses: 4\n", encoding="utf-8")
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(EXPERIMENT), encoding="utf-8")
     file = {"space": "space.yaml", "search": "spec.yaml"}[command]

@@ -79,7 +79,11 @@ CHANGES: list[tuple[str, Any, str]] = [
     ("retrain.weights", "imagenet", "retrain.weights: must be 'supernet', 'scratch' or 'kept', but got 'imagenet'"),
     ("evaluate.weights", "finetune(0)", "evaluate.weights: must be supernet, finetune(EPOCHS) or scratch(EPOCHS)"),
     ("evaluate.weights", "scratch(99999999)", "evaluate.weights: must be supernet, finetune(EPOCHS) or scratch("),
-    ("ray", "lokal", "ray: must be 'local', 'auto' or a cluster's address, HOST:PORT, but got 'lokal', did you mean"),
+    (
+        "ray",
+        "lokal",
+        "ray: must be 'local', 'auto' or the address of a cluster, HOST:PORT, but got 'lokal'",
+    ),
     # constraints and targets
     ("constraints", ["speed <= 4"], "constraints.0: metric must be one of accuracy, "),
     ("constraints", ["params = 4"], "constraints.0: must read 'metric <= number' or 'metric >= number', but got"),
@@ -127,15 +131,15 @@ CHANGES: list[tuple[str, Any, str]] = [
     (
         "supernet.exit_weights",
         {"stage1": 1, "stage2": 1, "last": 1},
-        "supernet.exit_weights: must be of stage1, last, but got 'stage2', did you mean 'stage1'?",
+        "supernet.exit_weights: must be one of stage1, last, but got 'stage2', did you mean 'stage1'?",
     ),
     ("supernet.exit_weights", {"stage1": -1, "last": 1}, "supernet.exit_weights.stage1: must be greater than or equal"),
     ("data", {"name": "npz"}, "data.path: must name the array file when 'name' is npz, but got nothing"),
     ("data", {"name": "folder", "path": "."}, "data.resolution: must say to how many pixels a side images are brou"),
     ("data", {"name": "digits", "path": "x"}, "data.path: must be absent when 'name' is digits (it is for npz, folder"),
-    ("data.class_names", ["a", "b"], "data.class_names: must be 10 names, as the space says, but got 2"),
+    ("data.class_names", ["a", "b"], "data.class_names: must be 10 names, as in the space, but got 2"),
     # paths
-    ("space", "spaec.yaml", "space: must be a search space's file, but '"),
+    ("space", "spaec.yaml", "space: must be the file of a search space, but '"),
     ("space", "~nobody_of_that_name/space.yaml", "space: must be a path, but its '~' stands for nobody known here"),
     ("space", "a\0b", "space: must be a path without null characters, but got "),
 ]
@@ -206,7 +210,7 @@ def project(tmp_path) -> Path:
 
 
 def search(refused, project: Path, content: str | bytes) -> str:
-    """What is said of a spec after the file's name, with `results/bad` as its run."""
+    """The error message of a spec after the file's name, with `results/bad` as its run."""
     spec = project / "bad.yaml"
     spec.write_bytes(content if isinstance(content, bytes) else content.encode())
     line = refused(project, "search", spec, "--out", project / "results" / "bad")
@@ -214,15 +218,17 @@ def search(refused, project: Path, content: str | bytes) -> str:
     return line.removeprefix(str(spec))
 
 
-@pytest.mark.parametrize("path, value, says", CHANGES, ids=[f"{p[:30]}-{n}" for n, (p, _, _) in enumerate(CHANGES)])
-def test_a_bad_value(refused, project, path, value, says):
+@pytest.mark.parametrize(
+    "path, value, expected_message", CHANGES, ids=[f"{p[:30]}-{n}" for n, (p, _, _) in enumerate(CHANGES)]
+)
+def test_a_bad_value(refused, project, path, value, expected_message):
     line = search(refused, project, yaml.safe_dump(changed(EXPERIMENT, path, value)))
-    assert line.startswith(f": {says}"), line
+    assert line.startswith(f": {expected_message}"), line
 
 
-@pytest.mark.parametrize("content, says", [text[1:] for text in TEXTS], ids=[text[0] for text in TEXTS])
-def test_a_bad_text(refused, project, content, says):
-    assert search(refused, project, content).startswith(says)
+@pytest.mark.parametrize("content, expected_message", [text[1:] for text in TEXTS], ids=[text[0] for text in TEXTS])
+def test_a_bad_text(refused, project, content, expected_message):
+    assert search(refused, project, content).startswith(expected_message)
 
 
 @pytest.mark.parametrize("tag", ["object/apply:os.system", "object/new:os.system", "name:os.system", "module:os"])

@@ -1,4 +1,4 @@
-"""Weights and checkpoints that are damaged, or run code if they are let: told in one line, nothing run."""
+"""Weights and checkpoints that are damaged, or contain code: reported in one line, nothing is run."""
 
 import os
 import pickle
@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 TOUCHED = ("run.lock", "notes.lock", "env_info.json", "pip_freeze.txt", "protocol.json", "seconds.json")
-"""What going on with a run may write before it comes to what is damaged."""
+"""Files that resuming a run may write before it reads the damaged one."""
 
 
 class Evil:
@@ -39,7 +39,7 @@ def transposed(state: dict[str, torch.Tensor]) -> None:
 
 
 WEIGHTS: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "missing": (lambda path: path.unlink(), "the weights are not there; give the search command again to make them"),
+    "missing": (lambda path: path.unlink(), "the weights are missing; run the search command again to create them"),
     "empty": (lambda path: path.write_bytes(b""), "cannot be read as weights: "),
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-100]), "cannot be read as weights: "),
     "a truncated header": (lambda path: path.write_bytes(path.read_bytes()[:100]), "cannot be read as weights: "),
@@ -59,13 +59,13 @@ WEIGHTS: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("damage, says", WEIGHTS.values(), ids=WEIGHTS)
-def test_damaged_weights(refused, run, damage, says):
+@pytest.mark.parametrize("damage, expected", WEIGHTS.values(), ids=WEIGHTS)
+def test_damaged_weights(refused, run, damage, expected):
     weights = run / "checkpoints" / "supernet.safetensors"
     damage(weights)
     for command in (["evaluate"], ["export", "--out", run.parent / "out"]):
         line = refused(run.parents[1], command[0], run, "--pick", "knee", *command[1:])
-        assert line.startswith(f"{weights}: {says}"), line
+        assert line.startswith(f"{weights}: {expected}"), line
 
 
 def torch_zip(path: Path, member: bytes) -> None:
@@ -92,7 +92,7 @@ CHECKPOINTS: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("damage", CHECKPOINTS.values(), ids=CHECKPOINTS)
 def test_damaged_checkpoints(run, damage, capsys):
-    """The search is gone on with, so some files are touched: results and the checkpoint aren't."""
+    """The search resumes, so some files are written, but neither results nor the checkpoint."""
     from aebnas.cli.main import main
 
     (run / "checkpoints" / "supernet.safetensors").unlink()

@@ -16,7 +16,7 @@ from aebnas.core.metrics import METRICS
 from aebnas.core.spec_base import read_spec
 from aebnas.data.data_spec import RECIPES
 from aebnas.run.experiment_spec import ExperimentSpec
-from aebnas.search.plan import prepare
+from aebnas.search.plan import make_plan
 from aebnas.space.fields import block_ops, branch_ops
 from aebnas.space.genome import SearchSpace
 from aebnas.space.spec import SpaceSpec
@@ -146,7 +146,7 @@ def one_line_or_none(read, file: Path, content: bytes) -> None:
 @given(spec=mutated(EXPERIMENTS))
 @fuzzed
 def test_mutated_experiments(folder, spec):
-    one_line_or_none(prepare, folder / "spec.yaml", yaml.safe_dump(spec, allow_unicode=True).encode())
+    one_line_or_none(make_plan, folder / "spec.yaml", yaml.safe_dump(spec, allow_unicode=True).encode())
 
 
 @given(spec=mutated(SPACES))
@@ -162,10 +162,10 @@ def test_any_text(folder, content):
         one_line_or_none(lambda file, model=model: read_spec(model, file), folder / "text.yaml", content)
 
 
-def test_the_sound_specs_are_taken(folder):
+def test_valid_specs_are_accepted(folder):
     for space in SPACES:
         (folder / "sound.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
         SearchSpace.load(folder / "sound.yaml")
     for experiment in EXPERIMENTS:
         (folder / "sound.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")
-        prepare(folder / "sound.yaml")
+        make_plan(folder / "sound.yaml")

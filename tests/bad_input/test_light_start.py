@@ -1,4 +1,4 @@
-"""Help and mistakes in specs come before anything heavy is imported."""
+"""Help and errors in specs are printed before any slow import."""
 
 import json
 import subprocess
@@ -12,10 +12,12 @@ HEAVY = ("torch", "torchvision", "ray", "pymoo", "pandas", "plotly", "matplotlib
 RUN = """
 import json, sys
 from aebnas.cli.main import main
+code = 0
 try:
     main()
 except SystemExit as leaving:
-    print(json.dumps({"code": leaving.code, "modules": sorted(sys.modules)}))
+    code = leaving.code
+print(json.dumps({"code": code, "modules": sorted(sys.modules)}))
 """
 STAGE = {"width": 4, "depth": 1, "op": "conv", "kernel": 1, "stride": 4}
 CASES = {
@@ -52,16 +54,16 @@ def run(folder, *arguments: str) -> tuple[int, list[str], str]:
     """Exit code, modules that were imported at the end, and standard error of a command in a new process."""
     command = [sys.executable, "-c", RUN, *arguments]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    said = json.loads(result.stdout.splitlines()[-1])
-    return said["code"], said["modules"], result.stderr
+    output = json.loads(result.stdout.splitlines()[-1])
+    return output["code"], output["modules"], result.stderr
 
 
-@pytest.mark.parametrize("changes, space, says", CASES.values(), ids=CASES)
-def test_a_mistake_is_reported_without_heavy_imports(tmp_path, changes, space, says):
+@pytest.mark.parametrize("changes, space, expected", CASES.values(), ids=CASES)
+def test_a_mistake_is_reported_without_heavy_imports(tmp_path, changes, space, expected):
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(EXPERIMENT | changes), encoding="utf-8")
     code, modules, err = run(tmp_path, "search", "tiny.yaml")
-    assert code == 2 and err.startswith("error: ") and says in err and err.count("\n") == 1
+    assert code == 2 and err.startswith("error: ") and expected in err and err.count("\n") == 1
     assert set(HEAVY).isdisjoint(modules)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["space.yaml", "tiny.yaml"]
 

@@ -24,13 +24,13 @@ def hand_made(benchmark):
 
 
 @pytest.mark.parametrize("name", ["searched", "late exits"])
-def test_ours_are_the_architecture_itself(benchmark, hand_made, name):
+def test_contenders_have_the_macs_of_their_architecture(benchmark, hand_made, name):
     contender = benchmark("contenders").CONTENDERS[name](hand_made, "linear", seed=0)
     assert contender.macs == count_graph(lower(hand_made)).macs
     assert contender.loss_weights == pytest.approx((1 / 6, 2 / 6, 3 / 6))
 
 
-def test_the_backbone_alone_has_one_exit(benchmark, hand_made):
+def test_the_backbone_without_exits_has_one_exit(benchmark, hand_made):
     contender = benchmark("contenders").CONTENDERS["without exits"](hand_made, "linear", seed=0)
     assert len(contender.macs.branch_e) == 1 and contender.loss_weights == (1.0,)
 

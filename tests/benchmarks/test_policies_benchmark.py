@@ -1,4 +1,4 @@
-"""The benchmark of threshold vectors at a small size: it compares what it says, and ends with its ratio."""
+"""The benchmark of threshold vectors at a small size: it compares its results, and ends with its ratio."""
 
 import runpy
 import sys

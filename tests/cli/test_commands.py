@@ -47,7 +47,7 @@ def call(capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments, says",
+    "arguments, expected_message",
     [
         (["search", "none.yaml"], "none.yaml: no such file"),
         (["space", "none.yaml"], "none.yaml: no such file"),
@@ -57,16 +57,16 @@ def call(capsys):
         (["retrain", ".", "--pick", "knee", "--weights", "none"], "--weights must be supernet, scratch or kept"),
         (["evaluate", "none", "--pick", "knee"], "none: is not a run folder"),
         (["export", ".", "--pick", "knee", "--out", "out"], "is not a run folder"),
-        (["list"], "results: must be a folder of runs, but there is none"),
+        (["list"], "results: must be a folder of runs, but doesn't exist"),
         (["compare", "none"], "must be given two or more runs, but got 1"),
         (["compare", "none", "neither"], "none: is not a run folder"),
     ],
 )
-def test_mistakes_are_one_line_and_exit_code_2(call, tmp_path, monkeypatch, arguments, says):
+def test_errors_are_one_line_and_exit_code_2(call, tmp_path, monkeypatch, arguments, expected_message):
     monkeypatch.chdir(tmp_path)
     code, out, err = call(*arguments)
     assert (code, out) == (2, "")
-    assert err.startswith("error: ") and says in err and err.count("\n") == 1
+    assert err.startswith("error: ") and expected_message in err and err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
@@ -150,7 +150,7 @@ def test_a_run_is_shown_while_its_first_generation_runs(tmp_path_factory, tmp_pa
 
 
 def test_from_spec_to_model(tmp_path_factory, tmp_path):
-    """The verbs in a row, by what they print; the search is a finished one given again."""
+    """The commands in sequence, by their output; the search is a finished one that is repeated."""
     copy = own_copy(searched(tmp_path_factory), tmp_path)
     searched_again = invoke("search", copy.parent / "spec" / "tiny.yaml", "--out", copy)
     assert f"{copy}/pareto.csv" in searched_again
@@ -173,9 +173,9 @@ def test_accuracies_are_shown_with_their_intervals(run):
     assert f"{100 * point.metrics['accuracy']:.2f}% ({low:.1f}-{high:.1f})" in invoke("show", run)
     measured = evaluate(run, point.id)
     low, high = (100 * bound for bound in wilson(measured.point.metrics["accuracy"], 360))
-    told = invoke("evaluate", run, "--pick", point.id)
-    assert f" % (95 %: {low:.2f} to {high:.2f}); top-5" in told
-    assert f"{100 * measured.optimism['difference']:+.2f} points (95 %: " in told
+    shown_text = invoke("evaluate", run, "--pick", point.id)
+    assert f" % (95 %: {low:.2f} to {high:.2f}); top-5" in shown_text
+    assert f"{100 * measured.optimism['difference']:+.2f} points (95 %: " in shown_text
 
 
 @pytest.mark.parametrize("rule, best", [("best-accuracy", "accuracy"), ("cheapest", "avg_macs")])
@@ -197,14 +197,14 @@ def test_failed_trials_are_reported_with_a_reason_and_phases_with_their_time(tmp
 
 
 def test_an_evaluation_fits_one_screen_and_full_adds_the_tables(run):
-    """The essential in 40 lines of 100 columns; long tables behind --full, that of budgets where they are given."""
+    """The essential in 40 lines of 100 columns; long tables with --full, that of budgets with --budgets."""
     lines = invoke("evaluate", run, "--pick", "best-accuracy").splitlines()
     assert len(lines) <= 40 and max(map(len, lines)) <= 100
     text = "\n".join(lines)
     for part in (
         "accuracy ",
         "average macs",
-        "ECE of answers",
+        "ECE",
         "without temperatures)",
         "weights, policy",
         "temperature",
@@ -214,7 +214,7 @@ def test_an_evaluation_fits_one_screen_and_full_adds_the_tables(run):
     assert "at budgets" in invoke("evaluate", run, "--pick", "best-accuracy", "--budgets", "5e4")
     full = invoke("evaluate", run, "--pick", "best-accuracy", "--full")
     for title in (
-        "cost of a sample",
+        "cost per sample",
         "at budgets",
         "requests at random times",
         "corrupted images",

@@ -18,7 +18,7 @@ def test_it_is_short():
     "command",
     ["pip install -e . && aebnas search experiments/quickstart.yaml", 'pip install -e ".[dev]" && pytest'],
 )
-def test_it_says_how_to_set_up(command):
+def test_it_describes_the_setup(command):
     assert README.count(f"\n{command}\n") == 1
 
 

@@ -9,7 +9,7 @@ from shown_code import ROOT, Block, blocks
 from aebnas.core.spec_base import parse_spec
 from aebnas.core.yaml_reader import read_yaml
 from aebnas.run.experiment_spec import ExperimentSpec
-from aebnas.search.plan import prepare
+from aebnas.search.plan import make_plan
 from aebnas.space.genome import SearchSpace
 from aebnas.space.spec import SpaceSpec
 
@@ -57,7 +57,7 @@ def plan(block: Block, folder: Path):
             (folder / "experiments" / "images" / part / str(label)).mkdir(parents=True)
     file = folder / "experiments" / "my.yaml"
     file.write_text(block.code, encoding="utf-8")
-    return prepare(file)
+    return make_plan(file)
 
 
 def test_both_kinds_are_shown_in_whole(tmp_path):

@@ -35,6 +35,6 @@ def test_an_image_is_written(tmp_path):
 
 
 def test_a_stream_without_an_update_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="but none was made"):
+    with pytest.raises(ValueError, match="but got 0 updates"):
         plot_trajectories(a_replay(0), tmp_path / "none.png")
     assert not list(tmp_path.iterdir())

@@ -119,7 +119,7 @@ def test_it_is_drawn_without_messages_on_the_console_or_requests_to_the_network(
     assert page.execute_script("return performance.getEntriesByType('resource').map((entry) => entry.name)") == []
     assert page.execute_script("return document.getElementById('problem').hidden")
     names = page.execute_script("return document.getElementById('scatter').data.map((trace) => trace.name)")
-    assert {"dominated", "front", "test set", "chosen"} <= set(names)
+    assert {"dominated", "front", "test set", "selected"} <= set(names)
     for plot in ("growth", "training", "network"):
         assert page.execute_script("return document.getElementById(arguments[0]).data[0].x.length", plot) > 0
     assert title(page) == RunSession.open(run).pick("knee")[1].id
@@ -212,7 +212,7 @@ def test_a_phone_has_one_column_and_nothing_sticks_out(page, run):
     assert len(set(lefts) - {0}) == 1  # hidden ones are at 0
 
 
-def test_other_training_curves_can_be_chosen(page):
+def test_other_training_curves_can_be_selected(page):
     drawn = "return document.getElementById('training').data.map((trace) => trace.name).join()"
     assert page.execute_script(drawn).startswith("exit 1")
     page.execute_script(
@@ -225,7 +225,7 @@ def test_other_training_curves_can_be_chosen(page):
     until(page, drawn + " === 'loss'")
 
 
-def test_what_a_name_says_is_never_run(page):
+def test_a_name_is_never_run_as_code(page):
     from selenium.webdriver.common.by import By
 
     assert HOSTILE in page.find_element(By.ID, "failures").text

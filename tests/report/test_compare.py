@@ -17,7 +17,7 @@ from aebnas.run.run_facts import RunFacts
 
 @pytest.fixture
 def copy(tmp_path_factory, tmp_path):
-    """The function that copies a finished run under a name, with its first trials alone and with a changed config."""
+    """The function that copies a finished run under a name, with only its first trials and with a changed config."""
     run = searched(tmp_path_factory)
 
     def make(name, trials=8, change=lambda config: None):
@@ -105,14 +105,14 @@ def other_data(config):
 
 
 @pytest.mark.parametrize(
-    "change, says",
+    "change, expected",
     [
         (other_objectives, "same objectives, but got first: accuracy, avg_macs; second: accuracy, params"),
         (other_data, "same data, but got first: digits, 1 x 8 x 8, 10 classes; second: npz other.npz, 1 x 8 x 8"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_by_name(copy, change, says):
-    with pytest.raises(UserError, match=says):
+def test_what_cannot_be_compared_is_refused_by_name(copy, change, expected):
+    with pytest.raises(UserError, match=expected):
         compare_runs([copy("first"), copy("second", change=change)])
 
 
@@ -127,13 +127,13 @@ def test_the_order_of_objectives_does_not_matter(copy):
 def test_two_runs_with_a_front_are_needed(copy, tmp_path):
     with pytest.raises(UserError, match="must be given two or more runs, but got 1"):
         compare_runs([copy("one")])
-    with pytest.raises(UserError, match=r"must be given different runs, but got .*one twice"):
+    with pytest.raises(UserError, match=r"must be given different runs, but got .*one 2 times"):
         compare_runs([tmp_path / "one", tmp_path / "one"])
     with pytest.raises(UserError, match="empty: must have a front to be compared"):
         compare_runs([tmp_path / "one", copy("empty", 0)])
 
 
-def test_other_splits_are_told(copy):
+def test_different_splits_are_reported(copy):
     first, second = copy("first"), copy("second")
     protocol = json.loads((second / "protocol.json").read_text())
     protocol["images"]["search"] = 100

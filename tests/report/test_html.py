@@ -61,7 +61,7 @@ def test_names_are_escaped(run, tmp_path):
     assert json.loads(unpacked(text, "payload"))["name"] == "<b>&co [[script]]"
 
 
-def test_the_report_says_the_same_of_the_same_run(run, tmp_path):
+def test_the_report_of_one_run_is_repeatable(run, tmp_path):
     copy = own_copy(run, tmp_path)
     write_report(copy)
     before = (copy / "report.html").read_bytes()
@@ -69,7 +69,7 @@ def test_the_report_says_the_same_of_the_same_run(run, tmp_path):
     assert (copy / "report.html").read_bytes() == before
 
 
-def test_what_is_learnt_of_a_pick_comes_into_the_report(run, tmp_path):
+def test_records_of_a_pick_are_in_the_report(run, tmp_path):
     session = RunSession.open(own_copy(run, tmp_path))
     picked = session.front()[0]
     point = picked[1]

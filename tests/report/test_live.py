@@ -12,7 +12,7 @@ from aebnas.strategies.trial import Trial
 
 @pytest.fixture
 def clock(monkeypatch):
-    """Time that passes only when told to, by `clock[0] += seconds`."""
+    """A clock that is advanced by `clock[0] += seconds`."""
     now = [100.0]
     monkeypatch.setattr(aebnas.report.live.time, "monotonic", lambda: now[0])
     return now

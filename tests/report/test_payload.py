@@ -38,7 +38,7 @@ def test_every_point_is_there_with_what_is_known_of_it(session, whole):
         assert len(architecture["drawing"]["sites"]) == len(point.exit_shares)
 
 
-def test_the_front_is_told_apart(session, whole):
+def test_the_front_is_distinguished(session, whole):
     ids = [i for i, role in zip(whole["points"]["id"], whole["points"]["role"], strict=True) if role == "front"]
     assert ids == [point.id for _, point in session.front()]
     for rule in ("best-accuracy", "knee", "cheapest"):
@@ -46,7 +46,7 @@ def test_the_front_is_told_apart(session, whole):
     assert whole["growth"]["front_points"][-1] == len(ids)
 
 
-def test_a_long_search_keeps_the_front_and_thins_out_the_rest(session, monkeypatch):
+def test_a_long_search_shows_the_whole_front_and_a_subset_of_the_rest(session, monkeypatch):
     monkeypatch.setattr(aebnas.report.payload, "OTHERS_SHOWN", 3)
     thin = payload(session.facts, session.run.trials(), session.front())
     roles = thin["points"]["role"]
@@ -54,7 +54,7 @@ def test_a_long_search_keeps_the_front_and_thins_out_the_rest(session, monkeypat
     assert thin["points_total"] == sum(len(trial.points) for trial in session.run.trials())
 
 
-def test_points_that_break_a_constraint_are_told_apart(session):
+def test_infeasible_points_are_distinguished(session):
     first, *rest = session.run.trials()
     broken = replace(first, status="infeasible", reason="avg_macs <= 1", violation=1.0)
     roles = payload(session.facts, [broken, *rest], [])["points"]["role"]

@@ -38,7 +38,7 @@ def states(folder):
 UNFINISHED = ("summary.json", "pareto.*")
 
 
-def test_every_state_is_told(copy, tmp_path):
+def test_every_state_is_listed(copy, tmp_path):
     copy("done")
     copy("searching", *UNFINISHED)
     copy("training", *UNFINISHED, "trials.jsonl", "supernet.safetensors")
@@ -58,14 +58,14 @@ def test_a_run_is_running_while_its_lock_is_held(copy, tmp_path):
     assert states(tmp_path) == {"here": "stopped in search"}
 
 
-def test_a_retraining_is_told(copy, tmp_path):
+def test_a_retraining_is_listed(copy, tmp_path):
     folder = copy("here")
     with Run.open(folder).retraining("some-point"):
         assert states(tmp_path) == {"here": "retraining"}
     assert states(tmp_path) == {"here": "finished"}
 
 
-def test_a_search_given_again_is_unfinished_until_it_is_told_to_the_end(copy, tmp_path):
+def test_a_repeated_search_is_unfinished_until_its_trials_are_replayed(copy, tmp_path):
     folder = copy("again")
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["finished"] is True
@@ -77,26 +77,26 @@ def test_counts_and_best_points_are_the_runs_own(run, copy, tmp_path):
     copy("one")
     (listed,) = list_runs(tmp_path)
     session = RunSession.open(run)
-    assert (listed.trials, listed.trials_asked, listed.front_points) == (8, 8, len(session.front()))
+    assert (listed.trials, listed.max_trials, listed.front_points) == (8, 8, len(session.front()))
     assert listed.hypervolume == json.loads((run / "summary.json").read_text())["hypervolume"]
     for rule, row in listed.best.items():
         assert row == session.pick(rule)[1].metrics
 
 
-def test_other_folders_are_passed_over_and_damaged_runs_told(copy, tmp_path):
+def test_other_folders_are_skipped_and_damaged_runs_listed(copy, tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "file.txt").write_text("nothing")
     broken = {"config.json": "{", "summary.json": "[]", "pareto.csv": "id,accuracy\nx,what\n"}
     for name, content in broken.items():
         (copy(name.partition(".")[0]) / name).write_text(content)
     (copy("other") / "config.json").write_text('{"experiment": {}}')
-    told = states(tmp_path)
-    assert set(told) == {"config", "summary", "pareto", "other"}
-    assert all(state.startswith("damaged (") for state in told.values())
+    reported = states(tmp_path)
+    assert set(reported) == {"config", "summary", "pareto", "other"}
+    assert all(state.startswith("damaged (") for state in reported.values())
     print_runs(list_runs(tmp_path))
 
 
-def test_the_one_that_changed_last_comes_first(copy, tmp_path, capsys):
+def test_runs_are_sorted_by_their_last_change(copy, tmp_path, capsys):
     for days, name in ((3, "old"), (0, "new"), (1, "yesterday")):
         folder, then = copy(name), time.time() - 86_400 * days
         for path in folder.iterdir():
@@ -116,10 +116,10 @@ def test_there_must_be_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "seconds, told", [(-1, "0 s"), (59, "59 s"), (60, "1 min"), (7300, "2 h"), (86_400 * 40, "40 d")]
+    "seconds, text", [(-1, "0 s"), (59, "59 s"), (60, "1 min"), (7300, "2 h"), (86_400 * 40, "40 d")]
 )
-def test_ages(seconds, told):
-    assert age(seconds) == told
+def test_ages(seconds, text):
+    assert age(seconds) == text
 
 
 def test_a_list_needs_no_torch(copy, tmp_path):

@@ -61,7 +61,7 @@ def test_a_supernet_in_training_tells_epoch_loss_and_time_left(copy):
     assert lines(copy)[1] == "supernet: no validation yet (2 epochs)"
 
 
-def test_asking_takes_no_lock(copy):
+def test_listing_holds_no_lock(copy):
     run = Run.open(copy)
     with run.locked():
         lines(copy)

@@ -14,7 +14,7 @@ USER, HOST, REGISTRY = "alice-lovelace", "secret-host.example.org", "pypi.intern
 
 @pytest.fixture
 def elsewhere(tmp_path, tmp_path_factory, monkeypatch):
-    """A run on another machine: of another user, host and home, with packages from odd places."""
+    """A run on another machine: of another user, host and home, with packages from other sources."""
     home = tmp_path / "home" / USER
     monkeypatch.setattr(platform, "node", lambda: HOST)
     monkeypatch.setattr(platform, "release", lambda: f"6.1.0-{HOST}+{USER}")
@@ -49,13 +49,13 @@ def test_no_user_host_path_or_registry_is_reported(elsewhere):
 
 
 def test_versions_and_hardware_are_reported(elsewhere):
-    told = json.loads((elsewhere / "env_info.json").read_text())
-    assert told["python"] == platform.python_version() and told["libraries"]["torch"]
-    assert told["processor"] and told["memory_gib"] > 0
-    assert 1 <= told["cores_usable"] <= told["cores"]
-    assert told["system"].endswith(f"{platform.system()} 6.1.0")
+    reported = json.loads((elsewhere / "env_info.json").read_text())
+    assert reported["python"] == platform.python_version() and reported["libraries"]["torch"]
+    assert reported["processor"] and reported["memory_gib"] > 0
+    assert 1 <= reported["cores_usable"] <= reported["cores"]
+    assert reported["system"].endswith(f"{platform.system()} 6.1.0")
 
 
-def test_the_protocol_says_whether_the_run_is_deterministic(elsewhere):
+def test_the_protocol_records_whether_the_run_is_deterministic(elsewhere):
     protocol = json.loads((elsewhere / "protocol.json").read_text())
     assert (protocol["deterministic"], protocol["training_threads"]) == (False, None)

@@ -14,7 +14,7 @@ ROW = {"phase": "supernet", "lr": 0.1, "loss": 2.0, "train_seconds": 1.0, "image
 
 
 class Recorded(RunEvents):
-    """Keeps what it is told."""
+    """Records its events."""
 
     def __init__(self, facts):
         super().__init__(facts)

@@ -23,7 +23,7 @@ def test_bundled_experiments_are_read(path):
     assert parse_spec(ExperimentSpec, spec.to_json(), "again") == spec
 
 
-def test_the_quickstart_says_what_it_says(root):
+def test_the_quickstart_is_parsed(root):
     spec = read_spec(ExperimentSpec, root / "experiments" / "quickstart.yaml")
     assert spec.parsed_objectives() == [Objective("accuracy"), Objective("avg_macs")]
     assert spec.parsed_constraints() == [Constraint("params", "<=", 150_000)]
@@ -31,7 +31,7 @@ def test_the_quickstart_says_what_it_says(root):
     assert (spec.data.name, spec.evaluate.workers, spec.strategy.evaluations) == ("digits", 2, 192)
 
 
-def test_aebnas_protocol_is_what_the_paper_says(root):
+def test_the_aebnas_experiment_has_the_values_of_the_paper(root):
     spec = read_spec(ExperimentSpec, root / "experiments" / "aebnas_cifar10.yaml")
     assert spec.parsed_target() == SoftTarget("avg_macs", 17e6, 0.1, tunes_thresholds=True)
     assert (spec.strategy.name, spec.strategy.evaluations, spec.strategy.crossover_prob) == ("nsga2", 340, 0.9)
@@ -46,7 +46,7 @@ def test_a_soft_target_is_read():
 
 
 @pytest.mark.parametrize(
-    "changes, says",
+    "changes, expected",
     [
         ({"stategy": {}}, "stategy: unknown key, did you mean 'strategy'?"),
         ({"supernet": TRAIN | {"epoch": 1}}, "supernet.epoch: unknown key, did you mean 'epochs'?"),
@@ -90,11 +90,11 @@ def test_a_soft_target_is_read():
         ({"seed": -1}, "seed: must be greater than or equal to 0"),
     ],
 )
-def test_a_bad_spec_is_reported_in_one_line(changes, says):
-    with pytest.raises(UserError) as told:
+def test_a_bad_spec_is_reported_in_one_line(changes, expected):
+    with pytest.raises(UserError) as caught:
         parse(**changes)
-    message = str(told.value)
-    assert message.startswith("x.yaml: ") and says in message and "\n" not in message
+    message = str(caught.value)
+    assert message.startswith("x.yaml: ") and expected in message and "\n" not in message
 
 
 def test_a_missing_file_is_reported(tmp_path):

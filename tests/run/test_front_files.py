@@ -65,15 +65,15 @@ def test_the_protocol_counts_the_images(run):
 
 def test_the_rows_of_the_front_read_back(run, session):
     rows = {row.id: row for row in pd.read_csv(run / "pareto.csv", dtype={"thresholds": str}).itertuples()}
-    as_json = {told["id"]: told for told in json.loads((run / "pareto.json").read_text())}
+    as_json = {row["id"]: row for row in json.loads((run / "pareto.json").read_text())}
     for trial, point in session.front():
         row = rows[point.id]
         assert [float(share) for share in row.exit_shares.split()] == pytest.approx(point.exit_shares, abs=1e-4)
         assert row.criterion == point.policy.criterion and row.architecture == str(trial.architecture)
         assert row.accuracy == point.metrics["accuracy"]
         assert (row.accuracy_low, row.accuracy_high) == wilson(row.accuracy, 287)
-        told = as_json[point.id]
-        assert (told["accuracy_low"], told["accuracy_high"]) == wilson(row.accuracy, 287)
+        reported = as_json[point.id]
+        assert (reported["accuracy_low"], reported["accuracy_high"]) == wilson(row.accuracy, 287)
         written = [] if pd.isna(row.thresholds) else row.thresholds.split()
         assert len(written) == len(point.policy.thresholds)
         for text, threshold in zip(written, point.policy.thresholds, strict=True):

@@ -17,7 +17,7 @@ def session(tmp_path_factory):
 
 @pytest.fixture
 def made(session):
-    """The function that makes a trial with one point, of accuracy and cost as a share of the greatest."""
+    """The function that makes a trial with one point, of given accuracy, and cost as a share of the maximum."""
     architecture = session.run.trials()[0].architecture
     most = session.facts.max_costs["avg_macs"]
 
@@ -30,7 +30,7 @@ def made(session):
 
 
 def test_hypervolume_of_two_points_by_hand(session, made):
-    """Error 0.2 at half of the greatest cost, error 0.6 at a tenth of it; reference (1, 1)."""
+    """Error 0.2 at half of the maximum cost, error 0.6 at a tenth of it; reference (1, 1)."""
     trials = [made(0, 0.8, 0.5), made(1, 0.4, 0.1)]
     points = [(trial, trial.points[0]) for trial in trials]
     assert normalised_hypervolume(session.facts, points) == pytest.approx(0.8 * 0.5 + 0.4 * (0.5 - 0.1))
@@ -38,7 +38,7 @@ def test_hypervolume_of_two_points_by_hand(session, made):
     assert normalised_hypervolume(session.facts, []) == 0.0
 
 
-def test_a_front_kept_up_is_that_of_all_trials(session):
+def test_an_updated_front_is_that_of_all_trials(session):
     growth = Growth(session.facts)
     for trial in session.run.trials():
         growth.add(trial)
@@ -70,7 +70,7 @@ def test_the_curve_never_falls_and_ends_with_all_trials(session, made, rng):
     assert growth_curve(session.facts, []) == {"trials": [], "front_points": [], "hypervolume": []}
 
 
-def test_the_greatest_cost_is_that_of_the_space(session):
+def test_the_maximum_cost_is_that_of_the_space(session):
     for metric, name in (("avg_macs", "macs"), ("macs", "macs"), ("params", "params")):
         upper = space_bounds(session.space.spec, lambda counts, name=name: getattr(counts, name)).upper
         assert max_cost(session.space, metric, None, session.cost_model) == upper

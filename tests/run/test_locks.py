@@ -1,4 +1,4 @@
-"""Locks between processes: who is refused, who waits, and what a killed process leaves behind."""
+"""Locks between processes: refusing, waiting, and the state after a kill."""
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ def holder(path):
         process.communicate()
 
 
-def test_a_second_holder_is_refused_and_told_so(path):
+def test_a_second_holder_is_refused_with_the_message(path):
     with lock(path, "first"):
         with pytest.raises(UserError, match=r"^second is refused$"), lock(path, "second is refused"):
             pytest.fail("two hold it")
@@ -72,13 +72,13 @@ def test_without_a_refusal_the_second_waits(path):
     assert order == ["first", "second"]
 
 
-def test_an_error_inside_lets_go_of_it(path):
+def test_an_error_inside_releases_it(path):
     with pytest.raises(ZeroDivisionError), lock(path, "held"):
         raise ZeroDivisionError
     assert not is_locked(path)
 
 
-def test_asking_neither_creates_nor_takes_it(path):
+def test_checking_neither_creates_nor_holds_it(path):
     assert not is_locked(path) and not path.exists() and not path.parent.exists()
     with lock(path, "held"):
         pass
@@ -99,7 +99,7 @@ NO_FORKS = pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks on this 
 
 @pytest.mark.parametrize("how", ["alone", pytest.param("fork", marks=NO_FORKS)])
 def test_a_killed_process_leaves_no_lock(path, holder, how):
-    """Nor do its forks keep it: those that read images outlive a killed parent by some seconds."""
+    """Nor do its forks, which read images and outlive a killed parent by some seconds."""
     process = holder(how)
     assert is_locked(path)
     process.kill()
@@ -108,8 +108,8 @@ def test_a_killed_process_leaves_no_lock(path, holder, how):
         pass
 
 
-def test_many_that_ask_do_not_get_in_the_way_of_who_takes_it(path):
-    """Asking holds the lock for an instant; whoever takes it must not be refused by that, nor others that ask."""
+def test_concurrent_checks_do_not_block_a_holder(path):
+    """A check holds the lock for an instant, which must affect neither a process that locks nor other checks."""
     with lock(path):
         pass
     done = threading.Event()

@@ -40,7 +40,7 @@ def test_a_new_run_has_no_trials(run):
 
 
 @pytest.mark.parametrize("cut", [1, 5, -1])
-def test_a_torn_last_line_is_dropped_and_the_next_trial_has_its_own(run, make_trial, cut):
+def test_a_partial_last_line_is_dropped_and_the_next_trial_has_its_own(run, make_trial, cut):
     run.append(make_trial(0))
     whole = run.trials_file.read_bytes()
     run.trials_file.write_bytes(whole + whole[:cut])
@@ -51,14 +51,14 @@ def test_a_torn_last_line_is_dropped_and_the_next_trial_has_its_own(run, make_tr
     assert run.trials() == [make_trial(0), make_trial(1)]
 
 
-def test_a_torn_first_line_leaves_nothing(run):
+def test_a_partial_first_line_leaves_nothing(run):
     run.trials_file.write_bytes(b'{"number": 0')
     run.drop_torn_line()
     assert run.trials_file.read_bytes() == b""
 
 
-def test_dropping_keeps_finished_lines_to_the_byte(run):
-    """Even those that can't be read: what follows them must not move."""
+def test_dropping_preserves_complete_lines_to_the_byte(run):
+    """Including lines that can't be parsed, so that the positions of later lines don't change."""
     run.trials_file.write_bytes(b"\xff\xfe\n\xff torn")
     run.drop_torn_line()
     assert run.trials_file.read_bytes() == b"\xff\xfe\n"
@@ -70,31 +70,31 @@ def test_a_corrupt_line_in_the_middle_is_named(run, make_trial, line):
     with run.trials_file.open("a") as handle:
         handle.write(line + "\n")
     run.append(make_trial(2))
-    with pytest.raises(UserError, match=r"trials\.jsonl, line 2: is not a trial: ") as told:
+    with pytest.raises(UserError, match=r"trials\.jsonl, line 2: is not a trial: ") as caught:
         run.trials()
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_the_same_spec_goes_on(run, make_trial):
+def test_the_same_spec_resumes(run, make_trial):
     run.append(make_trial(0))
     assert Run.start(run.folder, json.loads(json.dumps(CONFIG))).trials() == [make_trial(0)]
 
 
 def test_another_spec_is_refused_by_the_keys_that_differ(run):
     other = {"experiment": {"seed": 2, "strategy": {"population": 8}, "new": 1}, "base": "."}
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         Run.start(run.folder, other)
     assert (
         "these keys differ: experiment.new (was null, now 1), experiment.seed (was 1, now 2), "
         "experiment.strategy.population (was 4, now 8);"
-    ) in str(told.value)
+    ) in str(caught.value)
     assert run.config() == CONFIG
 
 
 def test_long_values_that_differ_are_cut(run):
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         Run.start(run.folder, CONFIG | {"base": "x" * 1000})
-    assert len(str(told.value)) < 300
+    assert len(str(caught.value)) < 300
 
 
 def test_where_work_is_done_may_change(run):
@@ -107,7 +107,7 @@ def test_where_work_is_done_may_change(run):
     Run.start(run.folder, config)
 
 
-def test_a_start_that_was_killed_before_the_config_was_there_is_no_harm(tmp_path):
+def test_a_start_killed_before_the_config_was_written_can_be_repeated(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".config.0a1b2c3d.partial.json").write_text('{"half')
     run = Run.start(tmp_path / "run", CONFIG)
@@ -116,7 +116,7 @@ def test_a_start_that_was_killed_before_the_config_was_there_is_no_harm(tmp_path
     assert names(run) == ["config.json", *LOCKS]
 
 
-def test_of_two_that_start_at_once_one_is_refused(tmp_path):
+def test_one_of_two_simultaneous_starts_is_refused(tmp_path):
     run = Run(tmp_path / "run")
     with run.locked(), pytest.raises(UserError, match="another process is working on this run"):
         Run.start(run.folder, CONFIG)
@@ -140,7 +140,7 @@ def test_json_that_cannot_be_read_is_reported(run):
         Run.open(run.folder).config()
 
 
-def test_whoever_comes_second_is_locked_out(run):
+def test_a_second_process_is_refused(run):
     refused = pytest.raises(UserError, match="another process is working on this run")
     with run.locked(), refused, Run.open(run.folder).locked():
         pytest.fail("two at work")
@@ -184,7 +184,7 @@ def test_what_kills_left_is_removed_and_nothing_else(run, make_trial):
 def test_picks_are_retrained_side_by_side_but_not_beside_a_search(run):
     other = Run.open(run.folder)
     with run.retraining("a"):
-        with other.retraining("b"), other.noting():
+        with other.retraining("b"), other.update_lock():
             pass
         with (
             pytest.raises(UserError, match=r"models/a: another process is retraining this pick"),

@@ -1,4 +1,4 @@
-"""A search for a device: its metrics, its own copy of the profile, and what keeps figures of two devices apart."""
+"""A search for a device: its metrics, its copy of the profile, and the separation of metrics of two devices."""
 
 import csv
 import json
@@ -63,7 +63,7 @@ def test_thresholds_are_found_for_the_cost_that_is_the_objective(run):
     assert values == sorted(values) and [v[1] for v in values] == sorted((v[1] for v in values), reverse=True)
 
 
-def test_the_front_is_told_with_its_device(run, tmp_path):
+def test_the_front_is_shown_with_its_device(run, tmp_path):
     rows = list(csv.DictReader((run / "pareto.csv").read_text().splitlines()))
     names = [name for name in METRICS if METRICS[name].by_device]
     assert rows and all(float(row[name]) > 0 for row in rows for name in [*names, "peak_memory_bytes"])
@@ -96,7 +96,7 @@ def test_the_reference_of_the_hypervolume_is_the_slowest_network(run):
     assert largest >= max(p.metrics["peak_memory_bytes"] for p in points)
 
 
-def test_a_run_keeps_its_profile_and_refuses_another(run, tmp_path):
+def test_a_run_stores_its_profile_and_refuses_another(run, tmp_path):
     copy = own_copy(run, tmp_path)
     spec = copy.parent / "spec" / "tiny.yaml"
     profile = made_up(RunSession.open(copy).space.spec)
@@ -117,7 +117,7 @@ def test_runs_of_two_devices_are_not_compared(run, tmp_path):
     assert compare_runs([run, copy]).hypervolumes[0] > 0
 
 
-def test_the_hopeless_by_latency_are_never_evaluated(run, tmp_path, scored):
+def test_candidates_infeasible_by_latency_are_not_evaluated(run, tmp_path, scored):
     trials = RunSession.open(run).run.trials()
     quickest = sorted(min(p.metrics["latency_ms"] for p in t.points) for t in trials if t.points)
     middle = quickest[len(quickest) // 2]
@@ -140,7 +140,7 @@ def test_a_batch_has_no_percentiles(tmp_path):
         run_search(spec, tmp_path / "run")
 
 
-def test_a_policy_that_looks_at_difficulty_pays_for_it_in_time_and_energy(run, tmp_path):
+def test_a_difficulty_policy_is_charged_latency_and_energy_of_the_estimate(run, tmp_path):
     copy = own_copy(run, tmp_path)
     found = calibrate(copy, "knee", Goal.read(beta=0.5), "dart", per_exit=4)
     policy, point = found.policy, found.point
@@ -157,11 +157,11 @@ def test_a_policy_that_looks_at_difficulty_pays_for_it_in_time_and_energy(run, t
         assert point.metrics[f"{name}@worst"] == pytest.approx(to_exit[shares > 0].max())
     assert evaluate(copy, "knee").point.policy == policy
     made_up(session.space.spec, difficulty=None).save(copy / "device_profile.json")
-    told = "device_profile.json: must hold the time of estimating the difficulty of an image of 1 x 8 x 8"
+    reported = "device_profile.json: must hold the time of estimating the difficulty of an image of 1 x 8 x 8"
     for again in (partial(evaluate, copy, "knee"), partial(calibrate, copy, "knee", Goal.read(beta=0.5), "dart")):
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=reported):
             again()
-    # without a look at difficulty nothing lacks
+    # without a difficulty policy the profile is complete
     assert calibrate(copy, "knee", Goal.read(beta=0.5), "greedy", per_exit=4).policy.difficulty is None
 
 
@@ -182,21 +182,23 @@ def write_pairs_spec(folder, run, architectures, constraints):
     return spec
 
 
-def test_a_budget_that_nothing_keeps_on_such_a_device_ends_with_what_came_closest(run, tmp_path, architectures, scored):
-    """No bounds of the space are known there, so each candidate is told by itself, without being evaluated."""
+def test_an_infeasible_budget_ends_with_the_smallest_violation(run, tmp_path, architectures, scored):
+    """There are no bounds over the space, so each candidate is found infeasible separately, without evaluation."""
     spec = write_pairs_spec(tmp_path, run, architectures, ["latency_ms <= 0.001"])
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         run_search(spec, tmp_path / "run")
     trials = Run(tmp_path / "run").trials()
     assert trials and not scored
     closest = min(trials, key=lambda trial: trial.violation)
-    assert str(told.value).endswith(f"no trial of {len(trials)} keeps the constraints; the closest: {closest.reason}")
+    assert str(caught.value).endswith(
+        f"no trial of {len(trials)} satisfies the constraints; the closest: {closest.reason}"
+    )
     least = min(float(trial.reason.split("at least ")[1].split(",")[0]) for trial in trials)
-    assert f"latency_ms is at least {least:g}, but must be <= 0.001" in str(told.value)
+    assert f"latency_ms is at least {least:g}, but must be <= 0.001" in str(caught.value)
     assert not (tmp_path / "run" / "pareto.csv").read_text().splitlines()[1:]
 
 
-def test_a_search_for_a_device_known_by_whole_networks_alone(run, tmp_path, architectures):
+def test_a_search_for_a_device_with_a_profile_of_whole_networks(run, tmp_path, architectures):
     spec = write_pairs_spec(tmp_path, run, architectures, [])
     session = run_search(spec, tmp_path / "run")
     learned = LearnedLatency.fit(load_profile(tmp_path / "run" / "device_profile.json"))

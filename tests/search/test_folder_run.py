@@ -50,6 +50,6 @@ def test_streamed_and_in_memory_searches_find_the_same(folder: Path) -> None:
     assert prediction.class_name.startswith("digit ")
 
 
-def test_images_of_another_kind_than_the_space_takes(folder: Path) -> None:
+def test_images_that_do_not_fit_the_space(folder: Path) -> None:
     with pytest.raises(UserError, match=r"input: must fit the images of folder"):
         search(folder, memory="always", channels=3)

@@ -123,7 +123,7 @@ def test_another_seed_gives_another_front(run, search_trained):
 
 
 @pytest.mark.parametrize(
-    "constraint, says",
+    "constraint, expected",
     [
         ("params <= 10", "minimum params is "),
         ("avg_macs <= 100", "minimum avg_macs is "),
@@ -132,14 +132,14 @@ def test_another_seed_gives_another_front(run, search_trained):
         ("weight_bytes <= 40", "minimum weight_bytes is "),
     ],
 )
-def test_a_budget_that_no_network_meets_is_told_at_once(tmp_path, constraint, says):
-    with pytest.raises(UserError, match=f"tiny.yaml: constraints.0: no architecture of the space can satisfy .*{says}"):
+def test_a_budget_below_the_minimum_is_reported_at_once(tmp_path, constraint, expected):
+    with pytest.raises(UserError, match=f"constraints.0: no architecture of the space can satisfy .*{expected}"):
         run_search(write_spec(tmp_path / "spec", constraints=[constraint]), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
-    "space, changes, says",
+    "space, changes, expected",
     [
         (SPACE | {"input": {"channels": 3, "resolution": 8}}, {}, "1 x 8 x 8, but got 3 x 8 x 8"),
         (SPACE | {"input": {"channels": 1, "resolution": 16}}, {}, "1 x 8 x 8, but got 1 x 16 x 16"),
@@ -148,14 +148,14 @@ def test_a_budget_that_no_network_meets_is_told_at_once(tmp_path, constraint, sa
         (
             SPACE,
             {"data": {"name": "digits", "class_names": ["a", "b"]}},
-            "class_names: must be 10 names, as the space says, but got 2",
+            "class_names: must be 10 names, as in the space, but got 2",
         ),
         (SPACE, {"supernet": EXPERIMENT["supernet"] | {"exit_weights": {"last": 1}}}, "but stage1 is missing"),
         (SPACE, {"retrain": EXPERIMENT["retrain"] | {"exit_weights": {"stage1": 1}}}, "but last is missing"),
     ],
 )
-def test_what_does_not_fit_leaves_no_run_behind(tmp_path, space, changes, says):
-    with pytest.raises(UserError, match=says.replace(".", r"\.")):
+def test_what_does_not_fit_leaves_no_run_behind(tmp_path, space, changes, expected):
+    with pytest.raises(UserError, match=expected.replace(".", r"\.")):
         run_search(write_spec(tmp_path / "spec", space, **changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -174,7 +174,7 @@ def test_threshold_genes_are_the_policies_of_the_points(tmp_path_factory):
         assert set(trial.policy.thresholds) <= {*GENES["policy"]["thresholds"]["genes"]} - {"never"} | {None}
 
 
-def test_the_hopeless_are_never_evaluated(run, search_trained, scored):
+def test_provably_infeasible_candidates_are_not_evaluated(run, search_trained, scored):
     params = sorted(trial.points[0].metrics["params"] for trial in Run.open(run).trials())
     limit = (params[1] + params[2]) / 2
     trials = search_trained(constraints=[f"params <= {limit}"]).trials()
@@ -193,8 +193,8 @@ def test_points_beyond_a_budget_are_not_on_the_front(run, search_trained):
     assert len(front) and (front.avg_macs <= limit).all()
 
 
-def test_a_search_without_anything_feasible_says_why(search_trained):
-    with pytest.raises(UserError, match=r"no trial of 8 keeps the constraints; the closest: .*accuracy"):
+def test_a_search_without_feasible_trials_reports_the_reason(search_trained):
+    with pytest.raises(UserError, match=r"no trial of 8 satisfies the constraints; the closest: .*accuracy"):
         search_trained(constraints=["accuracy >= 1"])
 
 
@@ -229,14 +229,14 @@ def test_three_objectives_run(search_trained):
     assert len(pd.read_csv(folder / "pareto.csv"))
 
 
-def test_weights_that_do_not_fit_are_told(run, tmp_path):
+def test_weights_that_do_not_fit_are_reported(run, tmp_path):
     copy = own_copy(run, tmp_path)
     (copy / "checkpoints" / "supernet.safetensors").write_bytes(b"nothing of the kind")
     with pytest.raises(UserError, match=r"supernet\.safetensors: cannot be read as weights"):
         run_search(copy.parent / "spec" / "tiny.yaml", copy)
 
 
-def test_the_folder_is_named_after_the_spec_unless_told(tmp_path, monkeypatch):
+def test_the_default_folder_is_named_after_the_spec(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def stop(folder, config, in_full):
@@ -270,7 +270,7 @@ def plain(session, crop=0):
     return replace(session.images, experiment=session.experiment.model_copy(update={"data": data}))
 
 
-def test_the_run_keeps_its_specs_in_full(run):
+def test_the_run_records_its_specs_with_defaults(run):
     config = json.loads((run / "config.json").read_text())
     assert config["base"] == "../spec"
     assert config["experiment"]["supernet"]["clip"] == 5.0  # a default

@@ -61,10 +61,10 @@ def test_a_seeds_run_is_the_single_run_of_that_seed(finished, tmp_path):
 def test_means_and_deviations_are_those_of_the_runs(finished):
     base, printed = finished
     volumes = [normalised_hypervolume(run.facts, run.front()) for run in runs(base)]
-    told = summary(base)
-    assert told["hypervolume"]["values"] == pytest.approx(volumes)
-    assert told["hypervolume"]["mean"] == pytest.approx(statistics.mean(volumes))
-    assert told["hypervolume"]["std"] == pytest.approx(statistics.stdev(volumes))
+    reported = summary(base)
+    assert reported["hypervolume"]["values"] == pytest.approx(volumes)
+    assert reported["hypervolume"]["mean"] == pytest.approx(statistics.mean(volumes))
+    assert reported["hypervolume"]["std"] == pytest.approx(statistics.stdev(volumes))
     assert f"hypervolume {statistics.mean(volumes):.4f} +- {statistics.stdev(volumes):.4f}" in printed
     for rule in ("knee", "best-accuracy", "cheapest", BUDGET):
         picked = [run.pick(rule)[1] for run in runs(base)]
@@ -76,7 +76,7 @@ def test_means_and_deviations_are_those_of_the_runs(finished):
             "test_accuracy": [assessed.point.metrics["accuracy"] for assessed in on_test],
             "optimism": [assessed.optimism["difference"] for assessed in on_test],
         }.items():
-            figures = told["picks"][rule][name]
+            figures = reported["picks"][rule][name]
             assert (figures["n"], figures["values"]) == (3, pytest.approx(values))
             assert figures["mean"] == pytest.approx(statistics.mean(values))
             assert figures["std"] == pytest.approx(statistics.stdev(values))
@@ -93,7 +93,7 @@ def test_the_table_holds_every_pick_of_every_seed(finished):
     assert (base / "run-seeds" / "seeds.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_given_again_it_goes_on_and_tests_nothing_twice(finished, monkeypatch, scored):
+def test_the_same_command_resumes_and_repeats_no_test(finished, monkeypatch, scored):
     base, _ = finished
     before = summary(base)
     monkeypatch.setattr("aebnas.api.evaluate", lambda *args, **options: pytest.fail("measured again"))
@@ -106,7 +106,7 @@ def test_a_single_value_has_no_deviation():
 
 
 @pytest.mark.parametrize(
-    "arguments, says",
+    "arguments, expected",
     [
         (["--seeds", "11"], "seeds must be two or more different whole numbers, but got 11"),
         (["--seeds", "11,11"], "different whole numbers, but got 11, 11"),
@@ -114,13 +114,13 @@ def test_a_single_value_has_no_deviation():
         (["--seeds", "11,-2"], r"seed: must be greater than or equal to 0, but got -2"),
         (["--seeds", "11,22", "--pick", "0a1b2c"], "pick over several seeds must be knee, .*, but got '0a1b2c'"),
         (["--seeds", "11,22", "--pick", "avg_mac<=1"], "avg_mac"),
-        (["--pick", "knee"], "--pick and --test must go with --seeds"),
-        (["--test"], "--pick and --test must go with --seeds"),
+        (["--pick", "knee"], "--pick and --test must be combined with --seeds"),
+        (["--test"], "--pick and --test must be combined with --seeds"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_trained(tmp_path, arguments, says):
+def test_errors_are_reported_before_any_training(tmp_path, arguments, expected):
     spec = write_spec(tmp_path / "spec")
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=expected):
         app(["search", str(spec), "--out", str(tmp_path / "run"), *arguments], standalone_mode=False)
     assert [path.name for path in tmp_path.iterdir()] == ["spec"]
 

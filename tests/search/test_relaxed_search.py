@@ -1,4 +1,4 @@
-"""A whole search by relaxed networks: trials, files, going on, its verbs, and its front as another's beginning."""
+"""A whole search by relaxed networks: trials, files, resuming, commands, and its front as initial population."""
 
 import json
 import subprocess
@@ -66,7 +66,7 @@ def test_the_files_of_the_protocol_are_there(searched):
         assert {"stop", "confidence", "accuracy", "exit"} == set(report["forms"][form]["calibration"][0])
 
 
-def test_settled_architectures_train_on_the_images_that_chose_them_as_well(searched):
+def test_discrete_architectures_train_on_the_arch_split_as_well(searched):
     session = RunSession.open(searched)
     train, arch = len(session.images.splits.train), len(session.images.splits.arch)
     evaluator = candidate_evaluator(session, None)
@@ -93,7 +93,7 @@ def test_the_saved_relaxed_network_can_be_looked_at_again(searched):
     assert again.alpha_gk.abs().max() > 0.01
 
 
-def test_going_on_asks_for_the_same_and_trains_nothing(searched, tmp_path, monkeypatch):
+def test_resuming_a_finished_search_trains_nothing(searched, tmp_path, monkeypatch):
     run = own_copy(searched, tmp_path)
     before = (run / "pareto.csv").read_bytes()
     monkeypatch.setattr("aebnas.evaluation.evaluator.Evaluator.relax", lambda *a: pytest.fail("trained again"))

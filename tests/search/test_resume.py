@@ -1,4 +1,4 @@
-"""A search that was stopped goes on, and ends as if it had not been; what doesn't belong to it is refused."""
+"""A stopped search resumes and ends with the same result; trials of another search are refused."""
 
 import json
 
@@ -60,8 +60,8 @@ def test_a_kill_in_the_middle_of_a_generation_loses_what_was_in_flight_only(run,
     assert front_of(copy) == front_of(run)
 
 
-def test_trials_in_another_order_and_with_gaps_are_no_harm(run, tmp_path, scored):
-    """As workers leave them."""
+def test_trials_may_be_out_of_order_and_have_gaps(run, tmp_path, scored):
+    """Workers finish trials in any order."""
     copy = own_copy(run, tmp_path)
     lines = (copy / "trials.jsonl").read_bytes().splitlines(keepends=True)
     (copy / "trials.jsonl").write_bytes(b"".join(lines[i] for i in (3, 0, 1, 5)))
@@ -83,7 +83,7 @@ def test_trials_of_another_search_are_refused(run, tmp_path):
     lines = [json.loads(line) for line in (copy / "trials.jsonl").read_text().splitlines()]
     lines[0]["number"], lines[1]["number"] = 1, 0
     (copy / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    with pytest.raises(UserError, match="is not the one this search asks for"):
+    with pytest.raises(UserError, match="must be the one that the strategy proposes"):
         run_search(copy.parent / "spec" / "tiny.yaml", copy)
 
 
@@ -95,7 +95,7 @@ def test_a_changed_spec_is_refused(run, tmp_path):
     assert front_of(copy) == front_of(run)
 
 
-def test_a_run_of_a_version_that_knew_fewer_keys_goes_on(run, tmp_path, scored):
+def test_a_run_of_a_version_with_fewer_keys_resumes(run, tmp_path, scored):
     copy = own_copy(run, tmp_path)
     config = json.loads((copy / "config.json").read_text())
     del config["experiment"]["deterministic"], config["experiment"]["supernet"]["sync_norms"], config["space"]["policy"]
@@ -105,7 +105,7 @@ def test_a_run_of_a_version_that_knew_fewer_keys_goes_on(run, tmp_path, scored):
     assert not scored and front_of(copy) == front_of(run)
 
 
-def test_an_interrupted_training_goes_on(run, tmp_path):
+def test_an_interrupted_training_resumes(run, tmp_path):
     """Killed after the first of two epochs; the same command ends with the same weights and front."""
     spec = write_spec(tmp_path / "spec")
     with pytest.raises(Stopped):
@@ -123,7 +123,7 @@ def test_two_searches_in_one_folder_are_refused(run, tmp_path):
         run_search(copy.parent / "spec" / "tiny.yaml", copy)
 
 
-def test_the_precision_measured_first_is_kept(run, tmp_path, monkeypatch):
+def test_later_sessions_use_the_precision_measured_first(run, tmp_path, monkeypatch):
     """`auto` is measured, and a busy machine may find another format faster than in the session before."""
     copy, cpu = own_copy(run, tmp_path), torch.device("cpu")
     spec = RunSession.open(copy).experiment.retrain

@@ -1,4 +1,4 @@
-"""Whole searches of spaces with next to nothing to choose."""
+"""Whole searches of spaces with one or two architectures."""
 
 import pandas as pd
 import pytest

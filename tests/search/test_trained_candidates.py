@@ -1,4 +1,4 @@
-"""Searches whose candidates are trained by themselves: fine-tuned or from scratch."""
+"""Searches whose candidates are trained separately: fine-tuned or from scratch."""
 
 import json
 from itertools import product
@@ -66,7 +66,7 @@ def on_front(folder):
 
 
 @pytest.mark.parametrize("mode", ["scratch", "finetuned"])
-def test_the_front_is_that_of_the_networks_kept(mode, request):
+def test_only_networks_on_the_front_have_weights(mode, request):
     folder = request.getfixturevalue(mode)
     session = RunSession.open(folder)
     assert kept(folder) == on_front(folder) and {trial.status for trial in session.run.trials()} == {"ok"}
@@ -126,18 +126,18 @@ def test_a_picked_candidate_is_evaluated_exported_and_retrained_at_once(scratch,
     assert load_selected_model(RunSession.open(run), point_id).source == "retrained for 1 epochs from scratch"
 
 
-def test_lost_weights_are_told_and_made_good_by_retraining(scratch, tmp_path):
+def test_missing_weights_are_reported_and_replaced_by_retraining(scratch, tmp_path):
     run = own_copy(scratch, tmp_path)
     for path in (run / "models").glob("*.safetensors"):
         path.unlink()
-    with pytest.raises(UserError, match=r"weights are not there; retrain the point first: aebnas retrain --pick"):
+    with pytest.raises(UserError, match=r"weights are missing; retrain the point first: aebnas retrain --pick"):
         evaluate(run, "cheapest")
     retrain(run, "cheapest")
     assert evaluate(run, "cheapest").source.startswith("retrained")
 
 
 @pytest.mark.parametrize("after", [2, 6])
-def test_a_killed_search_trains_what_was_in_flight_anew(scratch, tmp_path, monkeypatch, scored, after):
+def test_a_killed_search_trains_candidates_in_flight_again(scratch, tmp_path, monkeypatch, scored, after):
     spec, score = write_spec(tmp_path / "spec", **SCRATCH), Evaluator.score
 
     def killed(self, architecture):
@@ -174,14 +174,14 @@ def test_a_loss_that_is_not_a_number_is_a_failed_trial(tmp_path, monkeypatch):
 
 
 def test_candidates_that_differ_in_policy_only_have_the_weights_of_their_architecture(tmp_path):
-    """Four generations of a space of two architectures: some fall off the front and come back with another policy."""
+    """Four generations of a space of two architectures: some leave the front and return with another policy."""
     strategy = {"name": "random", "population": 4, "generations": 4}
     run = run_search(write_spec(tmp_path / "spec", FEW_GENES, **SCRATCH | {"strategy": strategy}), tmp_path / "run").run
     assert kept(run.folder) == on_front(run.folder)
     assert len({trial.architecture.id for trial in run.trials()}) == 2 < len(run.trials())
 
 
-def test_weights_depend_on_the_seed_and_the_architecture_alone(scratch, architectures):
+def test_weights_depend_only_on_seed_and_architecture(scratch, architectures):
     session = RunSession.open(scratch)
     evaluator = candidate_evaluator(session, None)
     a, b = architectures(session.space, 2)
@@ -192,10 +192,10 @@ def test_weights_depend_on_the_seed_and_the_architecture_alone(scratch, architec
     assert all(torch.equal(x, y) for x, y in zip(first.parameters(), second.parameters(), strict=True))
 
 
-def test_no_gpu_is_told(tmp_path, monkeypatch):
+def test_a_missing_gpu_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     changed = SCRATCH | {"evaluate": SCRATCH["evaluate"] | {"gpus_per_worker": 0.5}}
-    with pytest.raises(UserError, match=r"evaluate\.gpus_per_worker: must be 0, since no GPU is there"):
+    with pytest.raises(UserError, match=r"evaluate\.gpus_per_worker: must be 0, since no GPU is available"):
         run_search(write_spec(tmp_path / "spec", **changed), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -226,7 +226,7 @@ def test_thresholds_are_tuned_to_the_target_on_calibrate(tmp_path):
     assert retrained.thresholds in choices and retrained.temperatures not in ((), temperatures)
 
 
-def test_what_cannot_be_tuned_is_told(tmp_path):
+def test_a_target_that_cannot_be_tuned_is_reported(tmp_path):
     with pytest.raises(UserError, match=r"tune_thresholds: must be false, since the space has no threshold genes"):
         run_search(write_spec(tmp_path / "spec", **TUNED), tmp_path / "run")
     genes = {"criterion": "margin", "thresholds": {"genes": [i / 32 for i in range(32)]}}
@@ -290,7 +290,7 @@ def test_every_rule_is_searched_and_runs_as_it_was_scored(ruled):
             assert not ((answer.logits.argmax(-1) == 4) & (answer.exit_index < len(point.exit_shares) - 1)).any()
 
 
-def test_rules_that_look_at_stop_heads_are_searched_without_any_early_exit(tmp_path):
+def test_criteria_with_stop_heads_are_searched_without_early_exits(tmp_path):
     changes = SCRATCH | {
         "evaluate": SCRATCH["evaluate"] | {"training": SETTINGS | HEADS},
         "retrain": SCRATCH["retrain"] | HEADS,

@@ -1,4 +1,4 @@
-"""`calibrate` and `sweep` of a run: from answers that are kept, for `evaluate` and `export` to use."""
+"""`calibrate` and `sweep` of a run, from recorded outputs; `evaluate` and `export` use the calibrated policy."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from aebnas.report.html import write_html
 from aebnas.report.run_report import RunReport
 from aebnas.run.session import RunSession
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.selected import recorded_outputs as answered
+from aebnas.selected import recorded_outputs
 from aebnas.selected.calibrate import calibrate
 from aebnas.selected.evaluate import evaluate, export
 from aebnas.selected.retrain import retrain
@@ -40,14 +40,14 @@ def own(run, tmp_path):
 
 @pytest.fixture
 def no_network(monkeypatch):
-    """From its call on no network may be run."""
+    """After its call, running a network fails the test."""
 
     def forbid():
         def refused(*arguments, **options):
             raise AssertionError("the network was run again")
 
-        monkeypatch.setattr(answered, "record_logits", refused)
-        monkeypatch.setattr(answered, "load_network", refused)
+        monkeypatch.setattr(recorded_outputs, "record_logits", refused)
+        monkeypatch.setattr(recorded_outputs, "load_network", refused)
 
     return forbid
 
@@ -167,7 +167,7 @@ def test_figures_of_a_re_tuned_export_are_those_of_images_without_a_part_in_it(o
     assert json.loads((tmp_path / "out" / "card.json").read_text()) == facts
 
 
-def test_what_is_refused(own):
+def test_invalid_requests_are_refused(own):
     with pytest.raises(UserError, match="--method must be one of auto, joint"):
         calibrate(own, "knee", Goal.read(beta=0.5), "magic")
     with pytest.raises(UserError, match="--budget must bound the mean of macs, but got 'joules'"):
@@ -180,13 +180,13 @@ def test_what_is_refused(own):
 
 def test_a_promise_needs_a_certify_split(tmp_path_factory, tmp_path):
     run = own_copy(searched(tmp_path_factory), tmp_path)
-    with pytest.raises(UserError, match="certify: must hold images for this, but is empty in this run"):
+    with pytest.raises(UserError, match=r"splits.certify: must be above 0 for this command, but the split is empty"):
         calibrate(run, "knee", Goal.read(risk="0.1,0.1"))
 
 
-def test_scores_of_a_kept_table_are_those_of_a_fresh_one(own):
+def test_recorded_outputs_score_as_a_new_table(own):
     calibrate(own, "knee", Goal.read(beta=0.5))
-    kept = answered.SelectedModelOutputs.open(own, "knee")
+    kept = recorded_outputs.SelectedModelOutputs.open(own, "knee")
     policy = kept.state.point.policy
     fresh = tabulate_for(policy, kept.network, kept.images("search"), kept.session.images.preprocessing)
     assert score_policy(fresh, policy) == score_policy(kept.table_for(policy, "search"), policy)

@@ -31,8 +31,8 @@ def own(tmp_path_factory, tmp_path):
 
 
 def fitted(outputs):
-    """Temperatures of a pick's network, from what it says of `calibrate`."""
-    recorded = outputs.answers("calibrate")
+    """Temperatures of a pick's network, fitted to its outputs on `calibrate`."""
+    recorded = outputs.logits("calibrate")
     return fit_temperatures(recorded.logits_nec.numpy(), recorded.labels_n.numpy())
 
 
@@ -82,7 +82,7 @@ def test_threshold_genes_apply_to_calibrated_probabilities(tmp_path_factory):
 
 
 def test_a_front_with_temperatures_begins_the_population_of_another_search(tmp_path_factory, tmp_path):
-    """Genes say nothing of temperatures: they must not keep a front's genomes out."""
+    """Genes don't encode temperatures, which must not exclude the genomes of a front."""
     earlier = RunSession.open(searched_genes(tmp_path_factory))
     strategy = {"name": "nsga2", "population": 4, "generations": 1, "init": f"from {earlier.run.folder}"}
     session = run_search(write_spec(tmp_path / "spec", GENES, strategy=strategy), tmp_path / "run")
@@ -93,7 +93,7 @@ def test_a_front_with_temperatures_begins_the_population_of_another_search(tmp_p
 
 
 def test_a_run_of_an_earlier_version_stays_as_it_was_calibrated(tmp_path):
-    """Its policies have no temperatures: they, their ids and their figures stay; a retraining brings temperatures."""
+    """Its policies have no temperatures: they, their ids and metrics stay; a retraining fits temperatures."""
     run = Path(shutil.copytree(EARLIER, tmp_path / "earlier")) / "run"
     session = RunSession.open(run)
     listed = {point["id"] for point in json.loads((run / "pareto.json").read_text())}

@@ -1,4 +1,4 @@
-"""Two points of one id, which 24 bits of a hash allow: neither gets the other's record or weights."""
+"""Two points with the same id (24 bits of a hash): neither gets the record or the weights of the other."""
 
 import json
 import random
@@ -41,7 +41,7 @@ def copy(tmp_path_factory, tmp_path):
 
 
 def put(run, trial, point):
-    """Make a point the only one of its trial, in the place of those that the search found."""
+    """Replace the points of a trial with one point."""
     changed = replace(trial, points=(point,)).to_json()
     lines = [json.loads(line) for line in (run / "trials.jsonl").read_text().splitlines()]
     lines = [changed if line["number"] == trial.number else line for line in lines]
@@ -74,7 +74,7 @@ def test_weights_are_not_read_for_another_point(copy, colliding, tmp_path):
     trial, first, second = colliding
     put(copy, trial, first)
     retrain(copy, first.id)
-    shutil.rmtree(copy / "picks")  # the model folder alone must tell
+    shutil.rmtree(copy / "picks")  # only the model folder identifies the point then
     put(copy, trial, second)
     with pytest.raises(UserError, match=rf"models/{first.id}/point\.json: must belong to"):
         export(copy, second.id, tmp_path / "out")

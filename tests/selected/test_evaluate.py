@@ -64,7 +64,7 @@ def test_picks_need_a_front_and_weights(own):
     with pytest.raises(UserError, match="pick"):
         evaluate(own, "avg_macs <= 1")
     (own / "checkpoints" / "supernet.safetensors").unlink()
-    with pytest.raises(UserError, match="the weights are not there; give the search command again"):
+    with pytest.raises(UserError, match="the weights are missing; run the search command again"):
         evaluate(own, "cheapest")
     assert evaluate(own, "best-accuracy").source.startswith("retrained")
 
@@ -78,15 +78,15 @@ def test_the_search_splits_optimism_is_that_of_the_same_weights_and_policy(own):
     ):
         assessed = evaluate(own, rule)
         known = record(own, assessed.id)
-        told, search = known["test"]["optimism"], on_search(known, session.pick(rule)[1])["accuracy"]
-        assert told == assessed.optimism
-        assert told["difference"] == search - assessed.point.metrics["accuracy"]
-        assert (told["search_samples"], told["test_samples"]) == (287, 360)
+        reported, search = known["test"]["optimism"], on_search(known, session.pick(rule)[1])["accuracy"]
+        assert reported == assessed.optimism
+        assert reported["difference"] == search - assessed.point.metrics["accuracy"]
+        assert (reported["search_samples"], reported["test_samples"]) == (287, 360)
         bounds = difference(search, 287, assessed.point.metrics["accuracy"], 360)
-        assert (told["difference_low"], told["difference_high"]) == bounds
+        assert (reported["difference_low"], reported["difference_high"]) == bounds
     noted = json.loads((own / "summary.json").read_text())["optimism"]
-    assert {told["id"] for told in noted} == {assessed.id, session.pick("cheapest")[1].id}
-    write_report(session.run.folder)  # as a search given again does
+    assert {reported["id"] for reported in noted} == {assessed.id, session.pick("cheapest")[1].id}
+    write_report(session.run.folder)  # as a repeated search does
     assert json.loads((own / "summary.json").read_text())["optimism"] == noted
 
 

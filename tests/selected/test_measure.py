@@ -51,13 +51,13 @@ def test_profile_then_measure(tmp_path_factory, tmp_path):
     assert set(measured["wall_clock"]) == {"batch_1", "batch_256"}
     assert "speed-up over MACs ratio, batch 1" in done.output and "saved time over saved MACs, batch 1" in done.output
 
-    with pytest.raises(UserError, match=r"profile.json: setting.threads must be 2 as it is measured here, but got 1"):
+    with pytest.raises(UserError, match=r"profile.json: setting.threads must be 2 as in this measurement, but got 1"):
         measure(run, "knee", {"threads": 2}, out, 4, 1)
     with pytest.raises(UserError, match=r"--memory-format must be one of contiguous, channels_last, but got 'odd'"):
         measure(run, "knee", {"memory_format": "odd"}, None, 4, 1)
 
 
-def test_a_policy_that_looks_at_difficulty_is_measured_and_predicted_with_the_estimate(tmp_path_factory, tmp_path):
+def test_measurement_and_prediction_include_the_difficulty_estimate(tmp_path_factory, tmp_path):
     run = tiny_run.own_copy(tiny_run.searched_on_device(tmp_path_factory), tmp_path)
     policy = calibrate(run, "knee", Goal.read(beta=0.5), "dart", per_exit=4).policy
     spec, here = RunSession.open(run).space.spec, describe_device("cpu")
@@ -78,7 +78,7 @@ def test_a_policy_that_looks_at_difficulty_is_measured_and_predicted_with_the_es
 
 
 def test_the_report_and_the_card_show_what_was_measured(tmp_path_factory, tmp_path):
-    """On another device than that of the run's profile: then nothing is predicted, and it is said."""
+    """On another device than that of the run's profile nothing is predicted, and the reason is recorded."""
     run = tiny_run.own_copy(tiny_run.searched_on_device(tmp_path_factory), tmp_path)
     measured = measure(run, "knee", {}, None, 4, 1)
     assert measured.predicted_latency_ms is None
@@ -92,7 +92,7 @@ def test_the_report_and_the_card_show_what_was_measured(tmp_path_factory, tmp_pa
     assert "times fewer MACs" in rows["speed-up by exits, batch 256"][1]
     export(run, measured.id, tmp_path / "out")
     assert f"| latency, p99 | {measured.latency_ms['p99']:.3f} ms | - |" in (tmp_path / "out" / "README.md").read_text()
-    # of other weights it isn't shown any longer
+    # a measurement of earlier weights is not shown
     record_pick(session.run, session.pick(measured.id), "measured", measured.to_json() | {"source": "elsewhere"})
     assert payload(session.facts, session.run.trials(), session.front())["measured"] == []
 

@@ -56,7 +56,7 @@ def test_the_retrained_network_is_the_one_that_was_measured(retrained):
     assert scored.avg_macs == pytest.approx(point.metrics["avg_macs"], rel=0.02)
 
 
-def test_thresholds_are_found_anew_within_the_cost_of_the_pick(retrained):
+def test_thresholds_are_found_again_within_the_cost_of_the_pick(retrained):
     """On `calibrate`, under the new weights: none that costs no more is more accurate there."""
     run, point_id, point = retrained
     session = RunSession.open(run)
@@ -71,7 +71,7 @@ def test_thresholds_are_found_anew_within_the_cost_of_the_pick(retrained):
     assert scored.accuracy >= find(table, policy, policy.thresholds.optimise).within(budget).accuracy - 1e-9
 
 
-def test_threshold_genes_stay_as_they_are_and_temperatures_are_fitted_anew(tmp_path_factory, tmp_path):
+def test_threshold_genes_stay_and_temperatures_are_fitted_again(tmp_path_factory, tmp_path):
     run = own_copy(searched_genes(tmp_path_factory), tmp_path)
     _, picked = RunSession.open(run).pick("best-accuracy")
     policy = retrain(run, "best-accuracy")[1].policy
@@ -91,7 +91,7 @@ def test_from_scratch_is_another_network_and_forgets_the_supernet(own):
 
 
 @pytest.mark.parametrize("weights_of_the_second", ["scratch", "supernet"])
-def test_an_interrupted_retraining_goes_on_unless_the_settings_changed(own, weights_of_the_second):
+def test_an_interrupted_retraining_resumes_unless_the_settings_changed(own, weights_of_the_second):
     whole_id, whole = retrain(own, "knee", weights_of_the_second, 2)
     weights = model_weights(RunSession.open(own).run, whole_id)
     expected = weights.read_bytes()
@@ -109,7 +109,7 @@ def test_a_kill_before_the_record_was_written_leaves_the_inherited_network(own):
     assert load_selected_model(RunSession.open(own), "knee").source == "inherited from the supernet"
 
 
-def test_an_unknown_pick_is_told(own):
+def test_an_unknown_pick_is_reported(own):
     with pytest.raises(UserError, match="pick"):
         retrain(own, "nonesuch")
     assert not (own / "models").exists()

@@ -1,4 +1,4 @@
-"""One network is searched by the same rules through every door: search, retrain, calibrate, sweep, a shipped folder."""
+"""Search, retrain, calibrate, sweep and a re-tuned export try the same stopping rules for one network."""
 
 import json
 
@@ -30,7 +30,7 @@ POLICY = {
     "thresholds": {"optimise": {"per_exit": 6, "max_points": 100, "method": "lagrangian"}},
 }
 ALL_RULES = PolicySpec(criterion=("margin", "entropy", "learned", "dual"), stop_thresholds=(0.2, 0.6))
-"""What the space names, and what its networks' stop heads allow besides."""
+"""The criteria of the space, and those that the stop heads add."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def run(tmp_path_factory):
 
 
 def expected(outputs, per_exit=6):
-    """The frontier of all rules on what the pick's network says of `calibrate`, under its own temperatures."""
+    """The frontier of all rules on the outputs of the pick's network on `calibrate`, under its temperatures."""
     table = outputs.table("calibrate", outputs.state.point.policy.temperatures)
     return find(table, ALL_RULES, OptimiseSpec(per_exit=per_exit, method="lagrangian"))
 

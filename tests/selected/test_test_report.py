@@ -1,4 +1,4 @@
-"""A pick on the test set as the field asks for it, against what the running network does."""
+"""The evaluation of a pick on the test set, compared with the running network."""
 
 import json
 
@@ -29,44 +29,44 @@ def assessed(tmp_path_factory):
     return run, evaluate(run, "knee", full=True, budgets=[9e4, 1.5e5], listen=RunReport)
 
 
-def running(answered, images):
-    x_nchw = answered.session.images.preprocessing.apply(images.pixels())
-    answer = answered.network.infer(x_nchw, answered.state.point.policy)
+def running(outputs, images):
+    x_nchw = outputs.session.images.preprocessing.apply(images.pixels())
+    answer = outputs.network.infer(x_nchw, outputs.state.point.policy)
     return answer.logits, answer.exit_index.numpy()
 
 
 def test_figures_are_those_of_the_running_network(assessed):
     run, found = assessed
-    answered = SelectedModelOutputs.open(run, "knee")
-    images = answered.images("test")
-    logits, taken = running(answered, images)
-    told = found.evaluation.description
+    outputs = SelectedModelOutputs.open(run, "knee")
+    images = outputs.images("test")
+    logits, taken = running(outputs, images)
+    reported = found.evaluation.description
     for index, each in enumerate(found.evaluation.exits):
-        logits_nc, divisor = answered.answers("test").logits_nec[:, index], found.point.policy.temperatures[index]
+        logits_nc, divisor = outputs.logits("test").logits_nec[:, index], found.point.policy.temperatures[index]
         right = logits_nc.argmax(1) == images.labels
         assert each["accuracy_alone"] == pytest.approx(float(right.float().mean()))
         for name, values in (("ece_before", logits_nc), ("ece", logits_nc / divisor)):
             confidence = values.softmax(1).max(1).values.double().numpy()
             assert each[name] == pytest.approx(reliability(confidence, right.numpy()).ece, abs=1e-6)
-    assert told.exit_shares == pytest.approx(np.bincount(taken, minlength=3) / len(images))
+    assert reported.exit_shares == pytest.approx(np.bincount(taken, minlength=3) / len(images))
     for k in (1, 5):
         right = (logits.topk(k).indices == images.labels[:, None]).any(1).float().mean()
-        assert told.top_accuracy[k] == pytest.approx(float(right))
+        assert reported.top_accuracy[k] == pytest.approx(float(right))
     for label in range(10):
-        assert told.class_depth[label] == pytest.approx(taken[images.labels == label].mean())
-    to_exit = answered.costs["macs"].to_exit(np.array([answered.state.point.policy.runs(index) for index in range(3)]))
-    assert told.costs["macs"].mean == pytest.approx(to_exit[taken].mean())
-    assert told.costs["macs"].worst == to_exit[taken].max()
-    assert found.evaluation.saving["macs"] == pytest.approx(1 - to_exit[taken].mean() / answered.macs_without_exits)
+        assert reported.class_depth[label] == pytest.approx(taken[images.labels == label].mean())
+    to_exit = outputs.costs["macs"].to_exit(np.array([outputs.state.point.policy.runs(index) for index in range(3)]))
+    assert reported.costs["macs"].mean == pytest.approx(to_exit[taken].mean())
+    assert reported.costs["macs"].worst == to_exit[taken].max()
+    assert found.evaluation.saving["macs"] == pytest.approx(1 - to_exit[taken].mean() / outputs.macs_without_exits)
 
 
 def test_corruptions_are_those_of_the_running_network(assessed):
     run, found = assessed
-    answered = SelectedModelOutputs.open(run, "knee")
+    outputs = SelectedModelOutputs.open(run, "knee")
     rows = {(row["corruption"], row["severity"]): row for row in found.evaluation.corruptions}
     assert set(rows) == {(kind, s) for kind in ("gaussian_noise", "blur", "contrast") for s in (1, 2, 3)}
-    shifted = shift_images(answered.images("test"), "contrast", 2)
-    logits, taken = running(answered, shifted)
+    shifted = shift_images(outputs.images("test"), "contrast", 2)
+    logits, taken = running(outputs, shifted)
     row = rows["contrast", 2]
     assert row["accuracy"] == pytest.approx(float((logits.argmax(1) == shifted.labels).float().mean()))
     assert row["exit_shares"] == pytest.approx(np.bincount(taken, minlength=3) / len(shifted))
@@ -88,24 +88,24 @@ def test_budgets_traffic_and_out_of_distribution_images(assessed):
     assert any(name.startswith("adapted, UCB1") for name in found.evaluation.adaptation)
 
 
-def test_auroc_is_the_chance_of_more_confidence_in_an_image_of_the_classes(assessed):
+def test_auroc_is_the_probability_of_higher_confidence_on_images_of_the_classes(assessed):
     run, found = assessed
-    answered = SelectedModelOutputs.open(run, "knee")
+    outputs = SelectedModelOutputs.open(run, "knee")
 
     def confidence(images):
-        logits, taken = running(answered, images)
-        temperatures = torch.tensor(answered.state.point.policy.temperatures or (1.0, 1.0, 1.0))[taken]
+        logits, taken = running(outputs, images)
+        temperatures = torch.tensor(outputs.state.point.policy.temperatures or (1.0, 1.0, 1.0))[taken]
         return (logits / temperatures[:, None]).softmax(1).amax(1).double().numpy()
 
-    images = answered.images("test")
+    images = outputs.images("test")
     known_n, noise_n = confidence(images), confidence(noise_like(images, 2000))
     more, equal = known_n[:, None] - noise_n > 1e-6, np.abs(known_n[:, None] - noise_n) <= 1e-6
     row = next(row for row in found.evaluation.ood if row["images"] == "noise")
     assert row["auroc"] == pytest.approx(more.mean() + equal.mean() / 2, abs=1e-3)
-    assert row["auroc"] != pytest.approx(0.5, abs=0.02)  # the other way round it would be seen
+    assert row["auroc"] != pytest.approx(0.5, abs=0.02)  # swapped arguments would give 1 - AUROC
 
 
-def test_all_of_it_is_kept_with_the_pick_and_shown_in_the_report(assessed):
+def test_the_evaluation_is_recorded_with_the_pick(assessed):
     run, found = assessed
     record = json.loads((run / "picks" / f"{found.id}.json").read_text())
     assert record["test"]["evaluation"]["corruptions"] == found.evaluation.corruptions
@@ -150,5 +150,5 @@ def test_faults_on_other_images_are_reported_once_of_each_kind():
     ood = [{"images": "noise", CONFIDENT_SHARE: 0.5}, {"images": "shuffled_patches", CONFIDENT_SHARE: 0.05}]
     early, uncalibrated, noise = diagnose_other_images(table, policy, corruptions, ood)
     assert early.startswith("Under gaussian noise 2 samples leave earlier (mean MACs 27 % lower): accuracy falls")
-    assert uncalibrated == "Under gaussian noise 2 confidence is not calibrated: it is off by 30 points on average."
+    assert uncalibrated == "Under gaussian noise 2 confidence is not calibrated: its ECE is 30 points."
     assert noise == "50 % of out-of-distribution images (noise) get a confidence above 0.9."

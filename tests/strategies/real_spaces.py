@@ -10,7 +10,7 @@ import yaml
 from tiny_run import EXPERIMENT
 
 from aebnas.runtime.exit_policy import ExitPolicy
-from aebnas.search.plan import Plan, prepare
+from aebnas.search.plan import Plan, make_plan
 from aebnas.space.architecture import Architecture
 from aebnas.space.genome import SearchSpace
 from aebnas.strategies.build import make_strategy
@@ -46,7 +46,7 @@ STRATEGIES_HERE: dict[str, dict[str, Any]] = {
 def plan_of(strategy: str, space: str, folder: Path) -> Plan:
     """The checked search of a strategy on one of the spaces; raises UserError where they don't go together."""
     (folder / "space.yaml").write_text(yaml.safe_dump(SPACES[space]), encoding="utf-8")
-    return prepare(folder / "spec", folder / "run", value=EXPERIMENT | STRATEGIES_HERE[strategy])
+    return make_plan(folder / "spec", folder / "run", value=EXPERIMENT | STRATEGIES_HERE[strategy])
 
 
 def strategy_of(plan: Plan, seed: int = 11) -> Strategy:

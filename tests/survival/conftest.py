@@ -18,7 +18,7 @@ def whole(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def whole_own(tmp_path_factory) -> Path:
-    """The same for candidates that are trained by themselves."""
+    """The same for candidates that are trained separately."""
     folder = tmp_path_factory.mktemp("whole_own")
     return undisturbed(folder, evaluate={"weights": "finetune(1)", "calibration_images": 128})
 

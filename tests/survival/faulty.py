@@ -69,7 +69,7 @@ class Ended:
 
     @property
     def error(self) -> str:
-        """The one line that says what was wrong."""
+        """The error message, one line."""
         (line,) = [line for line in self.printed.splitlines() if line.startswith("error: ")]
         assert "Traceback" not in self.printed
         return line

@@ -1,4 +1,4 @@
-"""Full disks, read-only folders, signals, candidates that go wrong: each ends in a defined way and says what to do."""
+"""Full disks, read-only folders, signals, failing candidates: each ends in a defined state and a helpful message."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def search(run, **options):
 
 
 def goes_on(run, whole):
-    """What a command that was stopped left can be gone on with, to the same front."""
+    """A stopped command can be resumed to the same front."""
     assert not list(run.rglob(".*.partial*"))
     ended = aebnas("resume", run)
     assert ended.code == 0, ended.printed
@@ -148,7 +148,7 @@ def test_one_bad_candidate_is_a_failed_trial(trained, whole, what):
     assert "1 of 8 trials failed; the first (number 2)" in ended.printed
 
 
-def test_a_loss_that_is_not_a_number_says_what_to_change(tmp_path):
+def test_a_nan_loss_reports_what_to_change(tmp_path):
     supernet = EXPERIMENT["supernet"] | {"lr": 1e30, "momentum": 0.0, "warmup_epochs": 0}
     ended = aebnas("search", write_spec(tmp_path / "spec", supernet=supernet), "--out", tmp_path / "run")
     assert ended.code == 2

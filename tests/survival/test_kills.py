@@ -1,4 +1,4 @@
-"""`kill -9` at marked moments of every phase: the run goes on and ends as if it had not been killed."""
+"""`kill -9` at marked moments of every phase: the run resumes and ends with the same files."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ def search(run, **options):
 
 
 def assert_equal_to(run, whole):
-    """Everything that doesn't tell of time is there and equal, and nothing else."""
+    """All files that don't depend on time are equal, and there are no others."""
     assert front_of(run) == front_of(whole)
     assert (run / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
     trials = [[t.to_json() | {"seconds": 0} for t in Run.open(folder).trials()] for folder in (run, whole)]
@@ -33,7 +33,7 @@ def assert_equal_to(run, whole):
 
 
 def files_of(run):
-    """What lies in a run, but for TensorBoard's files, whose names tell of time and which each session adds to."""
+    """The files of a run except those of TensorBoard, whose names contain the time and which each session adds to."""
     names = (path.relative_to(run).as_posix() for path in run.rglob("*"))
     return sorted(name for name in names if not name.startswith("tensorboard"))
 
@@ -90,7 +90,7 @@ def test_killed_in_search(trained, whole, moment):
 
 
 def test_killed_again_and_again(trained, whole):
-    """Each session dies at its third new trial, so each brings two."""
+    """Each session dies at its third new trial, so each adds two."""
     for session in (1, 2, 3):
         assert search(trained, faults=(Fault("aebnas.run.run_directory:Run.append", nth=3),)).code == KILLED
         assert len(Run.open(trained).trials()) == 2 * session
@@ -110,7 +110,7 @@ def test_files_that_are_made_from_others_are_made_again(finished, whole):
 IN_OWN_TRAINING = {
     "in a candidate's training": Fault("aebnas.training.single_network:SingleTask.losses", nth=20),
     "between a candidate's weights and its trial": Fault("aebnas.run.run_directory:Run.append", nth=6),
-    "before weights that lost their place on the front are deleted": Fault("aebnas.search.loop:keep_candidates", nth=2),
+    "before weights of dominated candidates are deleted": Fault("aebnas.search.loop:delete_other_weights", nth=2),
 }
 
 

@@ -96,7 +96,7 @@ def started(with_workers, tmp_path):
 
 
 def test_no_worker_outlives_the_command(with_workers, started, whole, tmp_path):
-    """Ctrl-C, as a terminal sends it, to all processes in the foreground; others to the command alone."""
+    """Ctrl-C, as a terminal sends it, to all processes in the foreground; other signals only to the command."""
     start, mark = started
     for number, expected in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)):
         process = start()

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from aebnas.core.spec_base import updated
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.dual_rule import dual_scores
 from aebnas.policies.threshold_search.fixed import fixed
@@ -73,7 +72,8 @@ def rules_for(spec: PolicySpec, stop_heads: bool) -> PolicySpec:
     """
     if spec.needs_stop_heads or not stop_heads or spec.thresholds.genes is not None:
         return spec
-    return updated(spec, {"criterion": (*spec.criterion, LEARNED, DUAL)})
+    # not `updated`: threshold genes can't express `dual`, but these rules are searched on tables, not by genes
+    return spec.model_copy(update={"criterion": (*spec.criterion, LEARNED, DUAL)})
 
 
 def score_tables(

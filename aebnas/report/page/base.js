@@ -1,4 +1,4 @@
-// What all parts of the page share: the run, how figures are written, how elements are made, the colours.
+// Shared by all parts of the page: the run, formatting of values, creation of elements, colours.
 
 /** The payload, see `aebnas/report/payload.py`; set before anything is drawn. */
 let run;
@@ -29,11 +29,11 @@ const MEASURED = { retrained: "retrained, search split", calibrated: "calibrated
 const percent = (share, digits = 2) => `${(100 * share).toFixed(digits)} %`;
 const grouped = (value) => Math.round(value).toLocaleString("en-US");
 const interval = (low, high) => `${(100 * low).toFixed(1)} to ${percent(high, 1)}`;
-/** `avg_macs` as people say it. */
-const spoken = (name) => name.replaceAll("_", " ").replace("macs", "MACs").replace(/ (ms|mj)(?=@|$)/, "").replace("@", ", ");
+/** The label of a metric: `avg_macs` becomes `avg MACs`. */
+const labelOf = (name) => name.replaceAll("_", " ").replace("macs", "MACs").replace(/ (ms|mj)(?=@|$)/, "").replace("@", ", ");
 
 /** A value of a metric with its unit. */
-function written(metric, value) {
+function withUnit(metric, value) {
   const { unit } = run.metrics[metric];
   if (unit === "fraction") return percent(value);
   if (unit === "bytes") return value < 1e6 ? `${(value / 1e3).toFixed(1)} kB` : `${(value / 1e6).toFixed(2)} MB`;
@@ -42,7 +42,7 @@ function written(metric, value) {
   return Number.isInteger(value) ? grouped(value) : value.toPrecision(5);
 }
 
-/** A colour of the style sheet, as it is in light or dark mode. */
+/** A colour of the style sheet in the present mode, light or dark. */
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
 const narrow = () => matchMedia("(max-width: 66rem)").matches;
@@ -50,7 +50,7 @@ const coarse = matchMedia("(pointer: coarse)").matches;
 const buttons = [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]];
 const plotConfig = { displaylogo: false, responsive: true, modeBarButtons: buttons };
 
-/** What all plots have in common; a finger must scroll the page, so that it drags no plot. */
+/** The common layout of all plots; dragging is off on touch screens, so that a finger scrolls the page. */
 function plotLayout(changes) {
   return {
     paper_bgcolor: "rgba(0,0,0,0)",

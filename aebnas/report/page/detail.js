@@ -1,4 +1,4 @@
-// The panel of the chosen point.
+// The panel of the selected point.
 
 /** Show a point in the panel. */
 function drawDetail(place) {
@@ -7,10 +7,10 @@ function drawDetail(place) {
   byId("detail-body").replaceChildren(
     badges(place),
     metricList(place),
-    element("h3", { textContent: `Exits, by ${run.points.criterion[place]}` }),
+    element("h3", { textContent: `Exits, criterion ${run.points.criterion[place]}` }),
     exitTable(place),
     ...pickLists(points.id[place]),
-    element("h3", { textContent: "Take it away" }),
+    element("h3", { textContent: "Export" }),
     ...exportCommand(place),
     element("h3", { textContent: "Network" }),
   );
@@ -28,12 +28,12 @@ function metricList(place) {
   const list = element("dl", { className: "metrics" });
   const { points } = run;
   for (const [name, { meaning }] of Object.entries(run.metrics)) {
-    const value = element("dd", { textContent: written(name, points.metrics[name][place]) });
+    const value = element("dd", { textContent: withUnit(name, points.metrics[name][place]) });
     if (name === "accuracy") {
       const bounds = interval(points.accuracy_low[place], points.accuracy_high[place]);
       value.append(element("small", { textContent: `${bounds} (95 %)` }));
     }
-    list.append(element("div", { title: meaning }, element("dt", { textContent: spoken(name) }), value));
+    list.append(element("div", { title: meaning }, element("dt", { textContent: labelOf(name) }), value));
   }
   return list;
 }
@@ -41,24 +41,24 @@ function metricList(place) {
 function exitTable(place) {
   const { points } = run;
   const { sites } = run.architectures[points.architecture[place]].drawing;
-  const titles = ["exit", "behind", "stops if", "leave", "right"];
+  const titles = ["exit", "after", "stops if", "share", "accuracy"];
   const rows = points.exit_shares[place].map((share, exit) => {
     const right = points.exit_accuracy[place][exit];
     const bar = element("td", { className: "share" }, element("i"), element("span", { textContent: percent(share, 1) }));
     bar.firstChild.style.width = `${100 * share}%`;
-    const cells = [exit + 1, spoken(sites[exit]), stopRule(points.thresholds[place], exit)];
+    const cells = [exit + 1, labelOf(sites[exit]), stopRule(points.thresholds[place], exit)];
     return element("tr", {}, ...cells.map((text) => element("td", { textContent: text })), bar, element("td", { textContent: right === null ? "–" : percent(right, 1) }));
   });
   return element("div", { className: "scroll" }, plainTable(titles, rows));
 }
 
-/** The last exit has no threshold: it always answers. */
+/** The last exit has no threshold: samples that reach it always leave. */
 function stopRule(thresholds, exit) {
   if (exit === thresholds.length) return "always";
   return thresholds[exit] === null ? "never" : `> ${thresholds[exit].toPrecision(4)}`;
 }
 
-/** What retraining and the test set said of this point. */
+/** Metrics of this point after retraining and calibration, and on the test set. */
 function pickLists(id) {
   return run.picks.filter((pick) => pick.id === id).flatMap((pick) => [
     element("h3", { textContent: MEASURED[pick.kind] }),
@@ -66,9 +66,9 @@ function pickLists(id) {
     element("dl", { className: "metrics" },
       ...[
         ["accuracy", percent(pick.metrics.accuracy), `${interval(pick.accuracy_low, pick.accuracy_high)} (95 %)`],
-        ["avg MACs", written("avg_macs", pick.metrics.avg_macs), ""],
-        ["leave at the exits", pick.exit_shares.map((share) => percent(share, 0)).join(" / "), ""],
-        ["of them right", pick.exit_accuracy.map((right) => (right === null ? "–" : percent(right, 0))).join(" / "), ""],
+        ["avg MACs", withUnit("avg_macs", pick.metrics.avg_macs), ""],
+        ["exit shares", pick.exit_shares.map((share) => percent(share, 0)).join(" / "), ""],
+        ["exit accuracies", pick.exit_accuracy.map((right) => (right === null ? "–" : percent(right, 0))).join(" / "), ""],
       ].map(([name, value, small]) => element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }, element("small", { textContent: small })))),
     ),
   ]);
@@ -89,7 +89,7 @@ function exportCommand(place) {
   return [element("div", { className: "command-line" }, command, button)];
 }
 
-/** Copy an element's text. A page opened from a file may not use the clipboard: then its selection is copied. */
+/** Copy an element's text. Where a page opened from a file has no access to the clipboard, copy by selection. */
 async function copied(source) {
   try {
     await navigator.clipboard.writeText(source.textContent);

@@ -1,12 +1,12 @@
-// What needs no drawing: the head of the page, picks, failures, protocol and environment.
+// Parts of the page without plots: the head, picks, failures, protocol and environment.
 
 function drawFacts() {
   const { trials, points, growth } = run;
   const front = points.role.filter((role) => role === "front").length;
   byId("summary").textContent =
-    `Search on ${run.data}: ${run.objectives.map(spoken).join(", ")}` +
+    `Search on ${run.data}: ${run.objectives.map(labelOf).join(", ")}` +
     `${run.constraints.length ? `; ${run.constraints.join(", ")}` : ""}. ` +
-    `Figures are those of the search split, N = ${grouped(run.samples)}, on which the best were chosen.`;
+    `Metrics are those of the search split (N = ${grouped(run.samples)}), on which the front was selected, so its accuracies are optimistic.`;
   const figures = [
     [grouped(trials.total), `evaluations${trials.failed ? `, ${grouped(trials.failed)} failed` : ""}`],
     [grouped(run.points_total), "operating points"],
@@ -31,12 +31,12 @@ function drawPicks() {
   const rows = run.picks.map((pick) => {
     const texts = [
       MEASURED[pick.kind], percent(pick.metrics.accuracy), interval(pick.accuracy_low, pick.accuracy_high), grouped(pick.samples),
-      written("avg_macs", pick.metrics.avg_macs), pick.exit_shares.map((share) => percent(share, 0)).join(" / "), pick.source,
+      withUnit("avg_macs", pick.metrics.avg_macs), pick.exit_shares.map((share) => percent(share, 0)).join(" / "), pick.source,
     ];
     const id = element("td", { className: "mono", textContent: pick.id });
     return element("tr", {}, id, ...texts.map((text) => element("td", { textContent: text })));
   });
-  const titles = ["id", "measured", "accuracy", "95 % interval", "N", "avg MACs", "leave at the exits", "weights and thresholds"];
+  const titles = ["id", "measured", "accuracy", "95 % interval", "N", "avg MACs", "exit shares", "weights and thresholds"];
   byId("picks").append(...plainTable(titles, rows).children);
 }
 
@@ -67,12 +67,12 @@ function drawFailures() {
 
 function factRows(facts) {
   return Object.entries(facts).map(([name, value]) => {
-    const head = element("th", { scope: "row", textContent: spoken(name) });
-    return element("tr", {}, head, element("td", { textContent: plainly(value) }));
+    const head = element("th", { scope: "row", textContent: labelOf(name) });
+    return element("tr", {}, head, element("td", { textContent: asText(value) }));
   });
 }
 
-function plainly(value) {
+function asText(value) {
   if (value === null) return "none";
   if (Array.isArray(value)) return value.join(", ") || "none";
   if (typeof value === "object") return Object.entries(value).map(([name, part]) => `${name} ${typeof part === "number" ? part.toLocaleString("en-US") : part}`).join(", ");

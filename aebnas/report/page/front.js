@@ -1,4 +1,4 @@
-// The front as a table, to be sorted by any column; a row opens the detail panel.
+// The front as a table that can be sorted by any column; a row opens the detail panel.
 
 let sorted = { column: 1, down: true };
 
@@ -6,9 +6,9 @@ let sorted = { column: 1, down: true };
 function frontColumns() {
   const { points } = run;
   const metrics = Object.keys(run.metrics).map((name) => ({
-    title: spoken(name),
+    title: labelOf(name),
     value: (place) => points.metrics[name][place],
-    text: (place) => written(name, points.metrics[name][place]),
+    text: (place) => withUnit(name, points.metrics[name][place]),
   }));
   const [accuracy, ...costs] = metrics;
   return [
@@ -17,12 +17,12 @@ function frontColumns() {
     { title: "95 % interval", value: (place) => points.accuracy_low[place], text: (place) => interval(points.accuracy_low[place], points.accuracy_high[place]) },
     ...costs,
     { title: "exits", value: (place) => points.exit_shares[place].length, text: (place) => points.exit_shares[place].length },
-    { title: "leave at the exits", value: (place) => points.exit_shares[place][0], text: (place) => points.exit_shares[place].map((share) => percent(share, 0)).join(" / ") },
+    { title: "exit shares", value: (place) => points.exit_shares[place][0], text: (place) => points.exit_shares[place].map((share) => percent(share, 0)).join(" / ") },
     { title: "criterion", value: (place) => points.criterion[place], text: (place) => points.criterion[place] },
   ];
 }
 
-/** Draw the table in its order; `onChoose(place)` when a row is chosen. */
+/** Draw the table in its order; `onChoose(place)` is called when a row is selected. */
 function drawFront(chosen, onChoose) {
   const columns = frontColumns(), { points } = run;
   const places = points.id.map((_, place) => place).filter((place) => points.role[place] === "front");
@@ -43,14 +43,14 @@ function drawFront(chosen, onChoose) {
     const opener = element("button", { type: "button", className: "link mono", textContent: points.id[place] });
     const cells = columns.slice(1).map(({ text }) => element("td", { textContent: text(place) }));
     const row = element("tr", { id: `row-${place}` }, element("td", {}, opener), ...cells);
-    row.addEventListener("click", () => onChoose(place)); // a key on the button clicks the row, too
+    row.addEventListener("click", () => onChoose(place)); // a key press on the button clicks the row, too
     return row;
   });
   byId("front").replaceChildren(element("thead", {}, element("tr", {}, ...titles)), element("tbody", {}, ...rows));
   markRow(chosen);
 }
 
-/** Mark the row of the chosen point, if it is on the front. */
+/** Mark the row of the selected point, if it is on the front. */
 function markRow(chosen) {
   byId("front").querySelector("tr[aria-current]")?.removeAttribute("aria-current");
   byId(`row-${chosen}`)?.setAttribute("aria-current", "true");

@@ -1,8 +1,8 @@
-// Unpacks the page's data and plotting library, draws everything, and redraws what a choice changes.
+// Unpacks the page's data and plotting library, draws everything, and redraws what a selection changes.
 
 let chosen = null;
 
-/** Put a point into the detail panel; on a narrow screen, go there. */
+/** Show a point in the detail panel; on a narrow screen, scroll there. */
 async function choose(place) {
   chosen = place;
   markRow(place);
@@ -13,7 +13,7 @@ async function choose(place) {
   }
 }
 
-/** Draw all plots, in the colours of the moment. */
+/** Draw all plots in the present colours. */
 async function drawAll() {
   const plots = [drawGrowth(), drawTraining()];
   if (run.points.id.length) plots.push(drawScatter(chosen, choose));
@@ -40,7 +40,7 @@ async function start() {
 
 start().catch((error) => {
   const old = typeof DecompressionStream === "undefined";
-  byId("problem").textContent = old ? "This browser is too old to unpack the page; one from 2023 or later can." : `The page could not be drawn: ${error.message}`;
+  byId("problem").textContent = old ? "This page requires DecompressionStream, which this browser lacks; use a browser from 2023 or later." : `The page could not be drawn: ${error.message}`;
   byId("problem").hidden = false;
   throw error;
 });

@@ -1,8 +1,8 @@
-// The drawing of a network: boxes and lines as `aebnas/report/drawing.py` places them.
+// The drawing of a network: boxes and lines at the places computed by `aebnas/report/drawing.py`.
 
 const ROW_PX = 62, BOX_WIDTH = 1.1, BOX_HEIGHT = 0.76, COLUMN = 1.4, LANE = 0.72;
 
-/** Draw the network of a point, with what happens at its exits. */
+/** Draw the network of a point, with the shares and accuracies of its exits. */
 function drawNetwork(place) {
   const { points } = run;
   const architecture = run.architectures[points.architecture[place]];
@@ -25,7 +25,7 @@ function drawNetwork(place) {
     x: boxes.map(boxX),
     y: boxes.map((box) => -box.row),
     marker: { size: 40, opacity: 0 },
-    text: boxes.map((box) => `<b>${spoken(box.name)}</b><br>gives ${box.shape.join(" × ")}<br>${grouped(box.macs)} MACs (${percent(box.macs / total, 1)} of all)<br>${grouped(box.params)} parameters`),
+    text: boxes.map((box) => `<b>${labelOf(box.name)}</b><br>output ${box.shape.join(" × ")}<br>${grouped(box.macs)} MACs (${percent(box.macs / total, 1)} of all)<br>${grouped(box.params)} parameters`),
     hovertemplate: "%{text}<extra></extra>",
   };
   const hidden = { visible: false, fixedrange: true };
@@ -49,7 +49,7 @@ function drawNetwork(place) {
 
 const boxX = (box) => COLUMN * box.column;
 
-/** Lines of text in a box: what it is, and its shape or what leaves there. */
+/** Lines of text in a box: its op and output shape, or the share and accuracy of its exit. */
 function boxText(box, place) {
   if (box.kind !== "exit") {
     const [first, ...rest] = box.label.split(", ");
@@ -57,12 +57,12 @@ function boxText(box, place) {
   }
   const { points } = run;
   const share = points.exit_shares[place][box.exit], right = points.exit_accuracy[place][box.exit];
-  const asked = points.thresholds[place][box.exit] !== null;
-  const leave = asked ? `${percent(share, 1)} leave` : "never asked";
-  return [`<b>exit ${box.exit + 1}</b>`, leave, ...(right === null ? [] : [`${percent(right, 1)} of them right`])];
+  const used = points.thresholds[place][box.exit] !== null;
+  const leave = used ? `${percent(share, 1)} leave` : "never used";
+  return [`<b>exit ${box.exit + 1}</b>`, leave, ...(right === null ? [] : [`${percent(right, 1)} correct`])];
 }
 
-/** A line from one box to another: straight down a column, over to the branch, or beside the boxes in between. */
+/** A line from one box to another: down a column, across to the branch, or beside the boxes in between. */
 function addLine(from, to, skips, shapes, arrows) {
   const half = BOX_WIDTH / 2, rise = BOX_HEIGHT / 2, bent = { color: colour("muted"), width: 1.2 };
   const arrow = (ax, ay, x, y) =>

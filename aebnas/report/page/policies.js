@@ -1,9 +1,9 @@
-// What `calibrate` and `evaluate` found of the picks' policies, in tables that open one by one.
+// Results of `calibrate` and `evaluate` on the picks' policies, in tables that open one by one.
 
 function drawPolicies() {
-  const told = run.picks.filter((pick) => pick.evaluation || pick.kind === "calibrated");
-  byId("policies-section").hidden = !told.length;
-  byId("policies").append(...told.flatMap((pick) => (pick.kind === "calibrated" ? calibratedParts(pick) : evaluatedParts(pick))));
+  const described = run.picks.filter((pick) => pick.evaluation || pick.kind === "calibrated");
+  byId("policies-section").hidden = !described.length;
+  byId("policies").append(...described.flatMap((pick) => (pick.kind === "calibrated" ? calibratedParts(pick) : evaluatedParts(pick))));
 }
 
 function calibratedParts(pick) {
@@ -18,9 +18,9 @@ function calibratedParts(pick) {
 function evaluatedParts(pick) {
   const { evaluation } = pick;
   const { description } = evaluation;
-  const costs = Object.entries(description.costs).map(([cost, spread]) => ({ cost, ...spread, "saved against no branches": evaluation.saving[cost] }));
-  const spoils = { "left too early": description.premature_rate, "saved by leaving": description.rescued_rate, ECE: description.ece };
-  if (evaluation.ece_before !== undefined) spoils["ECE without temperatures"] = evaluation.ece_before;
+  const costs = Object.entries(description.costs).map(([cost, spread]) => ({ cost, ...spread, "saving against no branches": evaluation.saving[cost] }));
+  const quality = { "left too early": description.premature_rate, "correct only by leaving early": description.rescued_rate, ECE: description.ece };
+  if (evaluation.ece_before !== undefined) quality["ECE without temperatures"] = evaluation.ece_before;
   const exits = (evaluation.exits ?? []).map((exit, place) => ({ exit: place + 1, ...exit })); // absent in earlier runs
   const depths = (description.class_depth ?? []).map((depth, label) => ({ class: label, "mean exit": depth === null ? null : depth + 1 }));
   const adaptation = Object.entries(evaluation.adaptation).map(([name, value]) => ({ "online adaptation": name, value }));
@@ -29,27 +29,27 @@ function evaluatedParts(pick) {
     : [element("p", { className: "hint", textContent: "No warnings." })];
   return [
     policyHead(pick), ...warnings,
-    recordTable("answers", [{ ...Object.fromEntries(Object.entries(description.top_accuracy ?? {}).map(([k, share]) => [`top-${k}`, share])), ...spoils }]),
+    recordTable("predictions", [{ ...Object.fromEntries(Object.entries(description.top_accuracy ?? {}).map(([k, share]) => [`top-${k}`, share])), ...quality }]),
     recordTable("exits over all images", exits),
-    recordTable("cost of a sample", costs),
+    recordTable("cost per sample", costs),
     recordTable("at budgets", evaluation.budgets),
     recordTable("mean exit by class", depths),
     recordTable(`requests at random times (${evaluation.traffic.unit})`, evaluation.traffic.queue),
     recordTable("skewed classes", evaluation.traffic.skewed ? [evaluation.traffic.skewed] : []),
     recordTable("corrupted images", evaluation.corruptions),
     recordTable("out-of-distribution images", evaluation.ood),
-    recordTable("online adaptation while images turn blurred", adaptation),
+    recordTable("online adaptation on a stream whose second half is blurred", adaptation),
   ].filter(Boolean);
 }
 
 const policyHead = (pick) => element("h3", { textContent: `${pick.id}: ${MEASURED[pick.kind]}; ${pick.source}` });
 
-/** A table of records with equal keys, closed at first; nothing where there are none. */
+/** A table of records with equal keys, closed at first; null if there are none. */
 function recordTable(title, records) {
   if (!records.length) return null;
   const names = Object.keys(records[0]);
   const rows = records.map((record) => element("tr", {}, ...names.map((name) => element("td", { textContent: recordValue(record[name]) }))));
-  const table = element("div", { className: "scroll" }, plainTable(names.map(spoken), rows));
+  const table = element("div", { className: "scroll" }, plainTable(names.map(labelOf), rows));
   return element("details", {}, element("summary", { textContent: title }), table);
 }
 

@@ -1,8 +1,8 @@
-// All operating points over two metrics of choice.
+// All operating points over two selectable metrics.
 
 const ROLES = {
   dominated: { name: "dominated", colour: "others", symbol: "circle", size: 4, opacity: 0.55 },
-  infeasible: { name: "breaks a constraint", colour: "over", symbol: "x-thin-open", size: 6, opacity: 0.7 },
+  infeasible: { name: "infeasible", colour: "over", symbol: "x-thin-open", size: 6, opacity: 0.7 },
   front: { name: "front", colour: "front", symbol: "circle", size: 8, opacity: 1 },
 };
 const PICKS = {
@@ -15,15 +15,15 @@ const scaled = (metric, value) => (run.metrics[metric].unit === "fraction" ? 100
 const axisTitle = (metric) => {
   const { unit } = run.metrics[metric];
   const shown = unit === "fraction" ? "%" : unit;
-  return spoken(metric).toLowerCase().includes(shown.toLowerCase()) ? spoken(metric) : `${spoken(metric)} (${shown})`;
+  return labelOf(metric).toLowerCase().includes(shown.toLowerCase()) ? labelOf(metric) : `${labelOf(metric)} (${shown})`;
 };
 
-/** Fill the choosers with the metrics; `redraw` is called when a choice changes. */
+/** Fill the axis menus with the metrics; `redraw` is called when a selection changes. */
 function prepareScatter(redraw) {
   for (const name of ["x", "y"]) {
     const chooser = byId(`${name}-axis`);
     for (const metric of Object.keys(run.metrics)) {
-      chooser.append(element("option", { value: metric, textContent: spoken(metric), title: run.metrics[metric].meaning }));
+      chooser.append(element("option", { value: metric, textContent: labelOf(metric), title: run.metrics[metric].meaning }));
     }
     chooser.value = run.axes[name];
     chooser.addEventListener("change", redraw);
@@ -31,10 +31,10 @@ function prepareScatter(redraw) {
     byId(`${name}-log`).addEventListener("change", redraw);
   }
   const left = run.points_total - run.points.id.length;
-  if (left) byId("left-out").textContent = `${grouped(left)} dominated points of ${grouped(run.points_total)} are left out.`;
+  if (left) byId("left-out").textContent = `${grouped(left)} of ${grouped(run.points_total)} points are not shown (dominated or infeasible ones).`;
 }
 
-/** Draw or redraw; `chosen` is the point in the detail panel. */
+/** Draw or redraw; `chosen` is the selected point, shown in the detail panel. */
 async function drawScatter(chosen, onClick) {
   const x = axis("x"), y = axis("y"), { points } = run;
   const places = points.id.map((_, place) => place);
@@ -44,13 +44,13 @@ async function drawScatter(chosen, onClick) {
     return pointTrace(members, x, y, look);
   });
   const front = traces.at(-1);
-  // unseen, small and late: of points within 3 pixels plotly takes the last trace's, so the front's, not the crowd's
+  // transparent, small and last: of points within 3 pixels plotly selects the last trace's, so points of the front
   const hits = { ...front, name: "front, to click", showlegend: false, marker: { ...front.marker, size: 6, opacity: 0 } };
   front.mode = isObjectivePair(x.metric, y.metric) ? "lines+markers" : "markers";
   for (const [kind, look] of Object.entries(PICKS)) traces.push(pickTrace(kind, x, y, look));
   traces.push(hits);
   if (chosen !== null) {
-    const ring = { colour: "chosen", symbol: "circle-open", size: 18, name: "chosen" };
+    const ring = { colour: "chosen", symbol: "circle-open", size: 18, name: "selected" };
     const trace = pointTrace([chosen], x, y, ring);
     traces.push({ ...trace, marker: { ...trace.marker, line: { width: 3 } }, hoverinfo: "skip", hovertemplate: null });
   }
@@ -66,7 +66,7 @@ async function drawScatter(chosen, onClick) {
   if (isNew) plot.on("plotly_click", (event) => onClick(event.points[0].customdata));
 }
 
-/** A line joins the front where it is one in the two metrics shown. */
+/** The front is drawn as a line if the two metrics shown are its objectives. */
 const isObjectivePair = (x, y) => run.objectives.length === 2 && run.objectives.includes(x) && run.objectives.includes(y) && x !== y;
 
 function pointTrace(places, x, y, look) {
@@ -90,7 +90,7 @@ function pickTrace(kind, x, y, look) {
   const places = picks.map((pick) => run.points.id.indexOf(pick.id));
   const value = (metric) => picks.map((pick) => scaled(metric, pick.metrics[metric]));
   const text = picks.map(
-    (pick) => `<b>${pick.id}</b>, ${kind === "test" ? "on the test set" : "retrained, on the search split"}<br>${percent(pick.metrics.accuracy)} right, ${written("avg_macs", pick.metrics.avg_macs)} MACs`,
+    (pick) => `<b>${pick.id}</b>, ${kind === "test" ? "on the test set" : "retrained, on the search split"}<br>accuracy ${percent(pick.metrics.accuracy)}, ${withUnit("avg_macs", pick.metrics.avg_macs)} MACs`,
   );
   const trace = pointTrace(places, x, y, look);
   trace.marker.line = { width: 1, color: colour("card") };
@@ -106,9 +106,9 @@ function scatterAxis({ metric, log }, points) {
   if (log && high < 100 * low) changes.dtick = "D2";
   const front = values.filter((_, place) => points.role[place] === "front");
   if (metric === "accuracy" && !log && front.length) {
-    // the few hopeless points must not squeeze the front into a line; a double click shows them
-    const least = Math.max(low, Math.min(...front) - 15);
-    if (least > low) changes.range = [least, high + 0.05 * (high - least)];
+    // without this limit a few points of very low accuracy would compress the front; a double click shows them
+    const minimum = Math.max(low, Math.min(...front) - 15);
+    if (minimum > low) changes.range = [minimum, high + 0.05 * (high - minimum)];
   }
   return plotAxis(axisTitle(metric), changes);
 }
@@ -118,19 +118,19 @@ function hoverText(place) {
   const shares = points.exit_shares[place].map((share) => percent(share, 0)).join(" / ");
   const architecture = wrapped(run.architectures[points.architecture[place]].text, 48).join("<br>");
   return (
-    `<b>${points.id[place]}</b><br>${percent(points.metrics.accuracy[place])} right, ` +
-    `${costsOf(points, place)}<br>leave at the exits: ${shares}<br>${architecture}`
+    `<b>${points.id[place]}</b><br>accuracy ${percent(points.metrics.accuracy[place])}, ` +
+    `${costsOf(points, place)}<br>exit shares: ${shares}<br>${architecture}`
   );
 }
 
-/** Average MACs, and other costs that the search was about. */
+/** Average MACs, and the other costs among the objectives. */
 function costsOf({ metrics }, place) {
   const others = run.objectives.filter((name) => metrics[name] && run.metrics[name].direction === "min" && name !== "avg_macs");
-  const told = others.map((name) => `${written(name, metrics[name][place])} ${spoken(name)}`);
-  return [`${written("avg_macs", metrics.avg_macs[place])} MACs on average`, ...told].join("<br>");
+  const texts = others.map((name) => `${withUnit(name, metrics[name][place])} ${labelOf(name)}`);
+  return [`${withUnit("avg_macs", metrics.avg_macs[place])} average MACs`, ...texts].join("<br>");
 }
 
-/** Lines of at most so many characters, broken at spaces. */
+/** Lines of at most `width` characters, broken at spaces. */
 function wrapped(text, width) {
   const lines = [];
   for (const word of text.split(" ")) {

@@ -1,1 +1,1 @@
-"""What a search does with relaxed trainings."""
+"""Relaxed trainings in a search."""

@@ -1,4 +1,4 @@
-"""What a search does with relaxed trainings: their jobs become those of architectures, their files are kept."""
+"""Relaxed trainings in a search: their jobs become jobs of discrete architectures, their results are recorded."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -18,9 +18,9 @@ from aebnas.strategies.strategy import AnyJob, Job
 
 
 def resolve_trial(job: AnyJob, outcome: Outcome, space: SearchSpace) -> tuple[Job, Scored | Failure]:
-    """The job of the architecture that came of it, and how that scored.
+    """The job of the architecture that a relaxed training resulted in, and its outcome.
 
-    Of a relaxed training that failed, the space's largest architecture stands for the one that isn't known.
+    A failed relaxed training has no architecture; its trial names the largest one of the space instead.
     """
     if isinstance(job, Job):
         assert not isinstance(outcome, RelaxedResult)
@@ -32,8 +32,8 @@ def resolve_trial(job: AnyJob, outcome: Outcome, space: SearchSpace) -> tuple[Jo
     return Job(architecture, None, job.origin), scored
 
 
-def keep_relaxed(run: Run, name: str, outcome: RelaxedResult) -> None:
-    """Write a relaxed network and its figures to `relaxed/`, and all validation rows to `train_epoch_metrics.csv`."""
+def record_relaxed(run: Run, name: str, outcome: RelaxedResult) -> None:
+    """Write a relaxed network and its report to `relaxed/`, and all validation rows to `train_epoch_metrics.csv`."""
     save_weights(outcome.network, run.relaxed / f"{name}.safetensors")
     write_json(run.relaxed / f"{name}.json", outcome.report)
     (run.relaxed / f"{name}.pt").unlink(missing_ok=True)
@@ -44,9 +44,9 @@ def keep_relaxed(run: Run, name: str, outcome: RelaxedResult) -> None:
 
 
 def initial_genomes(session: RunSession) -> list[tuple[int, ...]]:
-    """Genomes of the run that `strategy.init` names: of those architectures on its front that are of this space.
+    """Genomes of the run that `strategy.init` names: of the architectures on its front that belong to this space.
 
-    Raises UserError where the run isn't there, or none of its architectures is.
+    Raises UserError if the run doesn't exist, or none of its architectures belongs to this space.
     """
     folder = session.experiment.strategy.init_run
     if folder is None:
@@ -59,7 +59,7 @@ def initial_genomes(session: RunSession) -> list[tuple[int, ...]]:
     genomes = []
     for trial, point in other.front():
         plain = _without_stop_heads(trial.architecture)
-        # genes say nothing of temperatures, which are fitted anew for every network
+        # genes don't encode temperatures, which are fitted for every network
         for policy in (None, replace(point.policy, temperatures=())):
             with suppress(ValueError):
                 genomes.append(session.space.encode(Candidate(plain, policy)))

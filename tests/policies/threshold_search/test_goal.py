@@ -52,6 +52,6 @@ def test_a_risk_and_another_cost():
         ({"risk": "0.01,1.5"}, r"--risk must be two numbers in \(0, 1\), but got 0.01,1.5"),
     ],
 )
-def test_what_is_refused(words, says):
+def test_invalid_requests_are_refused(words, says):
     with pytest.raises(UserError, match=says):
         Goal.read(**words)

@@ -1,4 +1,4 @@
-"""Candidates are judged as the networks that ship, with the stop heads that a training of the experiment adds."""
+"""Candidates are charged as the networks that ship, with the stop heads that a training of the experiment adds."""
 
 import dataclasses
 import importlib.util
@@ -19,7 +19,7 @@ from aebnas.report.payload import payload
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
 from aebnas.search.loop import run_search
-from aebnas.search.plan import prepare
+from aebnas.search.plan import make_plan
 from aebnas.selected.evaluate import export
 from aebnas.selected.selected_model import load_selected_model
 from aebnas.space.lowering import lower
@@ -91,11 +91,11 @@ def test_the_report_draws_the_network_that_is_counted(run):
 def test_a_budget_between_the_two_is_refused(run, tmp_path, changes, metric, head):
     plain = dict(zip(("params", "macs"), plain_counts(run), strict=True))[metric]
     enough = write_spec(tmp_path / "enough", ONE, **changes, constraints=[f"{metric} <= {plain + head}"])
-    assert prepare(enough).experiment.ships_stop_heads
+    assert make_plan(enough).experiment.ships_stop_heads
     between = write_spec(tmp_path / "between", ONE, **changes, constraints=[f"{metric} <= {plain + head - 1}"])
     with pytest.raises(UserError, match=rf"constraints.0: .*{plain + head:,}"):
-        prepare(between)
-    assert prepare(write_spec(tmp_path / "plain", ONE, **SEARCHED, constraints=[f"{metric} <= {plain}"]))
+        make_plan(between)
+    assert make_plan(write_spec(tmp_path / "plain", ONE, **SEARCHED, constraints=[f"{metric} <= {plain}"]))
 
 
 def test_candidates_are_pruned_with_their_heads(run):
@@ -126,24 +126,24 @@ def profile_without_heads(space):
 def test_a_device_profile_must_contain_the_heads(tmp_path, space, changes):
     spec = write_spec(tmp_path, space, **changes, device={"profile": "chip.json"})
     made_up(SpaceSpec.model_validate(space)).save(tmp_path / "chip.json")
-    assert prepare(spec).profile is not None
+    assert make_plan(spec).profile is not None
     profile_without_heads(SpaceSpec.model_validate(space)).save(tmp_path / "chip.json")
     with pytest.raises(UserError, match=r"must hold exit\.\w+\.?\w*\.stop \(classes 1\) on a map"):
-        prepare(spec)
+        make_plan(spec)
 
 
 def test_bounds_that_input_adaptive_networks_can_leave_refuse_nothing(tmp_path):
     """They hold several ops an edge and a controller, and a sample of theirs may be given `zero` everywhere."""
     static = DARTS | {"strategy": STATIC}
     for number, limit in enumerate(["params >= 1e6", "avg_macs <= 1"]):
-        prepare(write_spec(tmp_path / f"adaptive{number}", DARTS_SPACE, **DARTS, constraints=[limit]))
+        make_plan(write_spec(tmp_path / f"adaptive{number}", DARTS_SPACE, **DARTS, constraints=[limit]))
         with pytest.raises(UserError, match=r"constraints.0"):
-            prepare(write_spec(tmp_path / f"static{number}", DARTS_SPACE, **static, constraints=[limit]))
+            make_plan(write_spec(tmp_path / f"static{number}", DARTS_SPACE, **static, constraints=[limit]))
     with pytest.raises(UserError, match=r"constraints.0"):
-        prepare(write_spec(tmp_path / "params", DARTS_SPACE, **DARTS, constraints=["params <= 10"]))
+        make_plan(write_spec(tmp_path / "params", DARTS_SPACE, **DARTS, constraints=["params <= 10"]))
 
 
-def test_inherited_weights_are_judged_as_retraining_will_ship_them(run, tmp_path):
+def test_inherited_candidates_are_charged_as_retraining_ships_them(run, tmp_path):
     run_search(write_spec(tmp_path / "spec", ONE, **INHERITED), tmp_path / "run")
     params, macs = plain_counts(run)
     for trial in Run.open(tmp_path / "run").trials():
