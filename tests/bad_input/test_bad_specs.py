@@ -61,7 +61,11 @@ CHANGES: list[tuple[str, Any, str]] = [
     ("seed", -1, "seed: must be greater than or equal to 0, but got -1"),
     ("data.splits.search", 1.5, "data.splits.search: must be a fraction above 0 and below 1, or a whole number of at"),
     ("data.splits.search", 0, "data.splits.search: must be a fraction above 0 and below 1, or a whole number of at"),
-    ("data.splits", {"search": 0.6, "calibrate": 0.5}, "data.splits: must leave something for train, but got the"),
+    (
+        "data.splits",
+        {"search": 0.6, "calibrate": 0.5},
+        "data.splits: fractions must sum to less than 1",
+    ),
     # names that aren't known
     ("objectives", ["acuracy", "macs"], "objectives.0: metric must be one of accuracy, avg_macs, avg_macs_taken_only,"),
     ("objectives", ["accuracy"], "objectives: must name two or more different metrics, but got ['accuracy']"),
@@ -131,7 +135,7 @@ CHANGES: list[tuple[str, Any, str]] = [
     ),
     ("supernet.exit_weights", {"stage1": -1, "last": 1}, "supernet.exit_weights.stage1: must be greater than or equal"),
     ("data", {"name": "npz"}, "data.path: must name the array file when 'name' is npz, but got nothing"),
-    ("data", {"name": "folder", "path": "."}, "data.resolution: must say to how many pixels a side images are brou"),
+    ("data", {"name": "folder", "path": "."}, "data.resolution: must be given (pixels a side) when 'name' is folder"),
     ("data", {"name": "digits", "path": "x"}, "data.path: must be absent when 'name' is digits (it is for npz, folder"),
     ("data.class_names", ["a", "b"], "data.class_names: must be 10 names, as the space says, but got 2"),
     # paths
