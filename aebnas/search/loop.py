@@ -245,7 +245,7 @@ class _Search:
 
     def _recorded(self, number: int, job: AnyJob) -> Trial:
         trial = self.recorded[number]
-        if not job.answered_by(trial):
+        if not job.is_job_of(trial):
             raise UserError(
                 f"{self.run.trials_file}: trial {number} is not the one this search asks for; "
                 "it was made by another version; give --out another folder"

@@ -219,4 +219,4 @@ def test_a_space_is_refused_alike_by_itself_and_through_a_spec(refused, tmp_path
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(EXPERIMENT), encoding="utf-8")
     file = {"space": "space.yaml", "search": "spec.yaml"}[command]
     line = refused(tmp_path, command, tmp_path / file)
-    assert line == f"{tmp_path / 'space.yaml'}, line 2, column 1: a key must stand once, but got 'classes' twice"
+    assert line == f"{tmp_path / 'space.yaml'}, line 2, column 1: keys must be distinct, but got 'classes' twice"

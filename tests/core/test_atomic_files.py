@@ -24,7 +24,7 @@ def test_a_write_that_fails_half_way_leaves_the_old_file(tmp_path):
 
     def torn(partial):
         partial.write_text("ne", encoding="utf-8")
-        assert partial.suffix == path.suffix  # writers that look at the suffix see the right one
+        assert partial.suffix == path.suffix  # for writers that depend on the suffix
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(UserError, match=r"kept\.txt: cannot be written: the disk is full; free some space and give"):
@@ -33,13 +33,13 @@ def test_a_write_that_fails_half_way_leaves_the_old_file(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["kept.txt"]
 
 
-def test_a_file_in_the_place_of_a_folder_is_reported(tmp_path):
+def test_a_file_where_a_folder_must_be_is_reported(tmp_path):
     write_text(tmp_path / "file", "")
-    with pytest.raises(UserError, match=r"x\.json: cannot be written: a file lies where a folder must be"):
+    with pytest.raises(UserError, match=r"x\.json: cannot be written: a file is where a folder must be"):
         write_json(tmp_path / "file" / "x.json", {})
 
 
-def test_what_kills_left_is_removed(tmp_path):
+def test_partial_files_of_killed_processes_are_removed(tmp_path):
     kept = [tmp_path / "a.json", tmp_path / ".hidden", tmp_path / "sub" / "b.json"]
     for path in kept:
         write_text(path, "x")
@@ -49,7 +49,7 @@ def test_what_kills_left_is_removed(tmp_path):
 
     def killed(partial):
         partial.write_text("half")
-        partial.rename(partial.with_name(partial.name.replace(".b.", ".c.")))  # out of reach of the clean-up
+        partial.rename(partial.with_name(partial.name.replace(".b.", ".c.")))  # the clean-up doesn't find it
         raise Killed
 
     with pytest.raises(Killed):

@@ -144,9 +144,9 @@ def test_the_message_names_exactly_the_files_that_torchvision_reads(tmp_path: Pa
     WRITERS[name](tmp_path)
     for file in tmp_path.rglob("*"):
         if file.is_file():
-            said = f"{OFFICIAL[name].folder}/{OFFICIAL[name].files}"
-            assert file.name in said or file.name.startswith("data_batch_")
-            assert file.parent == tmp_path or file.parent.name in said
+            listed = f"{OFFICIAL[name].folder}/{OFFICIAL[name].files}"
+            assert file.name in listed or file.name.startswith("data_batch_")
+            assert file.parent == tmp_path or file.parent.name in listed
 
 
 def test_missing_files_are_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

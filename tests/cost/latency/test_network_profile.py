@@ -134,7 +134,7 @@ def test_it_knows_nothing_of_a_relaxed_networks_layers(truth, digits, architectu
 
     learned = profile(pairs_of(truth, architectures(digits, 40)))
     with pytest.raises(
-        UserError, match="latency_ms needs a device profile of layers, but got the profile, which knows"
+        UserError, match="latency_ms must have a device profile of layers, but got the profile, which holds"
     ):
         layer_cost("latency_ms", learned)
     with pytest.raises(UserError, match="but got none"):

@@ -1,4 +1,4 @@
-"""The relaxed network: what it mixes, what it costs, and what is left of it when it is discretised."""
+"""The relaxed network: its mixture, its expected cost, and its discretization."""
 
 import copy
 
@@ -47,7 +47,7 @@ def pixels(count=20):
 
 
 def one_hot(network, candidates):
-    """Set alpha so that every edge surely takes one candidate, and switch the controller off."""
+    """Set alpha so that every edge selects one candidate with certainty, and disable the controller."""
     with torch.no_grad():
         network.alpha_gk.fill_(0.0)
         for row, index in enumerate(candidates):
@@ -64,7 +64,7 @@ def test_with_one_hot_alpha_it_equals_the_discretised_network(randomise_module, 
     rows, blocks = network.alpha_gk.shape[0], network.dag.blocks
     rng = np.random.default_rng(3)
     for _ in range(4):
-        candidates = rng.integers(1, len(blocks), rows)  # no zero
+        candidates = rng.integers(1, len(blocks), rows)  # without `zero`
         one_hot(network, candidates)
         architecture = static_architecture(network, inputs=9)
         hard = extract(network, architecture)
@@ -109,7 +109,7 @@ def test_a_static_node_keeps_its_strongest_inputs(randomise_module):
 
 
 def test_without_perturbation_and_cost_it_is_plain_darts(randomise_module):
-    """Against the mixture and loss of Liu et al. written down plainly: outputs, loss and gradients are equal."""
+    """Outputs, loss and gradients equal those of a plain implementation of the mixture and loss of Liu et al."""
     network = make(randomise_module, exits={"at": []}, controller=2)
     with torch.no_grad():
         list(network.controller.values())[-1].linear.weight.zero_()
@@ -145,7 +145,7 @@ def test_without_perturbation_and_cost_it_is_plain_darts(randomise_module):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
-def test_the_controller_starts_at_nothing_and_perturbs_each_sample_by_itself(randomise_module):
+def test_the_controllers_perturbation_starts_at_zero_and_is_separate_for_each_sample(randomise_module):
     fresh = RelaxedNetwork(spec(), 2, True, torch.Generator().manual_seed(0)).eval()
     assert not fresh.delta(pixels()).any()
     network = make(randomise_module)
@@ -191,7 +191,7 @@ def test_expected_cost_is_the_mean_of_sampled_hard_costs(randomise_module):
     assert error < 0.1 * expected
 
 
-def test_costs_are_shares_of_the_costliest_architecture_and_differentiable(randomise_module):
+def test_costs_are_fractions_of_the_costliest_architectures_and_differentiable(randomise_module):
     network = make(randomise_module)
     costs = relaxed_costs(network, layer_cost("macs"))
     convs = [i for i, block in enumerate(network.dag.blocks) if block.kernel == 3 and block.op == "conv"]
@@ -213,7 +213,7 @@ def test_costs_are_shares_of_the_costliest_architecture_and_differentiable(rando
 
 
 @pytest.mark.parametrize("metric", ["params", "weight_bytes", "energy_mj"])
-def test_any_additive_metric_can_be_expected(randomise_module, metric):
+def test_any_additive_metric_has_an_expected_cost(randomise_module, metric):
     network = make(randomise_module, controller=0)
     costs = relaxed_costs(network, layer_cost(metric))
     mix_ngk = network(pixels(2)).mix_ngk
@@ -227,12 +227,12 @@ def test_any_additive_metric_can_be_expected(randomise_module, metric):
         assert float(mine) == pytest.approx(whole, rel=1e-5)
 
 
-def test_an_adaptive_network_gives_each_image_its_argmax(randomise_module):
+def test_an_adaptive_network_runs_the_argmax_of_each_image(randomise_module):
     network = make(randomise_module)
     x_nchw = pixels(60)
     shares = choice_shares(network, [x_nchw[:40], x_nchw[40:]])
     torch.testing.assert_close(shares.sum(-1), torch.ones(len(shares)))
-    with torch.no_grad():  # so that choices differ between images
+    with torch.no_grad():  # so that selections differ between images
         network.alpha_gk.copy_(-network.delta(x_nchw).mean(0))
     shares = choice_shares(network, [x_nchw])
     architecture = adaptive_architecture(network, shares, min_share=0.0)
@@ -256,7 +256,7 @@ def test_an_adaptive_network_gives_each_image_its_argmax(randomise_module):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
-def test_rare_candidates_are_not_kept(randomise_module):
+def test_rare_candidates_are_removed(randomise_module):
     network = make(randomise_module)
     shares = torch.zeros(6, 5)
     shares[:, 2], shares[:, 3] = 0.97, 0.03
@@ -266,12 +266,12 @@ def test_rare_candidates_are_not_kept(randomise_module):
     extract(network, pruned)
 
 
-def test_q_sums_to_one_and_matches_hand_worked_numbers():
+def test_q_sums_to_one_and_equals_values_computed_by_hand():
     q = exit_distribution(torch.tensor([[0.2, 0.5, 1.0], [0.0, 0.0, 0.0]]))
     torch.testing.assert_close(q, torch.tensor([[0.2, 0.4, 0.4, 0.0], [0.0, 0.0, 0.0, 1.0]]))
 
 
-def test_the_objective_is_the_hand_worked_number():
+def test_the_objective_equals_the_value_computed_by_hand():
     from aebnas.supernet.darts.relaxed_network import RelaxedOutputs
 
     logits = [torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 4.0]])]
