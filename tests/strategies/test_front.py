@@ -127,7 +127,7 @@ def test_pick_by_whole_id():
     [
         ("avg_macs<=5e5", r"pick 'avg_macs <= 500000': .* but the closest has 1e\+06 MACs"),
         ("accuracy>=0.99", "the closest has 0.95 fraction"),
-        ("first", "one id only, but fits first-[0-9a-f]+, first-"),
+        ("first", "one id only, but matches first-[0-9a-f]+, first-"),
         (
             "fastest",
             "id of a point on the front, knee, best-accuracy, cheapest or a rule .* but got 'fastest'",
