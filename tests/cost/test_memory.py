@@ -79,7 +79,7 @@ def test_unknown_memory_is_an_error_and_stated_memory_is_used():
         )
         return Graph((3, 4, 4), nodes, (GraphExit("big", "head"),))
 
-    with pytest.raises(UserError, match="memory of op 'module' is unknown"):
+    with pytest.raises(UserError, match="a node of op 'module' must state peak_bytes"):
         peak_memory(graph())
     assert peak_memory(graph(peak_bytes=10_000)).tolist() == [3 * 16 * 4 + 10_000]
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from aebnas.core.errors import UserError
 from aebnas.core.spec_base import updated
+from aebnas.runtime.gate_rules import MinExitByClass
 from aebnas.space.ablation import ABLATIONS, ablate
 from aebnas.space.genome import Candidate, SearchSpace
 from aebnas.space.size import count_architectures
@@ -99,11 +100,11 @@ def test_under_fixed_thresholds_no_sample_leaves_before_the_minimum_exit(digits)
         candidate = draw(part, seed)
         present = [exit_.site.name for exit_ in candidate.architecture.exits]
         assert candidate.policy.thresholds == (0.9,) * len(present)
-        assert candidate.policy.min_exit == 0  # stage1 comes first, whether the architecture has it or not
         last, second = len(present), present.index("stage2") if "stage2" in present else len(present)
         by_class = [0] * part.spec.classes
         by_class[3:5] = [second, last]
-        assert candidate.policy.min_exit_by_class == (tuple(by_class) if any(by_class) else ())
+        # `min_exit: stage1` is neutral, since stage1 is the first site, whether the architecture has it or not
+        assert candidate.policy.rules == ((MinExitByClass(tuple(by_class)),) if any(by_class) else ())
         assert part.decode(part.encode(candidate)) == candidate
 
 

@@ -84,8 +84,8 @@ def test_a_truncated_network_holds_the_nodes_that_run(digits, architectures):
     segments = graph.segments()
     everything = [n for s in segments[:2] for part in s for n in part]
     assert set(cut_off(graph, 1).nodes) == set(everything)
-    alone = cut_off(graph, 1, alone=True)
-    assert set(alone.nodes) == set(everything) - set(segments[0].branch) and len(alone.exits) == 1
+    single = cut_off(graph, 1, only_branch=True)
+    assert set(single.nodes) == set(everything) - set(segments[0].branch) and len(single.exits) == 1
 
 
 def test_pairs_from_elsewhere_become_a_profile(truth, digits, root, architectures, tmp_path):
@@ -113,7 +113,7 @@ def test_lines_that_are_not_pairs_are_refused(architectures, digits, tmp_path):
         (json.dumps(good | {"latency_ms": None}), "latency_ms must be a number above 0, but got nothing"),
         (json.dumps(good | {"latency_ms": -1}), "latency_ms must be a number above 0, but got -1"),
         (json.dumps(good | {"exit": 9}), "exit must be a whole number from 1 to"),
-        (json.dumps(good), "must hold 10 pairs or more, but got 1"),
+        (json.dumps(good), "must hold at least 10 pairs, but got 1"),
     ]:
         file.write_text(bad)
         with pytest.raises(UserError) as refused:

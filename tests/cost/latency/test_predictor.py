@@ -58,7 +58,7 @@ def test_the_range_covers_most_and_widens_for_dissimilar_networks(features):
 
 def test_too_few_or_invalid_samples_are_refused(features):
     model = LatencyPredictor()
-    with pytest.raises(ValueError, match="samples must be 10 or more"):
+    with pytest.raises(ValueError, match="samples must be at least 10"):
         model.fit(features[:5], np.ones(5))
     with pytest.raises(ValueError, match="latencies positive"):
         model.fit(features[:20], np.zeros(20))

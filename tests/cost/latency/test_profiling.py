@@ -66,7 +66,7 @@ def test_a_profile_predicts_all_architectures_of_its_space(space, job, tmp_path,
     read.check_covers(space.spec)
     for costs in read.latencies([lower(architecture) for architecture in architectures(space, 10)]):
         assert (costs.to_exit() > 0).all()
-    with pytest.raises(UserError, match="must not be there yet"):
+    with pytest.raises(UserError, match="must not exist yet"):
         profile_space(job, out)
 
 
