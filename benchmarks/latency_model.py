@@ -5,7 +5,7 @@
 
 The space's layers, 60 networks for the fit and the held-out networks are measured in the same rounds, so under the same
 conditions; the held-out ones twice, which gives the noise floor. Each is left at a random exit, every second one at the
-last. The baselines `MACs alone` and `params alone` are lines fitted to the held-out networks themselves, in their favour.
+last. The baselines `MACs alone` and `params alone` are lines fitted to the held-out networks, in their favour.
 Without `--profile` it takes as long as a profile; with it only held-out networks are measured. The last line is
 `MAPE <percent> TAU <number>`.
 """

@@ -41,26 +41,26 @@ def encode_part(place: str, part: Block | BranchLayer) -> dict[str, Any]:
     return named(place, {"op": part.op} | active(part.op, fields))
 
 
-def make_block(chosen: Mapping[str, Any]) -> Block:
+def make_block(selected: Mapping[str, Any]) -> Block:
     """The block with the value selected for each field."""
-    return Block(**canonical(chosen))
+    return Block(**canonical(selected))
 
 
-def make_branch_layer(chosen: Mapping[str, Any]) -> BranchLayer:
+def make_branch_layer(selected: Mapping[str, Any]) -> BranchLayer:
     """The branch layer with the value selected for each field."""
-    return BranchLayer(**canonical(chosen))
+    return BranchLayer(**canonical(selected))
 
 
 def blocks(choices: BlockChoices) -> tuple[Block, ...]:
     """Every distinct block that a position may have."""
     genes = block_genes(choices)
     genes["op"] = tuple(op for op in genes["op"] if op != SKIP)
-    return tuple(dict.fromkeys(make_block(chosen) for chosen in _combinations(genes)))
+    return tuple(dict.fromkeys(make_block(selected) for selected in _combinations(genes)))
 
 
 def branch_layers(choices: BranchChoices) -> tuple[BranchLayer, ...]:
     """Every distinct layer that a branch may have at one of its positions."""
-    return tuple(dict.fromkeys(make_branch_layer(chosen) for chosen in _combinations(layer_genes(choices))))
+    return tuple(dict.fromkeys(make_branch_layer(selected) for selected in _combinations(layer_genes(choices))))
 
 
 def _combinations(genes: Mapping[str, tuple[Any, ...]]) -> list[dict[str, Any]]:

@@ -63,7 +63,7 @@ class EdgeChoices(Spec):
     def blocks(self) -> tuple[Block, ...]:
         """The distinct blocks of these choices."""
         values = product(*(getattr(self, name) for name in Block.model_fields))
-        several = [Block(**canonical(dict(zip(Block.model_fields, chosen, strict=True)))) for chosen in values]
+        several = [Block(**canonical(dict(zip(Block.model_fields, selected, strict=True)))) for selected in values]
         return tuple(dict.fromkeys(several))
 
 

@@ -60,16 +60,16 @@ ATTRIBUTE = {"width": "out_channels"}
 """The op's attribute for a field, where it has another name."""
 
 
-def active(op: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
+def active(op: str, selected: Mapping[str, Any]) -> dict[str, Any]:
     """The selected values of attributes that the op has."""
     taken = taken_by(op)
-    return {name: value for name, value in chosen.items() if ATTRIBUTE.get(name, name) in taken}
+    return {name: value for name, value in selected.items() if ATTRIBUTE.get(name, name) in taken}
 
 
-def canonical(chosen: Mapping[str, Any]) -> dict[str, Any]:
+def canonical(selected: Mapping[str, Any]) -> dict[str, Any]:
     """The values selected for the fields of a block or branch layer; those its op doesn't have are made inactive."""
-    op = chosen["op"]
-    fields = {name: value for name, value in chosen.items() if name != "op"}
+    op = selected["op"]
+    fields = {name: value for name, value in selected.items() if name != "op"}
     return {"op": op} | {name: INACTIVE[name] for name in fields} | active(op, fields)
 
 

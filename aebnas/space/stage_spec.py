@@ -49,7 +49,7 @@ class BlockChoices(Spec):
 
 
 class StageSpec(BlockChoices):
-    """A sequence of blocks at one width; the first block has the stride. Each position is chosen independently."""
+    """A sequence of blocks at one width; the first block has the stride. Each position is selected independently."""
 
     width: Widths
     """Output channels."""

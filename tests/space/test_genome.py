@@ -131,7 +131,7 @@ def test_inactive_genes_make_no_difference(digits, active, inactive):
     ],
 )
 def test_active_genes_make_a_difference(digits, active):
-    ids = {digits.decode(genome_of(digits, **chosen)).architecture.id for chosen in (active, {})}
+    ids = {digits.decode(genome_of(digits, **genes)).architecture.id for genes in (active, {})}
     assert len(ids) == 2
 
 

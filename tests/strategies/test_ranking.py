@@ -33,7 +33,7 @@ def test_an_individual_has_the_rank_of_its_best_point():
 
 def test_contribution_is_the_hypervolume_exclusive_to_its_points():
     # Front 0 scaled by 4: a (0, 1) and (1, 0), b (1/4, 1/4); reference (1.1, 1.1).
-    # b alone holds its square of 0.85 less the two strips of a: 0.85^2 - 2 * 0.85 * 0.1 + 0.1^2.
+    # b holds its square of 0.85 less the two strips of a: 0.85^2 - 2 * 0.85 * 0.1 + 0.1^2.
     # a's two points hold 1.1 * 0.1 each; b covers 0.85 * 0.1 of each.
     first, second = select([A, B], [0.0, 0.0], 2)
     assert (first.index, second.index) == (1, 0)
@@ -53,8 +53,8 @@ def test_two_points_together_hold_more_than_each_separately():
 def test_crowded_individuals_are_dropped_one_at_a_time():
     # p and q nearly coincide: each adds almost nothing to the other, but one of them must remain
     low, p, q, high = points([0, 4]), points([1, 1]), points([1.001, 0.999]), points([4, 0])
-    kept = {s.index for s in select([low, p, q, high], [0.0] * 4, 3)}
-    assert kept in ({0, 1, 3}, {0, 2, 3})
+    survivors = {s.index for s in select([low, p, q, high], [0.0] * 4, 3)}
+    assert survivors in ({0, 1, 3}, {0, 2, 3})
     # with r, all three at one point: again exactly one remains
     twins = [low, p, p, p, high]
     assert len({s.index for s in select(twins, [0.0] * 5, 3)} & {1, 2, 3}) == 1
@@ -83,17 +83,17 @@ def test_survivors_are_distinct_best_ranks_first_and_agree_with_full_recomputati
 
 def reference_selection(individuals, n_survive):
     """The same rule without shortcuts: every contribution is computed again after each removal."""
-    kept = [i for i, rows in enumerate(individuals) if len(rows)]
+    feasible = [i for i, rows in enumerate(individuals) if len(rows)]
     infeasible = [i for i, rows in enumerate(individuals) if not len(rows)]
-    if len(kept) <= n_survive:
-        return {*kept, *infeasible[: n_survive - len(kept)]}
-    pooled = np.concatenate([individuals[i] for i in kept])
-    owner = np.concatenate([np.full(len(individuals[i]), i) for i in kept])
+    if len(feasible) <= n_survive:
+        return {*feasible, *infeasible[: n_survive - len(feasible)]}
+    pooled = np.concatenate([individuals[i] for i in feasible])
+    owner = np.concatenate([np.full(len(individuals[i]), i) for i in feasible])
     ranks = front_ranks(pooled)
-    best = {i: ranks[owner == i].min() for i in kept}
+    best = {i: ranks[owner == i].min() for i in feasible}
     selected = set()
     for rank in range(len(pooled)):
-        members = {i for i in kept if best[i] == rank}
+        members = {i for i in feasible if best[i] == rank}
         on_front = ranks == rank
         rows, owners = pooled[on_front], owner[on_front]
         if len(selected) + len(members) <= n_survive:

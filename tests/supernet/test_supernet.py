@@ -121,8 +121,8 @@ def test_outputs_do_not_depend_on_what_ran_before(bundled, architectures, pixels
     state = copy.deepcopy(net.state_dict())
     assert not list(net.buffers())
     with torch.no_grad():
-        alone = [(net(x, a), net(x, a, random_stats(a))) for a in drawn]
-        for architecture, (training, evaluating) in reversed(list(zip(drawn, alone, strict=True))):
+        separate = [(net(x, a), net(x, a, random_stats(a))) for a in drawn]
+        for architecture, (training, evaluating) in reversed(list(zip(drawn, separate, strict=True))):
             assert all(map(torch.equal, net(x, architecture, random_stats(architecture)), evaluating))
             assert all(map(torch.equal, net(x, architecture), training))
         net.recalibrate(drawn[0], [x])
@@ -197,10 +197,10 @@ def test_forward_many_runs_a_shared_backbone_once(bundled, pixels, supernets, rn
     x = pixels(backbone, 2)
     assert flops(net, x, [plain, backbone]) == flops(net, x, [backbone]) > flops(net, x, [plain])
     drawn = [bundled.sample_branches(backbone, rng) for _ in range(3)]
-    alone = [flops(net, x, [architecture]) for architecture in drawn]
+    separate = [flops(net, x, [architecture]) for architecture in drawn]
     # less where two have the same branch
-    assert max(alone) <= flops(net, x, drawn) <= sum(alone) - 2 * flops(net, x, [plain])
-    assert flops(net, x, [drawn[0], drawn[0]]) == alone[0]  # equal architectures cost nothing more
+    assert max(separate) <= flops(net, x, drawn) <= sum(separate) - 2 * flops(net, x, [plain])
+    assert flops(net, x, [drawn[0], drawn[0]]) == separate[0]  # equal architectures cost nothing more
 
 
 def test_forward_many_does_not_share_different_nodes(digits, pixels, supernets):

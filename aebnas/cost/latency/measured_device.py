@@ -88,7 +88,7 @@ class MeasuredDevice(ABC):
                 so = f"was measured for images of {' x '.join(map(str, self.difficulty.image))}"
             raise UserError(
                 f"{self.source}: must hold the time of estimating the difficulty of an image of {shape}, which the "
-                f"policy looks at, but {so}; profile the space again: aebnas profile SPACE"
+                f"policy uses, but {so}; profile the space again: aebnas profile SPACE"
             )
         return self.difficulty.ms / self.setting["batch"]
 

@@ -33,15 +33,15 @@ def static_architecture(network: RelaxedNetwork, inputs: int) -> Architecture:
     selected_g, strength_g = p_gk.argmax(-1).tolist(), strength_gk.amax(-1).tolist()
 
     def edges(cell: int) -> list[Edge]:
-        kept: list[Edge] = []
+        remaining: list[Edge] = []
         for node in range(1, network.dag.nodes + 1):
             rows = {n: network.group(cell, n) for n, (_, target) in enumerate(network.dag.pairs) if target == node}
             present = [n for n, row in rows.items() if blocks[selected_g[row]].op != ZERO]
             present = sorted(present, key=lambda n: -strength_g[rows[n]])[:inputs]
             for n in sorted(present):
                 source, target = network.dag.pairs[n]
-                kept.append(Edge(source=source, target=target, ops=(blocks[selected_g[rows[n]]],)))
-        return kept
+                remaining.append(Edge(source=source, target=target, ops=(blocks[selected_g[rows[n]]],)))
+        return remaining
 
     return _architecture(network, edges, controller=0)
 
@@ -52,12 +52,16 @@ def adaptive_architecture(network: RelaxedNetwork, share_gk: Tensor, min_share: 
     `share_gk` is the result of `choice_shares`.
     """
     blocks = network.dag.blocks
-    kept_gk = (share_gk >= min_share) | (share_gk == share_gk.amax(-1, keepdim=True)) & (share_gk > 0)
+    remaining_gk = (share_gk >= min_share) | (share_gk == share_gk.amax(-1, keepdim=True)) & (share_gk > 0)
 
     def edges(cell: int) -> list[Edge]:
         found = []
         for n, (source, target) in enumerate(network.dag.pairs):
-            ops = tuple(b for b, kept in zip(blocks, kept_gk[network.group(cell, n)].tolist(), strict=True) if kept)
+            ops = tuple(
+                b
+                for b, remaining in zip(blocks, remaining_gk[network.group(cell, n)].tolist(), strict=True)
+                if remaining
+            )
             if any(block.op != ZERO for block in ops):
                 found.append(Edge(source=source, target=target, ops=ops))
         return found

@@ -35,9 +35,9 @@ def test_unmeasured_layers_are_estimated_from_the_others(digits):
     keys = sorted({(layer.op, (layer.in_shape,), layer.attrs) for layer in space_layers(digits.spec)}, key=repr)
     truth = {key: LayerTime(1e-3 * (1 + key[1][0][0]) * (1 + key[1][0][1]), 0.0) for key in keys}
     known = {key: truth[key] for key in keys[::2]}
-    wanted = keys[1::2]
-    found = estimates(wanted, known)
+    unmeasured = keys[1::2]
+    found = estimates(unmeasured, known)
     assert all(timed.estimated for timed in found.values())
-    errors = [abs(found[key].ms / truth[key].ms - 1) for key in wanted]
+    errors = [abs(found[key].ms / truth[key].ms - 1) for key in unmeasured]
     assert np.median(errors) < 0.2
     assert estimates([], known) == {}

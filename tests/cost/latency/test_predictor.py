@@ -37,10 +37,10 @@ def test_disturbed_measurements_have_little_influence(features):
 def test_with_other_devices_few_samples_suffice(features):
     truth, seen = slow_device(features) ** 1.1, slice(0, 15)
     others = np.column_stack([slow_device(features), features.sum(1)])
-    alone = LatencyPredictor().fit(features[seen], truth[seen])
+    unaided = LatencyPredictor().fit(features[seen], truth[seen])
     helped = LatencyPredictor().fit(features[seen], truth[seen], others[seen])
     right = within(helped.predict(features[15:], others[15:]), truth[15:], 0.05)
-    assert right > within(alone.predict(features[15:]), truth[15:], 0.05)
+    assert right > within(unaided.predict(features[15:]), truth[15:], 0.05)
     assert right > 0.95
 
 

@@ -83,16 +83,16 @@ def test_a_stopped_profile_resumes(job, tmp_path, monkeypatch):
     monkeypatch.setattr(rounds, "undisturbed_ms", stop_after_five)
     with pytest.raises(KeyboardInterrupt):
         measure(job, record, lambda: None)
-    kept = recorded(job, record)
-    assert len(kept) == 5
+    measured = recorded(job, record)
+    assert len(measured) == 5
     with record.open("a") as lines:
         lines.write("[1, 2, 0.")  # an incomplete line, as left by a kill
     monkeypatch.setattr(rounds, "undisturbed_ms", lambda *arguments: 7.0)
-    told = []
-    times = measure(job, record, lambda: told.append(1))
+    advances = []
+    times = measure(job, record, lambda: advances.append(1))
     subjects = rounds.subjects(job)
-    assert len(told) == 2 * subjects - 5
-    assert [times[subject][number] for number, subject in kept] == list(kept.values())
+    assert len(advances) == 2 * subjects - 5
+    assert [times[subject][number] for number, subject in measured] == list(measured.values())
     assert sum(ms == 7.0 for each in times for ms in each) == 2 * subjects - 5
     with pytest.raises(ValueError, match="was begun for another space or setting"):
         measure(job | {"id": "another"}, record, lambda: None)
@@ -101,9 +101,9 @@ def test_a_stopped_profile_resumes(job, tmp_path, monkeypatch):
 def test_some_layers_may_be_measured_and_the_rest_estimated(digits, tmp_path):
     job = make_job(digits, MeasurementSetting(), rounds=1, networks=0, max_layers=40)
     assert len(job["layers"]) == 40 and job["left_out"]
-    told = []
-    profile = profile_space(job, tmp_path / "p.json", told.append)
-    assert told == [f"of {40 + len(job['left_out'])} distinct layers 40 are measured, the rest is estimated from them"]
+    notes = []
+    profile = profile_space(job, tmp_path / "p.json", notes.append)
+    assert notes == [f"of {40 + len(job['left_out'])} distinct layers 40 are measured, the rest is estimated from them"]
     assert sum(timed.estimated for timed in profile.layers.values()) == len(job["left_out"])
     profile.check_covers(digits.spec)
 
@@ -193,8 +193,8 @@ def test_networks_are_left_at_the_given_exit(space, architectures, dtype):
     setting = MeasurementSetting(batch=2, dtype=dtype)
     network = setting.network(Network(graph))
     for index in range(len(graph.exits)):
-        answer = network.infer(setting.inputs(graph.input_shape), leave_at(index, len(graph.exits)))
-        assert answer.exit_index.tolist() == [index] * 2
+        prediction = network.infer(setting.inputs(graph.input_shape), leave_at(index, len(graph.exits)))
+        assert prediction.exit_index.tolist() == [index] * 2
 
 
 def test_compiled_layers_are_compiled(space, architectures, monkeypatch):

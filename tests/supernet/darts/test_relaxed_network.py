@@ -101,9 +101,9 @@ def test_a_static_node_keeps_its_strongest_inputs(randomise_module):
     network = make(randomise_module, value)
     with torch.no_grad():
         network.alpha_gk.copy_(torch.tensor([[0, 0, 1.0], [0, 3, 0], [0, 0, 2], [0, 0, 0.5], [0, 1, 0], [0.2, 0, 0.1]]))
-    kept = {(e.source, e.target): e.ops[0].op for e in static_architecture(network, 1).cells[0].edges}
+    remaining = {(e.source, e.target): e.ops[0].op for e in static_architecture(network, 1).cells[0].edges}
     # 0-1 1.0; of node 2 0-2 (identity, 3); of node 3 1-3 (identity 1.0) over 0-3 (0.5), 2-3 is zero
-    assert kept == {(0, 1): "conv", (0, 2): "identity", (1, 3): "identity"}
+    assert remaining == {(0, 1): "conv", (0, 2): "identity", (1, 3): "identity"}
     two = [(e.source, e.target) for e in static_architecture(network, 2).cells[0].edges]
     assert two == [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3)]
 
@@ -138,9 +138,11 @@ def test_without_perturbation_and_cost_it_is_plain_darts(randomise_module):
     outputs = network(x_nchw)
     assert not outputs.delta_ngk.any()
     loss = relaxed_loss(outputs, labels_n, torch.ones(1, 1), weight=0.0, aux=0.35, mu=1e-3)
-    wanted = plain(network.alpha_gk)
-    torch.testing.assert_close(loss, wanted)
-    given, expected = (torch.autograd.grad(v, [network.alpha_gk, network.head.linear.weight]) for v in (loss, wanted))
+    plain_loss = plain(network.alpha_gk)
+    torch.testing.assert_close(loss, plain_loss)
+    given, expected = (
+        torch.autograd.grad(v, [network.alpha_gk, network.head.linear.weight]) for v in (loss, plain_loss)
+    )
     for a, b in zip(given, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
@@ -202,8 +204,8 @@ def test_costs_are_fractions_of_the_costliest_architectures_and_differentiable(r
         [sum(layer_cost("macs")(layer.key) for layer in b.parts) for b in several] for several in network.branches
     ]
     full = count_graph(lower(largest)).macs
-    chosen = sum(costs_b[-1] for costs_b in branches)
-    assert costs.total == full.total + controller - chosen + sum(map(max, branches))
+    selected = sum(costs_b[-1] for costs_b in branches)
+    assert costs.total == full.total + controller - selected + sum(map(max, branches))
     outputs = make(randomise_module)(pixels())
     network = make(randomise_module)
     outputs = network(pixels())
@@ -239,7 +241,7 @@ def test_an_adaptive_network_runs_the_argmax_of_each_image(randomise_module):
     assert architecture.adaptive and architecture.controller == 2
     hard = extract(network, architecture)
     with torch.no_grad():
-        chosen = (network.alpha_gk + network.delta(x_nchw)).argmax(-1)
+        selected = (network.alpha_gk + network.delta(x_nchw)).argmax(-1)
         found = hard.outputs(x_nchw)
         sharp = copy.deepcopy(network)
         sharp.temperature = 1e-6
@@ -249,8 +251,8 @@ def test_an_adaptive_network_runs_the_argmax_of_each_image(randomise_module):
     for name, chosen_n in found.chosen.items():
         cell, edge = (int(part) for part in (name[4], network.dag.pairs.index((int(name[-3]), int(name[-1])))))
         ops = next(e.ops for e in architecture.cells[cell - 1].edges if (e.source, e.target) == network.dag.pairs[edge])
-        wanted = chosen[:, network.group(cell - 1, edge)]
-        assert [network.dag.blocks.index(ops[k]) for k in chosen_n.tolist()] == wanted.tolist()
+        expected_n = selected[:, network.group(cell - 1, edge)]
+        assert [network.dag.blocks.index(ops[k]) for k in chosen_n.tolist()] == expected_n.tolist()
     assert found.chosen
     for a, b in zip(soft.logits, found.logits, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
@@ -279,5 +281,5 @@ def test_the_objective_equals_the_value_computed_by_hand():
     outputs = RelaxedOutputs(logits, torch.tensor([[0.0]]), delta, torch.ones(1, 2, 3))
     loss = relaxed_loss(outputs, torch.tensor([1]), torch.tensor([[0.25, 1.0]]), weight=0.1, aux=0.5, mu=0.01)
     # q = (1/2, 1/2); y_hat = (1, 2); F = 0.625; |delta|^2 = 6 / 4
-    wanted = np.log(1 + np.exp(-1)) + 0.5 * np.log(1 + np.exp(2)) + 0.1 * 0.625 + 0.01 * 1.5
-    assert float(loss) == pytest.approx(wanted, rel=1e-6)
+    expected = np.log(1 + np.exp(-1)) + 0.5 * np.log(1 + np.exp(2)) + 0.1 * 0.625 + 0.01 * 1.5
+    assert float(loss) == pytest.approx(expected, rel=1e-6)
