@@ -28,7 +28,7 @@ class DagBackbone(Backbone):
     field = "cells"
     part_word = "cell"
     inside_word = "node"
-    inside_phrase = "nodes there"
+    inside_phrase = "nodes"
 
     @property
     def depths(self) -> list[int]:

@@ -29,7 +29,7 @@ class StagedBackbone(Backbone):
     field = "stages"
     part_word = "stage"
     inside_word = "block"
-    inside_phrase = "behind blocks there"
+    inside_phrase = "after blocks"
 
     @property
     def depths(self) -> list[int]:

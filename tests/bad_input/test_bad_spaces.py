@@ -97,7 +97,7 @@ CHANGES: list[tuple[str, Any, str]] = [
     (
         "exits.at",
         ["stage1.block7"],
-        "exits.at: must be sites of exits (stage ends: stage1, stage2; behind blocks the",
+        "exits.at: must be sites of exits (stage ends: stage1, stage2; after blocks: block1",
     ),
     ("exits.at", ["stage3"], "exits.at: must be sites of exits (stage ends: stage1, stage2), but got 'stage3'"),
     ("exits.at", ["stage1", "stage1"], "exits.at: sites must be distinct, but got ['stage1', 'stage1']"),
@@ -174,7 +174,7 @@ DAGS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         {},
         {"exits": {"at": "cell1.node2"}},
-        "exits.at: must be sites of exits (cell ends: none; nodes there: node1), but",
+        "exits.at: must be sites of exits (cell ends: none; nodes: node1), but",
     ),
     (
         {"shared": True, "stacks": [{"width": 4, "cells": 2}]},

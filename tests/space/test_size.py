@@ -12,7 +12,7 @@ def test_counts_equal_enumeration(small, everything):
 
 
 def test_a_count_by_hand(make_small):
-    # 2 stems; stage 1 with 1, 2 or 3 blocks of one kind; an exit behind it with one branch, or none;
+    # 2 stems; stage 1 with 1, 2 or 3 blocks of one kind; an exit after it with one branch, or none;
     # stage 2 with 2 widths, 2 strides
     assert count_architectures(make_small("skip").spec) == 2 * 3 * 2 * (2 * 2)
 

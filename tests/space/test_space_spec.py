@@ -22,7 +22,7 @@ VALID = {
     "policy": {"criterion": "margin", "thresholds": {"genes": [0.5, "never"]}},
 }
 GONE = object()
-AT_STAGE_1 = "exits.at: must be sites of exits (stage ends: stage1; behind blocks there: block1), but got "
+AT_STAGE_1 = "exits.at: must be sites of exits (stage ends: stage1; after blocks: block1), but got "
 
 
 def changed(path, value):
