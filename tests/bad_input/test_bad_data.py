@@ -241,11 +241,11 @@ def test_a_damaged_image_is_reported_before_there_is_a_run(refused, folder_of_im
     [
         (
             lambda folder: (folder / "train").rename(folder / "trian"),
-            "/train: must be a folder with one folder of images",
+            "/train: must be a folder with one subfolder of images",
         ),
         (
             lambda folder: (folder / "test").rename(folder / "tset"),
-            "/test: must be a folder with one folder of image",
+            "/test: must be a folder with one subfolder of image",
         ),
         (lambda folder: (folder / "test/dog").rename(folder / "test/cow"), "/test/cow: must be a class of "),
         (
