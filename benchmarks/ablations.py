@@ -1,15 +1,15 @@
-"""What searched branches, tuned thresholds and exits at all are worth: the whole space against its three ablations.
+"""The gain from searched branches, tuned thresholds and early exits: the whole space compared with its ablations.
 
     python benchmarks/ablations.py [--spec experiments/ablations_mini.yaml] [--out results/scratch_ablations]
         [--seeds 11 22 33] [--supernet-epochs 20] [--generations 6] [--budgets 4e6 8e6 12e6] [--retrain 20]
 
 For each seed one supernet is trained, on the whole space. The ablations search parts of that space with slices of
-the same weights, which are exactly those that the whole space's search would give their networks; so differences
-come from the search alone, but a supernet trained without exits might serve `backbone-only` better. All have the
-same number of evaluations. The table gives the hypervolume of the front (search split, costs over the whole space's
-greatest), and for each budget of average MACs the accuracy of the best point within it on the search split and,
-measured on the test set, of that same point (with `--retrain N` retrained by itself for N epochs before). Without
-`--budgets` they are the quartiles of the first seed's front. A stopped benchmark goes on when started again.
+the same weights, which are exactly those that their networks have in the search of the whole space; so differences
+are due to the search only, but a supernet trained without exits might suit `backbone-only` better. All have the
+same number of evaluations. The table gives the hypervolume of the front (search split, costs relative to the whole
+space's maximum), and for each budget of average MACs the accuracy of the best point within it on the search split and,
+on the test set, of that same point (with `--retrain N` retrained separately for N epochs before). Without
+`--budgets` they are the quartiles of the first seed's front. A stopped benchmark resumes when started again.
 """
 
 import argparse
@@ -42,7 +42,7 @@ FULL = "full"
 
 
 def write_spec(source: Path, out: Path, seed: int, epochs: int | None, generations: int | None) -> Path:
-    """The experiment `source` under another seed and schedule, its paths as seen from `out`; returns the file."""
+    """Write the experiment `source` with another seed and schedule, and paths relative to `out`; returns the file."""
     spec: dict[str, Any] = read_yaml(source)
     spec["seed"] = seed
     spec["space"] = os.path.relpath(source.parent / Path(spec["space"]).expanduser(), out)
@@ -64,14 +64,14 @@ def search_all(spec: Path, out: Path, seed: int) -> dict[str, RunSession]:
     for name in ABLATIONS:
         folder = out / f"seed{seed}-{name}"
         if runs[FULL].experiment.trains_supernet and not Run(folder).supernet_weights.exists():
-            lend_weights(runs[FULL], folder, name)
+            copy_weights(runs[FULL], folder, name)
         runs[name] = run_search(spec, folder, ablation=name, listen=RunReport)
     return runs
 
 
 @torch.no_grad()
-def lend_weights(full: RunSession, folder: Path, ablation: str) -> None:
-    """Put the slices of a trained supernet that an ablation's space needs where its search looks for weights."""
+def copy_weights(full: RunSession, folder: Path, ablation: str) -> None:
+    """Save the slices of a trained supernet that an ablation's space needs as the weights of its run."""
     part = RunSession(Run(folder), full.experiment, ablate(full.space, ablation), full.base)
     weights, supernet = trained_supernet(full).state_dict(), new_supernet(part)
     for name, parameter in supernet.named_parameters():
@@ -80,7 +80,7 @@ def lend_weights(full: RunSession, folder: Path, ablation: str) -> None:
 
 
 def measure(run: RunSession, full: RunSession, budgets: list[float], retrain_epochs: int) -> dict[str, float]:
-    """Hypervolume, and accuracies within each budget; NaN where no point keeps it."""
+    """Hypervolume, and accuracies within each budget; NaN where no point satisfies it."""
     row = {"hypervolume": normalised_hypervolume(full.facts, run.front())}
     for budget in budgets:
         row |= {f"search@{budget:g}": np.nan, f"test@{budget:g}": np.nan}

@@ -1,4 +1,4 @@
-"""The networks that `equal_minutes.py` trains side by side, each as a module that gives the logits of every exit."""
+"""The networks that `equal_minutes.py` trains in parallel, each as a module that returns the logits of every exit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,25 +23,25 @@ HAND_MADE = Path(__file__).with_name("hand_made_resnet.yaml")
 
 @dataclass(frozen=True)
 class Contender:
-    """A module whose forward gives a list of logits `[n, c]`, its MACs to each exit, and its exits' loss weights.
+    """A module whose forward returns a list of logits `[n, c]`, its MACs to each exit, and its exits' loss weights.
 
-    In the first `alone_share` of the epochs the last exit trains alone.
+    In the first share `last_only_share` of the epochs only the last exit is trained.
     """
 
     module: nn.Module
     macs: ExitCosts
     loss_weights: tuple[float, ...]
-    alone_share: float = 0.0
+    last_only_share: float = 0.0
 
 
 def searched(architecture: Architecture, weights: ExitWeights, seed: int) -> Contender:
-    """The network that the search found, from fresh weights."""
+    """The network that the search found, with initial weights."""
     return _ours(architecture, weights, seed)
 
 
 def late_exits(architecture: Architecture, weights: ExitWeights, seed: int) -> Contender:
-    """The network that the search found, whose early exits join in for the second half."""
-    return replace(searched(architecture, weights, seed), alone_share=0.5)
+    """The network that the search found, whose early exits are trained only in the second half."""
+    return replace(searched(architecture, weights, seed), last_only_share=0.5)
 
 
 def without_exits(architecture: Architecture, weights: ExitWeights, seed: int) -> Contender:
@@ -78,7 +78,7 @@ CONTENDERS: dict[str, Callable[[Architecture, ExitWeights, int], Contender]] = {
     "without exits": without_exits,
     "earlyon": earlyon,
 }
-"""Name -> how it is made from the searched architecture, the recipe's exit weights, and a seed."""
+"""Name -> the function that makes it from the searched architecture, the recipe's exit weights, and a seed."""
 
 
 def _ours(architecture: Architecture, weights: ExitWeights, seed: int) -> Contender:
@@ -89,8 +89,8 @@ def _ours(architecture: Architecture, weights: ExitWeights, seed: int) -> Conten
 
 
 class _Earlyon(nn.Module):
-    """The package's modules in its own order, all exits at once: its wrapper's hooks compute exits by themselves,
-    and can neither be copied for weight averaging nor give all exits in evaluation."""
+    """The package's modules in its own order, with all exits: its wrapper computes exits in hooks, which can neither be
+    copied for weight averaging nor return all exits in evaluation."""
 
     def __init__(self, wrapped: nn.Module) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class _Earlyon(nn.Module):
 
 
 def _macs(module: nn.Module, x_nchw: Tensor) -> int:
-    """Convolutions and linear layers by fvcore, in step with aebnas' own count."""
+    """MACs of convolutions and linear layers by fvcore, consistent with aebnas' counts."""
     analysis = FlopCountAnalysis(module.eval(), x_nchw).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     counted = analysis.by_operator()
     return int(sum(counted[name] for name in ("conv", "linear", "addmm")))

@@ -1,16 +1,15 @@
-"""Who is most accurate at a budget of average MACs after equal training minutes? One table, one image.
+"""Accuracy of several networks at a budget of average MACs after equal training minutes: one table, one plot.
 
     pip install -e ".[benchmarks]"
     python benchmarks/equal_minutes.py [--run results/cifar10_cpu] [--pick "avg_macs<=16e6"] [--minutes 20]
 
-Trains, from scratch and by one loop with one recipe: the searched network, the same with early exits that join
-in for the second half, a hand-made three-exit ResNet, the searched backbone without exits, and the CIFAR
-ResNet-20 of the PyPI package earlyon. A minute is a minute of CPU time of one thread, so that what else the
-machine does counts for nobody; each contender trains for the whole epochs that fit into the minutes (one more is
-given to all but ours where it is cut). The recipe and the weights of the exits' losses are those of the run's
-`retrain:`; earlyon keeps its own weights. Thresholds come from `calibrate`, figures from the test set.
-Contenders train side by side, one thread each; started again, the
-benchmark goes on from the last epoch.
+Trains, from scratch and by one loop with one recipe: the searched network, the same with early exits trained only in
+the second half, a hand-made three-exit ResNet, the searched backbone without exits, and the CIFAR ResNet-20 of the PyPI
+package earlyon. A minute is a minute of CPU time of one thread, so that other load on the machine has no effect; each
+contender trains for the whole epochs that fit into the minutes (rounded up for all but ours). The recipe and the
+weights of the exits' losses are those of the run's `retrain:`; earlyon has its own weights. Thresholds are found on
+`calibrate`, results are measured on the test set. Contenders train in parallel, one thread each; started again, the
+benchmark resumes from the last epoch.
 """
 
 import argparse
@@ -64,18 +63,18 @@ COLOURS = {
 
 
 class JointTask:
-    """All exits with the contender's loss weights, early ones when it lets them; the last exit teaches the others."""
+    """All exits with the contender's loss weights, early ones once they are active; the last exit is the teacher."""
 
     def __init__(self, contender: Contender, spec: TrainSpec) -> None:
         self.module, self.spec = contender.module, spec
         self.weights = self.all_weights = list(contender.loss_weights)
-        self.exits = ExitTrainingSpec(warmup_epochs=int(contender.alone_share * spec.epochs))
+        self.exits = ExitTrainingSpec(warmup_epochs=int(contender.last_only_share * spec.epochs))
 
     def begin_epoch(self, epoch: int) -> None:
         self.weights = mask_inactive(self.all_weights, self.exits.active(epoch, len(self.all_weights)))
 
     def step(self, scaler: torch.amp.GradScaler) -> None:
-        """The loop steps everything."""
+        """Nothing to step besides what the loop steps."""
 
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
         spec = self.spec
@@ -116,7 +115,7 @@ def train(run: Path, name: str, architecture_json: dict[str, Any], minutes: floa
     base = recipe.model_dump(exclude={"weights"})
     batches = session.images.training_batches(base["batch_size"])
     state = work / "state.json"
-    if not state.exists():  # measured once, so that a resumed training keeps its schedule
+    if not state.exists():  # measured once, so that a resumed training has the same schedule
         spec = TrainSpec.model_validate(base | {"epochs": 1})
         epochs = minutes * 60 / (step_seconds(contender, batches, spec) * len(batches))
         whole = math.floor(epochs) if name in OURS else math.ceil(epochs)
@@ -163,7 +162,7 @@ def tabulated(trained: nn.Module, contender: Contender, session: RunSession, ima
 
 
 def to_exits(contender: Contender) -> np.ndarray:
-    """MACs of a sample that leaves at each exit, all branches before it run, `[e]`."""
+    """MACs of a sample that leaves at each exit, all branches before it included, `[e]`."""
     return contender.macs.to_exit(np.ones(len(contender.loss_weights), bool))
 
 
@@ -197,10 +196,10 @@ def main() -> None:
 
     trial, _ = RunSession.open(options.run).pick(options.pick)
     architecture = trial.architecture.to_json()
-    wanted = [n for n in options.contenders if not (_folder(options.out, n) / "result.json").exists()]
+    missing = [n for n in options.contenders if not (_folder(options.out, n) / "result.json").exists()]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.parallel, mp_context=context) as pool:
-        waiting = [pool.submit(train, options.run, n, architecture, options.minutes, options.out) for n in wanted]
+        waiting = [pool.submit(train, options.run, n, architecture, options.minutes, options.out) for n in missing]
         for future in waiting:
             future.result()
     results = {

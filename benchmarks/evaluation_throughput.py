@@ -2,9 +2,9 @@
 
     python benchmarks/evaluation_throughput.py [--run results/quickstart] [--candidates 48] [--rounds 3]
 
-Needs a run whose supernet is trained. Rounds go through the three set-ups in turn, so that drift of the
-machine hits all alike; the table gives medians, and ratios within a round. Starting Ray isn't counted: a
-search starts it once.
+Needs a run whose supernet is trained. Each round measures the three set-ups in turn, so that drift of the
+machine affects all equally; the table gives medians, and ratios within a round. The start of Ray isn't included,
+since a search starts it once.
 """
 
 import argparse

@@ -1,14 +1,14 @@
-"""Wall clock of hard-exit inference against the full network, beside the ratio of their MACs.
+"""Wall clock of hard-exit inference compared with the full network, beside the ratio of their MACs.
 
     python benchmarks/hard_exit_wall_clock.py [--run results/NAME --pick knee] [--samples 1024] [--rounds 7]
 
 With `--run` a pick of a run on images of its search split; without, random networks of `--space` with random weights
-on noise, with thresholds by which about equal shares leave at every exit. `efficiency` is the speed-up over the full
-network (every exit at never) divided by the ratio of their MACs: 1 where time falls as MACs do. `share` is the saved
-share of the time over the saved share of the MACs, (1 - 1/speed-up) / (1 - 1/ratio): 0 where no time is saved. Both
-networks are timed batch by batch in turn. `ceiling` is the efficiency if deciding took no time, with every sample's
-exit known beforehand: what is missing there lies in the layers, since a branch or an early layer may be slower per MAC
-than the network as a whole; only the difference of `ceiling` and `efficiency` is the cost of deciding. The last lines
+on noise, with thresholds under which about equal shares leave at every exit. `efficiency` is the speed-up over the full
+network (every exit at never) divided by the ratio of their MACs: 1 where time decreases in proportion to MACs. `share`
+is the saved share of time over the saved share of MACs, (1 - 1/speed-up) / (1 - 1/ratio): 0 where no time is saved.
+Both networks are timed batch by batch in turn. `ceiling` is the efficiency if decisions took no time, with every
+sample's exit known beforehand: its distance from 1 is due to layers, since a branch or an early layer may be slower per
+MAC than the whole network; only the difference of `ceiling` and `efficiency` is the cost of decisions. The last lines
 are `CEILING`, `EFFICIENCY` and `SHARE` at batch 1 and 256, medians over the networks in the memory format with the
 higher efficiency.
 """
@@ -35,16 +35,16 @@ Subject = tuple[str, Network, ExitPolicy, torch.Tensor, torch.Tensor | None]
 
 
 def picked(run: Path, rule: str, samples: int) -> Subject:
-    """A pick with its images."""
+    """A selected model of a run with its images."""
     session = RunSession.open(run)
-    chosen = load_selected_model(session, rule)
+    selected = load_selected_model(session, rule)
     search = session.images.splits.search
     pixels = search.subset(torch.arange(min(samples, len(search)))).pixels()
-    return chosen.id, chosen.network, chosen.policy, session.images.preprocessing.apply(pixels), pixels
+    return selected.id, selected.network, selected.policy, session.images.preprocessing.apply(pixels), pixels
 
 
 def random_networks(path: Path, count: int, samples: int) -> list[Subject]:
-    """Networks with exits whose policies send about equal shares out at each."""
+    """Random networks with policies under which about equal shares of samples leave at each exit."""
     space, rng, found = SearchSpace.load(path), np.random.default_rng(0), []
     torch.manual_seed(0)
     while len(found) < count:

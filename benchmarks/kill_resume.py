@@ -1,16 +1,16 @@
-"""Kills a run at random moments, goes on with it, and compares its front with that of a run nobody killed.
+"""Kills a run at random times, resumes it, and compares its front with that of an uninterrupted run.
 
     python benchmarks/kill_resume.py [--kills 20] [--seed 11] [--workers 0] [--retrain] [--out results/kill_resume]
 
-A search on the digits that takes some seconds is run once without disturbance. Then, `--kills` times, a fresh run is
-started, its process group is sent SIGKILL at a random moment of the reference's duration (one in each of as many equal
-parts of it), and `aebnas resume` goes on with it to its end (or the same command, where the kill came before the run
-was there). It ends equal if its `pareto.csv` is the reference's to the byte. With `--retrain` the knee is retrained
-behind the search, kills hit that, too, and the retrained weights must be equal as well. With `--workers N` the supernet
-is trained by one process and candidates are scored by N Ray actors.
+A search on the digits that takes some seconds is run once without interruption. Then, `--kills` times, a new run is
+started, its process group is sent SIGKILL at a random time within the reference's duration (one in each of as many
+equal parts of it), and `aebnas resume` completes it (or the same command, where the kill came before the run's folder
+was written). It is equal if its `pareto.csv` has the same bytes as the reference's. With `--retrain` the knee is
+retrained after the search, kills may come then, too, and the retrained weights must be equal. With `--workers N` the
+supernet is trained by one process and candidates are scored by N Ray actors.
 
-The table tells what was on disk at the kill, and how much of that was gone afterwards. The CSV is written if `--out` is
-given.
+The table lists what was on disk at the kill, and how much of that was missing afterwards. The CSV is written if `--out`
+is given.
 """
 
 import argparse
@@ -41,7 +41,7 @@ SPACE: dict[str, Any] = {
     "exits": {"depth": [0, 1], "layer": ["conv", "maxpool"]},
     "policy": {"criterion": ["confidence", "margin"], "thresholds": {"optimise": {"per_exit": 20, "max_points": 8}}},
 }
-# not `auto`, which is measured once in each run: on a busy machine two runs may begin with two precisions
+# not `auto`, which is measured in each run: on a busy machine two runs may have different precisions
 TRAINING: dict[str, Any] = {"batch_size": 64, "lr": 0.2, "precision": "fp32"}
 EXPERIMENT: dict[str, Any] = {
     "space": "space.yaml",
@@ -54,8 +54,8 @@ EXPERIMENT: dict[str, Any] = {
 COMMAND = [sys.executable, "-c", "from aebnas.cli.main import main; main()"]
 
 
-class Sitting:
-    """Commands one after the other, in a process group of their own, that may be killed on their way."""
+class Session:
+    """Consecutive commands, in a process group of their own, that may be killed while they run."""
 
     def __init__(self, spec: Path, run: Path, retrain: bool) -> None:
         self.run, self.retrain = run, retrain
@@ -63,7 +63,7 @@ class Sitting:
         self.knee = ["retrain", str(run), "--pick", "knee"]
 
     def commands(self) -> list[list[str]]:
-        """What brings the run from where it stands to its end."""
+        """The commands that complete the run from its present state."""
         first = ["resume", str(self.run)] if (self.run / "config.json").exists() else self.search
         return [first, self.knee] if self.retrain and not self.retrained() else [first]
 
@@ -72,7 +72,7 @@ class Sitting:
         return list(self.run.glob("models/*/weights.safetensors")) + list(self.run.glob("models/*/unfinished.json"))
 
     def go(self, kill_after_s: float | None = None) -> bool:
-        """Run all commands; whether the kill came before the end."""
+        """Run all commands; returns whether the kill came before the end."""
         started = time.monotonic()
         for command in self.commands():
             left = None if kill_after_s is None else max(0.0, kill_after_s - (time.monotonic() - started))
@@ -94,12 +94,12 @@ class Sitting:
 
 
 def lines_of(file: Path) -> list[bytes]:
-    """The finished lines of a file, if it is there."""
+    """The complete lines of a file; none if it doesn't exist."""
     return file.read_bytes().split(b"\n")[:-1] if file.exists() else []
 
 
 def phase_of(run: Path, trials: int) -> str:
-    """What a killed run was doing, by its files."""
+    """The phase in which a run was killed, derived from its files."""
     if not (run / "config.json").exists():
         return "start"
     if not (run / "checkpoints" / "supernet.safetensors").exists():
@@ -112,7 +112,7 @@ def phase_of(run: Path, trials: int) -> str:
 
 
 def outcome_of(run: Path, retrain: bool) -> list[bytes]:
-    """What must be equal: the front and, retrained, the knee's weights."""
+    """The files that must be equal: the front and, if retrained, the knee's weights."""
     files = [run / "pareto.csv", *(sorted(run.glob("models/*/weights.safetensors")) if retrain else [])]
     return [file.read_bytes() for file in files]
 
@@ -120,7 +120,7 @@ def outcome_of(run: Path, retrain: bool) -> list[bytes]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=11, help="of the moments")
+    parser.add_argument("--seed", type=int, default=11, help="seed of the times of the kills")
     parser.add_argument("--workers", type=int, default=0, help="Ray actors that score candidates")
     parser.add_argument("--retrain", action="store_true", help="retrain the knee, too")
     parser.add_argument("--out", type=Path, help="a folder for kill_resume.csv")
@@ -135,7 +135,7 @@ def main() -> None:
         spec.write_text(json.dumps(experiment), encoding="utf-8")
 
         started = time.monotonic()
-        reference = Sitting(spec, folder / "reference", options.retrain)
+        reference = Session(spec, folder / "reference", options.retrain)
         reference.go()
         whole_s = time.monotonic() - started
         expected = outcome_of(reference.run, options.retrain)
@@ -147,28 +147,28 @@ def main() -> None:
             share = (kill + rng.random()) / options.kills
             while True:
                 moment_s = share * whole_s
-                sitting = Sitting(spec, folder / f"kill{kill + 1}", options.retrain)
+                session = Session(spec, folder / f"kill{kill + 1}", options.retrain)
                 started = time.monotonic()
-                if sitting.go(kill_after_s=moment_s):
+                if session.go(kill_after_s=moment_s):
                     break
-                whole_s = time.monotonic() - started  # the machine has less to do than before
-                shutil.rmtree(sitting.run)
-            epochs = lines_of(sitting.run / "train_epoch_metrics.csv")
-            trials = lines_of(sitting.run / "trials.jsonl")
-            phase = phase_of(sitting.run, len(trials))
+                whole_s = time.monotonic() - started  # the machine is less busy than before
+                shutil.rmtree(session.run)
+            epochs = lines_of(session.run / "train_epoch_metrics.csv")
+            trials = lines_of(session.run / "trials.jsonl")
+            phase = phase_of(session.run, len(trials))
             started = time.monotonic()
-            sitting.go()
+            session.go()
             row = {
                 "kill": kill + 1,
                 "moment_s": round(moment_s, 2),
                 "phase": phase,
-                # two rows an epoch under a headline: the largest and the smallest subnet
+                # two rows per epoch below a header: the largest and the smallest subnet
                 "epochs": max(0, len(epochs) - 1) // 2,
                 "trials": len(trials),
-                "epochs_lost": len(set(epochs) - set(lines_of(sitting.run / "train_epoch_metrics.csv"))) // 2,
-                "trials_lost": len(set(trials) - set(lines_of(sitting.run / "trials.jsonl"))),
+                "epochs_lost": len(set(epochs) - set(lines_of(session.run / "train_epoch_metrics.csv"))) // 2,
+                "trials_lost": len(set(trials) - set(lines_of(session.run / "trials.jsonl"))),
                 "resumed_s": round(time.monotonic() - started, 1),
-                "equal": outcome_of(sitting.run, options.retrain) == expected,
+                "equal": outcome_of(session.run, options.retrain) == expected,
             }
             rows.append(row)
             lost = f"{row['epochs_lost']} + {row['trials_lost']}"

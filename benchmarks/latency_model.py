@@ -3,10 +3,10 @@
     python benchmarks/latency_model.py [--space FILE] [--architectures 60] [--rounds 9] [--threads 1] [--profile FILE]
         [--out results/latency] [--record FILE]
 
-The space's layers, 60 networks to fit by and the held-out networks are measured in the same rounds, so all see the same
-machine; the held-out ones twice, which gives the noise floor. Each is left at a random exit, every second one at the
-last. MACs alone and params alone are straight lines fitted to the held-out networks themselves, which flatters them.
-Without `--profile` it takes the time of a profile; with it only held-out networks are measured. The last line is
+The space's layers, 60 networks for the fit and the held-out networks are measured in the same rounds, so under the same
+conditions; the held-out ones twice, which gives the noise floor. Each is left at a random exit, every second one at the
+last. The baselines `MACs alone` and `params alone` are lines fitted to the held-out networks, in their favour.
+Without `--profile` it takes as long as a profile; with it only held-out networks are measured. The last line is
 `MAPE <percent> TAU <number>`.
 """
 
@@ -34,7 +34,7 @@ HELD_OUT_SEED = 7
 
 
 def held_out(space: SearchSpace, count: int, fitted_on: set[str]) -> list[dict[str, Any]]:
-    """Networks of the space that no profile was fitted to, each with the exit where it is left."""
+    """Networks of the space that the profile wasn't fitted to, each with the exit at which samples leave."""
     rng, found, seen = np.random.default_rng(HELD_OUT_SEED), [], set(fitted_on)
     while len(found) < count:
         graph = lower(space.decode(space.sample(rng)).architecture)
@@ -63,7 +63,7 @@ def report(name: str, predicted: np.ndarray, measured: np.ndarray) -> tuple[floa
 
 
 def line(counts: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """A straight line through counts and latencies, at those counts; weighed for relative errors."""
+    """Predictions of a line fitted to counts and latencies, weighted for relative errors."""
     return np.polyval(np.polyfit(counts, measured, 1, w=1 / measured), counts)
 
 
@@ -71,14 +71,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", type=Path, default=Path("search_spaces/resnet_cifar.yaml"))
     parser.add_argument("--architectures", type=int, default=60)
-    parser.add_argument("--networks", type=int, default=60, help="to fit by")
+    parser.add_argument("--networks", type=int, default=60, help="number of networks of the fit")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--memory-format", default="contiguous")
     parser.add_argument("--max-layers", type=int, default=20_000)
     parser.add_argument("--profile", type=Path)
     parser.add_argument("--out", type=Path, help="a folder for the table and for each network's figures")
-    parser.add_argument("--record", type=Path, help="keep measurements here, to go on after a stop")
+    parser.add_argument("--record", type=Path, help="file of measurements, to resume after a stop")
     options = parser.parse_args()
 
     setting = MeasurementSetting(threads=options.threads, memory_format=options.memory_format)
@@ -87,7 +87,7 @@ def main() -> None:
     held = held_out(space, options.architectures, {json.dumps(network["graph"]) for network in job["networks"]})
     if options.profile:
         job |= {"layers": [], "left_out": [], "networks": []}
-    job |= {"image": None}  # no policy is looked at here
+    job |= {"image": None}  # no policies are measured here
     job |= {"networks": job["networks"] + held + held, "id": f"{job['id']}-held-{len(held)}-{bool(options.profile)}"}
     with tempfile.TemporaryDirectory() as folder:
         record = options.record or Path(folder) / "record.jsonl"

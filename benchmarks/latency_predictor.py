@@ -4,9 +4,9 @@
 
 DIR holds `ofa_mbv3_latency.parquet` (5,000 Once-for-All MobileNetV3 subnets) and `nb201.parquet` (NAS-Bench-201's
 15,625 cells). For each latency column and number of training samples: the share of all other networks predicted within
-5 % and 10 %, and Spearman's rank correlation, mean over seeds; beside it a linear model on MACs, and our model helped
-by the other devices' latencies (`transfer`). `ceiling` is the share within 10 % after 1,500 samples: what then is
-missing is the noise of the measurements. With `--out FILE.csv` a stopped benchmark goes on when started again.
+5 % and 10 %, and Spearman's rank correlation, mean over seeds; beside it a linear model on MACs, and our model with
+the other devices' latencies as features (`transfer`). `ceiling` is the share within 10 % after 1,500 samples, which the
+noise of the measurements limits. With `--out FILE.csv` a stopped benchmark resumes when started again.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def _mbconv(
 
 
 def nb201_features(text: str) -> dict[str, float]:
-    """A NAS-Bench-201 cell: its ops by edge and in all, and the same for those that carry data to the output."""
+    """Features of a NAS-Bench-201 cell: its ops by edge and in total, and the same for edges on paths to the output."""
     ops = re.findall(r"([a-z_0-9]+)~\d", text)
     into = {0}
     for (start, end), op in zip(NB201_EDGES, ops, strict=True):
@@ -118,7 +118,7 @@ def score(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
 
 
 def linear(macs: np.ndarray, latency_ms: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """A straight line through MACs and latency, evaluated at other MACs."""
+    """Predictions at `at` of a line fitted to MACs and latency."""
     slope, start = np.polyfit(macs, latency_ms, 1)
     return slope * at + start
 
@@ -145,14 +145,14 @@ def main() -> None:
             if column not in latencies:
                 continue
             measured = latencies[column].to_numpy()
-            # the same device with another batch size is no other device
+            # columns of the same device with another batch size are excluded
             device = column.rsplit("_", 1)[0]
             others = latencies[[name for name in latencies if name.rsplit("_", 1)[0] != device]].to_numpy()
-            wanted = [train for train in options.train if (table, column, train) not in whole]
-            if not wanted:
+            missing = [train for train in options.train if (table, column, train) not in whole]
+            if not missing:
                 continue
-            ceiling = ceilings.get((table, column)) or most_of_it(features, measured)
-            for train in wanted:
+            ceiling = ceilings.get((table, column)) or ceiling_of(features, measured)
+            for train in missing:
                 scores = []
                 for seed in range(options.seeds):
                     order = np.random.default_rng(seed).permutation(len(measured))
@@ -189,8 +189,8 @@ KEYS = ("table", "column", "train")
 KINDS = ("within5", "within10", "spearman")
 
 
-def most_of_it(features: np.ndarray, measured: np.ndarray) -> float:
-    """Share within 10 % where far more samples were seen than anybody would measure."""
+def ceiling_of(features: np.ndarray, measured: np.ndarray) -> float:
+    """Share within 10 % after a fit to many more samples than would be measured in practice."""
     order = np.random.default_rng(99).permutation(len(measured))
     seen, new = order[:CEILING_SAMPLES], order[CEILING_SAMPLES:]
     return float(score(LatencyPredictor().fit(features[seen], measured[seen]).predict(features[new]), measured[new])[1])

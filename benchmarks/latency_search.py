@@ -1,4 +1,4 @@
-"""Does searching for latency find quicker networks than searching for MACs? Both fronts, timed on this machine.
+"""Whether a search for latency finds faster networks than a search for MACs: both fronts, timed on this machine.
 
     aebnas profile search_spaces/mixed_cifar.yaml --out results/latency_search/profile.json
     python benchmarks/latency_search.py [--spec experiments/latency_mini.yaml] [--out results/scratch_latency_search]
@@ -6,10 +6,10 @@
 
 For each seed one supernet is trained and searched twice, with the objectives accuracy and latency_ms (predicted from
 the spec's profile) and with accuracy and avg_macs. Then all points of all fronts are measured in the same rounds: the
-time to each exit at which somebody leaves, weighed by the shares that do. The hypervolume of a front is that of
-accuracy and measured mean latency, over the greatest latency measured of any point of that seed; beside it stands that
-of predicted latency. The last line is `BETTER <seeds in which latency_ms won> OF <seeds>`. A stopped
-benchmark goes on when started again; `--searches-only` leaves the timing to a later start, on a quiet machine.
+time to each exit at which samples leave, weighted by their shares. The hypervolume of a front is that of accuracy and
+measured mean latency, relative to the maximum measured latency of that seed's points; beside it is that of predicted
+latency. The last line is `BETTER <seeds in which latency_ms was better> OF <seeds>`. A stopped
+benchmark resumes when started again; `--searches-only` leaves the timing to a later start, on an idle machine.
 """
 
 import argparse
@@ -45,7 +45,7 @@ COLOURS = {"latency_ms": "#0072B2", "avg_macs": "#D55E00"}
 
 
 def write_spec(source: Path, out: Path, seed: int, cost: str) -> Path:
-    """The experiment `source` under another seed and cost objective, its paths as seen from `out`; returns the file."""
+    """Write the experiment `source` with another seed and cost objective, paths relative to `out`; returns the file."""
     spec: dict[str, Any] = read_yaml(source)
     spec |= {"seed": seed, "objectives": ["accuracy", cost]}
     for part, key in ((spec, "space"), (spec["data"], "path"), (spec["data"], "root"), (spec["device"], "profile")):
@@ -56,7 +56,7 @@ def write_spec(source: Path, out: Path, seed: int, cost: str) -> Path:
 
 
 def search(source: Path, out: Path, seed: int) -> dict[str, RunSession]:
-    """Both searches of a seed, by cost; the second takes the first one's supernet."""
+    """Both searches of a seed, by cost; the second uses the supernet of the first."""
     runs: dict[str, RunSession] = {}
     for cost in COSTS:
         run = Run(out / f"seed{seed}-{cost}")
@@ -68,7 +68,7 @@ def search(source: Path, out: Path, seed: int) -> dict[str, RunSession]:
 
 
 def timings(points: list[FrontPoint], setting: dict[str, Any], rounds: int, record: Path) -> list[float]:
-    """Measured mean latency of each point: to each exit where somebody leaves, weighed by the shares that do."""
+    """Measured mean latency of each point: of each exit at which samples leave, weighted by their shares."""
     subjects: dict[str, int] = {}
     needed: list[list[tuple[int, float]]] = []
     for trial, point in points:
@@ -92,14 +92,14 @@ def _lines(record: Path) -> int:
     return max(0, record.read_bytes().count(b"\n") - 1) if record.exists() else 0
 
 
-def volume(rows: pd.DataFrame, latency: str, greatest_ms: float) -> float:
-    """Hypervolume of error and latency over the greatest."""
-    points = np.column_stack([1 - rows["accuracy"], rows[latency] / greatest_ms])
+def volume(rows: pd.DataFrame, latency: str, max_ms: float) -> float:
+    """Hypervolume of error and latency relative to `max_ms`."""
+    points = np.column_stack([1 - rows["accuracy"], rows[latency] / max_ms])
     return hypervolume(points, np.ones(2))
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """A panel for each seed: all points of both fronts, and a line through those that are still on it when timed."""
+    """A panel for each seed: all points of both fronts, and a line through those not dominated when measured."""
     seeds = sorted(table["seed"].unique())
     figure, panels = plt.subplots(1, len(seeds), figsize=(4.2 * len(seeds), 4), sharey=True, layout="constrained")
     for panel, seed in zip(np.atleast_1d(panels), seeds, strict=True):
@@ -107,8 +107,8 @@ def draw(table: pd.DataFrame, path: Path) -> None:
             rows = table[(table["seed"] == seed) & (table["searched"] == cost)].sort_values("measured_ms")
             panel.scatter(rows["measured_ms"], 100 * rows["accuracy"], s=14, color=COLOURS[cost], alpha=0.6)
             best = rows[rows["accuracy"] > rows["accuracy"].cummax().shift(fill_value=-1)]
-            look = {"linewidth": 1.4, "color": COLOURS[cost], "drawstyle": "steps-post"}
-            panel.plot(best["measured_ms"], 100 * best["accuracy"], label=f"searched for {cost}", **look)
+            style = {"linewidth": 1.4, "color": COLOURS[cost], "drawstyle": "steps-post"}
+            panel.plot(best["measured_ms"], 100 * best["accuracy"], label=f"searched for {cost}", **style)
         panel.set_title(f"seed {seed}")
         panel.set_xlabel("measured mean latency (ms)")
         panel.grid(alpha=0.3)
@@ -122,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--spec", type=Path, default=Path("experiments/latency_mini.yaml"))
     parser.add_argument("--out", type=Path, default=Path("results/scratch_latency_search"))
-    parser.add_argument("--tables", type=Path, help="where tables and image go, if not to --out")
+    parser.add_argument("--tables", type=Path, help="folder of tables and plot, --out if absent")
     parser.add_argument("--seeds", type=int, nargs="+", default=[11, 22, 33])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--searches-only", action="store_true")
@@ -161,7 +161,7 @@ def main() -> None:
     volumes.to_csv(tables / "hypervolumes.csv", index=False, float_format="%.6g")
     print(volumes.to_string(index=False))
     off = (table["latency_ms"] / table["measured_ms"] - 1).abs().mean()
-    print(f"{len(table)} points; predicted latency is {100 * off:.1f} % off the measured on average")
+    print(f"{len(table)} points; mean error of predicted latency {100 * off:.1f} %")
     by_cost = {cost: volumes[volumes["searched"] == cost]["hypervolume_measured"].to_numpy() for cost in COSTS}
     for cost, values in by_cost.items():
         print(f"{cost:<12} measured hypervolume {values.mean():.4f} +- {values.std(ddof=min(1, len(values) - 1)):.4f}")

@@ -1,8 +1,8 @@
-"""Peak activation memory as counted against a run that records its live tensors.
+"""Computed peak activation memory compared with that of a run that records its live tensors.
 
     python benchmarks/peak_memory.py [--spaces search_spaces/*.yaml] [--architectures 50] [--seed 0]
 
-Random architectures, in turn of each space, at batch 1 in fp32, for a sample that leaves at each exit. The last line is
+Random architectures, of each space in turn, at batch 1 in fp32, for a sample that leaves at each exit. The last line is
 `WORST <percent>`, the largest difference.
 """
 

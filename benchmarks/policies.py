@@ -1,13 +1,12 @@
-"""How much faster are many threshold vectors judged at once than one after another? Seconds, memory, and the ratio.
+"""Evaluation of many threshold vectors at once compared with one after another: seconds, memory, and their ratio.
 
     python benchmarks/policies.py [--vectors 100000] [--samples 10000] [--exits 4] [--plain 100000]
 
-The vectors are arbitrary, on no grid: anything in [0, 1], scores that occur, and never. Each is judged by
-`ThresholdProblem.evaluate` and by plain numpy, one vector after another; accuracies and costs must be
-equal to the last bit.
-A second loop is as tight as numpy allows (columns, counts instead of indices) and timed on fewer vectors. Seconds are
-CPU seconds of one thread, so that what else the machine does counts for nobody. The last line is the ratio to the
-plain loop.
+The vectors are arbitrary, not on a grid: values in [0, 1], scores that occur, and never. Each is evaluated by
+`ThresholdProblem.evaluate` and by plain numpy, one vector after another; accuracies and costs must be bitwise equal.
+A second loop is as fast as numpy allows (columns, counts instead of indices) and timed on fewer vectors. Seconds are
+CPU seconds of one thread, so that other load on the machine has no effect. The last line is the ratio to the plain
+loop.
 """
 
 import argparse
@@ -27,7 +26,7 @@ TIGHT_VECTORS = 2000
 
 
 def make_table(samples: int, exits: int, rng: np.random.Generator) -> ThresholdProblem:
-    """Scores that say how likely an answer is right; what is hard at one exit is hard at the next."""
+    """Scores equal to the probability of a correct prediction, correlated between exits."""
     hardness = rng.normal(size=(samples, 1)) * 1.5
     logits = hardness + rng.normal(size=(samples, exits)) * 0.6 + np.linspace(-0.5, 1.0, exits)
     scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
@@ -39,7 +38,7 @@ def make_table(samples: int, exits: int, rng: np.random.Generator) -> ThresholdP
 
 
 def make_vectors(table: ThresholdProblem, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Threshold vectors `[t, k]`: 7 in 10 thresholds anything, 2 in 10 a score that occurs, 1 in 10 never."""
+    """Threshold vectors `[t, k]`: 70 % of thresholds uniform in [0, 1], 20 % a score that occurs, 10 % never."""
     kind = rng.random((count, table.early))
     observed = rng.choice(table.scores_nk.reshape(-1), kind.shape)
     drawn = np.where(kind < 0.7, rng.random(kind.shape), np.where(kind < 0.9, observed, np.inf))
@@ -47,7 +46,7 @@ def make_vectors(table: ThresholdProblem, count: int, rng: np.random.Generator) 
 
 
 def plain(table: ThresholdProblem, thresholds_k: np.ndarray) -> tuple[int, float]:
-    """Right answers and mean MACs of one vector, written down as it is defined."""
+    """Number of correct predictions and mean MACs of one vector, directly from the definition."""
     stops = np.ones((table.samples, table.early + 1), dtype=bool)
     stops[:, :-1] = table.scores_nk > thresholds_k
     taken = stops.argmax(axis=1)
@@ -57,7 +56,7 @@ def plain(table: ThresholdProblem, thresholds_k: np.ndarray) -> tuple[int, float
 
 
 def tight(columns: list[np.ndarray], right: list[np.ndarray], thresholds_k: np.ndarray) -> tuple[int, list[int]]:
-    """Right answers and samples that leave at each early exit, with no index and no copy that could be spared."""
+    """Numbers of correct predictions and of samples that leave at each early exit, without avoidable copies."""
     running, total, counts = np.ones(len(columns[0]), dtype=bool), 0, []
     for column, correct, threshold in zip(columns, right[:-1], thresholds_k, strict=True):
         leaves = column > threshold

@@ -1,11 +1,11 @@
-"""Does the supernet rank architectures as separate training does? Kendall's tau with a bootstrap interval.
+"""Whether the supernet ranks architectures as separate training does: Kendall's tau with a bootstrap interval.
 
     python benchmarks/supernet_ranking.py [--run results/cifar10_mini] [--architectures 24] [--epochs 10]
 
-Draws random architectures, scores each with inherited weights, trains each by itself from scratch (the
+Draws random architectures, scores each with inherited weights, trains each separately from scratch (the
 spec's `retrain` settings, fewer epochs) and compares accuracies on the search split: of the last exit, and of
 the whole network at the reference policy (confidence > 0.9). Architectures are trained in parallel, one thread
-each. Rows are written as they come, so that the benchmark can be stopped and goes on when started again.
+each. Rows are written as they are finished, so a stopped benchmark resumes when started again.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def measure(session: RunSession, network: Network) -> dict[str, float]:
 
 
 def train_and_measure(run: Path, architecture: Architecture, epochs: int) -> dict[str, Any]:
-    """One architecture with inherited weights and trained from scratch, as a row of the result file."""
+    """Measure an architecture with inherited weights and trained from scratch; returns a row of the result file."""
     torch.set_num_threads(1)
     session = RunSession.open(run)
     calibration = session.images.calibration(session.experiment.evaluate.calibration_images)
@@ -83,23 +83,23 @@ def main() -> None:
 
     session = RunSession.open(options.run)
     rng = np.random.default_rng(options.seed)
-    chosen: dict[str, Architecture] = {}
-    while len(chosen) < options.architectures:
+    selected: dict[str, Architecture] = {}
+    while len(selected) < options.architectures:
         architecture = session.space.decode(session.space.sample(rng)).architecture
-        chosen[architecture.id] = architecture
+        selected[architecture.id] = architecture
 
     out = options.run / "supernet_ranking.csv"
     found = pd.read_csv(out).to_dict("records") if out.exists() else []
-    rows = [row for row in found if row["epochs"] == options.epochs and row["architecture"] in chosen]
+    rows = [row for row in found if row["epochs"] == options.epochs and row["architecture"] in selected]
     done = {row["architecture"] for row in rows}
     context = multiprocessing.get_context("spawn")  # torch's threads don't survive a fork
     with (
-        progress_bar("ranking", len(chosen), len(done)) as bar,
+        progress_bar("ranking", len(selected), len(done)) as bar,
         ProcessPoolExecutor(options.workers, mp_context=context) as workers,
     ):
         jobs = [
             workers.submit(train_and_measure, options.run, architecture, options.epochs)
-            for architecture in chosen.values()
+            for architecture in selected.values()
             if architecture.id not in done
         ]
         for job in as_completed(jobs):

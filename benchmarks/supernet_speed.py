@@ -1,11 +1,11 @@
-"""Images per second per sampled subnet of supernet training against plain training, and where the time goes.
+"""Images per second per sampled subnet of supernet training compared with plain training, and the time of its parts.
 
     python benchmarks/supernet_speed.py [--spec experiments/cifar10_cpu.yaml] [--rounds 5]
 
-One thread, CPU time, medians over rounds; what is compared takes turns within each round. Three tables:
+One thread, CPU time, medians over rounds; compared parts alternate within each round. Three tables:
 training passes of single architectures through the Supernet and through a plain Network; a whole sandwich
 step, in parts, beside plain passes of the same subnets; and the plain pass of the largest network under other
-settings (memory format, precision, torch.compile). Random images stand in for the data set.
+settings (memory format, precision, torch.compile). Random images replace the data set.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from aebnas.training.sandwich import SandwichTask
 
 
 def cpu_seconds(rounds: int, works: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Median CPU seconds of each work; they take turns, after one warm-up each."""
+    """Median CPU seconds of each function; they alternate, after one warm-up each."""
     for work in works.values():
         work()
     taken: dict[str, list[float]] = defaultdict(list)
@@ -62,7 +62,7 @@ def plain_network(architecture: Architecture) -> Network:
 
 
 def training_pass(module: nn.Module, forward: Callable[[], list[Tensor]], labels_n: Tensor) -> Callable[[], None]:
-    """Forward and backward."""
+    """A function that runs a forward and a backward pass."""
 
     def work() -> None:
         module.zero_grad(set_to_none=True)
@@ -74,7 +74,7 @@ def training_pass(module: nn.Module, forward: Callable[[], list[Tensor]], labels
 def single_architectures(
     supernet: Supernet, named: dict[str, Architecture], x_nchw: Tensor, labels_n: Tensor, rounds: int
 ) -> None:
-    """First table."""
+    """First table: passes of single architectures through the Supernet and a plain Network."""
     print(f"{'architecture':<14}{'MMACs':>8}{'plain img/s':>13}{'supernet img/s':>16}{'supernet/plain':>16}")
     for name, architecture in named.items():
         network = plain_network(architecture)
@@ -91,7 +91,7 @@ def single_architectures(
 
 
 def sandwich_step(task: SandwichTask, batches: Batches, rounds: int) -> None:
-    """Second table: the parts of a step as the loop takes it."""
+    """Second table: the parts of a training step."""
     supernet, spec = task.module, task.spec
     optimiser = torch.optim.SGD(supernet.parameters(), lr=1e-4, momentum=0.9, nesterov=True)
     averaged = AveragedModel(supernet, multi_avg_fn=get_ema_multi_avg_fn(0.99))
@@ -136,9 +136,9 @@ def sandwich_step(task: SandwichTask, batches: Batches, rounds: int) -> None:
     print(f"\nsandwich step of {subnets} subnets on {len(x_nchw)} images: {total:.3f} s")
     for name, seconds in medians.items():
         print(f"  {name:<28}{seconds * 1e3:>9.1f} ms{100 * seconds / total:>7.1f} %")
-    rate, alone = subnets * len(x_nchw) / total, subnets * len(x_nchw) / statistics.median(plain)
-    print(f"  images/s per sampled subnet: {rate:.0f}; plain training of the same subnets: {alone:.0f}")
-    print(f"  ratio {rate / alone:.2f} (branch sets of one backbone share its pass)")
+    rate, plain_rate = subnets * len(x_nchw) / total, subnets * len(x_nchw) / statistics.median(plain)
+    print(f"  images/s per sampled subnet: {rate:.0f}; plain training of the same subnets: {plain_rate:.0f}")
+    print(f"  ratio {rate / plain_rate:.2f} (branch sets of one backbone share its pass)")
 
 
 def settings(architecture: Architecture, x_nchw: Tensor, labels_n: Tensor, rounds: int, compiled: bool) -> None:

@@ -33,7 +33,7 @@ from studied_network import PER_EXIT, SEED, StudiedNetwork
 
 from aebnas.core.atomic_files import write_json, write_text
 from aebnas.core.confidence_intervals import wilson
-from aebnas.data.corruptions import shift_images
+from aebnas.data.corruptions import corrupt_images
 from aebnas.policies.analysis.adaptation_replay import Replay, replay
 from aebnas.policies.analysis.description import premature_rate
 from aebnas.policies.calibration.reliability import exit_reliability
@@ -260,7 +260,7 @@ def adaptation(network: StudiedNetwork, found: Found) -> tuple[dict[str, Any], R
     """Accuracy and average MACs on both halves of the stream with fixed and with adapted thresholds; the latter's
     replay."""
     outputs, test = network.outputs, network.test
-    images = shift_images(outputs.images("test"), "blur", 2)
+    images = corrupt_images(outputs.images("test"), "blur", 2)
     blurred = outputs.table("test-blur-2", network.temperatures, images=images)
     both = stacked(test, with_difficulty_of(blurred, network.tuned.difficulty, images))
     rng = np.random.default_rng(SEED)

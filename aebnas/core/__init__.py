@@ -1,1 +1,1 @@
-"""What every room stands on: errors, files, specs, metrics, progress. Imports nothing of aebnas."""
+"""The base of every package: errors, files, specs, metrics, progress. Imports no other package of aebnas."""

@@ -14,13 +14,13 @@ from aebnas.core.errors import UserError
 ADVICE = {
     errno.ENOSPC: "the disk is full; free some space and give the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space and give the same command again",
-    errno.EFBIG: "it would be larger than files may be here; raise the limit and give the same command again",
+    errno.EFBIG: "it would exceed the limit on the size of a file; raise it and give the same command again",
     errno.EROFS: "the file system is read-only; make it writable or choose another folder",
-    errno.EEXIST: "a file lies where a folder must be; move it away or choose another folder",
-    errno.ENOTDIR: "a file lies where a folder must be; move it away or choose another folder",
+    errno.EEXIST: "a file is where a folder must be; move it away or choose another folder",
+    errno.ENOTDIR: "a file is where a folder must be; move it away or choose another folder",
     errno.EACCES: "permission denied; make the folder writable or choose another one",
 }
-"""What a user can do about errors of writing."""
+"""Error number of a failed write -> the cause, and what the user can do about it."""
 
 PARTIAL = ".*.partial*"
 """Pattern of the temporary files' names."""
@@ -32,7 +32,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     A kill at any moment leaves either the old file or the new one, never half of one. Raises UserError where
     `path` can't be written.
     """
-    # a name of its own, since what a kill left of another process may still be writing
+    # a unique name, since another process may still be writing a partial file of the same target
     partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,14 +65,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
-    """The error to raise where writing `path` failed: the file, why, and what can be done."""
+    """The error to raise where writing `path` failed: the file, the cause, and what can be done."""
     why = ADVICE.get(error.errno or 0) or error.strerror or str(error)
     return UserError(f"{path}: cannot be written: {why}")
 
 
 def sync_folder(folder: Path) -> None:
-    """Have a folder's entries on disk, so that a power cut doesn't undo a move into it."""
-    with suppress(OSError):  # some network file systems don't know it
+    """Flush a folder's entries to disk, so that a power failure doesn't undo a move into it."""
+    with suppress(OSError):  # some network file systems don't support it
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
@@ -81,12 +81,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_partials(folder: Path) -> None:
-    """Delete what kills left of unfinished files anywhere in a folder to which nobody else writes."""
+    """Delete unfinished files that killed processes left anywhere in a folder; no other process may write to it."""
     for path in folder.rglob(PARTIAL):
         if path.is_file():
             _remove(path)
 
 
 def _remove(path: Path) -> None:
-    with suppress(OSError):  # where nothing can be written nothing can be removed; what led here is told
+    with suppress(OSError):  # where nothing can be written nothing can be removed; the first error is reported
         path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """95 % intervals of accuracies and of their differences, from the number of images they were measured on.
 
-They tell the chance in which images were drawn, nothing else: not that the best of many was chosen on them, nor
-how another training seed would have turned out.
+They cover the sampling of the images, nothing else: neither the selection bias of taking the best of many networks on
+them, nor the variance between training seeds.
 """
 
 import math
@@ -14,7 +14,7 @@ Z_95 = 1.959963984540054
 def wilson(share: float, samples: int) -> tuple[float, float]:
     """Wilson's score interval (1927) of a share in [0, 1] of `samples`: `(low, high)`, within [0, 1].
 
-    Unlike share +- 2 standard errors it holds for few samples and for shares near 0 or 1. Raises ValueError for a
+    Unlike share +- 2 standard errors it is valid for few samples and for shares near 0 or 1. Raises ValueError for a
     share out of range or no samples.
     """
     if not 0.0 <= share <= 1.0:
@@ -25,13 +25,13 @@ def wilson(share: float, samples: int) -> tuple[float, float]:
     middle = share + z_squared / 2
     half = math.sqrt(z_squared * (share * (1 - share) + z_squared / 4))
     low, high = (middle - half) / (1 + z_squared), (middle + half) / (1 + z_squared)
-    return max(0.0, min(share, low)), min(1.0, max(share, high))  # rounding must not shut the share out
+    return max(0.0, min(share, low)), min(1.0, max(share, high))  # rounding must not exclude the share
 
 
 def difference(first: float, first_samples: int, second: float, second_samples: int) -> tuple[float, float]:
     """Newcombe's interval (1998, method 10) of `first - second`, shares of independent samples: `(low, high)`.
 
-    It is made of the two Wilson intervals. Raises ValueError as `wilson` does.
+    It is computed from the two Wilson intervals. Raises ValueError as `wilson` does.
     """
     first_low, first_high = wilson(first, first_samples)
     second_low, second_high = wilson(second, second_samples)

@@ -1,4 +1,4 @@
-"""Threads and algorithms pinned for a while, so that the same work gives the same bits."""
+"""Threads and algorithms pinned within a `with` block, so that equal work gives bitwise equal results."""
 
 import os
 from collections.abc import Iterator
@@ -7,15 +7,16 @@ from contextlib import contextmanager
 import torch
 
 CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-"""Without it cuBLAS adds in an order of its own, and torch refuses to multiply matrices in deterministic mode."""
+"""Without it cuBLAS sums in varying order, and torch refuses to multiply matrices in deterministic mode."""
 
 
 @contextmanager
 def pinned(threads: int, deterministic: bool) -> Iterator[None]:
-    """Inside, torch uses `threads` CPU threads (they cut sums) and, with `deterministic`, such algorithms alone.
+    """Inside, torch uses `threads` CPU threads (sums are split by thread) and, if `deterministic`, only deterministic
+    algorithms.
 
-    What was set before is set again at the end. On GPUs torch raises RuntimeError for an op that has no deterministic
-    form.
+    The previous settings are restored at the end. On GPUs torch raises RuntimeError for an op that has no deterministic
+    implementation.
     """
     cudnn = torch.backends.cudnn
     threads_before = torch.get_num_threads()

@@ -1,11 +1,11 @@
-"""Fields of files that earlier versions wrote, under the names that they have now."""
+"""Reads files of earlier versions: fields that have been renamed since get their present names."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
 def with_present_names(value: Any, renamed: Mapping[str, str]) -> Any:
-    """A JSON value whose keys, at any depth, are the present ones; `renamed` maps earlier names to them."""
+    """A JSON value with its keys, at any depth, renamed; `renamed` maps earlier names to present ones."""
     if isinstance(value, Mapping):
         return {renamed.get(key, key): with_present_names(item, renamed) for key, item in value.items()}
     if isinstance(value, list):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class UserError(ValueError):
-    """Something the user can mend: a bad spec, a missing file, an impossible budget.
+    """Something the user can correct: a bad spec, a missing file, an impossible budget.
 
     The message is one line, whatever it quotes, that names the place (file, YAML path), the rule and the value. The
     command line prints it and exits with code 2.
@@ -17,7 +17,7 @@ class UserError(ValueError):
 
 
 class SpecError(UserError):
-    """A mistake at a place of a file: its YAML `path` (empty for the whole file), the `rule` with the value found.
+    """A mistake in a file: its YAML `path` (empty for the whole file), and the `rule` with the value found.
 
     Raised without the file where that isn't known; `in_file` adds it.
     """
@@ -32,9 +32,9 @@ class SpecError(UserError):
 
 @contextmanager
 def in_file(file: Path | str | None, at: str = "") -> Iterator[None]:
-    """Name the file in every SpecError from inside that names none yet; its path is seen from the place `at`.
+    """Add the file to every SpecError from inside that names none yet, and prefix its path by the YAML path `at`.
 
-    Without a file the path alone is completed.
+    Without a file only the path is completed.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Values of metrics as text for people."""
+"""Values of metrics as text for output."""
 
 from aebnas.core.metrics import METRICS
 
@@ -9,7 +9,7 @@ def millions(value: float) -> str:
 
 
 def with_unit(metric: str, value: float) -> str:
-    """A metric's value with its unit, where its name doesn't say it."""
+    """A metric's value with its unit; counts in millions have none."""
     unit = METRICS[metric].unit
     if unit == "fraction":
         return f"{100 * value:.2f}%"

@@ -1,4 +1,4 @@
-"""Metrics and what is wanted of them: objectives, constraints, AEBNAS's soft target.
+"""Metrics and the goals set on them: objectives, constraints, AEBNAS's soft target.
 
 Directions are converted here and nowhere else: everything called `minimised` is smaller when better.
 """
@@ -18,8 +18,8 @@ from aebnas.core.percentiles import MEAN, STATISTICS, TailMetric
 class Metric:
     """One figure of an operating point.
 
-    `static` if the graph alone gives it, before any evaluation. `cost` is what an ExitTable calls the cost of a sample
-    that it is made of, "" for none; `by_device` if that cost must be predicted from a device profile.
+    `static` if it follows from the graph, before any evaluation. `cost` is the ExitTable's name of the cost per sample
+    that it is a statistic of, "" for none; `by_device` if that cost must be predicted from a device profile.
     """
 
     direction: Literal["max", "min"]
@@ -36,17 +36,17 @@ MACS, LATENCY, ENERGY = "macs", "latency_ms", "energy_mj"
 
 def _over_samples(cost: str, unit: str, meaning: str) -> dict[str, Metric]:
     """A metric for each statistic of a cost's distribution over samples."""
-    said = {MEAN: f"mean {meaning}", "worst": f"greatest {meaning} there is"}
+    meanings = {MEAN: f"mean {meaning}", "worst": f"maximum {meaning}"}
     return {
         str(TailMetric(cost, name)): Metric(
-            "min", unit, said.get(name, f"{meaning} that {name[1:]} % don't exceed"), cost=cost, by_device=True
+            "min", unit, meanings.get(name, f"{name[1:]}th percentile of the {meaning}"), cost=cost, by_device=True
         )
         for name in STATISTICS
     }
 
 
 METRICS: dict[str, Metric] = {
-    "accuracy": Metric("max", "fraction", "share of samples classified rightly at the exit they leave by"),
+    "accuracy": Metric("max", "fraction", "share of samples classified correctly at the exit they leave by"),
     "avg_macs": Metric(
         "min", "MACs", "mean cost of a sample: backbone to its exit and every branch it passed", cost=MACS
     ),
@@ -68,9 +68,9 @@ def _check_metric(name: str) -> None:
     if name not in METRICS:
         close = difflib.get_close_matches(name, list(METRICS), n=1)
         hint = f", did you mean '{close[0]}'?" if close else ""
-        told = [metric for metric in METRICS if "@" not in metric]
+        names = [metric for metric in METRICS if "@" not in metric]
         tails = f"{LATENCY} and {ENERGY} also followed by {', '.join(f'@{s}' for s in STATISTICS if s != MEAN)}"
-        raise UserError(f"metric must be one of {', '.join(told)} ({tails}), but got '{name}'{hint}")
+        raise UserError(f"metric must be one of {', '.join(names)} ({tails}), but got '{name}'{hint}")
 
 
 def by_device(metric: str) -> bool:
@@ -79,7 +79,7 @@ def by_device(metric: str) -> bool:
 
 
 def tuned_cost(objectives: "Sequence[Objective]") -> str:
-    """The cost that thresholds are found for: that of the first objective that is made of one, else MACs."""
+    """The cost that thresholds are optimised for: that of the first objective that is a statistic of one, else MACs."""
     return next((METRICS[o.metric].cost for o in objectives if METRICS[o.metric].cost), MACS)
 
 
@@ -90,7 +90,7 @@ def mean_of(cost: str) -> str:
 
 @dataclass(frozen=True)
 class Objective:
-    """A metric to be made as good as can be; raises UserError for a metric that isn't in METRICS."""
+    """A metric to be optimised; raises UserError for a metric that isn't in METRICS."""
 
     metric: str
 
@@ -99,7 +99,7 @@ class Objective:
 
     @classmethod
     def parse(cls, text: str) -> "Objective":
-        """Read an objective as it stands in a spec, such as `accuracy`."""
+        """Read an objective as written in a spec, such as `accuracy`."""
         return cls(text.strip())
 
     def minimised(self, metrics: Mapping[str, float]) -> float:
@@ -143,14 +143,14 @@ class Constraint:
         return cls(metric, "<=" if sense == "<=" else ">=", bound)
 
     def violation(self, metrics: Mapping[str, float]) -> float:
-        """How far beyond the bound, as a share of the bound; 0 where it is kept."""
+        """Distance beyond the bound, relative to the bound; 0 where it is satisfied."""
         excess = metrics[self.metric] - self.bound
         if self.sense == ">=":
             excess = -excess
         return max(excess, 0.0) / max(abs(self.bound), 1e-12)
 
     def satisfied(self, metrics: Mapping[str, float]) -> bool:
-        """Whether the bound is kept."""
+        """Whether the bound is satisfied."""
         return self.violation(metrics) == 0.0
 
 
@@ -159,20 +159,21 @@ def check_constraints(constraints: Sequence[Constraint]) -> None:
     for lower in (c for c in constraints if c.sense == ">="):
         for upper in (c for c in constraints if c.sense == "<=" and c.metric == lower.metric):
             if lower.bound > upper.bound:
-                raise UserError(f"must leave a value possible, but got '{lower}' and '{upper}'")
+                raise UserError(f"must be satisfiable together, but got '{lower}' and '{upper}'")
 
 
 MAX_COMBINATIONS = 1_000_000
-"""Beyond this many threshold combinations a grid is made coarser; one of threshold genes is refused."""
+"""Above this number of threshold combinations a grid is made coarser; one of threshold genes is refused."""
 
 
 @dataclass(frozen=True)
 class SoftTarget:
-    """AEBNAS's soft goal: a cost should come near `value`, and being under it is punished as being over.
+    """AEBNAS's soft target: a cost should be near `value`, and a cost below it is penalised like one above it.
 
-    Objectives are (error + weight * MAPE, MAPE) with MAPE = |cost - value| / value, both in percent. The
-    honest form of a budget is a Constraint; this one is for comparison with AEBNAS. `tunes_thresholds`: each
-    architecture answers under the threshold genes that are best in the first objective, as AEBNAS's do.
+    Objectives are (error + weight * MAPE, MAPE) with MAPE = |cost - value| / value, both in percent. A budget is better
+    given as a Constraint; this is for comparison with AEBNAS. `tunes_thresholds`: each architecture is scored under the
+    threshold genes that are best in the first objective, as in AEBNAS. Raises UserError for a metric that isn't
+    minimised, a value not above 0 or a negative weight.
     """
 
     metric: str

@@ -8,7 +8,7 @@ Floats = NDArray[np.float64]
 
 
 def nondominated(points: ArrayLike) -> NDArray[np.bool_]:
-    """Which points no other point dominates, bool `[p]`; of exact duplicates only the first counts."""
+    """Which points no other point dominates, bool `[p]`; of exact duplicates only the first is marked."""
     points_pm = np.asarray(points, dtype=float)
     if not len(points_pm):
         return np.zeros(0, dtype=bool)
@@ -16,9 +16,9 @@ def nondominated(points: ArrayLike) -> NDArray[np.bool_]:
 
 
 def front_ranks(points: ArrayLike) -> NDArray[np.int64]:
-    """Front each point is on when fronts are peeled off one by one, int `[p]`: 0 is the best.
+    """Rank of each point by non-dominated sorting (Deb et al. 2002, NSGA-II), int `[p]`: 0 is the best front.
 
-    Duplicates share a rank (non-dominated sorting, Deb et al. 2002, NSGA-II).
+    Duplicates share a rank.
     """
     points_pm = np.asarray(points, dtype=float)
     if not len(points_pm):
@@ -34,7 +34,7 @@ def knee(points: ArrayLike) -> int:
 
 
 def share_dominated(points: ArrayLike, by: ArrayLike) -> float:
-    """Share of `points [p, m]` that some row of `by [q, m]` dominates: is nowhere worse than, and somewhere better."""
+    """Share of `points [p, m]` dominated by a row of `by [q, m]`: one no worse in any objective, and better in one."""
     points_p1m, by_1qm = np.asarray(points, dtype=float)[:, None], np.asarray(by, dtype=float)[None]
     dominated_pq = np.all(by_1qm <= points_p1m, axis=-1) & np.any(by_1qm < points_p1m, axis=-1)
     return float(np.any(dominated_pq, axis=1).mean())
@@ -47,10 +47,10 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> float:
 
 
 def exclusive_hypervolume(points: ArrayLike, groups: ArrayLike, reference: ArrayLike) -> Floats:
-    """Hypervolume lost if all points of a group went, `[g]` in the order of `np.unique(groups)`.
+    """Hypervolume lost when all points of a group are removed, `[g]` in the order of `np.unique(groups)`.
 
-    `groups [p]` names the group of each point, an architecture's number say; with one point a group this is
-    the usual hypervolume contribution.
+    `groups [p]` holds the group of each point, such as its architecture's number; with one point a group this is
+    the usual hypervolume contribution. Raises ValueError where their lengths differ.
     """
     points_pm, groups_p = np.asarray(points, dtype=float), np.asarray(groups)
     if len(points_pm) != len(groups_p):

@@ -1,6 +1,6 @@
-"""Progress bars with an ETA: a live bar in a terminal, a line now and then in a log file.
+"""Progress bars with an ETA: a live bar in a terminal, a line every few seconds in a log file.
 
-A bar inside another's phase (a candidate's training within a search) is shown below it and goes when it is done.
+A bar inside another's phase (a candidate's training within a search) is shown below it and removed when it is done.
 """
 
 import sys
@@ -49,7 +49,7 @@ class Bar:
     def advance(self, steps: int = 1, note: str = "", earlier: bool = False) -> None:
         """Count `steps` more; `note` is shown below the bar (a loss, a front's size).
 
-        Steps of an `earlier` session, reported again, don't count in the speed of a log file's ETA.
+        Steps of an `earlier` session, reported again, are ignored in the speed of a log file's ETA.
         """
         self.done += steps
         self.first += steps if earlier else 0
@@ -57,7 +57,7 @@ class Bar:
             self.live.update(self.task, advance=steps, note=note)
             return
         now = self.clock()
-        # a short phase inside another is not worth a line
+        # a short phase inside another prints no line
         if now - self.last_line >= LOG_EVERY_S or (self.done >= self.total and not self.inner):
             self.last_line = now
             rate = (self.done - self.first) / max(now - self.started, 1e-9)
@@ -71,7 +71,7 @@ class Bar:
 
 
 class _Bars(Progress):
-    """Bars, and below them what is noted: a note is longer than what a bar's line has room for."""
+    """Bars, and below them their notes, which are longer than the room in a bar's line."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """See rich."""
@@ -80,7 +80,7 @@ class _Bars(Progress):
 
 
 _outer: list[_Bars | None] = []
-"""What the bars around show themselves in, the outermost first; None in a log file."""
+"""The displays of the enclosing bars, the outermost first; None in a log file."""
 
 
 @contextmanager
@@ -92,9 +92,9 @@ def progress_bar(
     console: Console | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Bar]:
-    """Show a bar for `total` steps of which `done` were already there (a resumed run).
+    """Show a bar for `total` steps of which `done` were done before (a resumed run).
 
-    It is shown on `console` (standard error by default) where that is a terminal; else there are lines on standard
+    It is shown on `console` (standard error by default) where that is a terminal; else lines are printed on standard
     error, at intervals measured by `clock`, in seconds.
     """
     with _shown_in(console or Console(stderr=True)) as live:
@@ -132,5 +132,5 @@ class _Silent:
 
 @contextmanager
 def no_bar(label: str, total: int, done: int = 0) -> Iterator[Counter]:
-    """In the place of `progress_bar`, shows nothing."""
+    """Takes the place of `progress_bar` and shows nothing."""
     yield _Silent()

@@ -1,4 +1,4 @@
-"""Ray, started and stopped around a piece of work; what it prints of itself is kept off the user's screen."""
+"""Ray, started and stopped around a piece of work; its own output is suppressed."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ from typing import Any
 from aebnas.core.errors import UserError
 
 LOCAL = "local"
-"""Address of a Ray of our own."""
+"""Address that starts a Ray cluster for this process only."""
 
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -22,7 +22,7 @@ SETTINGS = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     # workers keep the directory of the user's command, so that paths mean the same everywhere
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    # how long the end of a training goes unnoticed
+    # the delay after which the end of a training is noticed
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     # a busy machine takes long to import torch
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600",
@@ -37,10 +37,10 @@ def apply_settings() -> None:
 
 @contextmanager
 def ray_cluster(address: str, cpus: int) -> Iterator[Any]:
-    """The `ray` module, connected; disconnected (and a Ray of our own stopped) at the end.
+    """The `ray` module, connected; disconnected (and a local cluster stopped) at the end.
 
-    `address` is `local` (a Ray of our own with `cpus` CPUs), `auto` (the cluster this machine is part of) or a
-    cluster's address. Raises UserError if it can't be reached.
+    `address` is `local` (a cluster of this process with `cpus` CPUs), `auto` (the cluster this machine is part of) or
+    a cluster's address. Raises UserError if it can't be reached.
     """
     apply_settings()
     import ray
@@ -51,7 +51,7 @@ def ray_cluster(address: str, cpus: int) -> Iterator[Any]:
         warnings.simplefilter("ignore")
         try:
             if address == LOCAL:
-                # named, since without an address Ray joins any cluster that happens to run on this machine
+                # given explicitly, since without an address Ray joins any cluster that runs on this machine
                 ray.init(address=LOCAL, num_cpus=cpus, include_dashboard=False, **quiet)
             else:
                 ray.init(address=address, **quiet)
@@ -59,7 +59,7 @@ def ray_cluster(address: str, cpus: int) -> Iterator[Any]:
             raise UserError(f"ray: '{address}' cannot be reached: {str(error).splitlines()[0]}") from error
         finally:
             if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, on_sigterm)  # Ray's own would end the process with another exit code
+                signal.signal(signal.SIGTERM, on_sigterm)  # Ray's handler would change the exit code
     try:
         yield ray
     finally:
@@ -67,7 +67,7 @@ def ray_cluster(address: str, cpus: int) -> Iterator[Any]:
 
 
 def require_room(ray: Any, workers: int, threads: int) -> None:
-    """Raise UserError where the cluster's machines can't hold so many workers; Ray would wait for room forever."""
+    """Raise UserError where the cluster's machines have too few CPUs for the workers; Ray would wait forever."""
     machines = node_resources(ray, "CPU")
     if sum(cpus // threads for cpus in machines) < workers:
         raise UserError(
@@ -77,14 +77,14 @@ def require_room(ray: Any, workers: int, threads: int) -> None:
 
 
 def threads_each(ray: Any, workers: int) -> int:
-    """The most CPUs that each of so many workers can have; at least 1."""
+    """The maximum number of CPUs that each of `workers` workers can have; at least 1."""
     machines = node_resources(ray, "CPU")
     fitting = [t for t in range(1, max(machines, default=1) + 1) if sum(cpus // t for cpus in machines) >= workers]
     return max(fitting, default=1)
 
 
 def node_resources(ray: Any, resource: str) -> list[int]:
-    """How much of a resource (`CPU`, `GPU`) each living machine of the cluster has in all."""
+    """Total amount of a resource (`CPU`, `GPU`) of each live machine of the cluster."""
     return [int(node["Resources"].get(resource, 0)) for node in ray.nodes() if node["Alive"]]
 
 
@@ -94,22 +94,22 @@ def cores() -> int:
 
 
 class ProgressActor:
-    """An actor on which workers write how far they are, or why they can't go on; made by `open_progress_actor`."""
+    """A Ray actor to which workers report their progress or their error; made by `open_progress_actor`."""
 
     def __init__(self) -> None:
         self.steps: tuple[int, int] | None = None
         self.error: Exception | None = None
 
-    def tell(self, done: int, total: int) -> None:
-        """Steps done, of so many."""
+    def report(self, done: int, total: int) -> None:
+        """Record the steps done, of `total`."""
         self.steps = done, total
 
     def fail(self, error: Exception) -> None:
-        """The first error stays."""
+        """Record an error; the first is retained."""
         self.error = self.error or error
 
     def read(self) -> tuple[tuple[int, int] | None, Exception | None]:
-        """What was told last, and the error, if there are."""
+        """The steps reported last and the first error, each None where there is none."""
         return self.steps, self.error
 
 
@@ -119,7 +119,7 @@ def open_progress_actor(ray: Any) -> Any:
 
 
 def on_this_machine(ray: Any) -> Any:
-    """Scheduling strategy of what must run beside the user's process."""
+    """Scheduling strategy of an actor that must run on the machine of the user's process."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)

@@ -14,7 +14,7 @@ from aebnas.core.yaml_reader import read_yaml
 
 
 class Spec(BaseModel):
-    """Base of everything a user writes in YAML: frozen, unknown keys are errors."""
+    """Base of all specs that users write in YAML: frozen; unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -38,11 +38,14 @@ RULES = {
     "path_type": "must be a path",
     "invalid_key": "keys must be words",
 }
-"""What pydantic says in more words or with Python's types, by the type of its error."""
+"""Type of a pydantic error -> a rule that is shorter and names no Python type."""
 
 
 def parse_spec(model: type[SpecType], value: Any, source: Path | str | None, at: str = "") -> SpecType:
-    """Check `value` against `model`; `source` (a file, if any) and the place `at` in it open the error line."""
+    """Check `value` against `model`; the error line begins with `source` (a file, if any) and the YAML path `at` in it.
+
+    Raises SpecError.
+    """
     with in_file(source, at):
         if not isinstance(value, dict):
             raise SpecError("", f"must hold a mapping of keys, but got {short(value)}")
@@ -58,10 +61,10 @@ def read_spec(model: type[SpecType], path: Path) -> SpecType:
 
 
 def updated(spec: SpecType, changes: Mapping[str, Any], source: Path | str | None = None, at: str = "") -> SpecType:
-    """`spec` with other values for some of its keys, checked as if the whole stood in a file.
+    """`spec` with other values for some of its keys, checked as if the whole were read from a file.
 
-    In place of pydantic's `model_copy(update=...)`, which checks nothing. A value may be a spec. Raises SpecError with
-    the key's place (`at` is that of `spec`), the rule and the value.
+    Replaces pydantic's `model_copy(update=...)`, which checks nothing. A value may be a spec. Raises SpecError with
+    the key's path (`at` is that of `spec`), the rule and the value.
     """
     values = spec.model_dump()
     values |= {name: value.model_dump() if isinstance(value, Spec) else value for name, value in changes.items()}
@@ -69,13 +72,13 @@ def updated(spec: SpecType, changes: Mapping[str, Any], source: Path | str | Non
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """`, did you mean 'x'?` where a known word is near, else nothing."""
+    """`, did you mean 'x'?` where a known word is similar, else an empty text."""
     close = difflib.get_close_matches(str(word), list(known), n=1) if isinstance(word, str) else []
     return f", did you mean '{close[0]}'?" if close else ""
 
 
 def short(value: Any) -> str:
-    """A value as an error quotes it: in full if it is short."""
+    """A value as quoted in an error, truncated to 80 characters."""
     if value is None:
         return "nothing"
     text = value if isinstance(value, str) else _plain(value)
@@ -84,7 +87,7 @@ def short(value: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    """`repr` of what YAML or JSON can hold, without looking at more of it than is shown."""
+    """`repr` of a YAML or JSON value, without visiting more of it than is shown."""
     if isinstance(value, dict):
         shown = [f"{_plain(key)}: {_plain(item)}" for key, item in list(value.items())[:20]]
         return "{" + ", ".join(shown) + "}"
@@ -94,10 +97,10 @@ def _plain(value: Any) -> str:
 
 
 def _first_problem(model: type[Spec], value: Any, error: ValidationError) -> SpecError:
-    """The first problem; unknown keys first, since they often cause the others."""
+    """The first problem as a SpecError; unknown keys come first, since they often cause the others."""
     problems = sorted(error.errors(include_url=False), key=lambda p: p["type"] != "extra_forbidden")
     paths = [_yaml_path(model, value, problem["loc"]) for problem in problems]
-    # where several forms are possible, the one that more of the value fits is meant
+    # of several possible forms the one that fits most of the value is assumed
     deepest = max((path for path in paths if path[: len(paths[0])] == paths[0]), key=len)
     first = problems[paths.index(deepest)]
     parts, kind = list(deepest), first["type"]
@@ -109,7 +112,7 @@ def _first_problem(model: type[Spec], value: Any, error: ValidationError) -> Spe
     if kind == "missing":
         return SpecError(_dotted(parts), "this key is required")
     cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, SpecError):  # a rule over several keys names its own place and value
+    if isinstance(cause, SpecError):  # a rule over several keys has a path and value of its own
         return SpecError(_dotted([*parts, *filter(None, [cause.path])]), cause.rule + more)
     rule = RULES.get(kind) or _as_rule(first["msg"])
     got = "" if "but got" in rule else f", but got {short(first['input'])}"
@@ -127,9 +130,9 @@ def _dotted(parts: Iterable[str]) -> str:
 
 
 def _yaml_path(model: type[Spec], value: Any, loc: tuple[int | str, ...]) -> tuple[str, ...]:
-    """Pydantic's location without what isn't in the file (the member of a union it tried, say).
+    """Pydantic's location without parts that aren't in the file (such as the member of a union).
 
-    A key that is missing from the file still ends the path.
+    A key that is missing from the file is still the last part of the path.
     """
     parts: list[str] = []
     for part in loc:
@@ -143,7 +146,7 @@ def _yaml_path(model: type[Spec], value: Any, loc: tuple[int | str, ...]) -> tup
 
 
 def _keys_at(model: type[BaseModel], loc: Iterable[int | str]) -> set[str]:
-    """Names of the keys allowed at a place of a (nested) spec."""
+    """Names of the keys allowed at a location of a (nested) spec."""
     models = {model}
     for part in loc:
         fields = [m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields]

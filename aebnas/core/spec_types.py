@@ -1,12 +1,12 @@
-"""Types of values that specs share."""
+"""Types of values that several specs use."""
 
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-MOST_PROCESSES = 1024
-"""Of workers, loaders, threads: more is a slip of the finger that would bring the machine down."""
+MAX_PROCESSES = 1024
+"""Upper limit of workers, loaders, threads: a larger number is a typing error that would overload the machine."""
 
 
 def _usable(path: Path) -> Path:
@@ -15,14 +15,14 @@ def _usable(path: Path) -> Path:
     try:
         path.expanduser()
     except RuntimeError:
-        raise ValueError("must be a path, but its '~' stands for nobody known here") from None
+        raise ValueError("must be a path whose '~user' is a user of this machine") from None
     return path
 
 
 UserPath = Annotated[Path, AfterValidator(_usable)]
 """A path that may begin with `~`."""
-Processes = Annotated[int, Field(strict=True, ge=0, le=MOST_PROCESSES)]
-Threads = Annotated[int, Field(strict=True, ge=1, le=MOST_PROCESSES)]
+Processes = Annotated[int, Field(strict=True, ge=0, le=MAX_PROCESSES)]
+Threads = Annotated[int, Field(strict=True, ge=1, le=MAX_PROCESSES)]
 Epochs = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Side = Annotated[int, Field(strict=True, ge=1, le=8192)]

@@ -1,7 +1,7 @@
-"""Reading a YAML file without running, repeating or exploding anything that stands in it.
+"""Reading a YAML file safely: nothing in it is executed, and its size is limited after aliases are expanded.
 
-YAML 1.2 as ruamel.yaml's safe loader reads it (`010` is 10, `yes` and `1:30` are text), but for: dates are text, and
-keys that stand twice, whole numbers of a hundred digits, deep nesting and aliases that unfold to a flood of values are
+YAML 1.2 as read by ruamel.yaml's safe loader (`010` is 10, `yes` and `1:30` are text), except that dates are text, and
+that duplicate keys, whole numbers of more than 18 digits, deep nesting and aliases that expand to too many values are
 errors.
 """
 
@@ -19,11 +19,11 @@ from aebnas.core.errors import SpecError
 
 MAX_BYTES = 262_144
 MAX_DEPTH = 50
-"""Of lists and mappings in one another; a spec has seven or so."""
+"""Maximum nesting of lists and mappings; specs have about seven levels."""
 MAX_VALUES = 20_000
-"""A spec has some hundred; aliases count as often as they stand for something."""
+"""Specs have a few hundred; an alias counts as all the values that it expands to, at each use."""
 MAX_DIGITS = 18
-"""Of a whole number, which so fits 64 bits."""
+"""Of a whole number, so that it fits 64 bits."""
 
 
 class _Constructor(SafeConstructor):
@@ -40,7 +40,7 @@ def read_yaml(path: Path) -> Any:
     yaml.Constructor, yaml.max_depth = _Constructor, MAX_DEPTH
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", YAMLWarning)  # YAML 1.2 allows what they are about, such as anchors reused
+            warnings.simplefilter("ignore", YAMLWarning)  # about things that YAML 1.2 allows, such as reused anchors
             root = yaml.compose(text)
             if root is None:
                 return None
@@ -56,7 +56,7 @@ def read_yaml(path: Path) -> Any:
     except SpecError:
         raise
     except (ValueError, LookupError, AssertionError) as error:
-        # from ruamel.yaml about `0b_`, which only looks like a number, `!!bool maybe` and `%YAML 1.3`
+        # raised by ruamel.yaml for `0b_`, `!!bool maybe` and `%YAML 1.3`, among others
         raise SpecError("", f"must be valid YAML, but got: {error}", path) from None
 
 
@@ -79,18 +79,18 @@ def _read_text(path: Path) -> str:
 
 
 class _Check:
-    """Rules that a document must keep before anything is made of it."""
+    """Rules that a document must satisfy before values are constructed from it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sizes: dict[int, int] = {}
-        """Values that a node unfolds to, by identity; -1 while it is being counted."""
+        """Number of values that a node expands to, by identity; -1 while it is being counted."""
 
     def node(self, node: Node, place: str = "") -> int:
-        """How many values a node unfolds to; raises SpecError for one that breaks a rule."""
+        """Number of values that a node expands to; raises SpecError where a rule is violated."""
         known = self.sizes.get(id(node))
         if known == -1:
-            raise self._error(node, place, "an alias must not stand for something that holds itself")
+            raise self._error(node, place, "an alias must not refer to a value that contains it")
         if known is None:
             self.sizes[id(node)] = -1
             known = 1
@@ -98,7 +98,7 @@ class _Check:
                 known += self.node(child, f"{place}.{key}" if place else key)
             self.sizes[id(node)] = known
         if known > MAX_VALUES:
-            raise self._error(node, place, f"must hold at most {MAX_VALUES:,} values, aliases unfolded")
+            raise self._error(node, place, f"must hold at most {MAX_VALUES:,} values, with aliases expanded")
         return known
 
     def _children(self, node: Node, place: str) -> list[tuple[str, Node]]:
@@ -111,7 +111,7 @@ class _Check:
                     raise self._error(key, place, "a key must be a word, but got a list or a mapping")
                 self._scalar(key, place)
                 if (key.tag, key.value) in seen:
-                    raise self._error(key, place, f"a key must stand once, but got '{_start(key.value)}' twice")
+                    raise self._error(key, place, f"keys must be distinct, but got '{_start(key.value)}' twice")
                 seen.add((key.tag, key.value))
             return [(_start(key.value), child) for key, child in node.value]
         self._scalar(node, place)

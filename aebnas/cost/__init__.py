@@ -1,1 +1,1 @@
-"""What a Graph costs up to each of its exits, with units in the names."""
+"""Costs of a Graph up to each of its exits, with units in the names."""

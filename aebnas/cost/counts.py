@@ -18,9 +18,9 @@ from aebnas.runtime.shape_rules import Shape
 
 
 def count_layer(op: str, in_shape: Shape, out_shape: Shape, attrs: dict[str, Any]) -> Counts:
-    """Counts of one layer; raises UserError for an op without a rule, since unknown is not zero."""
+    """Counts of one layer; raises UserError for an op without a rule, since an unknown cost isn't zero."""
     if op not in OPS:
-        raise UserError(f"cost of op '{op}' is unknown; known are {', '.join(OPS)}")
+        raise UserError(f"op must be one with a cost rule ({', '.join(OPS)}), but got '{op}'")
     return OPS[op].counts(in_shape, out_shape, attrs)
 
 

@@ -8,9 +8,9 @@ from aebnas.core.spec_types import Processes, Threads, UserPath
 
 
 class DeviceSpec(Spec):
-    """The device that a network is meant for.
+    """The device on which networks will run.
 
-    The keys besides `profile` may be left out; if given, they must be those of the profile.
+    The keys besides `profile` may be omitted; if given, they must equal those of the profile.
     """
 
     profile: UserPath
@@ -29,7 +29,7 @@ class DeviceSpec(Spec):
     """Whether layers were compiled by torch.compile."""
 
     def check(self, setting: dict[str, Any]) -> None:
-        """Raise SpecError where the profile's setting is another one."""
-        for name, wanted in self.model_dump(exclude={"profile"}, exclude_none=True).items():
-            if wanted != setting.get(name):
-                raise SpecError(name, f"must be {setting.get(name)}, as {self.profile} was measured, but got {wanted}")
+        """Raise SpecError where a key given differs from the profile's `setting`."""
+        for name, value in self.model_dump(exclude={"profile"}, exclude_none=True).items():
+            if value != setting.get(name):
+                raise SpecError(name, f"must be {setting.get(name)}, as {self.profile} was measured, but got {value}")

@@ -1,8 +1,8 @@
-"""Energy per inference: read from the device where it has a counter, else modelled; every figure names its source.
+"""Energy per inference: read from the device where it has a counter, else modelled; every value states its source.
 
-Three sources. `nvml`: NVIDIA's counter, of the whole GPU. `rapl`: the processor packages' counters, which Linux shows
-under powercap (often to root alone). `model`: see `energy_model`. A reader's figure includes what the idle device draws
-meanwhile.
+Three sources. `nvml`: NVIDIA's counter, of the whole GPU. `rapl`: the processor packages' counters, which Linux exposes
+under powercap (often to root only). `model`: see `energy_model`. A reader's value includes the idle energy of the
+device.
 
 Units: mJ per sample.
 """
@@ -19,23 +19,23 @@ from aebnas.cost.energy_model import Source
 
 POWERCAP = Path("/sys/class/powercap")
 MIN_SECONDS = 1.0
-"""Counters move in steps of milliseconds; a measurement goes on for at least this long."""
+"""Minimum duration of a measurement, since counters are updated only every few milliseconds."""
 
 
 class Energy(NamedTuple):
-    """Millijoules, and where they come from."""
+    """Millijoules, and their source."""
 
     mj: float
     source: Source
 
 
 class Reader(Protocol):
-    """A counter that only grows."""
+    """A counter of energy that never decreases."""
 
     source: Source
 
     def read_mj(self) -> float:
-        """Millijoules since some moment."""
+        """Millijoules since an arbitrary time."""
         ...
 
 
@@ -45,7 +45,7 @@ class Rapl:
     source: Source = "rapl"
 
     def __init__(self, root: Path = POWERCAP) -> None:
-        # intel-rapl:0 is a package, intel-rapl:0:0 a part of it; AMD's counters go by the same names
+        # intel-rapl:0 is a package, intel-rapl:0:0 a part of it; AMD's counters have the same names
         zones = [zone for zone in sorted(root.glob("intel-rapl:*")) if zone.name.count(":") == 1]
         self._zones = [zone for zone in zones if _readable(zone / "energy_uj")]
         if not self._zones:
@@ -55,7 +55,7 @@ class Rapl:
         self._sum_uj = 0
 
     def read_mj(self) -> float:
-        """Since the reader was made; a counter that ran over in between is seen to once."""
+        """Millijoules since the reader was made; one overflow of a counter between two calls is corrected."""
         for index, zone in enumerate(self._zones):
             now = self._now_uj(zone)
             step = now - self._last_uj[index]
@@ -71,7 +71,7 @@ class Rapl:
 class Nvml:
     """The energy counter of one GPU, from `pynvml` (package nvidia-ml-py) or a module like it.
 
-    Raises UserError where the library, the GPU or its counter isn't there.
+    Raises UserError where the library, the GPU or its counter isn't available.
     """
 
     source: Source = "nvml"
@@ -80,7 +80,7 @@ class Nvml:
         try:
             self._nvml = nvml or importlib.import_module("pynvml")
         except ImportError:
-            raise UserError("energy by NVML needs the package nvidia-ml-py, which isn't installed") from None
+            raise UserError("the package nvidia-ml-py must be installed to measure energy by NVML, but isn't") from None
         try:
             self._nvml.nvmlInit()
             self._gpu = self._nvml.nvmlDeviceGetHandleByIndex(index)
@@ -89,12 +89,12 @@ class Nvml:
             raise UserError(f"energy of GPU {index} can't be read by NVML: {error}") from None
 
     def read_mj(self) -> float:
-        """Since the driver was loaded."""
+        """Millijoules since the driver was loaded."""
         return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._gpu))
 
 
 def find_reader(device: str, root: Path = POWERCAP, nvml: ModuleType | None = None) -> Reader | None:
-    """The counter of a device (`cpu`, `cuda`), None where there is none to read."""
+    """The counter of a device (`cpu`, `cuda`), None where none is readable."""
     try:
         return Nvml(nvml=nvml) if device == "cuda" else Rapl(root)
     except UserError:
@@ -108,7 +108,7 @@ def measure_energy(
     min_seconds: float = MIN_SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> Energy:
-    """Energy per sample of a call that deals with so many; on a GPU the call must wait for its result."""
+    """Energy per sample of a call that processes `samples` samples; on a GPU the call must wait for its result."""
     call()
     calls, before, started = 0, reader.read_mj(), clock()
     while calls == 0 or clock() - started < min_seconds:

@@ -1,8 +1,8 @@
-"""Energy as joules per MAC and per byte moved, for devices without a counter, and for whatever is only predicted.
+"""Energy as joules per MAC and per byte moved, for devices without a counter and for predictions.
 
-By default those of Horowitz, "Computing's energy problem" (ISSCC 2014), for 45 nm and 32-bit floats: 4.6 pJ per
-multiply-add, 5 pJ per byte out of a cache. Newer chips need less of both, so it ranks rather than predicts; a profile
-may bring its own two figures.
+The default values are those of Horowitz, "Computing's energy problem" (ISSCC 2014), for 45 nm and 32-bit floats: 4.6 pJ
+per multiply-add, 5 pJ per byte from a cache. Newer chips need less of both, so the model ranks networks rather than
+predicts their energy; a profile may state values of its own.
 
 Imports no torch. Units: mJ per sample, pJ in the model.
 """
@@ -21,7 +21,7 @@ from aebnas.runtime.op import LayerKey
 from aebnas.runtime.shape_rules import Shape
 
 Source = Literal["nvml", "rapl", "model"]
-"""Where a figure of energy comes from; see `energy`."""
+"""The source of a value of energy; see `energy`."""
 ITEM_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 MJ_PER_PJ = 1e-9
 
@@ -36,21 +36,21 @@ class EnergyModel:
     source: Source = "model"
 
     def energies(self, graphs: Sequence[Graph]) -> list[ExitCosts]:
-        """Modelled mJ of one sample to every exit, of a whole population at once."""
+        """Modelled mJ of one sample to every exit, for a whole population at once."""
         population = Population.of(graphs)
         return population.costs([max_candidate_cost(key, self.cost_mj) for key in population.layers])
 
     def energy(self, graph: Graph) -> ExitCosts:
-        """The same for one graph."""
+        """Modelled mJ of one sample to every exit of one graph."""
         return self.energies([graph])[0]
 
     def difficulty_mj(self, image: Shape) -> float:
-        """What the estimate of an image's difficulty takes: its bytes are read, a number in fp32 is written."""
+        """Modelled mJ of estimating the difficulty of an `image` (c, h, w): it is read, an fp32 number is written."""
         moved = math.prod(image) + ITEM_BYTES["fp32"]
         return (self.pj_per_mac * estimator_macs(image) + self.pj_per_byte * moved) * MJ_PER_PJ
 
     def cost_mj(self, key: LayerKey) -> float:
-        """What a layer takes."""
+        """Modelled mJ of a layer."""
         macs, moved = layer_work(key, self.dtype)
         return (self.pj_per_mac * macs + self.pj_per_byte * moved) * MJ_PER_PJ
 

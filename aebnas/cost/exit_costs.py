@@ -1,7 +1,7 @@
-"""What it costs to leave at each exit: the same for every sample (`ExitCosts`), or depending on the input.
+"""The cost of leaving at each exit: the same for every sample (`ExitCosts`), or depending on the input.
 
-Both are made of a backbone, cumulative up to each exit's site, and a branch per exit. What is paid whatever happens (a
-controller, a difficulty estimator) belongs to the backbone of every exit. Imports no torch.
+Both consist of a backbone, cumulative up to each exit's site, and a branch per exit. Costs that every sample pays (a
+controller, a difficulty estimator) are part of the backbone of every exit. Imports no torch.
 
 Legend: n samples, e exits; an axis has length 1 where all samples cost the same.
 """
@@ -29,15 +29,15 @@ class Costs(ABC):
 
     @abstractmethod
     def rows(self, selected_n: np.ndarray) -> Self:
-        """The costs of some samples, bool `[n]` or indices."""
+        """The costs of the samples `selected_n` (bool `[n]` or indices)."""
 
     @abstractmethod
     def plus(self, amount: float) -> Self:
-        """With an amount that every sample pays, wherever it leaves."""
+        """The costs with an amount added that every sample pays, at whatever exit it leaves."""
 
     @abstractmethod
     def statistics(self, exit_n: np.ndarray, runs_e: np.ndarray, more: float = 0.0) -> dict[str, float]:
-        """Mean, percentiles and worst cost of samples that leave at `exit_n`, each of which pays `more` besides."""
+        """Mean, percentiles and worst cost of samples that leave at `exit_n`, each of which pays `more` in addition."""
 
     @property
     def exits(self) -> int:
@@ -47,20 +47,20 @@ class Costs(ABC):
     def to_exit_ne(self, runs_e: np.ndarray | None = None) -> np.ndarray:
         """Cost of a sample that leaves at each exit, branches passed included, `[1 or n, e]`.
 
-        `runs_e` (bool `[e]`) says which branches run at all; `never` exits' don't.
+        `runs_e` (bool `[e]`) states which branches run; those of `never` exits don't.
         """
         backbone, branch = self.parts()
         return backbone + np.cumsum(branch if runs_e is None else branch * runs_e, axis=1)
 
     @property
     def taken_only_ne(self) -> np.ndarray:
-        """Cost if of all branches only the one taken is charged, `[1 or n, e]` (NACHOS, EDANAS)."""
+        """Cost if only the branch taken is charged (the convention of NACHOS and EDANAS), `[1 or n, e]`."""
         backbone, branch = self.parts()
         return backbone + branch
 
     @property
     def full(self) -> float:
-        """Mean cost of a sample for which everything runs: the divisor where costs must lie in [0, 1]."""
+        """Mean cost of a sample for which everything runs: the divisor that scales costs to [0, 1]."""
         return float(self.to_exit_ne()[:, -1].mean())
 
 
@@ -90,13 +90,13 @@ class ExitCosts(Costs):
 
     @property
     def total(self) -> float:
-        """Everything: the whole backbone and every branch."""
+        """Cost of the whole backbone and every branch."""
         return self.backbone_e[-1] + sum(self.branch_e)
 
     def to_exit(self, runs_e: np.ndarray | None = None) -> np.ndarray:
         """Cost of a sample that leaves at each exit, branches it passed included, `[..., e]`.
 
-        `runs_e` (bool, `[..., e]`) says which branches run at all; `never` exits' don't.
+        `runs_e` (bool, `[..., e]`) states which branches run; those of `never` exits don't.
         """
         branch = np.asarray(self.branch_e)
         passed = branch if runs_e is None else branch * runs_e

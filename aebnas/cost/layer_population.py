@@ -1,6 +1,6 @@
 """Layers of a whole population of graphs, so that an additive cost of all is one lookup and one sum.
 
-A cost is known for each distinct layer; what every graph pays up to each of its exits follows by adding.
+A cost is computed once for each distinct layer; the cost of every graph up to each of its exits is a sum of these.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,12 +22,12 @@ LayerCost = Callable[[LayerKey], float]
 
 
 def layer_key(graph: Graph, node: Node) -> LayerKey:
-    """What layer a node is."""
+    """The layer key of a node."""
     return node.op, tuple(graph.shapes[name] for name in node.inputs), node.attrs
 
 
 def out_shape(key: LayerKey) -> Shape:
-    """Shape of what a layer gives."""
+    """Shape of a layer's output."""
     op, in_shapes, attrs = key
     known: dict[str, Any] = dict(attrs)
     return OPS[op].out_shape(list(in_shapes), **known)
@@ -45,7 +45,7 @@ def counted(measure: Callable[[Counts], int]) -> LayerCost:
 
 
 def max_candidate_cost(key: LayerKey, cost: LayerCost) -> float:
-    """The cost of a layer; where it depends on the sample that of its costliest candidate."""
+    """The cost of a layer; of one that depends on the sample, that of its costliest candidate."""
     op, in_shapes, attrs = key
     if not OPS[op].depends_on_sample:
         return cost(key)
@@ -55,10 +55,10 @@ def max_candidate_cost(key: LayerKey, cost: LayerCost) -> float:
 
 @dataclass(frozen=True)
 class Population:
-    """The distinct layers of some graphs, and where each occurs in them.
+    """The distinct layers of some graphs, and their positions.
 
-    Every exit of every graph has two places, its part of the backbone and its branch: exit e (counted through all
-    graphs) has 2e and 2e + 1. `layer_i` and `place_i` are of every node: which of `layers` it is, and its place.
+    Every exit of every graph has two places, its part of the backbone and its branch: exit e (numbered across all
+    graphs) has 2e and 2e + 1. `layer_i` and `place_i` are, for each node i, its index in `layers` and its place.
     """
 
     layers: tuple[LayerKey, ...]
@@ -82,7 +82,7 @@ class Population:
         return cls(tuple(known), np.array(layer_i, dtype=int), np.array(place_i, dtype=int), exits)
 
     def costs(self, layer_costs: Sequence[float], each_run: float = 0.0, each_exit: float = 0.0) -> list[ExitCosts]:
-        """Costs of every graph: its layers', `each_run` once whatever happens, `each_exit` for each exit that runs."""
+        """Costs of every graph: of its layers, plus `each_run` once and `each_exit` for each exit that runs."""
         costs_i = np.asarray(layer_costs, dtype=float)[self.layer_i]
         added = np.bincount(self.place_i, costs_i, minlength=2 * sum(self.exits)).reshape(-1, 2)
         found, start = [], 0
@@ -96,6 +96,6 @@ class Population:
 
 
 def as_key(layer: dict[str, Any]) -> LayerKey:
-    """The key of a layer as JSON holds it."""
+    """The key of a layer in JSON."""
     attrs = {name: tuple(value) if isinstance(value, list) else value for name, value in layer["attrs"].items()}
     return layer["op"], tuple(tuple(shape) for shape in layer["in_shapes"]), tuple(sorted(attrs.items()))

@@ -1,4 +1,4 @@
-"""Which activations are alive while something runs, recorded as it runs."""
+"""Records which activations are alive while a network runs."""
 
 import weakref
 from typing import Any
@@ -12,9 +12,9 @@ from torch.utils._pytree import tree_leaves
 class LiveTensors(TorchDispatchMode):
     """Records the bytes of all storages that ops allocate inside the `with` block, until they are freed.
 
-    `now_bytes` is what is alive, `peak_bytes` the most there ever was. Weights don't count, nor does what a kernel
-    allocates for itself and frees before it returns. `given` are tensors that count although they were there before,
-    such as the network's input. It works on the meta device as well, where nothing is computed.
+    `now_bytes` is the number of bytes alive, `peak_bytes` its maximum so far. Weights aren't counted, nor is scratch
+    memory that a kernel allocates and frees before it returns. `given` are tensors allocated before that are counted,
+    too, such as the network's input. It also works on the meta device, where nothing is computed.
     """
 
     def __init__(self, *given: Tensor) -> None:
@@ -26,7 +26,7 @@ class LiveTensors(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        # what shares a storage with an argument (a view, an op in place) allocates nothing
+        # a result that shares its storage with an argument (a view, an op in place) allocates nothing
         shared = {_key(leaf) for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, Tensor)}
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor) and _key(leaf) not in shared:
@@ -53,7 +53,7 @@ def _key(tensor: Tensor) -> int:
 
 
 def recorded_peak(network: torch.nn.Module, x_nchw: Tensor, policy: Any) -> int:
-    """Most bytes of activations alive at once while `network.infer(x_nchw, policy)` runs, the input included."""
+    """Peak bytes of activations while `network.infer(x_nchw, policy)` runs, the input included."""
     with LiveTensors(x_nchw) as live:
         network.infer(x_nchw, policy)  # type: ignore[operator]
     return live.peak_bytes

@@ -1,9 +1,9 @@
 """Peak activation memory of a Graph at batch 1, for a sample that leaves at each exit.
 
-It follows `Network.infer` value by value: what a segment computes is kept until its exit has decided; then all that no
-later segment reads is freed. While an op runs, its temporaries count, too; they are found by running its module once on
-this CPU, so any op has them without a rule. (Of a larger batch the values of those that go on are copied as well.)
-Scratch space inside a kernel isn't counted.
+It follows `Network.infer` value by value: the values of a segment are held until its exit has decided; then all that no
+later segment reads are freed. While an op runs, its temporaries are counted, too; they are recorded by running its
+module once on this CPU, so no op needs a rule. (In a larger batch the values of samples that continue are copied, too.)
+Scratch memory inside a kernel isn't counted.
 
 Legend: e exits.
 """
@@ -25,24 +25,24 @@ from aebnas.runtime.shape_rules import Shape
 
 
 class OpBytes(NamedTuple):
-    """Bytes an op's result takes, and the most that is alive beside its inputs while it runs (the result included).
+    """Bytes of an op's result, and the peak beside its inputs while it runs (the result included).
 
-    `hands_on` is the number of the input that an op returns as its result, which then needs no memory of its own.
+    `returned_input` is the number of the input that an op returns as its result, which then needs no memory of its own.
     """
 
     result: int
     peak: int
-    hands_on: int | None = None
+    returned_input: int | None = None
 
 
 @lru_cache(maxsize=65536)
 def op_bytes(op: str, in_shapes: tuple[Shape, ...], attrs: Attrs, dtype: torch.dtype) -> OpBytes:
     """Bytes of one op at batch 1, as its module allocates them; raises UserError for an op without a module."""
     if op not in OPS or op == OPAQUE:
-        raise UserError(f"memory of op '{op}' is unknown; its node must state peak_bytes")
+        raise UserError(f"a node of op '{op}' must state peak_bytes, since its memory is unknown, but doesn't")
     with torch.device("meta"):
         module = OPS[op].build(**dict(attrs)).to(dtype).eval()
-    module.to_empty(device="cpu")  # what the weights are doesn't matter, drawing them takes time
+    module.to_empty(device="cpu")  # the values of the weights have no effect, and drawing them is slow
     inputs = [torch.zeros(1, *shape, dtype=dtype) for shape in in_shapes]
     with torch.no_grad(), LiveTensors() as live:
         result = module(*inputs)
@@ -54,27 +54,27 @@ def op_bytes(op: str, in_shapes: tuple[Shape, ...], attrs: Attrs, dtype: torch.d
 
 
 def peak_memory(graph: Graph, runs_e: Sequence[bool] | None = None, dtype: torch.dtype = torch.float32) -> np.ndarray:
-    """Most bytes of activations alive at once for a sample that leaves at each exit, int `[e]`.
+    """Peak bytes of activations for a sample that leaves at each exit, int `[e]`.
 
-    The image itself counts. `runs_e` says which branches run at all (`never` exits' don't; the last always does);
-    an exit whose branch doesn't run has the peak of the exits before it. Raises UserError for a node whose memory isn't
-    known.
+    The image is counted. `runs_e` states which branches run (those of `never` exits don't; the last always does);
+    an exit whose branch doesn't run has the peak of the exits before it. Raises UserError for a node of unknown memory.
     """
     needed_after = _needed_after_each_exit(graph)
     runs = [True] * len(graph.exits) if runs_e is None else [*runs_e[:-1], True]
     image = image_bytes(graph.input_shape, dtype)
     held: dict[str, int] = {INPUT: 0}  # the caller holds the image
-    stored_by = {INPUT: INPUT}  # of each value the one whose memory it is: what returns its input has none of its own
+    # value -> the value whose memory it uses: an op that returns its input has none of its own
+    stored_by = {INPUT: INPUT}
     peak = image
     peaks = []
     for index, segment in enumerate(graph.segments()):
         for node in segment.backbone + (segment.branch if runs[index] else ()):
             found = _node_bytes(graph, node, dtype)
             peak = max(peak, image + sum(held.values()) + found.peak)
-            if found.hands_on is None:
+            if found.returned_input is None:
                 stored_by[node.name], held[node.name] = node.name, found.result
             else:
-                stored_by[node.name] = stored_by[node.inputs[found.hands_on]]
+                stored_by[node.name] = stored_by[node.inputs[found.returned_input]]
         peaks.append(peak)
         if not runs[index] or index == len(graph.exits) - 1:
             continue
@@ -84,8 +84,8 @@ def peak_memory(graph: Graph, runs_e: Sequence[bool] | None = None, dtype: torch
 
 
 def image_bytes(shape: Shape, dtype: torch.dtype) -> int:
-    """What the image takes, which is there all the time. (What `infer` itself makes for one sample are a few numbers
-    while it decides, when nothing runs.)"""
+    """Bytes of the image, which is held all the time. (`infer` itself allocates only a few numbers per sample, while no
+    op runs.)"""
     return _bytes(shape, dtype)
 
 

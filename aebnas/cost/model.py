@@ -1,4 +1,4 @@
-"""What a search knows of a network's cost before it runs: counts always, latency and energy with a device profile.
+"""Costs of a network that are known before it runs: counts always, latency and energy with a device profile.
 
 Imports no torch, so that budgets are checked before it is loaded.
 """
@@ -19,11 +19,11 @@ from aebnas.space.stop_heads import with_stop_heads
 
 
 class LatencyModel(Protocol):
-    """A device profile of either kind."""
+    """Predicts latency on a device; made from a profile of either kind."""
 
     @property
     def energy(self) -> EnergyModel:
-        """The energy model that goes with the device's setting."""
+        """The energy model of the device's setting."""
         ...
 
     @property
@@ -32,11 +32,11 @@ class LatencyModel(Protocol):
         ...
 
     def expected_range(self, graph: Graph) -> str:
-        """Within which measurements of a whole network should lie, for people; "" where that isn't known."""
+        """The expected range of measurements of a whole network, as text; "" where it isn't known."""
         ...
 
     def description(self) -> tuple[str, list[str]]:
-        """What the profile was made from, and what it holds, for people."""
+        """The source of the profile, and its contents in a few lines for output."""
         ...
 
     def latencies(self, graphs: Sequence[Graph]) -> list[ExitCosts]:
@@ -44,23 +44,23 @@ class LatencyModel(Protocol):
         ...
 
     def difficulty_ms(self, image: Shape) -> float:
-        """Latency in ms per sample of estimating an image's difficulty; raises UserError where that isn't known."""
+        """Latency in ms per sample of estimating an image's difficulty; raises UserError where it isn't known."""
         ...
 
 
 @dataclass(frozen=True)
 class CostModel:
-    """Costs of graphs to each exit, under the names by which an ExitTable holds them.
+    """Costs of graphs to each exit, by the names of an ExitTable's costs.
 
-    Without a profile MACs alone; with one latency and energy, too. `stop_heads`: every early exit is charged with a
-    stop head, since a later training gives it one.
+    Without a profile only MACs; with one latency and energy, too. `stop_heads`: every early exit is charged with a
+    stop head, since a later training adds one.
     """
 
     profile: LatencyModel | None = None
     stop_heads: bool = False
 
     def charged(self, graph: Graph) -> Graph:
-        """The graph as it will be shipped, which is the one that is counted."""
+        """The graph as it will be exported, whose costs are counted."""
         return with_stop_heads(graph) if self.stop_heads else graph
 
     def exit_costs(self, graphs: Sequence[Graph]) -> list[dict[str, ExitCosts]]:
@@ -74,9 +74,9 @@ class CostModel:
         return found
 
     def difficulty_costs(self, image: Shape) -> dict[str, float]:
-        """What it costs to estimate the difficulty of an image `(c, h, w)`, under the same names.
+        """Costs of estimating the difficulty of an image `(c, h, w)`, by the same names.
 
-        Raises UserError for a profile that doesn't know it.
+        Raises UserError for a profile without its latency.
         """
         costs: dict[str, float] = {MACS: estimator_macs(image)}
         if self.profile is not None:
@@ -85,4 +85,4 @@ class CostModel:
 
 
 COUNTS = CostModel()
-"""Without a profile."""
+"""The cost model without a profile."""

@@ -1,6 +1,6 @@
 """From uint8 images to normalised batches, whole batches at a time.
 
-Augmentation is for training batches alone; every other split is read through `eval_batches`.
+Augmentation is for training batches only; every other split is read through `eval_batches`.
 Legend: n images of a batch, c channels, h height, w width, k classes.
 """
 
@@ -21,8 +21,8 @@ from aebnas.data.loader_workers import Workers
 from aebnas.data.transforms import Draws, augment, cut_out, draw, mix_up
 
 STD_FLOOR = 1e-3
-MEASURED = 10_000
-MEASURED_AT_ONCE = 500
+MAX_MEASURED = 10_000
+MEASURE_BATCH = 500
 FLIP_SEED = 2026
 
 
@@ -50,18 +50,18 @@ class Preprocessing:
     def measure(cls, images: ImageSet) -> "Preprocessing":
         """Mean and standard deviation of each channel; std is at least 1e-3.
 
-        Of a set of more than 10,000 images, 10,000 evenly spaced ones are looked at. Raises ValueError for none.
+        Of a set of more than 10,000 images, 10,000 evenly spaced ones are measured. Raises ValueError for none.
         """
         if not len(images):
             raise ValueError("images must hold at least one image to measure, but got none")
-        count = min(len(images), MEASURED)
-        looked_at = images.subset(torch.arange(count) * len(images) // count)
+        count = min(len(images), MAX_MEASURED)
+        measured = images.subset(torch.arange(count) * len(images) // count)
         channels, height, width = images.shape
         counts = torch.zeros(channels, 256, dtype=torch.int64)
-        show = no_bar if isinstance(images.source, InMemory) else progress_bar  # files take their time
-        with show("measuring images", count) as bar:
-            for start in range(0, count, MEASURED_AT_ONCE):
-                pixels = looked_at.pixels(slice(start, start + MEASURED_AT_ONCE))
+        make_bar = no_bar if isinstance(images.source, InMemory) else progress_bar  # reading files is slow
+        with make_bar("measuring images", count) as bar:
+            for start in range(0, count, MEASURE_BATCH):
+                pixels = measured.pixels(slice(start, start + MEASURE_BATCH))
                 for channel, plane in enumerate(pixels.unbind(1)):
                     counts[channel] += torch.bincount(plane.flatten(), minlength=256).cpu()
                 bar.advance(len(pixels))
@@ -73,7 +73,7 @@ class Preprocessing:
         return cls(tuple(mean.tolist()), tuple(std.tolist()), (channels, height, width))
 
     def apply(self, images: Tensor) -> Tensor:
-        """Normalised float32 `[n, c, h, w]` in channels_last, from uint8 of that shape; raises ValueError."""
+        """Normalised float32 `[n, c, h, w]` in channels_last, from uint8 of that shape; ValueError for any other."""
         if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.shape:
             got = f"{images.dtype} {list(images.shape)}"
             raise ValueError(f"images must be torch.uint8 [n, {', '.join(map(str, self.shape))}], but got {got}")
@@ -89,7 +89,7 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Preprocessing":
-        """Read what `to_json` wrote; raises KeyError or ValueError when it isn't that."""
+        """Read what `to_json` wrote; raises KeyError or ValueError for anything else."""
         channels, height, width = value["shape"]
         return cls(tuple(value["mean"]), tuple(value["std"]), (channels, height, width))
 
@@ -97,8 +97,8 @@ class Preprocessing:
 class Batches:
     """Shuffled, augmented, normalised training batches of equal size: the last incomplete one is dropped.
 
-    A set smaller than `batch_size` gives one batch of what there is. `loaders` processes read and augment ahead,
-    with equal results. Raises ValueError for no images or a batch size below 1.
+    A set smaller than `batch_size` gives one batch of all its images. `loaders` processes read and augment ahead of
+    use, with equal results. Raises ValueError for no images or a batch size below 1.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Batches:
         self._workers: Workers[_Job] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_workers": None}  # processes can't be pickled; whoever gets this starts their own
+        return self.__dict__ | {"_workers": None}  # processes can't be pickled; the unpickled copy starts its own
 
     def __len__(self) -> int:
         """Steps of one epoch."""
@@ -129,8 +129,8 @@ class Batches:
         """One pass in an order drawn from `generator` (a CPU one): float32 `x_nchw` (channels_last) and `y_n`.
 
         Labels are int64 `[n]`, or float32 probabilities `[n, k]` with mixup. `epoch`, from 0, is for alternating
-        flips. With `world` processes each draws the same and yields its contiguous share of every batch: the shares
-        of ranks 0, 1, ... put together are the batch of a single process. Raises ValueError where `world` doesn't
+        flips. Of `world` processes each draws the same and yields its contiguous share of every batch: the shares
+        of ranks 0, 1, ... concatenated are the batch of a single process. Raises ValueError where `world` doesn't
         divide a batch, UserError for a file that can't be read.
         """
         size = min(self.batch_size, len(self.images))
@@ -138,14 +138,14 @@ class Batches:
             raise ValueError(f"world must divide the batch of {size} and hold the rank, but got {rank} of {world}")
         if self._workers is None:
             if self.loaders:
-                self.images.pixels([0])  # what is held in memory has to be there before processes are forked
+                self.images.pixels([0])  # images to be held in memory have to be read before processes are forked
             self._workers = Workers(partial(_read, self.images, self.augment_spec), self.loaders)
         jobs, again = tee(self._jobs(generator, epoch, size, range(rank * size // world, (rank + 1) * size // world)))
         for (indices, draws), pixels in zip(again, self._workers.map(jobs), strict=True):
             yield self._finish(pixels, self.images.labels[indices], draws)
 
     def _jobs(self, generator: torch.Generator, epoch: int, size: int, share: range) -> Iterator["_Job"]:
-        """What is to be read and done for the `share` of each batch, drawn for all of it."""
+        """Indices and draws for the `share` of each batch, drawn for the whole batch."""
         order = torch.randperm(len(self.images), generator=generator)
         # mixup mixes an image with the next, so a share needs the first image of the next one
         rows = torch.arange(share.start, share.stop + bool(self.augment_spec.mixup)) % size
@@ -157,7 +157,7 @@ class Batches:
 
     @cached_property
     def _first_flips(self) -> Tensor:
-        """Which images alternating flips turn round in the first epoch: always the same, so a resumed run agrees."""
+        """Which images alternating flips flip in the first epoch: always the same, so a resumed run agrees."""
         return torch.randint(2, (len(self.images),), generator=torch.Generator().manual_seed(FLIP_SEED)).bool()
 
     def _finish(self, pixels: Tensor, y_n: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
@@ -170,7 +170,7 @@ class Batches:
 
 
 _Job = tuple[Tensor, Draws]
-"""Indices of images, and what was drawn for them."""
+"""Indices of images, and their draws."""
 
 
 def _read(images: ImageSet, spec: AugmentSpec, job: _Job) -> Tensor:

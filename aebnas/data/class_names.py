@@ -44,7 +44,7 @@ CLASS_NAMES = {
 
 
 def class_names(spec: DataSpec, base: Path) -> tuple[str, ...] | None:
-    """Names of the classes: those given, else the set's own, else None. `base` is where relative paths start."""
+    """Names of the classes: those given, else the set's own, else None. Relative paths start from `base`."""
     if spec.class_names is not None:
         return spec.class_names
     if spec.name == "folder":
@@ -53,7 +53,7 @@ def class_names(spec: DataSpec, base: Path) -> tuple[str, ...] | None:
 
 
 def data_path(spec: DataSpec, base: Path) -> Path:
-    """The file of `npz`, the folder of `folder`."""
+    """Absolute path of the file of `npz` or the folder of `folder`."""
     assert spec.path is not None  # the spec checks it
     return (base / spec.path.expanduser()).absolute()
 
@@ -62,8 +62,8 @@ def class_folders(path: Path, part: str) -> list[str]:
     """Sorted names of the class folders of a part; raises UserError where there are none."""
     folder = path / part
     if not folder.is_dir():
-        raise UserError(f"{folder}: must be a folder with one folder of images a class, but got no such folder")
+        raise UserError(f"{folder}: must be a folder with one subfolder of images per class, but got no such folder")
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     if not names:
-        raise UserError(f"{folder}: must hold one folder of images a class, but got none")
+        raise UserError(f"{folder}: must hold one subfolder of images per class, but got none")
     return names

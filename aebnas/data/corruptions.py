@@ -1,9 +1,9 @@
 """Image corruptions: Gaussian noise, blur and reduced contrast of torchvision, each at three severities.
 
-For measuring how accuracy, compute and the exits taken change on corrupted images; nothing is downloaded. What is
-drawn for an image depends on the seed and on which image it is, not on the order in which images are read.
+For measuring how accuracy, compute and the exits taken change on corrupted images; nothing is downloaded. The noise of
+an image depends on the seed and on which image it is, not on the order in which images are read.
 
-Legend: n images, c channels, h, w sides; m indices asked for.
+Legend: n images, c channels, h height, w width.
 """
 
 import math
@@ -23,25 +23,26 @@ NOISE_STD = (0.04, 0.08, 0.12)
 """Standard deviation of the noise by severity, as a share of the pixels' range."""
 
 BLUR_STD = (0.5, 1.0, 1.5)
-"""Standard deviation of the blur by severity, in pixels of an image of up to 32 a side; larger ones in proportion."""
+"""Standard deviation of the blur by severity, in pixels, for sides of up to 32; in proportion for larger images."""
 
 CONTRAST = (0.6, 0.35, 0.15)
-"""What is left of each pixel's distance from the image's mean grey value, by severity."""
+"""Factor on each pixel's distance from the image's mean grey value, by severity."""
 
 
 def gaussian_noise(pixels: Tensor, severity: int, seed_n: Tensor) -> Tensor:
     """Normal noise on every pixel; `seed_n` are the seeds of the images."""
     from torchvision.transforms.v2.functional import gaussian_noise
 
-    # on the CPU, whose generator gives the same numbers wherever images are kept
+    # on the CPU, whose generator gives the same numbers whatever device holds the images
     operation = partial(gaussian_noise, sigma=NOISE_STD[severity - 1])
     return _to_bytes(each_with_its_seed(operation, _to_floats(pixels).cpu(), seed_n)).to(pixels.device)
 
 
 def blur(pixels: Tensor, severity: int, seed_n: Tensor) -> Tensor:
-    """Gaussian blur up to three standard deviations away, or as far as the image reaches; it is mirrored at its border.
+    """Gaussian blur with a window of three standard deviations to each side, or of the image where it is smaller.
 
-    Rows, then columns: at 224 x 224 one window for both would take 30 times as many multiplications.
+    Borders are mirrored. Rows, then columns: at 224 x 224 one two-dimensional window would take 30 times as many
+    multiplications.
     """
     from torchvision.transforms.v2.functional import gaussian_blur
 
@@ -52,35 +53,35 @@ def blur(pixels: Tensor, severity: int, seed_n: Tensor) -> Tensor:
 
 
 def contrast(pixels: Tensor, severity: int, seed_n: Tensor) -> Tensor:
-    """Every pixel drawn towards its image's mean grey value; images of 1 or 3 channels."""
+    """Every pixel moved towards its image's mean grey value; images of 1 or 3 channels."""
     from torchvision.transforms.v2.functional import adjust_contrast
 
     return _to_bytes(adjust_contrast(_to_floats(pixels), CONTRAST[severity - 1]))
 
 
-SHIFTS: Mapping[str, Callable[[Tensor, int, Tensor], Tensor]] = {
+CORRUPTIONS: Mapping[str, Callable[[Tensor, int, Tensor], Tensor]] = {
     "gaussian_noise": gaussian_noise,
     "blur": blur,
     "contrast": contrast,
 }
-"""Name -> (uint8 `[n, c, h, w]`, severity from 1, seeds `[n]`) -> the same images, shifted."""
+"""Name -> (uint8 `[n, c, h, w]`, severity from 1, seeds `[n]`) -> the same images, corrupted."""
 
 
-def shift_images(images: ImageSet, kind: str, severity: int, seed: int = 0) -> ImageSet:
-    """The same labelled images under a shift, read and shifted when they are asked for.
+def corrupt_images(images: ImageSet, kind: str, severity: int, seed: int = 0) -> ImageSet:
+    """The same labelled images under a corruption of a `kind`, applied whenever images are read.
 
     Raises ValueError for an unknown kind or severity.
     """
-    if kind not in SHIFTS or severity not in SEVERITIES:
-        want = f"{', '.join(SHIFTS)} at severity {', '.join(map(str, SEVERITIES))}"
-        raise ValueError(f"the shift must be one of {want}, but got {kind} at {severity}")
+    if kind not in CORRUPTIONS or severity not in SEVERITIES:
+        want = f"{', '.join(CORRUPTIONS)} at severity {', '.join(map(str, SEVERITIES))}"
+        raise ValueError(f"the corruption must be one of {want}, but got {kind} at {severity}")
     numbers_n = torch.arange(len(images))
-    return replace(images, source=_Shifted(images.source, kind, severity, seed, numbers_n))
+    return replace(images, source=_Corrupted(images.source, kind, severity, seed, numbers_n))
 
 
 @dataclass(frozen=True, eq=False)
-class _Shifted:
-    """A source whose images come shifted; `number_n` are those of the images in the set that was shifted."""
+class _Corrupted:
+    """A source that corrupts its images; `number_n`, their indices in the set given first, seed the noise."""
 
     source: Source
     kind: str
@@ -99,15 +100,15 @@ class _Shifted:
     def read(self, indices: Tensor) -> Tensor:
         """See `Source`."""
         seeds = (self.number_n[indices] * 1_000_003 + self.seed) % (2**63 - 1)
-        return SHIFTS[self.kind](self.source.read(indices), self.severity, seeds)
+        return CORRUPTIONS[self.kind](self.source.read(indices), self.severity, seeds)
 
-    def take(self, indices: Tensor) -> "_Shifted":
+    def take(self, indices: Tensor) -> "_Corrupted":
         """See `Source`."""
         return replace(self, source=self.source.take(indices), number_n=self.number_n[indices])
 
 
 def _to_floats(pixels: Tensor) -> Tensor:
-    """Pixels in [0, 1]: torchvision rounds bytes down after some transforms."""
+    """Pixels in [0, 1], since torchvision rounds bytes down after some transforms."""
     return pixels.float() / 255
 
 

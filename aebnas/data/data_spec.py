@@ -1,4 +1,4 @@
-"""What the `data:` part of an experiment may say. Imports no torch, so that reading a spec stays quick."""
+"""The `data:` part of an experiment. Imports no torch, so that reading a spec stays fast."""
 
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -9,22 +9,22 @@ from aebnas.core.spec_base import Spec, updated
 from aebnas.core.spec_types import Processes, Seed, Side, UserPath
 
 
-def _size(value: object, least: int) -> object:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= least
+def _size(value: object, minimum: int) -> object:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and value >= minimum
     is_fraction = isinstance(value, float) and 0 < value < 1
     if not (is_count or is_fraction):
-        raise ValueError(f"must be a fraction above 0 and below 1, or a whole number of at least {least}")
+        raise ValueError(f"must be a fraction above 0 and below 1, or a whole number of at least {minimum}")
     return value
 
 
-Size = Annotated[int | float, BeforeValidator(partial(_size, least=1))]
+Size = Annotated[int | float, BeforeValidator(partial(_size, minimum=1))]
 """A fraction of the official training part (float in (0, 1)) or a count of images (int >= 1)."""
-OptionalSize = Annotated[int | float, BeforeValidator(partial(_size, least=0))]
+OptionalSize = Annotated[int | float, BeforeValidator(partial(_size, minimum=0))]
 """A `Size`, or the whole number 0 for a split that isn't cut."""
 
 
 class SplitSpec(Spec):
-    """Sizes of the splits cut from the official training part; what is left is `train`.
+    """Sizes of the splits cut from the official training part; the remaining images are `train`.
 
     A size is a fraction (above 0 and below 1) or a number of images.
     """
@@ -36,17 +36,15 @@ class SplitSpec(Spec):
     search: Size = 0.10
     """Scores candidates."""
     calibrate: Size = 0.05
-    """Temperatures and thresholds are found on it."""
+    """Fits temperatures and thresholds."""
     certify: OptionalSize = 0.05
-    """Reserved for the risk promise of `aebnas calibrate --risk`; 0 cuts no such split."""
+    """Reserved for the risk guarantee of `aebnas calibrate --risk`; 0 cuts no such split."""
 
     @model_validator(mode="after")
     def _leave_something_for_train(self) -> "SplitSpec":
         sizes = (self.arch, self.search, self.calibrate, self.certify)
         if sum(size for size in sizes if isinstance(size, float)) >= 1:
-            raise ValueError(
-                f"must leave something for train, but got the fractions {sizes} (arch, search, calibrate, certify)"
-            )
+            raise ValueError(f"fractions must sum to less than 1, but got {sizes} (arch, search, calibrate, certify)")
         return self
 
 
@@ -61,9 +59,9 @@ class AugmentSpec(Spec):
     trivial_augment: bool = False
     """One random operation of random strength for each image (Müller & Hutter 2021)."""
     cutout: int = Field(0, strict=True, ge=0)
-    """A square of this many pixels a side is blanked (DeVries & Taylor 2017)."""
+    """A random square of this many pixels a side is set to 0 (DeVries & Taylor 2017)."""
     mixup: float = Field(0, strict=True, ge=0)
-    """Alpha of mixup (Zhang et al. 2018); labels become mixtures."""
+    """Alpha of mixup (Zhang et al. 2018): images and labels are mixed in pairs."""
 
 
 _CROP_FLIP = AugmentSpec(crop=4, flip=True)
@@ -74,9 +72,9 @@ RECIPES = {
     "trivial_augment": updated(_CROP_FLIP, {"trivial_augment": True}),
     "mixup": updated(_CROP_FLIP, {"mixup": 0.2}),
 }
-"""Augmentation by name, for images of about 32 pixels; each but `none` is `crop_flip` and what it is called."""
+"""Augmentation by name, for images of about 32 pixels; the last three add to `crop_flip` what they are named after."""
 
-USUAL_AUGMENT = {
+DEFAULT_AUGMENT = {
     "digits": AugmentSpec(crop=1),
     "npz": RECIPES["none"],
     "folder": RECIPES["none"],
@@ -111,29 +109,30 @@ ONLY_FOR = {
 
 
 class DataSpec(Spec):
-    """Which labelled image set, where it lies, how it is augmented and split."""
+    """Which labelled image set, where it is stored, how it is augmented and split."""
 
     name: Literal["digits", "npz", "folder", "cifar10", "cifar100", "svhn", "mnist", "fashion_mnist"]
-    """The image set: `folder` and `npz` read your own images, the others are well-known sets."""
+    """The image set: `folder` and `npz` read your own images, the others are public sets."""
     path: UserPath | None = Field(None, validate_default=True)
     """The file of `npz` or the folder of `folder`; may be relative to the YAML file."""
     root: UserPath | None = None
-    """Where torchvision's sets lie or are downloaded to (`data` if absent); may be relative to the YAML file."""
+    """Folder that holds torchvision's sets or that they are downloaded to (`data` if absent); may be relative to the
+    YAML file."""
     resolution: Side | None = Field(None, validate_default=True)
-    """Of `folder` only: images are brought to this many pixels a side."""
+    """Of `folder` only: images are cropped to a square and resized to this many pixels a side."""
     channels: Literal[1, 3] = 3
     """Of `folder` only: 3 (RGB) or 1 (grey)."""
     memory: Literal["auto", "always", "never"] = "auto"
-    """Of `folder` only: hold images in memory `always`, `never` (they are read anew whenever they are needed), or where
-    they take at most `memory_limit_bytes` (`auto`)."""
+    """Of `folder` only: hold images in memory `always`, `never` (files are read again whenever they are needed), or
+    where they take at most `memory_limit_bytes` (`auto`)."""
     memory_limit_bytes: int = Field(2 * 2**30, ge=0)
     """Of `folder` only: the limit of `memory: auto`."""
     loaders: Processes = 0
     """Processes that prepare training batches; 0 prepares them in the training process."""
     augment: Augment | None = None
-    """A recipe's name or its parts; the usual augmentation of the set if absent. For training images only."""
+    """A recipe's name or its parts; the set's default augmentation if absent. For training images only."""
     class_names: tuple[str, ...] | None = None
-    """Names of the classes for people; a folder's names, or numbers, are used if absent."""
+    """Names of the classes in reports; if absent, those of the set or of the class folders, else numbers."""
     splits: SplitSpec = SplitSpec()
     """How the official training part is cut."""
 
@@ -142,18 +141,18 @@ class DataSpec(Spec):
     def _key_fits_the_set(cls, value: Any, info: ValidationInfo) -> Any:
         name, key = info.data.get("name"), info.field_name
         assert key is not None
-        if name is None:  # an error by itself
+        if name is None:  # reported as an error of its own
             return value
         if name in ONLY_FOR[key]:
             if key == "path" and value is None:
                 raise ValueError(f"must name the {'array file' if name == 'npz' else 'folder'} when 'name' is {name}")
             if key == "resolution" and value is None:
-                raise ValueError("must say to how many pixels a side images are brought when 'name' is folder")
+                raise ValueError("must be given (pixels a side) when 'name' is folder")
         elif value != cls.model_fields[key].default:
             raise ValueError(f"must be absent when 'name' is {name} (it is for {', '.join(ONLY_FOR[key])})")
         return value
 
     @property
     def effective_augment(self) -> AugmentSpec:
-        """The augmentation asked for, or the usual one of the data set where none is."""
-        return USUAL_AUGMENT[self.name] if self.augment is None else self.augment
+        """The augmentation of the spec, or the data set's default where it has none."""
+        return DEFAULT_AUGMENT[self.name] if self.augment is None else self.augment

@@ -1,6 +1,6 @@
 """The image sets by name.
 
-Training and test part are loaded by two functions, so that whoever searches never touches the test part.
+Training and test part are loaded by two functions, so that a search never reads the test part.
 Legend: n images, h height, w width, c channels.
 """
 
@@ -23,12 +23,15 @@ DIGITS_TEST_SHARE, DIGITS_SEED = 0.2, 2026
 
 
 def load_train(spec: DataSpec, base: Path) -> ImageSet:
-    """The official training part; `base` is the folder that relative paths start from. Raises UserError."""
+    """The official training part; `base` is the folder that relative paths start from.
+
+    Raises UserError for data that is missing or damaged.
+    """
     return _load(spec, base, train=True)
 
 
 def load_test(spec: DataSpec, base: Path) -> ImageSet:
-    """The official test part, which no search may read; `base` as in `load_train`. Raises UserError."""
+    """The official test part, which no search may read; `base` and errors as in `load_train`."""
     return _load(spec, base, train=False)
 
 
@@ -59,7 +62,7 @@ def _digits(train: bool) -> ImageSet:
 
 
 def _npz(path: Path, train: bool) -> ImageSet:
-    """Arrays `x_train, y_train, x_test, y_test`; the test arrays are opened only for the test part."""
+    """Arrays `x_train, y_train, x_test, y_test`; the test arrays are read only for the test part."""
     arrays = _read_arrays(path, ("x_train", "y_train") if train else ("x_train", "y_train", "x_test", "y_test"))
     _check_part(path, arrays, "train")
     labels_n = arrays["y_train"]
@@ -82,8 +85,8 @@ def _npz(path: Path, train: bool) -> ImageSet:
     return _image_set(arrays["x_test"], arrays["y_test"], classes)
 
 
-def _read_arrays(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[np.generic]]:
-    """Read the `wanted` arrays; all four names must be there, so that a lack shows before a long search."""
+def _read_arrays(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[np.generic]]:
+    """Read the arrays `names`; all four must be in the file, so that a missing one shows before a long search."""
     not_npz = f"{path}: must be a .npz archive of numpy arrays (numpy.savez), but got something else"
     try:
         if not path.is_file():
@@ -94,7 +97,7 @@ def _read_arrays(path: Path, wanted: tuple[str, ...]) -> dict[str, NDArray[np.ge
             for name in ("x_train", "y_train", "x_test", "y_test"):
                 if name not in archive.files:
                     raise UserError(f"{path}: {name}: must be in the file, but got only {sorted(archive.files)}")
-            return {name: _read_array(path, archive, name) for name in wanted}
+            return {name: _read_array(path, archive, name) for name in names}
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"{not_npz} ({error})") from None
 
@@ -105,7 +108,7 @@ def _read_array(path: Path, archive: np.lib.npyio.NpzFile, name: str) -> NDArray
     except (ValueError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: {name}: must be a readable array of plain numbers, but got: {error}") from None
     if not isinstance(array, np.ndarray):
-        raise UserError(f"{path}: {name}: must be a numpy array, but got other bytes")
+        raise UserError(f"{path}: {name}: must be a numpy array in .npy format, but got other bytes")
     return array
 
 
@@ -122,9 +125,9 @@ def _check_part(path: Path, arrays: dict[str, NDArray[np.generic]], part: str) -
     if y.ndim != 1:
         raise UserError(f"{path}: y_{part}: must have shape (N,), but got {y.shape}")
     if len(y) != len(x):
-        raise UserError(f"{path}: y_{part}: must be as long as x_{part} ({len(x)}), but got {len(y)}")
+        raise UserError(f"{path}: y_{part}: must have {len(x)} labels, one for each image, but got {len(y)}")
     if y.min() < 0:
-        raise UserError(f"{path}: y_{part}: must be 0 or more, but got {y.min()}")
+        raise UserError(f"{path}: y_{part}: must be at least 0, but got {y.min()}")
 
 
 def _image_set(x: NDArray[np.generic], y: NDArray[np.generic], classes: int) -> ImageSet:

@@ -1,6 +1,6 @@
 """Images in a folder: `train/<class>/*` and `test/<class>/*`, read when they are needed.
 
-Legend: m images asked for, c channels, h height, w width.
+Legend: m images read, c channels, h height, w width.
 """
 
 import os
@@ -19,14 +19,14 @@ from aebnas.data.image_set import ImageSet, InMemory, Source
 from aebnas.data.loader_workers import Workers
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-READ_AT_ONCE = 256
+READ_BATCH = 256
 
 
 @dataclass(frozen=True)
 class Files:
-    """A source over image files, brought to `resolution` pixels a side and to `channels` (1 or 3).
+    """A source over image files, resized to `resolution` pixels a side and converted to `channels` (1 or 3).
 
-    The middle square of an image is resized, bilinear and antialiased.
+    The centre square of an image is resized, bilinear and antialiased.
     """
 
     paths: tuple[str, ...]
@@ -74,9 +74,9 @@ class Files:
 
 
 class Held:
-    """A source that reads all images of another into memory, with `loaders` processes, when first asked for any.
+    """A source that reads all images of another into memory, with `loaders` processes, at its first `read`.
 
-    Until then `take` gives images of the other, so that a small part is not paid for with the whole.
+    Until then `take` returns a part of the other source, so that a small part doesn't cost reading the whole.
     """
 
     def __init__(self, source: Source, loaders: int) -> None:
@@ -95,12 +95,12 @@ class Held:
         return self._source.take(indices)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _same, (self._in_memory(),)  # worker processes get the pixels, not the work of reading them
+        return _same, (self._in_memory(),)  # worker processes get the pixels instead of reading the files again
 
     def _in_memory(self) -> InMemory:
         if not isinstance(self._source, InMemory):
             images = torch.empty(len(self), *self.shape, dtype=torch.uint8)
-            parts = torch.arange(len(self)).split(READ_AT_ONCE)
+            parts = torch.arange(len(self)).split(READ_BATCH)
             with progress_bar("reading images", len(self)) as bar:
                 read = Workers(self._source.read, self._loaders).map(parts)
                 for part, pixels in zip(parts, read, strict=True):
@@ -117,9 +117,9 @@ def _same(source: Source) -> Source:
 def load_folder(path: Path, resolution: int, channels: int, train: bool) -> ImageSet:
     """One part of a folder of images; classes are the folders of `train`, sorted by name.
 
-    Images lie at any depth below their class. The training part is looked at with its test part's folders and names
-    of files, so that a lack shows before a long search. Raises UserError for a class without images, or one of
-    `test` that `train` hasn't.
+    Images may be at any depth below their class. With the training part the folders and file names of the test part are
+    checked, too, so that a missing one shows before a long search. Raises UserError for a class without images, or one
+    of `test` that `train` hasn't.
     """
     parts = {part: class_folders(path, part) for part in ("train", "test")}
     classes, tested = parts["train"], parts["test"]
@@ -127,7 +127,7 @@ def load_folder(path: Path, resolution: int, channels: int, train: bool) -> Imag
         raise UserError(f"{path / 'train'}: must hold at least 2 classes, but got only '{classes[0]}'")
     unknown = [name for name in tested if name not in classes]
     if unknown:
-        raise UserError(f"{path / 'test' / unknown[0]}: must be a class of {path / 'train'}, but got no such one there")
+        raise UserError(f"{path / 'test' / unknown[0]}: must be a class of {path / 'train'}, but isn't")
     found = {
         part: {name: _images_below(path / part / name) for name in names}
         for part, names in parts.items()
@@ -143,7 +143,7 @@ def load_folder(path: Path, resolution: int, channels: int, train: bool) -> Imag
 
 def _images_below(folder: Path) -> list[str]:
     found = sorted(
-        os.path.join(parent, name)  # noqa: PTH118 (a Path for each of a million files takes its time)
+        os.path.join(parent, name)  # noqa: PTH118 (a Path for each of a million files is slow)
         for parent, _, names in os.walk(folder, followlinks=True)
         for name in names
         if name.lower().endswith(EXTENSIONS)

@@ -1,6 +1,6 @@
-"""A labelled image set, wherever its images are.
+"""A labelled image set, in memory or in files.
 
-Legend: n images, c channels, h height, w width; m indices asked for.
+Legend: n images, c channels, h height, w width; m images read.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class Source(Protocol):
-    """Where images come from: memory or files. Has to be picklable, for worker processes."""
+    """Where images come from: memory or files. Must be picklable, for worker processes."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -40,7 +40,7 @@ class InMemory:
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
-            raise ValueError(f"images must be uint8 [n, c, h, w], but got {_told(self.images)}")
+            raise ValueError(f"images must be uint8 [n, c, h, w], but got {_description(self.images)}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -129,7 +129,7 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.source),):
-            raise ValueError(f"labels must be int64 [{len(self.source)}], but got {_told(self.labels)}")
+            raise ValueError(f"labels must be int64 [{len(self.source)}], but got {_description(self.labels)}")
         if self.classes < 2:
             raise ValueError(f"classes must be at least 2, but got {self.classes}")
         if len(self) and not 0 <= int(self.labels.min()) <= int(self.labels.max()) < self.classes:
@@ -159,7 +159,7 @@ class ImageSet:
         return self.source.read(torch.as_tensor(indices, dtype=torch.int64))
 
     def subset(self, indices: Tensor) -> "ImageSet":
-        """The images at `indices`, in that order, unread; the number of classes stays."""
+        """The images at `indices` (int64 `[m]`), in that order, without reading any; `classes` is unchanged."""
         return ImageSet(self.source.take(indices), self.labels[indices], self.classes)
 
     def joined(self, other: "ImageSet") -> "ImageSet":
@@ -169,5 +169,5 @@ class ImageSet:
         return ImageSet(Joined(self.source, other.source), torch.cat([self.labels, other.labels]), self.classes)
 
 
-def _told(tensor: Tensor) -> str:
+def _description(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"

@@ -1,4 +1,4 @@
-"""Labelled images from an .npz of two arrays, for a network that is there already."""
+"""Labelled images from an .npz of two arrays, for a network that exists already."""
 
 import zipfile
 import zlib
@@ -12,9 +12,9 @@ from aebnas.data.image_set import ImageSet
 
 
 def load_labelled(path: Path, shape: tuple[int, int, int], classes: int) -> ImageSet:
-    """Read `x` (uint8, `N x H x W x C` or `N x H x W`) and `y` (whole numbers from 0, `N`) of a file.
+    """Read `x` (uint8 `[N, H, W, C]` or `[N, H, W]`) and `y` (whole numbers from 0, `[N]`) of a file.
 
-    `shape` (c, h, w) and `classes` are what the network was made for; raises UserError for others and for bad files.
+    `shape` (c, h, w) and `classes` are the network's; raises UserError for images that don't fit and for bad files.
     """
     if not path.is_file():
         raise UserError(f"{path}: must be a .npz file with x and y, but got no such file")
@@ -35,7 +35,7 @@ def load_labelled(path: Path, shape: tuple[int, int, int], classes: int) -> Imag
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[1:] != (height, width, channels):
         raise UserError(f"{path}: x: must be uint8 [N, {height}, {width}, {channels}], but got {x.dtype} {x.shape}")
     if y.dtype.kind not in "iu" or y.shape != x.shape[:1]:
-        raise UserError(f"{path}: y: must be {len(x)} whole numbers, as many as images, but got {y.dtype} {y.shape}")
+        raise UserError(f"{path}: y: must be {len(x)} whole numbers, one for each image, but got {y.dtype} {y.shape}")
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes:
         raise UserError(f"{path}: y: must be in 0..{classes - 1}, but got {int(y.min())}..{int(y.max())}")
     images_nchw = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))

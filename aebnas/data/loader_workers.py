@@ -1,4 +1,4 @@
-"""Work on batches in worker processes ahead of their use, in the order in which it was asked for."""
+"""Work on batches in worker processes ahead of their use; results come in the order of the jobs."""
 
 import warnings
 import weakref
@@ -16,17 +16,17 @@ Job = TypeVar("Job")
 
 
 class Workers(Generic[Job]):
-    """Applies `work` to jobs: in this process (`count` 0), or in `count` processes that live as long as this.
+    """Applies `work` to jobs: in this process (`count` 0), or in `count` processes that live as long as this object.
 
-    `work` and jobs must be picklable. A UserError in a process is raised here as it is.
+    `work` and jobs must be picklable. A UserError in a worker process is raised here unchanged.
     """
 
     def __init__(self, work: Callable[[Job], Tensor], count: int) -> None:
         self._work, self._count = work, count
         self._jobs = _Jobs[Job]()
         self._loader: list[DataLoader[Tensor | UserError]] = []
-        # Left to the collector of cycles, a loader waits seconds for each of its processes and its threads complain.
-        # What finalize holds is in no cycle.
+        # Freed by the garbage collector, a loader waits seconds for each of its processes and its threads print errors.
+        # What finalize references is in no cycle.
         weakref.finalize(self, self._loader.clear)
 
     def map(self, jobs: Iterable[Job]) -> Iterator[Tensor]:
@@ -38,23 +38,23 @@ class Workers(Generic[Job]):
             self._loader.append(self._start())
         self._jobs.jobs = jobs
         with _no_advice():
-            answers = iter(self._loader[0])
+            results = iter(self._loader[0])
         self._jobs.jobs = ()
         try:
-            for answer in answers:
-                if isinstance(answer, UserError):
-                    raise answer
-                yield answer
-        except BaseException:  # or whoever asked has had enough: processes with work half done aren't used again
-            del answers
+            for result in results:
+                if isinstance(result, UserError):
+                    raise result
+                yield result
+        except BaseException:  # GeneratorExit, too: processes with unfinished work aren't used again
+            del results
             self._loader.clear()
             raise
 
     def _start(self) -> DataLoader[Tensor | UserError]:
-        """torch's loader, which hands jobs of any kind out of its "sampler" to its "data set" in the processes."""
+        """torch's loader, which passes jobs of any kind from its "sampler" to its "data set" in the processes."""
         with _no_advice():
             return DataLoader(
-                _Answers(self._work),
+                _JobResults(self._work),
                 batch_size=None,
                 sampler=self._jobs,
                 num_workers=self._count,
@@ -65,7 +65,7 @@ class Workers(Generic[Job]):
 
 @contextmanager
 def _no_advice() -> Iterator[None]:
-    """Whoever asks for more processes than there are cores means it: reading may be slower than decoding."""
+    """No warning about more processes than cores: that may be intended, where reading is slower than decoding."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create")
         yield
@@ -79,12 +79,12 @@ class _Jobs(Generic[Job]):
         return iter(self.jobs)
 
 
-class _Answers(Dataset[Tensor | UserError], Generic[Job]):
+class _JobResults(Dataset[Tensor | UserError], Generic[Job]):
     def __init__(self, work: Callable[[Job], Tensor]) -> None:
         self.work = work
 
     def __getitem__(self, job: Job) -> Tensor | UserError:
         try:
             return self.work(job)
-        except UserError as error:  # the loader would wrap it into a traceback of many lines
+        except UserError as error:  # the loader would wrap it in a traceback of many lines
             return error

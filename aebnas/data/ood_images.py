@@ -1,6 +1,6 @@
-"""Images that are none of the classes: noise, and test images cut into tiles and jumbled. Made here, no download.
+"""Out-of-distribution images: noise, and test images whose patches are shuffled. Made here, no download.
 
-Legend: n images, c channels, h, w sides.
+Legend: n images, c channels, h height, w width.
 """
 
 import torch
@@ -8,12 +8,15 @@ from torch import Tensor
 
 from aebnas.data.image_set import ImageSet
 
-TILES = 4
-"""Tiles a side: enough that no object is left, few enough that edges and colours are those of real images."""
+PATCHES = 4
+"""Patches a side: enough that no object is left, few enough that edges and colours are those of real images."""
 
 
 def noise_like(images: ImageSet, count: int, seed: int = 0) -> ImageSet:
-    """Images of independent normal pixels with each channel's mean and spread; labels mean nothing."""
+    """`count` images of independent normal pixels with each channel's mean and standard deviation in `images`.
+
+    The labels are all 0 and mean nothing.
+    """
     generator = torch.Generator().manual_seed(seed)
     pixels = images.pixels(slice(0, min(len(images), 1000))).float()
     mean_c, std_c = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3))
@@ -22,25 +25,25 @@ def noise_like(images: ImageSet, count: int, seed: int = 0) -> ImageSet:
     return _unlabelled(noise_nchw.round().clamp(0, 255).to(torch.uint8), images.classes)
 
 
-def jumbled(images: ImageSet, count: int, seed: int = 0) -> ImageSet:
-    """The first `count` images, the tiles of each in an order of its own."""
+def shuffled_patches(images: ImageSet, count: int, seed: int = 0) -> ImageSet:
+    """The first `count` images, the patches of each in a random order of its own; labels are all 0, mean nothing."""
     generator = torch.Generator().manual_seed(seed)
     pixels = images.pixels(slice(0, min(count, len(images))))
     h, w = pixels.shape[2:]
-    tiles = min(TILES, h, w)
-    high, wide = h // tiles, w // tiles
-    jumbled_nchw = pixels.clone()
+    patches = min(PATCHES, h, w)
+    patch_h, patch_w = h // patches, w // patches
+    shuffled_nchw = pixels.clone()
     for index in range(len(pixels)):
-        order = torch.randperm(tiles * tiles, generator=generator)
+        order = torch.randperm(patches * patches, generator=generator)
         for place, source in enumerate(order.tolist()):
-            to, at = _tile(place, tiles, high, wide), _tile(source, tiles, high, wide)
-            jumbled_nchw[index][(slice(None), *to)] = pixels[index][(slice(None), *at)]
-    return _unlabelled(jumbled_nchw, images.classes)
+            to, at = _patch(place, patches, patch_h, patch_w), _patch(source, patches, patch_h, patch_w)
+            shuffled_nchw[index][(slice(None), *to)] = pixels[index][(slice(None), *at)]
+    return _unlabelled(shuffled_nchw, images.classes)
 
 
-def _tile(number: int, tiles: int, high: int, wide: int) -> tuple[slice, slice]:
-    row, column = divmod(number, tiles)
-    return slice(row * high, (row + 1) * high), slice(column * wide, (column + 1) * wide)
+def _patch(number: int, patches: int, patch_h: int, patch_w: int) -> tuple[slice, slice]:
+    row, column = divmod(number, patches)
+    return slice(row * patch_h, (row + 1) * patch_h), slice(column * patch_w, (column + 1) * patch_w)
 
 
 def _unlabelled(pixels: Tensor, classes: int) -> ImageSet:

@@ -1,7 +1,7 @@
 """The splits of the official training part, cut once by a fixed seed: disjoint, stratified, of exact size.
 
-`train` is for weights, `arch` for architecture parameters, `search` scores candidates, `calibrate` finds
-temperatures and thresholds, `certify` is touched by the risk promise alone. The test part isn't read here.
+`train` is for weights, `arch` for architecture parameters, `search` scores candidates, `calibrate` fits
+temperatures and thresholds, `certify` is used by the risk guarantee only. The test part isn't read here.
 """
 
 import dataclasses
@@ -19,11 +19,11 @@ from aebnas.data.image_folder import Files, Held
 from aebnas.data.image_set import ImageSet
 
 SEARCH, CALIBRATE = "search", "calibrate"
-"""What scores candidates, and what temperatures and thresholds are found on."""
+"""The split that scores candidates, and the one that temperatures and thresholds are fitted on."""
 CUT = ("arch", SEARCH, CALIBRATE, "certify")
-MAY_BE_SMALL = ("arch", "certify")
-MOST_READ_FIRST = (SEARCH, CALIBRATE, "train", "arch", "certify")
-"""In this order splits are given the memory there is."""
+MAY_LACK_CLASSES = ("arch", "certify")
+MEMORY_PRIORITY = (SEARCH, CALIBRATE, "train", "arch", "certify")
+"""The splits by how often they are read: in this order they are held in memory while it lasts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ def load_splits(spec: DataSpec, base: Path) -> Splits:
     """Load the official training part and cut it; `base` as in `load_train`.
 
     Images in files are held in memory where `spec.memory` allows; of a set too large as a whole, those splits that
-    fit. Raises UserError for bad data, splits that don't fit, or a crop that could lose the whole image.
+    fit. Raises UserError for bad data, splits that the set is too small for, or a crop that could miss the whole image.
     """
     images = load_train(spec, base)
     side, crop = min(images.shape[1:]), spec.effective_augment.crop
@@ -52,16 +52,16 @@ def load_splits(spec: DataSpec, base: Path) -> Splits:
 
 
 def read_held(splits: Splits) -> None:
-    """Read all that is to be held in memory now, so that a damaged image shows before hours of training."""
+    """Read now all images that are to be held in memory, so that a damaged one shows before hours of training."""
     for split in (splits.train, splits.arch, splits.search, splits.calibrate, splits.certify):
         if isinstance(split.source, Held) and len(split):
             split.pixels(slice(0, 1))
 
 
 def _held(parts: dict[str, ImageSet], spec: DataSpec) -> dict[str, ImageSet]:
-    """The parts, with those of files held in memory as far as they may be."""
+    """The parts, with those of files held in memory as far as the spec allows."""
     left = {"auto": spec.memory_limit_bytes, "always": math.inf, "never": -1}[spec.memory]
-    for name in MOST_READ_FIRST:
+    for name in MEMORY_PRIORITY:
         part = parts[name]
         size_bytes = len(part) * math.prod(part.shape)
         if isinstance(part.source, Files) and size_bytes <= left:
@@ -73,20 +73,20 @@ def _held(parts: dict[str, ImageSet], spec: DataSpec) -> dict[str, ImageSet]:
 def cut_splits(labels: Tensor, spec: SplitSpec) -> dict[str, Tensor]:
     """Sorted indices `[n_split]` (int64) into `labels [n]` of train, arch, search, calibrate and certify.
 
-    Each class is shared out in proportion, by largest remainders. (scikit-learn's stratified splitters refuse
-    classes of one image and parts smaller than the number of classes, which a small `certify` may well be.)
-    Raises UserError where a split other than arch and certify would hold fewer images than classes.
+    Each class is divided in proportion, by largest remainders. (scikit-learn's stratified splitters refuse
+    classes of one image and parts smaller than the number of classes, which `certify` may be.)
+    Raises SpecError where a split other than arch and certify would hold fewer images than there are classes.
     """
     labels = labels.cpu()
     total, present = len(labels), labels.unique()
     sizes = {name: _size(getattr(spec, name), total) for name in CUT}
     left = total - sum(sizes.values())
     if left < len(present):
-        rule = f"must leave at least {len(present)} images (one a class) for train"
+        rule = f"must leave at least {len(present)} images (one per class) for train"
         raise SpecError("data.splits", f"{rule}, but got {sum(sizes.values())} for {', '.join(CUT)} out of {total}")
     for name, size in sizes.items():
-        if size < len(present) and name not in MAY_BE_SMALL:
-            rule = f"must be at least {len(present)} images (one a class), but got {size}"
+        if size < len(present) and name not in MAY_LACK_CLASSES:
+            rule = f"must be at least {len(present)} images (one per class), but got {size}"
             raise SpecError(f"data.splits.{name}", rule)
 
     generator = torch.Generator().manual_seed(spec.seed)
@@ -105,11 +105,11 @@ def _size(size: int | float, total: int) -> int:
 
 
 def _share_out(size: int, available: Tensor, generator: torch.Generator) -> list[int]:
-    """Whole numbers that sum to `size`, in proportion to `available`; equal remainders are settled by lot."""
+    """Whole numbers that sum to `size`, in proportion to `available`; ties between remainders are broken at random."""
     scaled = available * size
     total = int(available.sum())
     counts, remainders = scaled // total, scaled % total
-    lot = torch.randperm(len(available), generator=generator)
-    largest_first = lot[remainders[lot].argsort(descending=True, stable=True)]
+    tie_order = torch.randperm(len(available), generator=generator)
+    largest_first = tie_order[remainders[tie_order].argsort(descending=True, stable=True)]
     counts[largest_first[: size - int(counts.sum())]] += 1
     return counts.tolist()

@@ -13,9 +13,9 @@ from aebnas.core.errors import UserError
 
 @dataclass(frozen=True)
 class Official:
-    """How torchvision calls a set, and which files it takes.
+    """A set's class in torchvision, and the files that torchvision reads.
 
-    `files` (one of each alternative joined by " or ") go into `folder` below the root.
+    `files` (a text for error messages) go into `folder` below the root.
     """
 
     title: str
@@ -57,7 +57,7 @@ OFFICIAL = {
 def read_official(name: str, root: Path, train: bool) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images uint8 `[n, h, w, c]` or `[n, h, w]` and labels `[n]` of a set of `OFFICIAL`.
 
-    Downloaded where they aren't in `root`; raises UserError, which says what goes where, if that fails.
+    Downloaded where they aren't in `root`; if that fails, raises UserError, which lists the files and their folder.
     """
     import torchvision.datasets
 
@@ -66,7 +66,7 @@ def read_official(name: str, root: Path, train: bool) -> tuple[NDArray[np.uint8]
     make = getattr(torchvision.datasets, official.torchvision_class)
     try:
         with warnings.catch_warnings():
-            # CIFAR's files are pickles of an old numpy, which new ones warn about.
+            # CIFAR's files are pickles of an old numpy, which newer ones warn about
             warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
             try:
                 data = make(str(root), download=False, **part)
@@ -74,10 +74,10 @@ def read_official(name: str, root: Path, train: bool) -> tuple[NDArray[np.uint8]
                 data = make(str(root), download=True, **part)
         pixels = np.asarray(data.data)
         labels = np.asarray(getattr(data, official.labels), dtype=np.int64)
-    except Exception as error:  # no network, a full disk, or files that aren't what they are named after
+    except Exception as error:  # no network, a full disk, or files with other content than their names promise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"{root}: must hold {official.title}, which cannot be read or downloaded ({reason}); put into "
+            f"{root}: must hold {official.title}, which cannot be read or downloaded ({reason}); copy to "
             f"{root / official.folder}: {official.files}"
         ) from None
     return (pixels.transpose(0, 2, 3, 1) if official.channels_first else pixels), labels

@@ -1,6 +1,6 @@
-"""Random augmentation in two steps: what is drawn for a whole batch, and what that does to its images.
+"""Random augmentation in two steps: random numbers are drawn for a whole batch, then applied to its images.
 
-So one process of several can draw for the whole batch and work on its share alone, with equal results. That is why
+So one process of several can draw for the whole batch and transform only its share, with equal results. That is why
 crop, flip, cutout and mixup aren't torchvision's: its transforms draw where they are applied, from torch's global
 generator, and once for all images of a batch; applied to one image after another they are many times slower.
 
@@ -20,10 +20,10 @@ from aebnas.data.data_spec import AugmentSpec
 
 @dataclass(frozen=True)
 class Draws:
-    """What was drawn for each of n images; None for what isn't done.
+    """Random numbers drawn for n images; None for a transform that isn't applied.
 
     `offset_n2`: row and column of the crop in the padded image. `flip_n`: bool. `seed_n`: of trivial augment.
-    `centre_n2`: row and column of the cutout's middle. `mixed`: mixup's share of an image itself in the mixture,
+    `centre_n2`: row and column of the cutout's centre. `mixed`: mixup's weight of an image itself in the mixture,
     one number for all.
     """
 
@@ -34,7 +34,7 @@ class Draws:
     mixed: float | None = None
 
     def of(self, rows: Tensor) -> "Draws":
-        """What was drawn for the images `rows`."""
+        """The draws for the images `rows`."""
 
         def part(values: Tensor | None) -> Tensor | None:
             return None if values is None else values[rows]
@@ -60,7 +60,7 @@ def draw(spec: AugmentSpec, n: int, shape: tuple[int, int, int], generator: torc
 
 
 def augment(images_nchw: Tensor, spec: AugmentSpec, draws: Draws) -> Tensor:
-    """Crop after zero padding, flip and trivial augment: uint8 `[n, c, h, w]` to the same; leaves its input alone."""
+    """Crop after zero padding, flip and trivial augment: uint8 `[n, c, h, w]` to the same; doesn't change its input."""
     if draws.offset_n2 is not None or draws.flip_n is not None:
         images_nchw = _crop_and_flip(images_nchw, spec.crop, draws)
     if draws.seed_n is not None:
@@ -69,9 +69,9 @@ def augment(images_nchw: Tensor, spec: AugmentSpec, draws: Draws) -> Tensor:
 
 
 def cut_out(x_nchw: Tensor, size: int, centre_n2: Tensor) -> Tensor:
-    """Blank a square of `size` pixels around each centre, in place; what lies outside the image is cut off.
+    """Set a square of `size` pixels around each centre to 0, in place; parts outside the image are cut off.
 
-    Of normalised images, whose mean is 0, as DeVries & Taylor (2017) do.
+    For normalised images, whose mean is 0, as in DeVries & Taylor (2017).
     """
     centre_n2 = centre_n2.to(x_nchw.device)
     covered = []
@@ -115,7 +115,7 @@ def _trivial_augment(images_nchw: Tensor, seed_n: Tensor) -> Tensor:
 def each_with_its_seed(operation: Callable[[Tensor], Tensor], images_nchw: Tensor, seed_n: Tensor) -> Tensor:
     """A random transform of torchvision applied to each image `[c, h, w]` under a seed of its own.
 
-    Such transforms draw from torch's global generator, which is put back as it was.
+    Such transforms draw from torch's global generator, whose state is restored afterwards.
     """
     out_nchw = torch.empty_like(images_nchw)
     with torch.random.fork_rng(devices=[]):

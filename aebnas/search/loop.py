@@ -247,7 +247,7 @@ class _Search:
 
     def _recorded(self, number: int, job: AnyJob) -> Trial:
         trial = self.recorded[number]
-        if not job.answered_by(trial):
+        if not job.is_job_of(trial):
             raise UserError(
                 f"{self.run.trials_file}: trial {number} must be the one that the strategy proposes, but differs, "
                 "since another version made it; give --out another folder"

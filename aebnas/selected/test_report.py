@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from aebnas.core.metrics import mean_of
-from aebnas.data.corruptions import SEVERITIES, SHIFTS, shift_images
-from aebnas.data.ood_images import jumbled, noise_like
+from aebnas.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt_images
+from aebnas.data.ood_images import noise_like, shuffled_patches
 from aebnas.data.splits import CALIBRATE
 from aebnas.policies.analysis.adaptation_replay import replay
 from aebnas.policies.analysis.description import Description, describe
@@ -157,9 +157,11 @@ def _frontier(found: Found, table: ExitTable) -> list[dict[str, float]]:
 def _corrupted(outputs: SelectedModelOutputs, policy: ExitPolicy) -> list[dict[str, Any]]:
     images = outputs.images(TEST)
     rows = []
-    for kind in SHIFTS:
+    for kind in CORRUPTIONS:
         for severity in SEVERITIES:
-            table = outputs.table_for(policy, f"{TEST}-{kind}-{severity}", images=shift_images(images, kind, severity))
+            table = outputs.table_for(
+                policy, f"{TEST}-{kind}-{severity}", images=corrupt_images(images, kind, severity)
+            )
             figures = describe(table, policy)
             rows.append(
                 {"corruption": kind, "severity": severity, "accuracy": figures.accuracy}
@@ -176,7 +178,7 @@ def _out_of_distribution(outputs: SelectedModelOutputs, policy: ExitPolicy, test
     images = outputs.images(TEST)
     known_n = _confidence(test, policy)
     rows = []
-    for kind, made in (("noise", noise_like), ("shuffled_patches", jumbled)):
+    for kind, made in (("noise", noise_like), ("shuffled_patches", shuffled_patches)):
         table = outputs.table_for(policy, f"{TEST}-{kind}", images=made(images, OOD_IMAGES))
         figures, confidence_n = score_policy(table, policy), _confidence(table, policy)
         rows.append(
@@ -248,7 +250,7 @@ def _adapted(outputs: SelectedModelOutputs, policy: ExitPolicy, events: RunEvent
         return {}
     kind, severity = "blur", SEVERITIES[1]
     clean = outputs.table_for(policy, TEST)
-    images = shift_images(outputs.images(TEST), kind, severity)
+    images = corrupt_images(outputs.images(TEST), kind, severity)
     both = stacked(clean, outputs.table_for(policy, f"{TEST}-{kind}-{severity}", images=images))
     rng = np.random.default_rng(0)
     order = np.concatenate([rng.integers(0, clean.samples, STREAM) + first for first in (0, clean.samples)])

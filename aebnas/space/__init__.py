@@ -1,1 +1,1 @@
-"""What may be built: the YAML search-space DSL, architectures, genomes, and their lowering to a Graph."""
+"""The YAML search-space DSL, architectures, genomes, and the lowering of architectures to a Graph."""

@@ -1,6 +1,6 @@
-"""Ablations: parts of a space in which one kind of choice is taken away, and only that one.
+"""Ablations: subspaces in which exactly one kind of choice is removed.
 
-What is left is a part of the space: the same backbones, and (but for thresholds found on tables) the same policies.
+A subspace has the same backbones and, except for thresholds found on tables, policies of the whole space.
 """
 
 from collections.abc import Callable
@@ -14,22 +14,22 @@ from aebnas.space.policy_spec import LAST, PolicySpec
 from aebnas.space.spec import SpaceSpec
 
 FIXED_THRESHOLD = 0.9
-"""For all exits and criteria; of threshold genes the nearest to it is taken."""
+"""For all exits and criteria; of threshold genes the one nearest to it."""
 
 
 def fixed_branches(spec: SpaceSpec) -> SpaceSpec:
     """One branch for all exits of a site: one layer (or the smallest number), the first op, smallest kernel, width 1.
 
-    Where exits sit is still searched.
+    The sites of exits are still searched.
     """
     sites = {name: choices.model_dump() | _one_branch(choices) for name, choices in spec.exits.sites.items()}
     return updated(spec, {"exits": updated(spec.exits, _one_branch(spec.exits) | {"sites": sites})})
 
 
 def fixed_thresholds(spec: SpaceSpec) -> SpaceSpec:
-    """One threshold for all exits and criteria, instead of searched or found ones.
+    """One threshold for all exits and criteria, instead of searched or optimised ones.
 
-    Raises SpecError where a rule of the policy isn't one threshold an exit.
+    Raises SpecError for a criterion that isn't defined by one threshold per exit.
     """
     for rule in spec.policy.criterion:
         if not PolicySpec.has_threshold_genes(rule):
@@ -42,11 +42,11 @@ def fixed_thresholds(spec: SpaceSpec) -> SpaceSpec:
 
 
 def backbone_only(spec: SpaceSpec) -> SpaceSpec:
-    """No early exit; places that the policy names are gone with the exits, all but the last."""
+    """No early exit; minimum exits of the policy are removed, too, except `last`."""
     policy = spec.policy
-    kept = {label: place for label, place in policy.min_exit_by_class.items() if place == LAST}
+    by_class = {label: site for label, site in policy.min_exit_by_class.items() if site == LAST}
     first = policy.min_exit if policy.min_exit == LAST else None
-    changes = {"exits": {"at": ()}, "policy": updated(policy, {"min_exit": first, "min_exit_by_class": kept})}
+    changes = {"exits": {"at": ()}, "policy": updated(policy, {"min_exit": first, "min_exit_by_class": by_class})}
     return updated(spec, changes)
 
 
@@ -58,7 +58,7 @@ ABLATIONS: dict[str, Callable[[SpaceSpec], SpaceSpec]] = {
 
 
 def ablate(space: SearchSpace, name: str) -> SearchSpace:
-    """The part of the space that the ablation leaves; raises UserError for an unknown name, or if it cannot apply."""
+    """The subspace of an ablation; raises UserError for an unknown name, or one that cannot be applied."""
     if name not in ABLATIONS:
         raise UserError(f"--ablation must be one of {', '.join(ABLATIONS)}, but got '{name}'")
     with in_file(f"--ablation {name}"):
@@ -66,7 +66,7 @@ def ablate(space: SearchSpace, name: str) -> SearchSpace:
 
 
 def _one_branch(choices: BranchChoices) -> dict[str, Any]:
-    """A single branch of those on offer, as values of the fields that are choices."""
+    """A single branch of those allowed, as values of the fields that are choices."""
     with_layers = [depth for depth in choices.depth if depth > 0]
     one: dict[str, Any] = {
         name: value[:1] for name, value in choices if isinstance(value, tuple) and name in BranchChoices.model_fields

@@ -1,4 +1,4 @@
-"""One early-exit network of a space, as frozen data. No exit policy in it."""
+"""One early-exit network of a space, as frozen data, without an exit policy."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ class _Part(BaseModel):
 
 
 class Block(_Part):
-    """One block. What its op doesn't take is None or at its default."""
+    """One block. Attributes that its op doesn't have are None or at their default."""
 
     op: str
     kernel: int | None
@@ -33,7 +33,7 @@ class Block(_Part):
 
 
 class Stage(_Part):
-    """Blocks at one width; the first has the stride. Skipped positions are already left out."""
+    """Blocks at one width; the first has the stride. Skipped positions are omitted."""
 
     width: int
     stride: int
@@ -45,14 +45,14 @@ class Stage(_Part):
         return self.blocks
 
     def has_site(self, block: int | None) -> bool:
-        """Whether an exit can sit behind so many blocks (None: at the end, which is where the last block ends)."""
+        """Whether an exit can be placed after `block` blocks, with others behind it (None: at the stage's end)."""
         return block is None or block < len(self.blocks)
 
 
 class Edge(_Part):
     """From node `source` to node `target` of a cell; node 0 is the cell's input.
 
-    `ops` are the candidates of which each sample is given one; without `Architecture.controller` there is a single one.
+    `ops` are the candidates, one of which runs for each sample; without `Architecture.controller` there is only one.
     Raises ValueError for an edge that doesn't lead to a later node, or without op.
     """
 
@@ -63,7 +63,8 @@ class Edge(_Part):
     @model_validator(mode="after")
     def _leads_on(self) -> "Edge":
         if not 0 <= self.source < self.target or not self.ops:
-            raise ValueError(f"an edge must lead on and hold an op, but got {self.source} to {self.target}, {self.ops}")
+            got = f"{self.source} to {self.target} with {len(self.ops)} ops"
+            raise ValueError(f"an edge must lead to a later node and have an op, but got {got}")
         return self
 
     def __str__(self) -> str:
@@ -71,10 +72,10 @@ class Edge(_Part):
 
 
 class Cell(_Part):
-    """A DAG of `nodes` nodes behind its input, which is node 0; each is the sum of its edges, the last is the output.
+    """A DAG of `nodes` nodes after its input, which is node 0; each is the sum of its edges, the last is the output.
 
-    A residual block stands before the cell where `stride` or `width` change the map. Edges that don't matter (from a
-    node that nothing reaches, to one from which nothing is reached) are left out.
+    A residual block precedes the cell where `stride` or `width` changes the map. Dead edges (from a node that isn't
+    reached from the input, or to one from which neither the output nor an exit is reached) are omitted.
     """
 
     width: int
@@ -88,12 +89,12 @@ class Cell(_Part):
         return self.edges
 
     def has_site(self, node: int | None) -> bool:
-        """Whether an exit can sit at a node (None: the last), since something comes to it."""
+        """Whether an exit can be placed at a node (None: the last), which must be reached from the cell's input."""
         return (self.nodes if node is None else node) in reached(self.edges)
 
 
 def reached(edges: Sequence[Edge]) -> set[int]:
-    """Nodes that something comes to from the cell's input; edges sorted by target."""
+    """Nodes reached from the cell's input by `edges`, which are sorted by target."""
     nodes = {0}
     for edge in edges:
         if edge.source in nodes:
@@ -103,7 +104,7 @@ def reached(edges: Sequence[Edge]) -> set[int]:
 
 class BranchLayer(_Part):
     """One layer of an exit branch: an op or a chain of them (`resize+conv`). `width` is a multiple of the site's
-    channels, `side` the map that `resize` makes. What no op takes is None or at its default.
+    channels, `side` that of the map after `resize`. Attributes that no op of it has are None or at their default.
     """
 
     op: str
@@ -119,9 +120,9 @@ class BranchLayer(_Part):
 
 
 class Site(_Part):
-    """The site of an exit: stage number from 0, and the number of blocks before it (None: the stage's end).
+    """The site of an exit: the stage's number from 0, and the number of blocks before it (None: the stage's end).
 
-    `in_cell`: a cell's number from 0 and the number of its node (None: the last).
+    With `in_cell`, the cell's number from 0 and the number of its node (None: the last).
     """
 
     stage: int
@@ -136,7 +137,7 @@ class Site(_Part):
 
 
 class Exit(_Part):
-    """A present exit: the fields of its `Site`, and its branch.
+    """An exit that is present: the fields of its `Site`, and its branch.
 
     `pool` is the global pooling before the branch's linear layer.
     """
@@ -149,7 +150,7 @@ class Exit(_Part):
 
     @property
     def site(self) -> Site:
-        """Where it sits."""
+        """Its site."""
         return Site(stage=self.stage, block=self.block, in_cell=self.in_cell)
 
 
@@ -163,13 +164,13 @@ class Stem(_Part):
 
 
 class Architecture(_Part):
-    """Everything that makes a network but its weights and policy; equal networks have equal `id`s.
+    """Everything that defines a network except its weights and policy; equal networks have equal `id`s.
 
-    Equal means: made of the same nodes. The backbone is either `stages` or `cells`. `exits` runs from shallow to deep
-    and leaves out the final classifier, which is always there. `image_side` is that of the images fed in where they
-    are resized to `resolution`. `controller` is the width of the small network that looks at the image and chooses
+    Networks are equal if they consist of the same nodes. The backbone is either `stages` or `cells`. `exits` are sorted
+    from shallow to deep and omit the final classifier, which every network has. `image_side` is the input images' side
+    where they are resized to `resolution`. `controller` is the width of the small network that selects, for each image,
     the op of every edge that has several (0: there is none). `stop_heads`: every early exit has a stop head. Raises
-    ValueError for two backbones or none, and where an edge has several ops but there is no controller.
+    ValueError for two backbones or none, and where an edge has several ops but there is no controller, or the reverse.
     """
 
     channels: int
@@ -188,12 +189,12 @@ class Architecture(_Part):
         if bool(self.stages) == bool(self.cells):
             raise ValueError("an architecture must have either stages or cells")
         if self.adaptive != (self.controller > 0):
-            raise ValueError("an architecture must have a controller just where an edge has several ops")
+            raise ValueError("an architecture must have a controller if and only if an edge has several ops")
         return self
 
     @property
     def adaptive(self) -> bool:
-        """Whether some edge has several ops, of which every image is given its own."""
+        """Whether some edge has several ops, one of which is selected for each image."""
         return any(len(edge.ops) > 1 for cell in self.cells for edge in cell.edges)
 
     @property
@@ -209,7 +210,7 @@ class Architecture(_Part):
     @cached_property
     def id(self) -> str:
         """Ten hexadecimal digits of a hash over the canonical JSON form."""
-        # ids name files in the runs of earlier versions, so the hash keeps the names that fields had at first
+        # ids name files in the runs of earlier versions, so the hash is of the fields' original names
         first = with_present_names(self.to_json(), {now: before for before, now in RENAMED.items()})
         text = json.dumps(first, sort_keys=True, separators=(",", ":"))
         return hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
@@ -223,11 +224,11 @@ class Architecture(_Part):
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Architecture":
-        """Read what `to_json` wrote; raises pydantic's ValidationError (a ValueError) when it isn't that."""
+        """Read what `to_json` wrote; raises pydantic's ValidationError (a ValueError) for anything else."""
         return cls.model_validate(with_present_names(value, RENAMED))
 
     def __str__(self) -> str:
-        """One line for people: widths x blocks a stage, exits with their branch layers."""
+        """One line for output: width and blocks of each stage, exits with their branch layers."""
         texts = [
             f"{part.width}{'/' + str(part.stride) if part.stride > 1 else ''}:" + ",".join(map(str, part.contents))
             for part in self.parts
@@ -245,7 +246,7 @@ class Architecture(_Part):
 
 
 def _label(part: Block | BranchLayer) -> str:
-    """Op, kernel and whatever isn't as usual: `mbconv5e4-se-hswish`, `resize+conv3x2@8`."""
+    """Op, kernel and all that isn't at its default: `mbconv5e4-se-hswish`, `resize+conv3x2@8`."""
     width, side = (part.width, part.side) if isinstance(part, BranchLayer) else (None, None)
     return (
         f"{part.op}{part.kernel or ''}"

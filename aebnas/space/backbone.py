@@ -1,4 +1,4 @@
-"""A kind of backbone (staged, or a DAG of cells): what genomes, layers, exit sites and sizes need to know of it."""
+"""A kind of backbone (staged, or a DAG of cells): all that genomes, layers, exit sites and sizes depend on."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -19,16 +19,16 @@ class Backbone(ABC):
     field: ClassVar[str]
     """The field of an Architecture that holds the parts."""
     part_word: ClassVar[str]
-    """What a part is called in the names of sites."""
+    """The word for a part in the names of sites."""
     inside_word: ClassVar[str]
-    """What is counted inside a part in the names of sites."""
+    """The word for a position inside a part in the names of sites."""
     inside_phrase: ClassVar[str]
-    """The same for errors."""
+    """The phrase for positions inside a part in error messages."""
 
     @property
     @abstractmethod
     def depths(self) -> list[int]:
-        """For each part the greatest number of blocks or nodes in it."""
+        """For each part the maximum number of blocks or nodes in it."""
 
     @abstractmethod
     def site(self, part: int, block: int | None) -> Site:
@@ -36,11 +36,11 @@ class Backbone(ABC):
 
     @abstractmethod
     def everywhere(self, at: str) -> tuple[Site, ...]:
-        """The sites that `every_stage` or another such word means; raises SpecError for a word that it doesn't have."""
+        """The sites that a keyword such as `every_stage` stands for; raises SpecError for one of another backbone."""
 
     @abstractmethod
     def check_sites(self, sites: Sequence[Site]) -> None:
-        """Raise SpecError where exits cannot sit at all of these sites."""
+        """Raise SpecError where exits cannot be placed at one of these sites."""
 
     @abstractmethod
     def check_widths(self, stem_widths: tuple[int, ...]) -> None:
@@ -56,23 +56,26 @@ class Backbone(ABC):
 
     @abstractmethod
     def decode(self, choices: Mapping[str, Any], exits: Sequence[Exit]) -> Sequence[Stage | Cell]:
-        """The parts that genes select under those exits that are present (as far as they lie within the backbone)."""
+        """The parts that genes select, given the exits that are present (ignoring those outside of the backbone)."""
 
     @abstractmethod
     def encode(self, architecture: Architecture) -> dict[str, Any]:
         """Values of the genes of an architecture; raises ValueError for one of another space."""
 
     @abstractmethod
-    def end_of_range(self, gene: str, largest: bool) -> Block | None:
-        """The largest (smallest) choice of a gene of whole ops; None for a gene of numbers or names."""
+    def extreme_choice(self, gene: str, largest: bool) -> Block | None:
+        """The largest (smallest) choice of a gene whose choices are Blocks; None for a gene of numbers or names."""
 
     @abstractmethod
     def part_layers(self, part: int, maps: set[Shape]) -> tuple[set[Shape], set[Layer]]:
-        """What a part makes of maps, and all layers that it may have; raises SpecError or Unfit with the YAML path."""
+        """Shapes of a part's outputs for inputs of shapes `maps`, and all layers that it may have.
+
+        Raises SpecError or Unfit with the YAML path for a layer that cannot run.
+        """
 
     @abstractmethod
     def sums(self, layers: set[Layer]) -> set[LayerKey]:
-        """All sums of maps that its networks may contain, given all layers of the space."""
+        """Keys of all sums of maps that its networks may contain, given all layers of the space."""
 
     @abstractmethod
     def ways(self, sites: Sequence[Site], exit_ways: Callable[[Site], Ways]) -> Ways:

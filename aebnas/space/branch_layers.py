@@ -10,12 +10,12 @@ from aebnas.space.spec import SpaceSpec
 
 
 def branch_stride(side: int) -> int:
-    """Stride of a branch layer on a map of this side: 2 (AEBNAS) until little is left to halve."""
+    """Stride of a branch layer on a map of this side: 2 (AEBNAS), and 1 where the side is below 4."""
     return 2 if side >= 4 else 1
 
 
 def branch_place(site: Site) -> str:
-    """What the names of a branch's layers begin with."""
+    """Prefix of the names of a branch's layers."""
     return "exit_" + site.name.replace(".", "_")
 
 
@@ -39,21 +39,21 @@ def branch_head(site: Site, depth: int, pool: str, shape: Shape, classes: int) -
 
 
 def branch_heads(spec: SpaceSpec, site: Site, depth: int, shape: Shape) -> list[Layer]:
-    """Every classifier that can follow `depth` layers; none where the space has no branch of that depth."""
+    """Every classifier that may follow `depth` layers; none where the space has no branch of that depth."""
     choices = spec.branch(site)
     pools = choices.pool if depth in choices.depth else ()
     return [branch_head(site, depth, pool, shape, spec.classes) for pool in pools]
 
 
 def branch_steps(spec: SpaceSpec, site: Site, index: int, shape: Shape, site_channels: int) -> list[list[Layer]]:
-    """Every chain that layer `index` of a branch can be on maps of `shape`; none behind the deepest."""
+    """Every chain of layers that may be layer `index` of a branch on maps of `shape`; none after the deepest."""
     choices = spec.branch(site)
     layers = branch_layers(choices) if index < max(choices.depth) else ()
     return [branch_chain(site, index, layer, shape, site_channels) for layer in layers]
 
 
 def branch_layers_at(spec: SpaceSpec, site: Site, shape: Shape) -> set[Layer]:
-    """The distinct layers of all branches that can hang at `site` on maps of `shape`."""
+    """The distinct layers of all branches that may be attached at `site` on maps of `shape`."""
     layers: set[Layer] = set()
     maps = {shape}
     for depth in range(max(spec.branch(site).depth) + 1):

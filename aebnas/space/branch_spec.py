@@ -25,13 +25,13 @@ Everywhere = Literal["every_stage", "every_cell", "every_node"]
 
 
 class BranchChoices(Spec):
-    """What the exit at one site can be: layers, then global pooling and a linear classifier.
+    """The branches that the exit at one site may have: layers, then global pooling and a linear classifier.
 
     Layers have stride 2 (AEBNAS) until the map's side is below 4.
     """
 
     optional: bool = True
-    """Whether an architecture may leave the exit out."""
+    """Whether an architecture may omit the exit."""
     depth: BranchDepths = (0,)
     """Number of layers before the pooling."""
     layer: BranchOps = ("conv",)
@@ -47,7 +47,7 @@ class BranchChoices(Spec):
     act: Acts = ("relu",)
     """Activation."""
     side: Sides | None = None
-    """Side of the map that `resize` makes, in pixels."""
+    """Side of the map after `resize`, in pixels."""
     pool: Pools = ("avg",)
     """Global pooling before the classifier."""
 
@@ -61,18 +61,18 @@ class BranchChoices(Spec):
 
 
 class ExitsSpec(BranchChoices):
-    """Where exits may sit and what they may be."""
+    """The sites of exits and their branches."""
 
     at: Annotated[
         Everywhere | tuple[str, ...],
         BeforeValidator(lambda at: at if at in get_args(Everywhere) else as_tuple(at)),
     ] = "every_stage"
-    """`every_stage` (the end of every stage, or stack of cells, but the last, which has the final classifier) or a list
-    of sites: `stage2` is the end of stage 2, `stage2.block1` lies behind its first block where more follow. In a DAG
-    `every_cell` and `every_node` (all but the last) name sites, too; `cell2` is the end of cell 2, `cell2.node1` its
-    first node."""
+    """`every_stage` (the end of every stage, or stack of cells, except the last, which has the final classifier) or a
+    list of sites: `stage2` is the end of stage 2, `stage2.block1` the position after its first block where more follow.
+    In a DAG `every_cell` and `every_node` (except the last) are allowed, too; `cell2` is the end of cell 2,
+    `cell2.node1` its first node."""
     sites: dict[str, BranchChoices] = Field(default_factory=dict)
-    """What differs at one site, by its name; everything else holds for all."""
+    """Name of a site -> the choices that differ there; all other choices are those given for all sites."""
 
     @model_validator(mode="before")
     @classmethod

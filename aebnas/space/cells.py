@@ -1,7 +1,7 @@
-"""Cells of a DAG backbone in genomes: which edges matter, and how they are written and read.
+"""Encoding and decoding of the cells of a DAG backbone, and which of their edges are live.
 
-An edge from a node that nothing reaches, or to one from which neither the cell's output nor a present exit is
-reached, doesn't count: it is left out, so that equal networks have equal ids.
+An edge from a node that isn't reached from the cell's input, or to one from which neither the cell's output nor a
+present exit is reached, is dead: it is omitted, so that equal networks have equal ids.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,12 +13,12 @@ from aebnas.space.dag import DagSpec
 
 
 def edge_gene(dag: DagSpec, cell: int, source: int, target: int) -> str:
-    """Name of the gene that chooses an edge's op; cells that are alike have it together."""
+    """Name of the gene that selects an edge's op; cells share it if `dag.shared`."""
     return f"cell{'' if dag.shared else cell + 1}.edge{source}_{target}"
 
 
 def is_edge_gene(name: str) -> bool:
-    """Whether a gene chooses an edge's op."""
+    """Whether a gene selects an edge's op."""
     return ".edge" in name
 
 
@@ -32,30 +32,30 @@ def cell_genes(dag: DagSpec) -> dict[str, tuple[Any, ...]]:
 
 
 def decode_cells(dag: DagSpec, choices: Mapping[str, Any], exits: Sequence[Exit]) -> tuple[Cell, ...]:
-    """The cells that genes choose under those exits that are present (as far as their nodes are reached)."""
+    """The cells that genes select, given the exits that are present (ignoring those at nodes that aren't reached)."""
     cells = []
     for cell, stack in enumerate(dag.stack_of):
         edges = [
             Edge(source=source, target=target, ops=(choices[edge_gene(dag, cell, source, target)],))
             for source, target in dag.pairs
         ]
-        there = connected(dag, [edge for edge in edges if edge.ops[0].op != ZERO])
+        present_edges = connected(dag, [edge for edge in edges if edge.ops[0].op != ZERO])
         ends = {present.block for present in exits if present.stage == cell and present.block is not None}
         cells.append(
             Cell(
                 width=choices[f"stack{stack + 1}.width"],
                 stride=dag.stride_of(cell),
                 nodes=dag.nodes,
-                edges=tuple(live_edges(there, {*ends, dag.nodes})),
+                edges=tuple(live_edges(present_edges, {*ends, dag.nodes})),
             )
         )
     return tuple(cells)
 
 
 def connected(dag: DagSpec, edges: Sequence[Edge]) -> list[Edge]:
-    """The edges, with others added where nothing would reach the cell's output.
+    """The edges, with others added where the cell's output would not be reached.
 
-    Those begin at the earliest node each and have the first op that isn't `zero`.
+    Each added edge begins at the earliest possible node and has the first op that isn't `zero`.
     """
     edges, node = list(edges), dag.nodes
     while node not in reached(edges):
@@ -68,14 +68,14 @@ def connected(dag: DagSpec, edges: Sequence[Edge]) -> list[Edge]:
 
 
 def live_edges(edges: Sequence[Edge], ends: Collection[int]) -> list[Edge]:
-    """Those on a path from the cell's input to one of the nodes `ends`."""
+    """The edges on a path from the cell's input to one of the nodes `ends`."""
     nodes = reached(edges)
-    forwards = [edge for edge in edges if edge.source in nodes]
-    wanted = {node for node in ends if node in nodes}
-    for edge in sorted(forwards, key=lambda edge: -edge.target):
-        if edge.target in wanted:
-            wanted.add(edge.source)
-    return [edge for edge in forwards if edge.target in wanted]
+    from_input = [edge for edge in edges if edge.source in nodes]
+    needed = {node for node in ends if node in nodes}
+    for edge in sorted(from_input, key=lambda edge: -edge.target):
+        if edge.target in needed:
+            needed.add(edge.source)
+    return [edge for edge in from_input if edge.target in needed]
 
 
 def encode_cells(dag: DagSpec, architecture: Architecture) -> dict[str, Any]:
@@ -93,11 +93,11 @@ def encode_cells(dag: DagSpec, architecture: Architecture) -> dict[str, Any]:
     return choices
 
 
-def end_of_range(dag: DagSpec, largest: bool) -> Any:
-    """The op that counts as the largest (smallest) choice of an edge.
+def extreme_choice(dag: DagSpec, largest: bool) -> Any:
+    """The block that is the largest (smallest) choice of an edge.
 
-    The largest is the first op with weights and its largest kernel and expansion; the smallest `zero` where it is on
-    offer, else the first op at its smallest.
+    The largest is the first op with weights at its largest kernel and expansion; the smallest is `zero` where it is a
+    choice, else the first op at its smallest kernel and expansion.
     """
     if not largest and dag.may_be_absent:
         return next(block for block in dag.blocks if block.op == ZERO)

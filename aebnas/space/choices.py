@@ -1,6 +1,7 @@
 """The distinct blocks and branch layers that choices allow, and the genes that select them.
 
-A choice that an op doesn't take is inactive: it is set to None or its default, so that it doesn't count.
+A choice of an attribute that the op doesn't have is inactive: it is set to None or its default, so that it makes no
+difference.
 """
 
 from collections.abc import Mapping
@@ -25,41 +26,41 @@ def layer_genes(choices: BranchChoices) -> dict[str, tuple[Any, ...]]:
 
 
 def named(place: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a part under the names of its genes."""
+    """The values of the fields of a block or branch layer by the names of their genes."""
     return {f"{place}.{name}": value for name, value in values.items()}
 
 
 def values_of(place: str, part: type[Block] | type[BranchLayer], choices: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of `named`: what the genes select for the fields of a part."""
+    """The inverse of `named`: the values that the genes select for the fields of a block or branch layer."""
     return {name: choices[f"{place}.{name}"] for name in part.model_fields}
 
 
 def encode_part(place: str, part: Block | BranchLayer) -> dict[str, Any]:
-    """Values of the genes of a block or branch layer, inactive ones left out."""
+    """Values of the genes of a block or branch layer, without inactive ones."""
     fields = part.model_dump(exclude={"op"})
     return named(place, {"op": part.op} | active(part.op, fields))
 
 
-def make_block(chosen: Mapping[str, Any]) -> Block:
-    """The block of one value per gene."""
-    return Block(**canonical(chosen))
+def make_block(selected: Mapping[str, Any]) -> Block:
+    """The block with the value selected for each field."""
+    return Block(**canonical(selected))
 
 
-def make_branch_layer(chosen: Mapping[str, Any]) -> BranchLayer:
-    """The branch layer of one value per gene."""
-    return BranchLayer(**canonical(chosen))
+def make_branch_layer(selected: Mapping[str, Any]) -> BranchLayer:
+    """The branch layer with the value selected for each field."""
+    return BranchLayer(**canonical(selected))
 
 
 def blocks(choices: BlockChoices) -> tuple[Block, ...]:
-    """Every distinct block that a position can have."""
+    """Every distinct block that a position may have."""
     genes = block_genes(choices)
     genes["op"] = tuple(op for op in genes["op"] if op != SKIP)
-    return tuple(dict.fromkeys(make_block(chosen) for chosen in _combinations(genes)))
+    return tuple(dict.fromkeys(make_block(selected) for selected in _combinations(genes)))
 
 
 def branch_layers(choices: BranchChoices) -> tuple[BranchLayer, ...]:
-    """Every distinct layer that a branch can have at one of its positions."""
-    return tuple(dict.fromkeys(make_branch_layer(chosen) for chosen in _combinations(layer_genes(choices))))
+    """Every distinct layer that a branch may have at one of its positions."""
+    return tuple(dict.fromkeys(make_branch_layer(selected) for selected in _combinations(layer_genes(choices))))
 
 
 def _combinations(genes: Mapping[str, tuple[Any, ...]]) -> list[dict[str, Any]]:

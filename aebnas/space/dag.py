@@ -1,7 +1,7 @@
-"""The DAG backbone in YAML: stacks of cells, each a DAG whose edges choose among ops.
+"""The DAG backbone in YAML: stacks of cells, each a DAG with a choice of ops for each edge.
 
 Node 0 of a cell is its input, the last node its output; node i is the sum of its edges. Maps are halved between
-stacks, so within a cell all have one shape.
+stacks, so all maps within a cell have one shape.
 """
 
 from functools import cached_property
@@ -31,21 +31,21 @@ from aebnas.space.fields import (
     taken_by,
 )
 
-MOST_NODES = 8
-"""Of a cell: counting its networks walks through all sets of live nodes."""
-MOST_CELLS = 100
+MAX_NODES = 8
+"""Of a cell, since counting its networks enumerates all sets of live nodes."""
+MAX_CELLS = 100
 REDUCTION_KERNEL = 3
 
-NodeNumber = Annotated[int, Field(strict=True, ge=0, le=MOST_NODES)]
+NodeNumber = Annotated[int, Field(strict=True, ge=0, le=MAX_NODES)]
 
 
 class EdgeChoices(Spec):
-    """Some of the ops an edge chooses from: every combination of what is listed is one (`act` and others where an op
-    takes them).
+    """Some of the ops that an edge may have: every combination of the values listed (a key such as `act` applies to ops
+    that have the attribute).
     """
 
     op: EdgeOps
-    """Names of ops; `zero` is no edge at all, `identity` passes its input on."""
+    """Names of ops; `zero` removes the edge, `identity` returns its input."""
     kernel: Kernels = (3,)
     """Side of the window, odd."""
     expand: Factors = (4.0,)
@@ -61,15 +61,15 @@ class EdgeChoices(Spec):
         return self
 
     def blocks(self) -> tuple[Block, ...]:
-        """The distinct ops."""
+        """The distinct blocks of these choices."""
         values = product(*(getattr(self, name) for name in Block.model_fields))
-        several = [Block(**canonical(dict(zip(Block.model_fields, chosen, strict=True)))) for chosen in values]
+        several = [Block(**canonical(dict(zip(Block.model_fields, selected, strict=True)))) for selected in values]
         return tuple(dict.fromkeys(several))
 
 
 class StackSpec(Spec):
-    """Cells of one width. Before the first cell a residual block makes its input from the map before; where nothing
-    changes there is none.
+    """Cells of one width. A residual block before the first cell changes the map's width and side; it is omitted where
+    neither changes.
     """
 
     width: Widths
@@ -77,14 +77,14 @@ class StackSpec(Spec):
     cells: Depth = 1
     """Number of cells."""
     stride: Stride | None = None
-    """Stride of that block; 2 if absent, 1 before the first stack."""
+    """Stride of that block; if absent 2, and 1 for the first stack."""
 
 
 class DagSpec(Spec):
-    """Stacks of cells, each a DAG whose edges choose among ops."""
+    """Stacks of cells, each a DAG with a choice of ops for each edge."""
 
-    nodes: Annotated[int, Field(strict=True, ge=1, le=MOST_NODES)]
-    """Nodes of a cell besides its input, which is node 0."""
+    nodes: Annotated[int, Field(strict=True, ge=1, le=MAX_NODES)]
+    """Number of nodes of a cell without its input, which is node 0."""
     edges: Literal["all"] | tuple[tuple[NodeNumber, NodeNumber], ...] = "all"
     """`all` pairs of an earlier and a later node, or those listed as [from, to]."""
     ops: Annotated[
@@ -94,19 +94,19 @@ class DagSpec(Spec):
             json_schema_input_type=EdgeOp | EdgeChoices | list[EdgeOp | EdgeChoices],
         ),
     ]
-    """What each edge chooses from; a plain name stands for an op with default settings."""
+    """The choices of every edge; a plain name is an op with default settings."""
     stacks: tuple[StackSpec, ...]
     """The stacks, from input to output."""
     shared: bool = False
-    """All cells are alike, as in NAS-Bench-201."""
+    """Whether all cells have the same ops on their edges, as in NAS-Bench-201."""
 
     @field_validator("stacks")
     @classmethod
     def _some_stack(cls, stacks: tuple[StackSpec, ...]) -> tuple[StackSpec, ...]:
         if not stacks:
             raise ValueError("must have at least one stack")
-        if sum(stack.cells for stack in stacks) > MOST_CELLS:
-            raise ValueError(f"must have at most {MOST_CELLS} cells, but got {sum(stack.cells for stack in stacks)}")
+        if sum(stack.cells for stack in stacks) > MAX_CELLS:
+            raise ValueError(f"must have at most {MAX_CELLS} cells, but got {sum(stack.cells for stack in stacks)}")
         return stacks
 
     @model_validator(mode="after")
@@ -130,7 +130,7 @@ class DagSpec(Spec):
         if len(set(several)) != len(several):
             raise SpecError("ops", f"must be distinct, but got {', '.join(map(str, several))}")
         if not self.present:
-            raise SpecError("ops", "must offer an op besides zero, but got none")
+            raise SpecError("ops", "must have an op besides zero, but got none")
         for number, choices in enumerate(self.ops):
             if any("expand" in taken_by(op) for op in choices.op):
                 for stack in self.stacks:
@@ -146,17 +146,17 @@ class DagSpec(Spec):
 
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
-        """What each edge chooses from, `zero` included where it is on offer."""
+        """The choices of every edge, `zero` included where it is one."""
         return tuple(block for choices in self.ops for block in choices.blocks())
 
     @cached_property
     def present(self) -> tuple[Block, ...]:
-        """The same without `zero`."""
+        """The choices of every edge without `zero`."""
         return tuple(block for block in self.blocks if block.op != ZERO)
 
     @property
     def may_be_absent(self) -> bool:
-        """Whether edges may be left out."""
+        """Whether edges may be absent, since `zero` is a choice."""
         return len(self.present) < len(self.blocks)
 
     def sources(self, target: int) -> tuple[int, ...]:
@@ -169,7 +169,7 @@ class DagSpec(Spec):
         return tuple(number for number, stack in enumerate(self.stacks) for _ in range(stack.cells))
 
     def stride_of(self, cell: int) -> int:
-        """By how much the map shrinks before a cell."""
+        """The factor by which the map's side shrinks before a cell."""
         number = self.stack_of[cell]
         if cell and self.stack_of[cell - 1] == number:
             return 1
@@ -178,7 +178,7 @@ class DagSpec(Spec):
 
 
 def is_free(block: Block) -> bool:
-    """Whether an edge of this op runs nothing."""
+    """Whether an edge with this op runs no layer (`zero`, `identity`)."""
     return block.op in FREE
 
 

@@ -1,4 +1,4 @@
-"""The DAG backbone as a kind: stacks of cells."""
+"""The DAG backbone as a `Backbone`: stacks of cells."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from aebnas.runtime.shape_rules import Shape
 from aebnas.space.architecture import Architecture, Block, Cell, Exit, Site, Stage
 from aebnas.space.backbone import Backbone
 from aebnas.space.cell_layers import cell_inputs, edge_layers, is_edge, sum_key
-from aebnas.space.cells import cell_genes, decode_cells, encode_cells, end_of_range, is_edge_gene
+from aebnas.space.cells import cell_genes, decode_cells, encode_cells, extreme_choice, is_edge_gene
 from aebnas.space.dag import DagSpec
 from aebnas.space.layer import Layer
 from aebnas.space.polynomials import Ways, add, multiply
@@ -20,7 +20,7 @@ from aebnas.space.polynomials import Ways, add, multiply
 
 @dataclass(frozen=True)
 class DagBackbone(Backbone):
-    """Cells whose edges choose among ops; see `Backbone`."""
+    """Cells with a choice of ops for each edge; see `Backbone`."""
 
     dag: DagSpec
 
@@ -28,7 +28,7 @@ class DagBackbone(Backbone):
     field = "cells"
     part_word = "cell"
     inside_word = "node"
-    inside_phrase = "nodes there"
+    inside_phrase = "nodes"
 
     @property
     def depths(self) -> list[int]:
@@ -43,7 +43,7 @@ class DagBackbone(Backbone):
             return tuple(self.site(cell, None) for cell in cells[:-1] if stacks[cell + 1] != stacks[cell])
         inside = range(1, self.dag.nodes) if at == "every_node" else ()
         sites = [self.site(cell, node) for cell in cells for node in (*inside, None)]
-        return tuple(sites[:-1])  # behind the last cell is the final classifier
+        return tuple(sites[:-1])  # the final classifier is after the last cell
 
     def check_sites(self, sites: Sequence[Site]) -> None:
         inside = [site.name for site in sites if site.block is not None]
@@ -52,7 +52,7 @@ class DagBackbone(Backbone):
             raise SpecError("exits.at", f"{rule}, but got '{inside[0]}'")
 
     def check_widths(self, stem_widths: tuple[int, ...]) -> None:
-        """`DagSpec` checks them itself, since its edges keep the width."""
+        """`DagSpec` checks them, since edges preserve the width."""
 
     def widths(self, part: int) -> tuple[int, ...]:
         return self.dag.stacks[self.dag.stack_of[part]].width
@@ -66,8 +66,8 @@ class DagBackbone(Backbone):
     def encode(self, architecture: Architecture) -> dict[str, Any]:
         return encode_cells(self.dag, architecture)
 
-    def end_of_range(self, gene: str, largest: bool) -> Block | None:
-        return end_of_range(self.dag, largest) if is_edge_gene(gene) else None
+    def extreme_choice(self, gene: str, largest: bool) -> Block | None:
+        return extreme_choice(self.dag, largest) if is_edge_gene(gene) else None
 
     def part_layers(self, part: int, maps: set[Shape]) -> tuple[set[Shape], set[Layer]]:
         layers: set[Layer] = set()
@@ -81,9 +81,9 @@ class DagBackbone(Backbone):
         return maps_after, layers
 
     def sums(self, layers: set[Layer]) -> set[LayerKey]:
-        most = max(len(self.dag.sources(node)) for node in range(1, self.dag.nodes + 1))
+        max_edges = max(len(self.dag.sources(node)) for node in range(1, self.dag.nodes + 1))
         maps = {layer.in_shape for layer in layers if is_edge(layer)}
-        return {sum_key(shape, count) for shape in maps for count in range(1, most + 1)}
+        return {sum_key(shape, count) for shape in maps for count in range(1, max_edges + 1)}
 
     def ways(self, sites: Sequence[Site], exit_ways: Callable[[Site], Ways]) -> Ways:
         ways = [math.prod(len(stack.width) for stack in self.dag.stacks)]
@@ -99,10 +99,10 @@ class DagBackbone(Backbone):
 
 
 def _ways_of_a_cell(dag: DagSpec, exits: Mapping[int, Ways]) -> Ways:
-    """Ways of one cell with exits at some of its nodes, over all sets of live nodes.
+    """Number of ways to build one cell with exits at some of its nodes, over all sets of live nodes.
 
-    Every live node but the input has an edge from a live one, and every one without exit, but the last, leads to a live
-    one; the latter by inclusion and exclusion over the nodes that lead nowhere.
+    Every live node except the input has an edge from a live one, and every live node without an exit, except the last,
+    has an edge to a live one; the latter is counted by inclusion and exclusion over the nodes without such an edge.
     """
     inner, total = range(1, dag.nodes), [0]
     for live in _subsets(inner) if dag.may_be_absent else [tuple(inner)]:
@@ -117,7 +117,7 @@ def _ways_of_a_cell(dag: DagSpec, exits: Mapping[int, Ways]) -> Ways:
 
 
 def _edge_ways(dag: DagSpec, live: set[int], leads_on: Sequence[int]) -> int:
-    """Ways of edges among live nodes with one at least into each but 0 and out of those that must lead on."""
+    """Number of ways to set edges among live nodes, with at least one into each except 0 and out of each `leads_on`."""
     ops = len(dag.present)
     if not dag.may_be_absent:
         return ops ** len(dag.pairs)

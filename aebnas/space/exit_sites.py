@@ -1,4 +1,4 @@
-"""The sites of a space where exits may sit, and their names in YAML."""
+"""The sites of a space's exits, and their names in YAML."""
 
 from functools import cached_property
 
@@ -15,7 +15,7 @@ class ExitSites:
 
     @cached_property
     def known(self) -> dict[str, Site]:
-        """Every site by its name, shallow to deep; behind the last stage or cell is the final classifier."""
+        """Every site by its name, shallow to deep; the final classifier after the last stage or cell is not one."""
         sites = []
         for number, depth in enumerate(self.backbone.depths):
             sites += [self.backbone.site(number, block) for block in (*range(1, depth), None)]
@@ -27,12 +27,12 @@ class ExitSites:
             return self.backbone.everywhere(at)
         for name in at:
             if name not in self.known:
-                raise SpecError("exits.at", f"must be sites for exits ({self._listed(name)}), but got '{name}'")
+                raise SpecError("exits.at", f"must be sites of exits ({self._listed(name)}), but got '{name}'")
         order = list(self.known)
         return tuple(self.known[name] for name in sorted(at, key=order.index))
 
     def _listed(self, name: str) -> str:
-        """The ends, and what is inside of the stage or cell that `name` is about, for an error."""
+        """The ends of parts, and the sites inside of the stage or cell that `name` begins with, for an error."""
         ends = ", ".join(known for known, site in self.known.items() if site.block is None) or "none"
         around = name.partition(".")[0]
         inside = [known.partition(".")[2] for known in self.known if known.startswith(f"{around}.")]

@@ -1,7 +1,7 @@
 """Types of the search-space DSL's values: checked numbers, op names, and choices among them.
 
-Wherever a choice is expected, one value or a list of distinct values may be given. Names of ops, activations and
-pools come from `aebnas/runtime`, so what is added there can be written in YAML.
+A choice is written as one value or a list of distinct values. Names of ops, activations and pools come from
+`aebnas/runtime`, so those added there can be used in YAML.
 """
 
 import math
@@ -18,13 +18,13 @@ from aebnas.runtime.shape_rules import ACTIVATION_NAMES, GLOBAL_POOL_NAMES
 
 Value = TypeVar("Value", bound=Hashable)
 
-MOST_CHOICES = 64
-"""Of one key: with more, the space would be too large to walk through."""
-MOST_VARIANTS = 10_000
-"""Of one block or branch layer, all its choices multiplied."""
+MAX_CHOICES = 64
+"""Of one key: with more, the space would be too large to enumerate its layers."""
+MAX_VARIANTS = 10_000
+"""Of one block or branch layer: the product of the numbers of its choices."""
 
 SKIP = "skip"
-"""A block that isn't there."""
+"""A block that is omitted."""
 CHAIN = "+"
 """Joins the ops of a branch layer: `resize+conv+maxpool`."""
 _BLOCK_GIVES = {"in_channels", "out_channels", "kernel", "stride", "expand", "se", "act"}
@@ -32,65 +32,65 @@ _LAYER_GIVES = _BLOCK_GIVES | {"side"}
 
 
 def block_ops() -> list[str]:
-    """Ops that can be blocks: those that change width and stride, and need nothing a block cannot give."""
+    """Ops that can be blocks: those that change width and stride, and need only attributes that a block has."""
     changes = {"in_channels", "out_channels", "stride"}
     return [name for name, op in OPS.items() if changes <= op.takes and _BLOCK_GIVES.issuperset(op.needs)]
 
 
 def branch_ops() -> list[str]:
-    """Ops that can be (in) branch layers: those of one input that need nothing a branch cannot give."""
+    """Ops that can be in branch layers: those of one input that need only attributes that a branch layer has."""
     return [name for name, op in OPS.items() if _LAYER_GIVES.issuperset(op.needs) and not op.many_inputs]
 
 
 def edge_ops() -> list[str]:
-    """Ops that can be edges of a cell: those of one input that keep its shape at stride 1."""
+    """Ops that can be edges of a cell: those of one input that preserve its shape at stride 1."""
     return [name for name, op in OPS.items() if not op.many_inputs and _BLOCK_GIVES.issuperset(op.needs)]
 
 
 def taken_by(op: str) -> frozenset[str]:
-    """Attributes that an op, or any op of a chain, takes."""
+    """Attributes of an op, or of all ops of a chain."""
     if op in FREE:
         return frozenset()
     return frozenset().union(*(OPS[part].takes for part in op.split(CHAIN)))
 
 
 INACTIVE = {"kernel": None, "expand": None, "width": None, "side": None, "se": False, "act": "relu"}
-"""Value of each field of a block or a branch layer where its op doesn't take it."""
+"""Value of each field of a block or branch layer where its op doesn't have the attribute."""
 ATTRIBUTE = {"width": "out_channels"}
-"""The op's attribute behind a field, where it has another name."""
+"""The op's attribute for a field, where it has another name."""
 
 
-def active(op: str, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """The selected values that the op takes."""
+def active(op: str, selected: Mapping[str, Any]) -> dict[str, Any]:
+    """The selected values of attributes that the op has."""
     taken = taken_by(op)
-    return {name: value for name, value in chosen.items() if ATTRIBUTE.get(name, name) in taken}
+    return {name: value for name, value in selected.items() if ATTRIBUTE.get(name, name) in taken}
 
 
-def canonical(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """The values selected for the fields of a block or branch layer; those that its op doesn't take made inactive."""
-    op = chosen["op"]
-    fields = {name: value for name, value in chosen.items() if name != "op"}
+def canonical(selected: Mapping[str, Any]) -> dict[str, Any]:
+    """The values selected for the fields of a block or branch layer; those its op doesn't have are made inactive."""
+    op = selected["op"]
+    fields = {name: value for name, value in selected.items() if name != "op"}
     return {"op": op} | {name: INACTIVE[name] for name in fields} | active(op, fields)
 
 
 def as_tuple(value: Any) -> Any:
-    """One value as a choice of one."""
+    """A single value as a tuple of one."""
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def distinct(choices: tuple[Value, ...]) -> tuple[Value, ...]:
-    """Refuse an empty choice and one that offers a value twice."""
+    """`choices` unchanged; raises ValueError where they are empty, too many or not distinct."""
     if not choices:
-        raise ValueError("must offer at least one choice")
-    if len(choices) > MOST_CHOICES:
-        raise ValueError(f"must offer at most {MOST_CHOICES} choices, but got {len(choices)}")
+        raise ValueError("must have at least one choice")
+    if len(choices) > MAX_CHOICES:
+        raise ValueError(f"must have at most {MAX_CHOICES} choices, but got {len(choices)}")
     if len(set(choices)) != len(choices):
         raise ValueError("choices must be distinct")
     return choices
 
 
 def filled(value: Any, choices: type[BaseModel], key: str) -> Any:
-    """What the user wrote, each entry of `value[key]` completed by the choices of `value` itself."""
+    """A mapping from YAML with each entry of `value[key]` completed by the choices of `value`."""
     if not isinstance(value, dict):
         return value
     common = {name: value[name] for name in choices.model_fields if name in value}
@@ -107,20 +107,20 @@ def filled(value: Any, choices: type[BaseModel], key: str) -> Any:
 
 
 def check_variants(choices: BaseModel, part: type[BaseModel]) -> None:
-    """Raise ValueError where the choices of a block or branch layer, the fields of `part`, multiply beyond reason."""
+    """Raise ValueError where a block or branch layer (the fields of `part`) has more than MAX_VARIANTS combinations."""
     offered = [getattr(choices, name) for name in part.model_fields]
     variants = math.prod(len(values) for values in offered if isinstance(values, tuple))
-    if variants > MOST_VARIANTS:
-        raise ValueError(f"must offer at most {MOST_VARIANTS:,} combinations of choices, but got {variants:,}")
+    if variants > MAX_VARIANTS:
+        raise ValueError(f"must have at most {MAX_VARIANTS:,} combinations of choices, but got {variants:,}")
 
 
 def check_differ(
     place: str, factors: tuple[float, ...], channels: int, scale: Callable[[int, float], int]
 ) -> list[int]:
-    """Channels times each factor; raises SpecError for `place` where two factors round to the same."""
+    """Channels times each factor; raises SpecError at the YAML path `place` where two round to the same number."""
     widths = [scale(channels, factor) for factor in factors]
     if len(set(widths)) != len(widths):
-        raise SpecError(place, f"must make different widths of {channels} channels, but got {list(factors)}")
+        raise SpecError(place, f"must give different widths from {channels} channels, but got {list(factors)}")
     return widths
 
 

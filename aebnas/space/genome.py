@@ -1,7 +1,7 @@
-"""Genomes: integer vectors that pick one choice per gene, and the SearchSpace that reads and writes them.
+"""Genomes: integer vectors that select one choice per gene, and the SearchSpace that decodes and encodes them.
 
-Genes with a single choice are left out. Inactive genes (blocks beyond the depth, branches of absent exits,
-thresholds of absent exits) don't change what a genome decodes to, so equal networks get equal ids.
+Genes with a single choice are omitted. Inactive genes (blocks beyond the depth, branches and thresholds of absent
+exits) don't change what a genome decodes to, so equal networks have equal ids.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A checked space; raises SpecError when some architecture of it could not be built."""
+    """A checked space; raises SpecError where one of its architectures couldn't be built."""
 
     spec: SpaceSpec
     genes: dict[str, tuple[Any, ...]] = field(init=False, compare=False, repr=False)
@@ -74,7 +74,7 @@ class SearchSpace:
         return _decode(self.spec, choices)
 
     def encode(self, candidate: Candidate) -> tuple[int, ...]:
-        """A genome that decodes to this candidate, inactive genes 0; raises ValueError if it isn't of this space."""
+        """A genome that decodes to `candidate`, inactive genes 0; raises ValueError for one of another space."""
         choices = _encode(self.spec, candidate)
         genome = []
         for name, values in self.genes.items():
@@ -88,7 +88,7 @@ class SearchSpace:
         return tuple(genome)
 
     def with_policy(self, genome: Sequence[int], policy: ExitPolicy) -> tuple[int, ...]:
-        """The genome with the policy's criterion and thresholds in the genes of its exits, all others as they are.
+        """The genome with the policy's criterion and thresholds in the genes of its exits, all other genes unchanged.
 
         Raises ValueError for a value that isn't a choice, or a policy for another number of exits.
         """
@@ -103,10 +103,10 @@ class SearchSpace:
     def extreme(self, largest: bool) -> Architecture:
         """The architecture with the largest (smallest) choice everywhere, for the sandwich rule.
 
-        The largest has the highest resolution and every exit, the smallest only those exits that must be there,
-        and `skip` where it is offered. Among other ops, activations and pools it takes the first.
+        The largest has the highest resolution and every exit, the smallest only required exits and `skip` where it is
+        a choice. Of other ops, activations and pools both have the first.
         """
-        choices = {name: _end_of_range(self.spec, name, values, largest) for name, values in self.genes.items()}
+        choices = {name: _extreme_choice(self.spec, name, values, largest) for name, values in self.genes.items()}
         return _decode(self.spec, choices).architecture
 
     def sample_branches(self, backbone: Architecture, rng: np.random.Generator) -> Architecture:
@@ -116,7 +116,7 @@ class SearchSpace:
             for name, values in self.genes.items()
             if name.startswith("exit.")
         }
-        # not model_copy, which would keep the cached id
+        # not model_copy, which would copy the cached id
         parts = {name: getattr(backbone, name) for name in Architecture.model_fields}
         return Architecture(**parts | {"exits": _decode_exits(self.spec, backbone.parts, choices)})
 
@@ -159,7 +159,7 @@ def _decode(spec: SpaceSpec, choices: Choices) -> Candidate:
 
 
 def _decode_exits(spec: SpaceSpec, parts: Sequence[Stage | Cell], choices: Choices) -> tuple[Exit, ...]:
-    """The exits that are present and lie within a backbone of these stages or cells."""
+    """The present exits whose site exists in a backbone of these stages or cells."""
     present = _present_exits(spec, choices)
     return tuple(one for one in present if parts[one.site.stage].has_site(one.site.block))
 
@@ -213,14 +213,14 @@ def _encode(spec: SpaceSpec, candidate: Candidate) -> dict[str, Any]:
     return choices
 
 
-def _end_of_range(spec: SpaceSpec, name: str, values: tuple[Any, ...], largest: bool) -> Any:
-    whole_op = spec.layout.end_of_range(name, largest)
-    if whole_op is not None:
-        return whole_op
+def _extreme_choice(spec: SpaceSpec, name: str, values: tuple[Any, ...], largest: bool) -> Any:
+    block = spec.layout.extreme_choice(name, largest)
+    if block is not None:
+        return block
     if name.endswith(".op"):
         return SKIP if SKIP in values and not largest else next(value for value in values if value != SKIP)
     if name.startswith("policy.") or name.endswith((".act", ".pool")):
         return values[0]
-    if name.endswith(".stride"):  # a small stride leaves large maps
+    if name.endswith(".stride"):  # a small stride gives large maps
         largest = not largest
     return max(values) if largest else min(values)

@@ -1,4 +1,4 @@
-"""The layers that look at the image: resizing, stem, controller."""
+"""The layers whose input is the image: resizing, stem, controller."""
 
 from itertools import product
 
@@ -10,11 +10,11 @@ from aebnas.space.input_spec import InputSpec, StemSpec
 from aebnas.space.layer import Layer, make_layer
 
 CONTROLLER = "controller_head"
-"""Name of the node that gives the controller's output."""
+"""Name of the node whose output is the controller's."""
 
 
 def input_layers(pixels: InputSpec, resolution: int) -> tuple[Shape, list[Layer]]:
-    """Shape of what the stem sees, and the layer that makes it of the images, if one is needed."""
+    """Shape of the stem's input, and the layer that resizes images to it, if one is needed."""
     shape = (pixels.channels, pixels.side, pixels.side)
     if resolution == pixels.side:
         return shape, []
@@ -23,7 +23,7 @@ def input_layers(pixels: InputSpec, resolution: int) -> tuple[Shape, list[Layer]
 
 
 def resize_layer(shape: Shape, resolution: int) -> Layer:
-    """The resizing of images of `shape`."""
+    """The layer that resizes images of `shape`."""
     return make_layer("resize", "resize", shape, side=resolution)
 
 
@@ -33,7 +33,7 @@ def stem_layer(stem: Stem, shape: Shape) -> Layer:
 
 
 def stem_layers(stem: StemSpec, shape: Shape) -> list[Layer]:
-    """Everything the stem can be on images of `shape`."""
+    """Every stem of the space on images of `shape`."""
     stems = [Stem(width=w, kernel=stem.kernel, stride=stem.stride, act=a) for w, a in product(stem.width, stem.act)]
     return [stem_layer(one, shape) for one in stems]
 
@@ -41,7 +41,7 @@ def stem_layers(stem: StemSpec, shape: Shape) -> list[Layer]:
 def controller_layers(shape: Shape, width: int, outputs: int) -> list[Layer]:
     """The controller on images of `shape`: two convolutions of stride 2 and a linear layer; the last is `CONTROLLER`.
 
-    The published code's layers aren't known; these are as small as they can be and still see the whole image.
+    The layers of the published method aren't known; these are the smallest whose output depends on the whole image.
     """
     layers: list[Layer] = []
     for number in (1, 2):

@@ -11,14 +11,14 @@ class InputSpec(Spec):
     channels: Width = 3
     """Channels of the image."""
     resolution: Sides
-    """Side in pixels that the stem sees."""
+    """Side of the stem's input, in pixels."""
     image_side: Side | None = None
-    """Side of the images that are fed in; the largest resolution if absent. Where the two differ the network's first
-    node resizes."""
+    """Side of the input images, in pixels; the largest resolution if absent. Where it differs from the resolution, the
+    network's first node resizes."""
 
     @property
     def side(self) -> int:
-        """Side of the images fed in."""
+        """Side of the input images, in pixels."""
         return self.image_side or max(self.resolution)
 
 

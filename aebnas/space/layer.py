@@ -1,4 +1,4 @@
-"""One layer of an architecture: what is built, shared, counted and measured."""
+"""One layer of an architecture: the unit of building, weight sharing, counting and measuring."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,12 +39,12 @@ class Layer:
 
     @property
     def place(self) -> str:
-        """Where in the network it is, and its op, for people."""
+        """Its position in the network and its op, for messages."""
         return self.weights.replace("_", ".")
 
 
 def make_layer(weights: str, op: str, in_shape: Shape, **offered: Attr | None) -> Layer:
-    """A Layer on `in_shape`, with those of the attributes offered that the op takes, input channels included."""
+    """A Layer on `in_shape` with those attributes of `offered` that the op has, and the input channels."""
     offered |= {"in_channels": in_shape[0]}
     taken = OPS[op].takes
     attrs = {name: value for name, value in offered.items() if name in taken and value is not None}
@@ -53,7 +53,7 @@ def make_layer(weights: str, op: str, in_shape: Shape, **offered: Attr | None) -
 
 @contextmanager
 def yaml_place(path: str) -> Iterator[None]:
-    """Errors from inside with their place in the space's YAML."""
+    """Add the YAML path to errors from inside: ValueError becomes SpecError, Unfit remains Unfit."""
     try:
         yield
     except Unfit as error:

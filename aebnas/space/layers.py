@@ -1,10 +1,10 @@
-"""The layers of architectures and of whole spaces: what weight sharing must hold and a device profile measures.
+"""The layers of whole spaces, which weight sharing stores and a device profile measures.
 
 Weights keys name the position and the op, since ops don't share weights with each other. Variants of one op do:
-activations, and squeeze-excite, whose own weights are simply absent from the plain variant. (A gate is about
-one half before training, a factor that the next batch norm takes out again, so both variants start alike; and
-norm statistics are each architecture's own.) The classifier of a branch is shared only among branches of equal
-depth and pooling, since it reads features of another kind otherwise.
+activations, and squeeze-excite, whose weights are absent from the plain variant. (A gate is about one half before
+training, a factor that the next batch norm cancels, so both variants start equally; and every architecture has norm
+statistics of its own.) The classifier of a branch is shared only among branches of equal depth and pooling, since its
+input features differ otherwise.
 """
 
 from aebnas.core.errors import SpecError
@@ -18,8 +18,8 @@ from aebnas.space.spec import SpaceSpec
 def space_layers(spec: SpaceSpec, stop_heads: bool = False) -> set[Layer]:
     """All distinct layers of the space: exactly those its architectures use, not all combinations.
 
-    With `stop_heads` those too that a training adds to every early exit. Raises SpecError with the YAML path
-    where some layer cannot run on its map, so a space without an error can be built whole.
+    `stop_heads` includes those that training adds to every early exit. Raises SpecError with the YAML path where a
+    layer cannot run on its map, so every architecture of a space without an error can be built.
     """
     layers: set[Layer] = set()
     for resolution in spec.input.resolution:

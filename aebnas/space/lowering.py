@@ -37,7 +37,7 @@ def lower(architecture: Architecture) -> Graph:
     site = builder.at
     exits = [*builder.exits, GraphExit(site, builder.add("head", head_layer(builder.shape, architecture.classes)))]
     if len(exits) != len(architecture.exits) + 1:
-        raise ValueError("every exit must sit behind a block that is there")
+        raise ValueError(f"every exit must be at a site that exists, but got {architecture}")
     graph = Graph(builder.input_shape, tuple(builder.nodes), tuple(exits))
     return with_stop_heads(graph) if architecture.stop_heads else graph
 
@@ -51,10 +51,10 @@ class _Builder:
         self.at = INPUT
         self.nodes: list[Node] = []
         self.exits: list[GraphExit] = []
-        self.choices = 0  # candidates of all choices so far
+        self.choices = 0  # number of candidates of all choice nodes so far
 
     def add(self, name: str, layer: Layer) -> str:
-        """Add a layer behind `at`."""
+        """Add a layer after `at`."""
         self.nodes.append(Node(name, layer.op, (self.at,), layer.attrs, layer.weights))
         self.at, self.shape = name, layer.out_shape
         return name
@@ -65,7 +65,7 @@ class _Builder:
 
 
 def _add_controller(builder: _Builder) -> None:
-    """The layers that look at the image and give Delta alpha, beside the path."""
+    """Add the controller, whose input is the image and whose output is Delta alpha; it isn't on the backbone's path."""
     at, shape = builder.at, builder.shape
     sizes = [len(e.ops) for cell in builder.architecture.cells for e in cell.edges if len(e.ops) > 1]
     builder.at, builder.shape = INPUT, builder.input_shape
@@ -82,7 +82,7 @@ def _add_stage(builder: _Builder, number: int, stage: Stage) -> None:
 
 
 def _add_cell(builder: _Builder, number: int, cell: Cell) -> None:
-    """The layer that makes the cell's map, then node by node its edges, their sum, and the exit there."""
+    """Add the cell's reduction layer, then for each node its edges, their sum, and the exit there."""
     reduction = reduction_layer(number, builder.shape, cell.width, cell.stride)
     if reduction is not None:
         builder.add(f"cell{number + 1}_reduce", reduction)
@@ -97,7 +97,7 @@ def _add_cell(builder: _Builder, number: int, cell: Cell) -> None:
 
 
 def _add_edge(builder: _Builder, number: int, edge: Edge, values: Mapping[int, str], shape: Shape) -> str:
-    """The node whose output an edge adds to its target."""
+    """Add an edge; returns the name of the node whose output it adds to its target."""
     if len(edge.ops) > 1:
         return _add_choice(builder, number, edge, values[edge.source], shape)
     block = edge.ops[0]
@@ -110,7 +110,7 @@ def _add_edge(builder: _Builder, number: int, edge: Edge, values: Mapping[int, s
 
 
 def _add_choice(builder: _Builder, number: int, edge: Edge, source: str, shape: Shape) -> str:
-    """An edge of several candidates, of which the controller chooses."""
+    """Add an edge with several candidates, one of which the controller selects for each sample."""
     name = edge_name(number, edge.source, edge.target)
     ops = tuple(
         (block.op, () if is_free(block) else edge_layer(number, edge.source, edge.target, block, shape).attrs)

@@ -1,4 +1,4 @@
-"""Minimum depth: from the sites that a space's policy names to the exits of one architecture."""
+"""Minimum depth: converts the sites that a space's policy names to exits of one architecture."""
 
 from typing import NamedTuple
 
@@ -10,19 +10,19 @@ from aebnas.space.spec import SpaceSpec
 
 
 class MinExits(NamedTuple):
-    """The first exit (from 0) by which a sample may leave, and that by predicted class (empty: the same for all)."""
+    """The first exit (from 0) by which a sample may leave, and the same by predicted class (empty: equal for all)."""
 
     all: int = 0
     by_class: tuple[int, ...] = ()
 
     @property
     def rules(self) -> tuple[ExitRule, ...]:
-        """The rules of a policy that keeps to them."""
+        """The rules of a policy with these minimum exits."""
         return MinExit(self.all), MinExitByClass(self.by_class)
 
 
 def min_exits(spec: SpaceSpec, architecture: Architecture) -> MinExits:
-    """The minimum exits of an architecture of the space: its first at the named site or behind it."""
+    """The minimum exits of an architecture of the space: its first exit at or after the site that the policy names."""
     policy = spec.policy
     names = [*(site.name for site in spec.sites()), LAST]
     present = [names.index(one.site.name) for one in architecture.exits]
@@ -30,8 +30,8 @@ def min_exits(spec: SpaceSpec, architecture: Architecture) -> MinExits:
     def first(name: str) -> int:
         return sum(position < names.index(name) for position in present)
 
-    least = 0 if policy.min_exit is None else first(policy.min_exit)
-    by_class = [least] * spec.classes
+    minimum = 0 if policy.min_exit is None else first(policy.min_exit)
+    by_class = [minimum] * spec.classes
     for label, name in policy.min_exit_by_class.items():
-        by_class[label] = max(least, first(name))
-    return MinExits(least, tuple(by_class) if any(value > least for value in by_class) else ())
+        by_class[label] = max(minimum, first(name))
+    return MinExits(minimum, tuple(by_class) if any(value > minimum for value in by_class) else ())

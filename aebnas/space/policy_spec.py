@@ -1,4 +1,4 @@
-"""When to stop, in a space's YAML: which rules are tried, and where their thresholds come from."""
+"""The exit policy in a space's YAML: which criteria are tried, and how their thresholds are determined."""
 
 from typing import Annotated, Literal
 
@@ -18,19 +18,19 @@ Method = Literal["auto", "joint", "lagrangian", "value_iteration", "greedy", "fi
 
 
 class OptimiseSpec(Spec):
-    """Thresholds found on the exit table, among quantiles of each exit's scores, 0 and never."""
+    """Thresholds optimised on the exit table, among quantiles of each exit's scores, 0 and never."""
 
     grid: Literal["quantiles"] = "quantiles"
-    """Which values are tried."""
+    """Which threshold values are tried."""
     method: Method = "auto"
-    """`joint` tries all combinations (each exit gets fewer quantiles where they would be more than a million),
-    `lagrangian` sweeps the price of cost with coordinate ascent, `auto` is the first where it fits, else the second;
-    `value_iteration` is DART's; `greedy` (exit by exit) and `fixed` (the same values at all exits) are for
-    comparison."""
+    """`joint` tries all combinations (with fewer quantiles per exit where there would be more than a million),
+    `lagrangian` is coordinate ascent for a range of Lagrange multipliers of the cost, `auto` is `joint` where its grid
+    is small enough, else `lagrangian`; `value_iteration` is DART's; `greedy` (exit by exit) and `fixed` (the same
+    values at all exits) are for comparison."""
     per_exit: Annotated[int, Field(strict=True, ge=2, le=1000)] = 20
     """Quantiles tried for each exit."""
     max_points: Annotated[int, Field(strict=True, ge=1, le=1000)] = 20
-    """Operating points kept of an architecture's frontier, evenly spread over cost."""
+    """Maximum number of operating points recorded of an architecture's front, evenly spaced over cost."""
 
 
 class ThresholdsSpec(Spec):
@@ -42,9 +42,9 @@ class ThresholdsSpec(Spec):
     """
 
     genes: Annotated[tuple[Threshold, ...], BeforeValidator(as_tuple)] | None = None
-    """The search selects one of these per exit, as AEBNAS does."""
+    """Each exit's threshold is a gene with these choices, as in AEBNAS."""
     optimise: OptimiseSpec | None = None
-    """Thresholds are found for each architecture on held-out images."""
+    """Thresholds are optimised for each architecture on held-out images."""
 
     @model_validator(mode="after")
     def _one_way(self) -> "ThresholdsSpec":
@@ -59,22 +59,22 @@ class ThresholdsSpec(Spec):
 
 
 class PolicySpec(Spec):
-    """When to stop: the rules to choose from and where thresholds come from.
+    """The exit policy: criteria to choose from, and how thresholds are determined.
 
     Sites are named as in `exits.at`, or `last`, the final classifier.
     """
 
     criterion: Criteria = ("confidence",)
     """What must exceed an exit's threshold: `confidence`, `entropy`, `margin`, or the stop head's probability
-    (`learned`). `dual` asks for a stop probability above one of `stop_thresholds` and for a confidence above the
-    exit's threshold. `patience` lets a sample leave where several exits in a row agree on the class, and has no
-    thresholds: which exits run is found."""
+    (`learned`). `dual` requires a stop probability above one of `stop_thresholds` and a confidence above the exit's
+    threshold. With `patience` a sample leaves where several consecutive exits agree on the class; it has no thresholds,
+    and which exits run is optimised."""
     patience: Annotated[
         tuple[Annotated[int, Field(strict=True, ge=2, le=100)], ...],
         BeforeValidator(as_tuple, json_schema_input_type=int | list[int]),
         AfterValidator(distinct),
     ] = (2,)
-    """Of `patience`: how many exits in a row must agree."""
+    """Of `patience`: how many consecutive exits must agree."""
     stop_thresholds: Annotated[
         tuple[Annotated[float, Field(strict=True, ge=0, le=1)], ...],
         BeforeValidator(as_tuple, json_schema_input_type=float | list[float]),
@@ -86,7 +86,7 @@ class PolicySpec(Spec):
     min_exit_by_class: dict[Annotated[int, Field(ge=0)], str] = Field(default_factory=dict)
     """The site before which no sample of a predicted class leaves, by class number from 0."""
     thresholds: ThresholdsSpec = ThresholdsSpec(optimise=OptimiseSpec())
-    """Where thresholds come from."""
+    """How thresholds are determined."""
 
     @model_validator(mode="after")
     def _what_genes_can_say(self) -> "PolicySpec":
@@ -101,21 +101,21 @@ class PolicySpec(Spec):
 
     @staticmethod
     def has_threshold_genes(rule: str) -> bool:
-        """Whether all that a rule needs is one threshold an exit."""
+        """Whether a criterion is defined by one threshold per exit."""
         return rule not in (PATIENCE, DUAL)
 
     @property
     def scores(self) -> tuple[str, ...]:
-        """The scores that exit tables must hold for these rules."""
+        """The scores that exit tables must hold for these criteria."""
         return tuple(dict.fromkeys("confidence" if rule in (PATIENCE, DUAL) else rule for rule in self.criterion))
 
     @property
     def needs_stop_heads(self) -> bool:
-        """Whether some rule looks at stop heads."""
+        """Whether some criterion uses stop heads."""
         return LEARNED in self.criterion or DUAL in self.criterion
 
     @property
     def named_sites(self) -> dict[str, str]:
-        """The sites that rules name, by YAML path."""
+        """YAML path -> the site named there as a minimum exit."""
         named = {f"min_exit_by_class.{label}": site for label, site in self.min_exit_by_class.items()}
         return named if self.min_exit is None else {"min_exit": self.min_exit} | named

@@ -1,7 +1,7 @@
 """The exact number of architectures (and of architecture-policy pairs) in a space.
 
-Counted part by part of the backbone as polynomials whose k-th coefficient is the number of ways with k exits, since the
-number of policies depends on how many exits there are.
+Counted for each part of the backbone by polynomials whose k-th coefficient is the number of ways with k exits, since
+the number of policies depends on the number of exits.
 """
 
 from functools import partial
@@ -13,18 +13,18 @@ from aebnas.space.spec import SpaceSpec
 
 
 def count_architectures(spec: SpaceSpec) -> int:
-    """How many distinct architectures (distinct ids) the space holds."""
+    """Number of distinct architectures (distinct ids) of the space."""
     return sum(_ways_by_exits(spec))
 
 
 def count_candidates(spec: SpaceSpec) -> int:
-    """How many distinct candidates: the same as architectures unless thresholds are genes."""
+    """Number of distinct candidates: that of architectures unless thresholds are genes."""
     genes = spec.policy.thresholds.genes
     if genes is None:
         return count_architectures(spec)
     total = 0
     for exits, ways in enumerate(_ways_by_exits(spec)):
-        all_never = 1 if exits == 0 or "never" in genes else 0  # the criterion doesn't matter there
+        all_never = 1 if exits == 0 or "never" in genes else 0  # all criteria are equal there
         total += ways * ((len(genes) ** exits - all_never) * len(spec.policy.criterion) + all_never)
     return total
 
@@ -39,7 +39,7 @@ def _exit_ways(spec: SpaceSpec, site: Site) -> Ways:
 
 
 def count_branches(spec: SpaceSpec, site: Site) -> int:
-    """How many branches the exit at a site can have."""
+    """Number of distinct branches that the exit at a site may have."""
     choices = spec.branch(site)
     layers = len(branch_layers(choices))
     return len(choices.pool) * sum(layers**depth for depth in choices.depth)

@@ -1,4 +1,4 @@
-"""The search-space DSL: what a user writes in `search_spaces/*.yaml`, checked and frozen."""
+"""The search-space DSL: the contents of `search_spaces/*.yaml`, checked and frozen."""
 
 from typing import Annotated, Any, Literal
 
@@ -42,18 +42,18 @@ class SpaceSpec(Spec):
     exits: ExitsSpec = ExitsSpec()
     """Early exits: their sites and branches."""
     policy: PolicySpec = PolicySpec()
-    """When to stop."""
+    """The exit policy."""
 
     @model_validator(mode="before")
     @classmethod
     def _one_backbone(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        wanted, other = ("dag", "stages") if value.get("backbone") == "dag" else ("stages", "dag")
-        if value.get(wanted) is None:
-            raise SpecError(wanted, f"this key is required where backbone is {value.get('backbone', 'staged')}")
+        required, other = ("dag", "stages") if value.get("backbone") == "dag" else ("stages", "dag")
+        if value.get(required) is None:
+            raise SpecError(required, f"this key is required when backbone is {value.get('backbone', 'staged')}")
         if value.get(other):
-            raise SpecError(other, f"must be absent where backbone is {value.get('backbone', 'staged')}")
+            raise SpecError(other, f"must be absent when backbone is {value.get('backbone', 'staged')}")
         return value
 
     @model_validator(mode="after")
@@ -102,17 +102,17 @@ class SpaceSpec(Spec):
 
     @property
     def layout(self) -> Backbone:
-        """The backbone as its kind."""
+        """The backbone as a `Backbone`, with the methods of its kind."""
         return StagedBackbone(self.stages) if self.dag is None else DagBackbone(self.dag)
 
     def widths_at(self, site: Site) -> tuple[int, ...]:
-        """The channels that there can be at a site."""
+        """The channels that maps may have at a site."""
         return self.layout.widths(site.stage)
 
     def sites(self) -> tuple[Site, ...]:
-        """The sites where exits may sit, shallow to deep."""
+        """The sites of exits, shallow to deep."""
         return ExitSites(self.layout).selected(self.exits.at)
 
     def branch(self, site: Site) -> BranchChoices:
-        """What the exit at a site can be."""
+        """The branch choices of the exit at a site."""
         return self.exits.sites.get(site.name, self.exits)

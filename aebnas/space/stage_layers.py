@@ -1,4 +1,4 @@
-"""The staged backbone: stages of blocks, as genes, architectures, layers and numbers of ways."""
+"""The layers of stages."""
 
 from aebnas.runtime.shape_rules import Shape
 from aebnas.space.architecture import Block
@@ -14,7 +14,7 @@ def block_layer(number: int, index: int, block: Block, shape: Shape, width: int,
 
 
 def stage_layers(number: int, stage: StageSpec, shape: Shape, width: int, stride: int) -> list[list[Layer]]:
-    """What each block of stage `number` can be on maps of `shape`; the blocks of a position all give one shape."""
+    """For each position of stage `number` all layers it may have on maps of `shape`; their output shapes are equal."""
     positions: list[list[Layer]] = []
     for index in range(max(stage.depth)):
         with yaml_place(f"stages.{number}" + (f".blocks.{index}" if index < len(stage.blocks) else "")):

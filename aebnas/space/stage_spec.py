@@ -1,4 +1,4 @@
-"""A staged backbone in YAML: runs of blocks at one width."""
+"""A staged backbone in YAML: sequences of blocks at one width."""
 
 from typing import Any
 
@@ -22,10 +22,10 @@ from aebnas.space.fields import (
 
 
 class BlockChoices(Spec):
-    """What one block can be; a choice that an op doesn't take doesn't count."""
+    """The choices of one block; a choice of an attribute that the op doesn't have makes no difference."""
 
     op: BlockOps
-    """Names of ops; `skip` leaves the position out."""
+    """Names of ops; `skip` omits the position."""
     kernel: Kernels = (3,)
     """Side of the window, odd."""
     expand: Factors = (4.0,)
@@ -39,7 +39,7 @@ class BlockChoices(Spec):
     @classmethod
     def _something_to_run(cls, ops: tuple[str, ...]) -> tuple[str, ...]:
         if set(ops) == {SKIP}:
-            raise ValueError("must offer an op besides skip")
+            raise ValueError("must have an op besides skip")
         return ops
 
     @model_validator(mode="after")
@@ -49,7 +49,7 @@ class BlockChoices(Spec):
 
 
 class StageSpec(BlockChoices):
-    """A run of blocks at one width; the first block has the stride. Each block position chooses for itself."""
+    """A sequence of blocks at one width; the first block has the stride. Each position is selected independently."""
 
     width: Widths
     """Output channels."""
@@ -58,7 +58,7 @@ class StageSpec(BlockChoices):
     stride: Strides = (1,)
     """Stride of the first block."""
     blocks: tuple[BlockChoices, ...] = ()
-    """What differs in the first block, the second, ...; everything else is as in the stage."""
+    """The choices that differ in the first block, the second, ...; all others are those of the stage."""
 
     @model_validator(mode="before")
     @classmethod
@@ -73,16 +73,16 @@ class StageSpec(BlockChoices):
     @model_validator(mode="after")
     def _blocks_fit(self) -> "StageSpec":
         if len(self.blocks) > max(self.depth):
-            rule = f"must be at most {max(self.depth)}, the greatest depth, but got {len(self.blocks)}"
+            rule = f"must have at most {max(self.depth)} entries, the maximum depth, but got {len(self.blocks)}"
             raise SpecError("blocks", rule)
-        # a skip moves the blocks behind it to other positions, where they might not be a choice
+        # a skip moves later blocks to other positions, where they might not be a choice
         if self.blocks and any(SKIP in choices.op for choices in (self, *self.blocks)):
-            raise ValueError("must have either skip or blocks; depth also leaves blocks out")
+            raise ValueError("must not combine skip and blocks; several depths omit blocks, too")
         return self
 
     @property
     def reachable_depths(self) -> list[int]:
-        """Numbers of blocks left after skips are taken out; all-skip stages keep one block."""
+        """Possible numbers of blocks after skips are removed; a stage of skips only has one block."""
         if SKIP in self.op:
             return list(range(1, max(self.depth) + 1))
         return list(self.depth)

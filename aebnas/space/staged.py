@@ -1,4 +1,4 @@
-"""The staged backbone as a kind: stages of blocks."""
+"""The staged backbone as a `Backbone`: stages of blocks."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +29,7 @@ class StagedBackbone(Backbone):
     field = "stages"
     part_word = "stage"
     inside_word = "block"
-    inside_phrase = "behind blocks there"
+    inside_phrase = "after blocks"
 
     @property
     def depths(self) -> list[int]:
@@ -40,7 +40,7 @@ class StagedBackbone(Backbone):
 
     def everywhere(self, at: str) -> tuple[Site, ...]:
         if at != "every_stage":
-            raise SpecError("exits.at", f"must be every_stage or sites where backbone is staged, but got '{at}'")
+            raise SpecError("exits.at", f"must be every_stage or sites when backbone is staged, but got '{at}'")
         return tuple(self.site(number, None) for number in range(len(self.stages) - 1))
 
     def check_sites(self, sites: Sequence[Site]) -> None:
@@ -77,11 +77,11 @@ class StagedBackbone(Backbone):
         positions = [
             values_of(f"{here}.block{position + 1}", Block, choices) for position in range(choices[f"{here}.depth"])
         ]
-        kept = [position for position in positions if position["op"] != SKIP]
-        if not kept:  # a stage changes width and stride, so one block has to stay
-            kept = [positions[0] | {"op": next(op for op in self.stages[number].op if op != SKIP)}]
+        present = [position for position in positions if position["op"] != SKIP]
+        if not present:  # a stage changes width and stride, so it needs one block
+            present = [positions[0] | {"op": next(op for op in self.stages[number].op if op != SKIP)}]
         return Stage(
-            width=choices[f"{here}.width"], stride=choices[f"{here}.stride"], blocks=tuple(map(make_block, kept))
+            width=choices[f"{here}.width"], stride=choices[f"{here}.stride"], blocks=tuple(map(make_block, present))
         )
 
     def encode(self, architecture: Architecture) -> dict[str, Any]:
@@ -89,15 +89,15 @@ class StagedBackbone(Backbone):
             raise ValueError("the candidate is not of this space")
         choices: dict[str, Any] = {}
         for number, stage in enumerate(architecture.stages):
-            here, kept = f"stage{number + 1}", len(stage.blocks)
-            depth = next((d for d in self.stages[number].depth if d >= kept), kept)
+            here, count = f"stage{number + 1}", len(stage.blocks)
+            depth = next((d for d in self.stages[number].depth if d >= count), count)
             choices |= {f"{here}.width": stage.width, f"{here}.stride": stage.stride, f"{here}.depth": depth}
             for index in range(depth):
                 at = f"{here}.block{index + 1}"
-                choices |= {f"{at}.op": SKIP} if index >= kept else encode_part(at, stage.blocks[index])
+                choices |= {f"{at}.op": SKIP} if index >= count else encode_part(at, stage.blocks[index])
         return choices
 
-    def end_of_range(self, gene: str, largest: bool) -> Block | None:
+    def extreme_choice(self, gene: str, largest: bool) -> Block | None:
         return None
 
     def part_layers(self, part: int, maps: set[Shape]) -> tuple[set[Shape], set[Layer]]:

@@ -1,4 +1,4 @@
-"""Stop heads for learned halting in a Graph: a linear layer on each early exit's pooled features, sigma(u_i(h_i))."""
+"""Stop heads for learned exiting in a Graph: a linear layer on each early exit's pooled features, sigma(u_i(h_i))."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ SUFFIX = "_stop"
 
 
 def with_stop_heads(graph: Graph) -> Graph:
-    """The graph with a stop head at every early exit that has none; it looks at the backbone's features there."""
+    """The graph with a stop head at every early exit that has none; its input are the backbone's features there."""
     heads: dict[str, Node] = {}
     exits = []
     for graph_exit in graph.exits[:-1]:

@@ -1,1 +1,1 @@
-"""Search strategies: what to try next, given what was found so far."""
+"""Search strategies: which candidates to evaluate next, given the trials so far."""

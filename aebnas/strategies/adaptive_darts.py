@@ -1,4 +1,4 @@
-"""Input-adaptive hard-exit DARTS as a strategy: one relaxed training per lambda, all asked for at once."""
+"""Input-adaptive hard-exit DARTS as a strategy: one relaxed training per lambda, all in the first generation."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,11 @@ from aebnas.strategies.trial import Trial
 
 
 class AdaptiveDarts(Strategy):
-    """For every lambda the hard networks of every form; both forms of a lambda come from one training."""
+    """For each lambda a job for each form of hard network; both forms of a lambda are extracted from one training."""
 
     def _propose(self) -> list[RelaxedJob]:
         jobs = [RelaxedJob(weight, form) for weight in self.spec.lambdas for form in self.spec.forms]
         return [job for job in jobs if job.key not in self.asked]
 
     def _learn(self, trials: Sequence[Trial]) -> None:
-        """Everything is learned inside the trainings."""
+        """The strategy learns nothing: the search takes place inside the trainings."""

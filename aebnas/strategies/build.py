@@ -1,4 +1,4 @@
-"""From a strategy's name in a spec to the strategy."""
+"""Makes the strategy that a spec names."""
 
 from collections.abc import Callable, Sequence
 
@@ -35,6 +35,6 @@ def make_strategy(
     rng: np.random.Generator,
     initial_genomes: Sequence[tuple[int, ...]] = (),
 ) -> Strategy:
-    """The strategy that `spec` names; everything it draws comes from `rng`; `initial_genomes` are where it begins."""
+    """The strategy that `spec` names; it draws only from `rng` and begins its population with `initial_genomes`."""
     fitness = Fitness(tuple(objectives), tuple(constraints), target)
     return STRATEGIES[spec.name]()(spec, space, fitness, rng, initial_genomes)

@@ -1,4 +1,4 @@
-"""How good an outcome is in a strategy's eyes: minimised objectives, and violation of constraints."""
+"""How a strategy scores a trial: minimised objectives, and violation of constraints."""
 
 import math
 import sys
@@ -13,7 +13,10 @@ from aebnas.strategies.trial import OperatingPoint, Trial
 
 @dataclass(frozen=True)
 class Fitness:
-    """The goal of a search; with a soft target, its two objectives stand in for the named ones."""
+    """The goal of a search; the two objectives of a soft target, if there is one, replace the named ones.
+
+    Raises ValueError without objectives.
+    """
 
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...] = ()
@@ -35,17 +38,17 @@ class Fitness:
         return tuple(objective.minimised(point.metrics) for objective in self.objectives)
 
     def feasible_points(self, trial: Trial) -> Floats:
-        """Minimised vectors of the trial's points that keep every constraint, `[k, m]`; none unless ok."""
+        """Minimised vectors of the trial's points that satisfy every constraint, `[k, m]`; k is 0 unless it is ok."""
         points = trial.points if trial.status == "ok" else ()
-        kept = [self.minimised(point) for point in points if self._excess(point) == 0.0]
-        return np.array(kept, dtype=float).reshape(len(kept), self.size)
+        feasible = [self.minimised(point) for point in points if self._excess(point) == 0.0]
+        return np.array(feasible, dtype=float).reshape(len(feasible), self.size)
 
     def violation(self, trial: Trial) -> float:
-        """Relative violation summed over constraints, of the best point; infinite if the trial failed."""
+        """Minimum over points of the relative violation summed over constraints; infinite if the trial failed."""
         if trial.status == "failed":
             return math.inf
         if trial.status == "infeasible":
-            return trial.violation or sys.float_info.max  # not known: behind every known one, before failures
+            return trial.violation or sys.float_info.max  # unknown: ranked after every known one, before failures
         return min(self._excess(point) for point in trial.points)
 
     def _excess(self, point: OperatingPoint) -> float:

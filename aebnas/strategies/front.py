@@ -1,4 +1,4 @@
-"""The Pareto front of a search, and picking one operating point from it."""
+"""The Pareto front of a search, and the choice of one operating point from it."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,9 +15,9 @@ FrontPoint = tuple[Trial, OperatingPoint]
 def front(
     trials: Sequence[Trial], objectives: Sequence[Objective], constraints: Sequence[Constraint]
 ) -> list[FrontPoint]:
-    """Non-dominated operating points of ok trials that satisfy every constraint, best first objective first.
+    """Non-dominated operating points of ok trials that satisfy every constraint, sorted by the first objective.
 
-    Of points with equal objectives the first found is kept.
+    Of points with equal objectives only the first is returned.
     """
     feasible = [
         (trial, point)
@@ -36,10 +36,10 @@ def front(
 def pick(front_points: Sequence[FrontPoint], objectives: Sequence[Objective], rule: str) -> FrontPoint:
     """One point of a front (in the order of `front`), by `rule`.
 
-    `rule` is a point's id or a prefix that only it has, `knee`, `best-accuracy`, `cheapest`, or a constraint. Under a
-    constraint such as `avg_macs<=5e6` the most accurate point that satisfies it is taken, whatever the objectives and
-    their order: accuracy is recorded of every point, also where it isn't an objective. A constraint on accuracy itself
-    (`accuracy>=0.9`) takes the cheapest point that satisfies it. Raises UserError where nothing matches.
+    `rule` is a point's id or a unique prefix of it, `knee`, `best-accuracy`, `cheapest`, or a constraint. A constraint
+    such as `avg_macs<=5e6` selects the most accurate point that satisfies it, whatever the objectives and their order:
+    accuracy is recorded for every point, also where it isn't an objective. A constraint on accuracy itself
+    (`accuracy>=0.9`) selects the cheapest point that satisfies it. Raises UserError where no point matches.
     """
     rule = rule.strip()
     if not front_points:
@@ -55,13 +55,13 @@ def pick(front_points: Sequence[FrontPoint], objectives: Sequence[Objective], ru
     exact = [pair for pair in front_points if pair[1].id == rule]
     if len(exact) > 1:
         policies = " and ".join(f"{trial.architecture} under {point.policy.to_json()}" for trial, point in exact[:2])
-        raise UserError(f"pick '{rule}': must be the id of one point, but two have it by accident: {policies}")
+        raise UserError(f"pick '{rule}': must be the id of one point, but two points have the same id: {policies}")
     if exact:
         return exact[0]
     matches = [pair for pair in front_points if rule and pair[1].id.startswith(rule)]
     if len(matches) > 1:
         ids = ", ".join(point.id for _, point in matches[:4]) + (", ..." if len(matches) > 4 else "")
-        raise UserError(f"pick '{rule}': must be the beginning of one id only, but fits {ids}")
+        raise UserError(f"pick '{rule}': must be the prefix of one id only, but matches {ids}")
     if not matches:
         allowed = f"the id of a point on the front, {', '.join(RULES)} or a rule such as 'avg_macs<=5e6'"
         raise UserError(f"pick: must be {allowed}, but got '{rule}'")
@@ -78,15 +78,15 @@ def _knee(points: Sequence[FrontPoint], objectives: Sequence[Objective]) -> Fron
 
 
 def _best_accuracy(points: Sequence[FrontPoint], objectives: Sequence[Objective]) -> FrontPoint:
-    """The most accurate, whether or not accuracy is an objective; of equals the first of the front."""
+    """The most accurate, whether or not accuracy is an objective; of ties the first on the front."""
     return max(points, key=lambda pair: pair[1].metrics["accuracy"])
 
 
 def _cheapest(points: Sequence[FrontPoint], objectives: Sequence[Objective]) -> FrontPoint:
-    """Best in the first objective that isn't accuracy; of equals the most accurate."""
+    """Best in the first objective that isn't accuracy; of ties the most accurate."""
     costs = [objective for objective in objectives if objective.metric != "accuracy"]
     if not costs:
-        raise UserError("pick 'cheapest': an objective other than accuracy must be searched, but there is none")
+        raise UserError("pick 'cheapest': the search must have an objective other than accuracy, but has none")
     return min(points, key=lambda pair: (costs[0].minimised(pair[1].metrics), -pair[1].metrics["accuracy"]))
 
 

@@ -1,6 +1,6 @@
 """NSGA-II (Deb et al. 2002) over genomes by pymoo, for architectures that may hold several operating points.
 
-One individual is one Job is one Trial. Two-point crossover as in AEBNAS. Selection is that of `ranking`:
+Each individual is one Job and one Trial. Two-point crossover as in AEBNAS. Selection is that of `ranking`:
 feasibility first, then the best front any point of the individual is on, then exclusive hypervolume.
 """
 
@@ -33,12 +33,12 @@ class Nsga2(Strategy):
     _algorithm: Any = None
 
     def _propose(self) -> list[Job]:
-        nothing_to_vary = not self.space.gene_sizes  # a space of a single candidate: the first generation is all
+        nothing_to_vary = not self.space.gene_sizes  # a space of a single candidate: there is one generation
         if self._generation == self.spec.generations or (nothing_to_vary and self._generation):
             return []
         if self._algorithm is None:
             self._algorithm = self._start(np.array(self._first_population(), dtype=int))
-        # None where mating found no child that wasn't asked before: the space is exhausted.
+        # None where mating found no new candidate: the space is exhausted
         offspring = self._algorithm.ask()
         if offspring is None:
             return []
@@ -48,7 +48,7 @@ class Nsga2(Strategy):
         return [self.job(_candidate(self.space, individual), origin) for individual in offspring]
 
     def _first_population(self) -> list[tuple[int, ...]]:
-        """The genomes given, as far as they are distinct candidates and there is room, and random ones."""
+        """The initial genomes that decode to distinct candidates, up to the population's size, then random ones."""
         distinct = {self.key(self.space.decode(genome)): genome for genome in self.initial_genomes}
         given = list(distinct.items())[: self.spec.population]
         drawn = self._draw_new(self.spec.population - len(given), besides={key for key, _ in given})
@@ -81,15 +81,15 @@ class Nsga2(Strategy):
         )
         algorithm.tournament_type = "comp_by_rank_and_crowding"
         problem = Problem(n_var=len(sizes), n_obj=self.fitness.size, xl=0, xu=sizes - 1, vtype=int)
-        # As a seed pymoo takes a generator as it is, so all its draws come from ours.
+        # pymoo accepts a generator as its seed, so all its draws come from ours
         algorithm.setup(problem, termination=NoTermination(), seed=self.rng)
         return algorithm
 
 
 class _ResetMutation(Mutation):
-    """Gives each gene, with one probability, another of its values, all equally likely.
+    """Replaces each gene, with probability `gene_prob`, by another of its values, all equally likely.
 
-    Polynomial mutation with rounding would leave a gene of few choices as it was nearly always.
+    Polynomial mutation with rounding would rarely change a gene of few choices.
     """
 
     def __init__(self, sizes: np.ndarray, gene_prob: float) -> None:
@@ -98,12 +98,12 @@ class _ResetMutation(Mutation):
 
     def _do(self, problem: Problem, X: np.ndarray, *args: Any, random_state: Any = None, **kwargs: Any) -> np.ndarray:
         mutate = (random_state.random(X.shape) < self.gene_prob) & (self.sizes > 1)
-        shift = random_state.integers(1, np.maximum(self.sizes, 2), size=X.shape)
-        return np.where(mutate, (X + shift) % self.sizes, X)
+        offset = random_state.integers(1, np.maximum(self.sizes, 2), size=X.shape)
+        return np.where(mutate, (X + offset) % self.sizes, X)
 
 
 class _NeverAsked(DuplicateElimination):
-    """Leaves the individuals whose candidate is new: by identity, since many genomes build one network."""
+    """Keeps individuals with a new candidate: compared by key, since many genomes decode to one network."""
 
     def __init__(self, key_of: Callable[[Individual], Key], asked: set[Key]) -> None:
         super().__init__()
@@ -121,7 +121,7 @@ class _NeverAsked(DuplicateElimination):
 
 
 class _BestFrontSurvival(Survival):
-    """pymoo's door to `ranking.select`; leaves "rank" and "crowding" for the tournament."""
+    """`ranking.select` as a pymoo operator; sets "rank" and "crowding", which the tournament reads."""
 
     def __init__(self) -> None:
         super().__init__(filter_infeasible=False)
@@ -136,7 +136,7 @@ class _BestFrontSurvival(Survival):
 
 
 def _candidate(space: SearchSpace, individual: Individual) -> Candidate:
-    """What the individual's genome decodes to, worked out once."""
+    """The candidate that the individual's genome decodes to, cached in the individual."""
     if "candidate" not in individual.data:
         individual.set("candidate", space.decode([int(gene) for gene in individual.X]))
     return individual.get("candidate")

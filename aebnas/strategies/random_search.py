@@ -1,4 +1,4 @@
-"""Random search: the baseline every other strategy has to beat."""
+"""Random search: the baseline of every other strategy."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from aebnas.strategies.trial import Trial
 
 
 class RandomSearch(Strategy):
-    """Distinct random candidates, a population at a time, until the evaluations are spent."""
+    """Distinct random candidates, a population at a time, until the evaluations are used up."""
 
     def _propose(self) -> list[Job]:
         count = min(self.spec.population, self.spec.evaluations - len(self.asked))

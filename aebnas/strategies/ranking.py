@@ -1,8 +1,8 @@
-"""Selection among individuals that hold several points each.
+"""Selection among individuals that have several points each.
 
-An architecture is as good as its best operating points: it takes the rank of the best front that any of its
-points is on, when the points of all are pooled and sorted, and within a front it counts by the hypervolume
-that only its points hold (as the S-metric selection of SMS-EMOA, Beume et al. 2007, here of sets).
+An architecture is ranked by its best operating points: after non-dominated sorting of the points of all, it has the
+rank of the best front that any of its points is on; within a front it is ranked by the hypervolume that only its points
+contribute (the S-metric selection of SMS-EMOA, Beume et al. 2007, extended to sets).
 
 Legend: i individuals, k points of one individual, m objectives, p points of a front.
 """
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from aebnas.core.pareto import Floats, exclusive_hypervolume, front_ranks, hypervolume
 
-# Each objective is scaled to [0, 1] on a front; beyond 1, so that the front's extremes count as well.
+# Each objective is scaled to [0, 1] on a front; above 1, so that the front's extremes contribute as well.
 REFERENCE = 1.1
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """A survivor: its place among the individuals, its front (0 best), its exclusive hypervolume there."""
+    """A survivor: its index among the individuals, its front (0 is the best), its exclusive hypervolume there."""
 
     index: int
     rank: int
@@ -33,7 +33,7 @@ def select(points_i_km: Sequence[Floats], violations_i: Sequence[float], n_survi
     """The best `n_survive` individuals, best first (all, if there are fewer).
 
     An individual is feasible if it has points (`[k, m]`, minimised); infeasible ones (k = 0) follow after all
-    feasible ones, by violation, each on a rank of its own.
+    feasible ones, sorted by violation, each with a rank of its own.
     """
     feasible = [i for i, points_km in enumerate(points_i_km) if len(points_km)]
     survivors = _select_feasible(points_i_km, feasible, n_survive) if feasible else []
@@ -51,7 +51,7 @@ def _select_feasible(points_i_km: Sequence[Floats], feasible: Sequence[int], n_s
     survivors: list[Ranked] = []
     for rank in sorted(set(best.values())):
         members = [i for i in feasible if best[i] == rank]
-        # The front also holds lesser points of individuals that already survived by a better one.
+        # the front also holds dominated points of individuals that already survived by a better one
         on_front = point_rank == rank
         front_pm, owner_p = _scaled(points[on_front]), owner[on_front]
         dropped = _least_contributors(front_pm, owner_p, members, len(survivors) + len(members) - n_survive)
@@ -65,7 +65,7 @@ def _select_feasible(points_i_km: Sequence[Floats], feasible: Sequence[int], n_s
 
 
 def _least_contributors(front_pm: Floats, owner_p: NDArray[np.int64], members: list[int], count: int) -> set[int]:
-    """The `count` members to drop, one at a time, always the one whose loss then costs least hypervolume."""
+    """The `count` members to drop, one at a time, each time the one whose removal costs the least hypervolume."""
     if count <= 0:
         return set()
     if count >= len(members):
@@ -77,8 +77,8 @@ def _least_contributors(front_pm: Floats, owner_p: NDArray[np.int64], members: l
     heap = [(contributions[i], i) for i in members]
     heapq.heapify(heap)
     while len(dropped) < count:
-        # A loss elsewhere can only raise a contribution, so what stands in the heap is a lower bound, and
-        # only the foremost need be worked out again.
+        # removing another member can only raise a contribution, so values in the heap are lower bounds, and
+        # only the smallest need be computed again
         _, i = heapq.heappop(heap)
         contribution = whole - _volume(front_pm[kept_p & (owner_p != i)])
         if heap and contribution > heap[0][0]:

@@ -1,7 +1,7 @@
 """The contract of every strategy: `ask` for a generation of jobs, `tell` their trials.
 
-A strategy knows no Ray, no torch and no disk, and draws only from the generator it is given. So a stopped
-search resumes by replaying its trials: the same tells lead to the same asks.
+A strategy uses no Ray, no torch and no disk, and draws only from the generator it is given. So a stopped
+search resumes by replaying its trials: equal calls of `tell` lead to equal results of `ask`.
 """
 
 from abc import ABC, abstractmethod
@@ -20,7 +20,7 @@ from aebnas.strategies.trial import Trial
 
 Key = tuple[str, ExitPolicy | None]
 
-# A space counts as exhausted after so many draws in a row that gave nothing new.
+# number of consecutive draws without a new candidate after which a space counts as exhausted
 MAX_MISSES = 1000
 
 
@@ -37,17 +37,17 @@ class Job:
         """Jobs with equal keys are the same work."""
         return self.architecture.id, self.policy
 
-    def answered_by(self, trial: Trial) -> bool:
-        """Whether a trial is what became of this job."""
+    def is_job_of(self, trial: Trial) -> bool:
+        """Whether `trial` is the result of this job."""
         return (trial.architecture.id, trial.policy) == self.key
 
 
 @dataclass(frozen=True)
 class RelaxedJob:
-    """Train a relaxed network under lambda `weight`, and evaluate the hard network of this `form` that comes of it.
+    """Train a relaxed network under lambda `weight`, and evaluate the hard network of this `form` extracted from it.
 
-    Its trial names it by `origin`, since the architecture isn't known before. A trial that failed holds the space's
-    largest architecture in its place.
+    Its trial is matched by `origin`, since the architecture isn't known before. A failed trial holds the space's
+    largest architecture instead.
     """
 
     weight: float
@@ -55,7 +55,7 @@ class RelaxedJob:
 
     @property
     def origin(self) -> str:
-        """Unlike that of any other job of a search."""
+        """Name of the job, unique within a search."""
         return f"adaptive_darts lambda {self.weight:g} {self.form}"
 
     @property
@@ -63,8 +63,8 @@ class RelaxedJob:
         """Jobs with equal keys are the same work."""
         return self.origin, None
 
-    def answered_by(self, trial: Trial) -> bool:
-        """Whether a trial is what became of this job."""
+    def is_job_of(self, trial: Trial) -> bool:
+        """Whether `trial` is the result of this job."""
         return trial.origin == self.origin
 
 
@@ -72,9 +72,9 @@ AnyJob = Job | RelaxedJob
 
 
 class Strategy(ABC):
-    """Proposes generations of distinct jobs; subclasses fill in `_propose` and `_learn`.
+    """Proposes generations of distinct jobs; subclasses implement `_propose` and `_learn`.
 
-    `initial_genomes` are genomes to begin with, for strategies that have a population.
+    `initial_genomes` begin the initial population of strategies that have one.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Strategy(ABC):
 
     @property
     def lamarckian(self) -> bool:
-        """Whether threshold genes don't say a job's policy but are set to the one it was given (AEBNAS)."""
+        """Whether jobs have no policy, and the thresholds found are written back to the threshold genes (AEBNAS)."""
         return self.fitness.target is not None and self.fitness.target.tunes_thresholds
 
     def job(self, candidate: Candidate, origin: str) -> Job:
@@ -99,13 +99,13 @@ class Strategy(ABC):
         return Job(candidate.architecture, None if self.lamarckian else candidate.policy, origin)
 
     def key(self, candidate: Candidate) -> Key:
-        """Key of that job."""
+        """Key of the job that evaluates `candidate`."""
         return self.job(candidate, "").key
 
     def ask(self) -> list[AnyJob]:
-        """Jobs of the next generation, none of them asked before; an empty list ends the search.
+        """Jobs of the next generation, none of them returned before; an empty list ends the search.
 
-        Raises ValueError if the trials of the last generation are still to come.
+        Raises ValueError where the trials of the last generation haven't been passed to `tell`.
         """
         if self._open:
             raise ValueError(f"ask must follow tell, but {len(self._open)} jobs have no trial yet")
@@ -114,12 +114,12 @@ class Strategy(ABC):
         return list(self._open)
 
     def tell(self, trials: Sequence[Trial]) -> None:
-        """Learn from the trials of the jobs asked last, one a job in the order asked.
+        """Learn from the trials of the last generation, one for each job, in the order of the jobs.
 
-        Raises ValueError if they are others.
+        Raises ValueError for trials of other jobs.
         """
         fits = len(trials) == len(self._open)
-        if not fits or not all(job.answered_by(t) for job, t in zip(self._open, trials, strict=True)):
+        if not fits or not all(job.is_job_of(t) for job, t in zip(self._open, trials, strict=True)):
             raise ValueError(
                 f"trials must match the {len(self._open)} jobs asked, in order, but got {len(trials)} others"
             )
@@ -133,10 +133,10 @@ class Strategy(ABC):
 
     @abstractmethod
     def _learn(self, trials: Sequence[Trial]) -> None:
-        """Take in the outcomes of the last generation, at least one, in the order asked."""
+        """Learn from the trials of the last generation, at least one, in the order of their jobs."""
 
     def _draw_new(self, count: int, besides: Collection[Key] = ()) -> list[tuple[tuple[int, ...], Candidate]]:
-        """Up to `count` random genomes with candidates that are distinct, never asked and none of `besides`."""
+        """Up to `count` random genomes and their candidates, distinct, not in `self.asked` and not in `besides`."""
         drawn: list[tuple[tuple[int, ...], Candidate]] = []
         taken, misses = {*self.asked, *besides}, 0
         while len(drawn) < count and misses < MAX_MISSES:

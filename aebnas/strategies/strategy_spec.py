@@ -1,4 +1,4 @@
-"""What a user may say about the strategy; light to import, since every command reads specs."""
+"""The `strategy:` part of an experiment. Imports no numpy or pymoo, since every command reads specs."""
 
 import re
 from pathlib import Path
@@ -33,17 +33,17 @@ class StrategySpec(Spec):
     """Of `nsga2`: probability of mutation of one gene; 1 / (number of genes) if absent."""
     init: Annotated[str, AfterValidator(_init)] | None = None
     """Of `nsga2`: `from RUN`, where RUN is a run's folder relative to the YAML file. The initial population then begins
-    with that run's front, as far as its architectures are of this space."""
+    with the architectures of that run's front that are in this space."""
     lambdas: tuple[Annotated[float, Field(strict=True, ge=0, le=1000)], ...] = ()
     """Of `adaptive_darts`: weights of the expected cost; one relaxed network is trained for each."""
     forms: tuple[Literal["static", "adaptive"], ...] = ("static", "adaptive")
-    """Of `adaptive_darts`: which hard networks are taken from each relaxed network."""
+    """Of `adaptive_darts`: which hard networks are extracted from each relaxed network."""
 
     @model_validator(mode="after")
     def _of_its_strategy(self) -> "StrategySpec":
         if bool(self.lambdas) != (self.name == "adaptive_darts"):
             got = list(self.lambdas) or "nothing"
-            raise SpecError("lambdas", f"must be given for adaptive_darts and for it alone, but got {got}")
+            raise SpecError("lambdas", f"must be given for adaptive_darts and only for it, but got {got}")
         for name in ("lambdas", "forms"):
             values = getattr(self, name)
             if len(set(values)) != len(values) or (name == "forms" and not values):
@@ -54,13 +54,13 @@ class StrategySpec(Spec):
 
     @property
     def init_run(self) -> Path | None:
-        """The run to begin with."""
+        """Path of the run whose front begins the initial population, None without `init`."""
         match = _FROM.fullmatch(self.init or "")
         return None if match is None else Path(match.group(1))
 
     @property
     def evaluations(self) -> int:
-        """Number of jobs in a whole search, unless the space is exhausted before."""
+        """Number of jobs in a whole search; fewer are run where the space is exhausted before."""
         if self.name == "adaptive_darts":
             return len(self.lambdas) * len(self.forms)
         return self.population * self.generations

@@ -1,4 +1,4 @@
-"""What one piece of work gave: a Trial with its operating points, or the reason why there are none."""
+"""The result of one job: a Trial with its operating points, or the reason why there are none."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ class OperatingPoint:
     """One architecture under one exit policy, with its metrics (not to be changed).
 
     `exit_shares [E]` are the shares of samples that leave at each exit, `exit_accuracy [E]` the accuracy of
-    those samples, None where nobody leaves. Raises ValueError for figures that cannot be.
+    those samples, None where no sample leaves. Raises ValueError for impossible values.
     """
 
     architecture_id: str
@@ -42,7 +42,7 @@ class OperatingPoint:
     def id(self) -> str:
         """The architecture's id and a hash of the policy."""
         policy = json.dumps(self.policy.to_json(), sort_keys=True).encode()
-        # Six digits rather than four: an architecture may hold dozens of policies on one front.
+        # six digits rather than four, since an architecture may have dozens of policies on one front
         return f"{self.architecture_id}-{hashlib.blake2b(policy, digest_size=3).hexdigest()}"
 
     def to_json(self) -> dict[str, Any]:
@@ -69,11 +69,11 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Trial:
-    """The outcome of one job.
+    """The result of one job.
 
-    `policy` is the one that was asked for, None if policies were found on the exit table. `violation` is
+    `policy` is that of the job, None if policies were found on the exit table. `violation` is
     the sum of relative constraint violations of an infeasible trial, 0 where it isn't known. Raises
-    ValueError for an outcome that contradicts itself.
+    ValueError for a result that contradicts itself.
     """
 
     number: int

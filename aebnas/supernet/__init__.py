@@ -1,1 +1,1 @@
-"""Weight sharing: elastic slicing of parameters and the stateless Supernet."""
+"""Weight sharing: elastic slicing of parameters, and the stateless Supernet."""

@@ -1,7 +1,7 @@
-"""Elastic layers by slicing: the parameters of any op are cut out of the largest ones of its position.
+"""Elastic layers by slicing: the parameters of any op are slices of the largest ones at its position.
 
 Channels are taken from the front, kernels from the centre (Once-for-All, Cai et al. 2020, without its kernel
-transforms). The rule looks at shapes only, so every op of `runtime/ops` is elastic without code of its own.
+transforms). The rule depends on shapes only, so every op of `runtime/ops` is elastic without code of its own.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ def parameter_shapes(op: str, attrs: Attrs) -> Shapes:
 def shared_shapes(layers: Iterable[Layer]) -> dict[str, dict[str, tuple[int, ...]]]:
     """For each weights key, the elementwise largest shape of each parameter over all layers that use it.
 
-    Variants of an op may lack parameters (squeeze-excite); names come in one order whatever order layers do.
+    Variants of an op may lack parameters (squeeze-excite); the order of names doesn't depend on that of `layers`.
     """
     largest: dict[str, dict[str, tuple[int, ...]]] = {}
     for layer in sorted(layers, key=lambda layer: (layer.weights, layer.attrs)):
@@ -41,7 +41,7 @@ def shared_shapes(layers: Iterable[Layer]) -> dict[str, dict[str, tuple[int, ...
 
 
 def slice_to(parameter: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """View of the first channels (dimensions 0 and 1) and the kernel's centre (later dimensions)."""
+    """View of `parameter` of this shape: the first channels (dimensions 0 and 1), the kernel's centre (later ones)."""
     for dim, size in enumerate(shape):
         if parameter.shape[dim] != size:
             start = (parameter.shape[dim] - size) // 2 if dim >= 2 else 0
@@ -50,7 +50,7 @@ def slice_to(parameter: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def initialise(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw all parameters anew: weights uniform in +-1 / sqrt(fan-in) (PyTorch's default), norms the identity.
+    """Initialise all parameters: weights uniform in +-1 / sqrt(fan-in) (PyTorch's default), norms the identity.
 
     Works on any module whose parameter names end in `weight` and `bias`.
     """

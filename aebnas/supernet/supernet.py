@@ -1,7 +1,7 @@
 """The Supernet: one set of weights for a whole space, without state of its own.
 
-There is no active sub-network and there are no running statistics: the architecture and the norm statistics
-are arguments, so workers and threads can't disturb each other.
+It has no active sub-network and no running statistics: the architecture and the norm statistics
+are arguments, so workers and threads don't interfere.
 
 Legend: n samples, c classes.
 """
@@ -34,7 +34,7 @@ NormStats = Mapping[str, Tensor]
 class Supernet(nn.Module):
     """Shared weights over depth, width, kernel, expansion, op and exit branches of a space.
 
-    `generator` draws the first weights.
+    `generator` draws the initial weights.
     """
 
     def __init__(self, spec: SpaceSpec, generator: torch.Generator) -> None:
@@ -56,14 +56,15 @@ class Supernet(nn.Module):
         norm_stats: NormStats | None = None,
         synced: bool = False,
     ) -> list[list[Tensor]]:
-        """`forward` for several architectures, running what they have in common only once.
+        """`forward` for several architectures, running nodes that they have in common only once.
 
-        Branches of one backbone path so share its forward (and backward) pass. `norm_stats`, if given, are
+        So branches of one backbone path share its forward (and backward) pass. `norm_stats`, if given, are
         those of a single architecture; without them batch norm uses the batch's own statistics, or those over
-        the batches of all ranks (see `nn.synced_norm`) if `synced`.
+        the batches of all ranks (see `synced_norm`) if `synced`. Raises ValueError for `norm_stats` with several
+        architectures.
         """
         if norm_stats is not None and len(architectures) != 1:
-            raise ValueError(f"norm statistics belong to one architecture, but got {len(architectures)}")
+            raise ValueError(f"norm_stats must be given for one architecture only, but got {len(architectures)}")
         values: list[Tensor] = [x_nchw]
         place_of: dict[tuple[str, Attrs, tuple[int, ...]], int] = {}
         logits = []
@@ -95,8 +96,8 @@ class Supernet(nn.Module):
 
     @torch.no_grad()
     def _subnet(self, architecture: Architecture) -> Network:
-        """A Network with copies of this architecture's slices and untouched norm statistics."""
-        with torch.device("meta"):  # nothing drawn that is overwritten below
+        """A Network with copies of this architecture's slices and initial norm statistics."""
+        with torch.device("meta"):  # no weights are drawn, since all are overwritten below
             network = Network(lower(architecture))
         network.to_empty(device=next(self.parameters()).device)
         for module in network.modules():
@@ -110,18 +111,21 @@ class Supernet(nn.Module):
     def recalibrate(self, architecture: Architecture, batches: Iterable[Tensor]) -> NormStats:
         """Norm statistics of this architecture: the mean over `batches` (each `x_nchw`) of the batch statistics.
 
-        Without batches they are the untouched mean 0 and variance 1.
+        Without batches they are mean 0 and variance 1.
         """
         network = self._subnet(architecture)
         update_bn(batches, network, device=next(self.parameters()).device)
         return dict(network.named_buffers())
 
     def extract(self, architecture: Architecture, norm_stats: NormStats) -> Network:
-        """A plain Network in evaluation mode with outputs equal to `forward(x, architecture, norm_stats)`."""
+        """A plain Network in evaluation mode with outputs equal to `forward(x, architecture, norm_stats)`.
+
+        Raises ValueError for norm statistics of another architecture.
+        """
         network = self._subnet(architecture)
         buffers = dict(network.named_buffers())
         if set(buffers) != set(norm_stats):
-            raise ValueError("the norm statistics must be of this architecture, but got others")
+            raise ValueError("norm_stats must be of this architecture, but got those of another")
         for name, buffer in buffers.items():
             buffer.copy_(norm_stats[name])
         return network.eval()
@@ -133,7 +137,7 @@ def _key(weights: str, parameter: str) -> str:
 
 @lru_cache(maxsize=65536)
 def _template(op: str, attrs: Attrs, training: bool, synced: bool, thread: int) -> nn.Module:
-    """A module without weights (on `meta`) through which slices are run.
+    """A module without weights (on `meta`), which is called with slices as its parameters.
 
     Each thread has its own, since `functional_call` puts the slices into the module while it runs.
     """

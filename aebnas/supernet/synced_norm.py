@@ -1,4 +1,4 @@
-"""Batch norm over the batches of all ranks: what `torch.nn.SyncBatchNorm` does, which is for CUDA only.
+"""Batch norm over the batches of all ranks, as `torch.nn.SyncBatchNorm`, which is for CUDA only.
 
 Ranks hold equal shares of a batch. One all-gather of statistics forward, one all-reduce of sums backward
 (Ioffe & Szegedy 2015 over the whole batch).
@@ -17,7 +17,7 @@ OVER = (0, 2, 3)
 
 
 class SyncedNorm(nn.BatchNorm2d):
-    """Training-time batch norm without running statistics; alone it is plain batch norm."""
+    """Training-time batch norm without running statistics; in a single process it is plain batch norm."""
 
     def forward(self, x_nchw: Tensor) -> Tensor:
         if not dist.is_initialized() or dist.get_world_size() == 1:
@@ -29,7 +29,7 @@ class _Synced(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_nchw: Tensor, weight_c: Tensor, bias_c: Tensor, eps: float) -> Tensor:
         world = dist.get_world_size()
-        dtype = torch.promote_types(x_nchw.dtype, torch.float32)  # statistics of bf16 maps are taken in fp32
+        dtype = torch.promote_types(x_nchw.dtype, torch.float32)  # statistics of bf16 maps are computed in fp32
         own = torch.stack(torch.var_mean(x_nchw.to(dtype), OVER, correction=0))
         shares = [torch.empty_like(own) for _ in range(world)]
         dist.all_gather(shares, own)

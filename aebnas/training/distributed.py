@@ -147,7 +147,7 @@ class _ProgressReporter:
         self.done += steps
         now = time.monotonic()
         if now - self.told >= TOLD_EVERY_S or self.done >= self.total:
-            self.board.tell.remote(self.done, self.total)
+            self.board.report.remote(self.done, self.total)
             self.told = now
 
 

@@ -70,9 +70,15 @@ NPZ: dict[str, tuple[bytes, str]] = {
     "NaN in labels": (npz(y_train=np.full(N, np.nan)), "y_train: must be integers, but got float64"),
     "labels as text": (npz(y_train=Y.astype(str)), "y_train: must be integers, but got <U21"),
     "one-hot labels": (npz(y_train=np.eye(2, dtype=int)[Y]), "y_train: must have shape (N,), but got (60, 2)"),
-    "fewer labels": (npz(y_train=Y[:-1]), "y_train: must be as long as x_train (60), but got 59"),
-    "more images": (npz(x_train=np.zeros((N + 1, 8, 8), np.uint8)), "y_train: must be as long as x_train (61), but"),
-    "a negative label": (npz(y_train=Y - 1), "y_train: must be 0 or more, but got -1"),
+    "fewer labels": (
+        npz(y_train=Y[:-1]),
+        "y_train: must have 60 labels, one for each image, but got 59",
+    ),
+    "more images": (
+        npz(x_train=np.zeros((N + 1, 8, 8), np.uint8)),
+        "y_train: must have 61 labels, one for each ",
+    ),
+    "a negative label": (npz(y_train=Y - 1), "y_train: must be at least 0, but got -1"),
     "a label far out": (npz(y_train=Y.astype(np.uint64) * (2**64 - 1)), "y_train: must have every class in 0..1844674"),
     "one class": (npz(y_train=Y * 0), "y_train: must hold at least 2 classes, but got only label 0"),
     "labels from 1": (npz(y_train=Y + 1), "y_train: must have every class in 0..2, but got none of class 0"),
@@ -87,8 +93,11 @@ NPZ: dict[str, tuple[bytes, str]] = {
         npz(y_train=np.array([Evil()] * N, object)),
         "y_train: must be a readable array of plain num",
     ),
-    "no arrays within": (zipped(), "x_train: must be a numpy array, but got other bytes"),
-    "a pickle within": (zipped(x_train=pickle.dumps(Evil())), "x_train: must be a numpy array, but got other bytes"),
+    "no arrays within": (zipped(), "x_train: must be a numpy array in .npy format, but got o"),
+    "a pickle within": (
+        zipped(x_train=pickle.dumps(Evil())),
+        "x_train: must be a numpy array in .npy format, but got other bytes",
+    ),
     "a header that lies": (
         zipped(x_train=claims((10**15, 8, 8))),
         "x_train: must be a readable array of plain numbers",
@@ -104,16 +113,16 @@ NPZ: dict[str, tuple[bytes, str]] = {
 TOO_FEW = {
     "all images": (
         {"search": 30, "calibrate": 30},
-        "data.splits: must leave at least 2 images (one a class) for tr",
+        "data.splits: must leave at least 2 images (one per class) for tr",
     ),
     "more than all": (
         {"search": 10**6},
-        "data.splits: must leave at least 2 images (one a class) for train, but got 1",
+        "data.splits: must leave at least 2 images (one per class) for train, but got 1",
     ),
-    "hardly any": ({"search": 1}, "data.splits.search: must be at least 2 images (one a class), but got 1"),
+    "hardly any": ({"search": 1}, "data.splits.search: must be at least 2 images (one per class), but got 1"),
     "a small share": (
         {"calibrate": 0.01},
-        "data.splits.calibrate: must be at least 2 images (one a class), but got 1",
+        "data.splits.calibrate: must be at least 2 images (one per class), but got 1",
     ),
 }
 
@@ -172,7 +181,7 @@ def test_data_that_do_not_fit_the_space(refused, project, changes, expected):
     assert line.startswith(f"space.yaml: {expected}"), line
 
 
-def test_a_crop_that_could_lose_the_image(refused, project):
+def test_a_crop_that_could_miss_the_image(refused, project):
     (project / "set.npz").write_bytes(npz())
     line = search(refused, project, name="npz", path="set.npz", augment={"crop": 8})
     assert line == "spec.yaml: data.augment.crop: must be less than the side of an image (8), but got 8"
@@ -232,11 +241,11 @@ def test_a_damaged_image_is_reported_before_there_is_a_run(refused, folder_of_im
     [
         (
             lambda folder: (folder / "train").rename(folder / "trian"),
-            "/train: must be a folder with one folder of images",
+            "/train: must be a folder with one subfolder of images",
         ),
         (
             lambda folder: (folder / "test").rename(folder / "tset"),
-            "/test: must be a folder with one folder of image",
+            "/test: must be a folder with one subfolder of image",
         ),
         (lambda folder: (folder / "test/dog").rename(folder / "test/cow"), "/test/cow: must be a class of "),
         (
@@ -262,4 +271,4 @@ def test_a_folder_with_another_number_of_classes(refused, folder_of_images):
 def test_a_file_where_a_folder_should_be(refused, project):
     (project / "set").write_bytes(b"")
     line = search(refused, project, **FOLDER)
-    assert line.startswith(f"{project / 'set' / 'train'}: must be a folder with one folder of images a class")
+    assert line.startswith(f"{project / 'set' / 'train'}: must be a folder with one subfolder of images per class")

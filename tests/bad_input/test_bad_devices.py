@@ -103,7 +103,7 @@ def test_a_profile_with_a_figure_that_cannot_be(old, new, refused, tmp_path):
         (["--import", "chip.json"], "chip.json: must be what measure.py wrote, but got another file"),
         (["--device", "tpu"], "--device must be one of cpu, cuda, but got 'tpu'"),
         (["--memory-format", "odd"], "--memory-format must be one of contiguous, channels_last, but got 'odd'"),
-        (["--out", "chip.json"], "chip.json: must not be there yet, but is; give --out another file, or delete it"),
+        (["--out", "chip.json"], "chip.json: must not exist yet, but does; choose another --out, or delete it"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

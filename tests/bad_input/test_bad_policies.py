@@ -67,7 +67,7 @@ DATA = [
         "x: must be uint8 [N, 8, 8, 1], but got float64 (60, 8, 8, 1)",
     ),
     ({"x": IMAGES[:, :7], "y": np.zeros(60, int)}, "x: must be uint8 [N, 8, 8, 1], but got uint8 (60, 7, 8, 1)"),
-    ({"x": IMAGES, "y": np.zeros(59, int)}, "y: must be 60 whole numbers, as many as images, but got int64 (59,)"),
+    ({"x": IMAGES, "y": np.zeros(59, int)}, "y: must be 60 whole numbers, one for each image, but got int64 (59,)"),
     ({"x": IMAGES, "y": np.full(60, 10)}, "y: must be in 0..9, but got 10..10"),
     ({"x": IMAGES, "y": np.zeros(60, int)}, "x: must hold enough images that each part of them has 50, but got 60"),
     (None, "must be a .npz archive of plain arrays (numpy.savez), but got: "),

@@ -13,11 +13,11 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"relaxed": None}, "relaxed: is required when strategy is adaptive_darts"),
     (
         {"strategy": {"name": "adaptive_darts"}},
-        "strategy.lambdas: must be given for adaptive_darts and for it alone, but",
+        "strategy.lambdas: must be given for adaptive_darts and only for it, but",
     ),
     (
         {"strategy": {"lambdas": [0.1]}},
-        "strategy.lambdas: must be given for adaptive_darts and for it alone, but got [0.1]",
+        "strategy.lambdas: must be given for adaptive_darts and only for it, but got [0.1]",
     ),
     ({"strategy.lambdas": [0.1, 0.1]}, "strategy.lambdas: must be one or more distinct values, but got [0.1, 0.1]"),
     ({"strategy.lambdas": [-1.0]}, "strategy.lambdas.0: must be greater than or equal to 0, but got -1.0"),

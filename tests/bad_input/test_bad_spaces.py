@@ -50,10 +50,10 @@ CHANGES: list[tuple[str, Any, str]] = [
     ("stages.0.kernel", 2, "stages.0.kernel: kernels must be odd, but got 2"),
     ("stages.0.kernel", -3, "stages.0.kernel: must be greater than or equal to 1, but got -3"),
     # choices
-    ("stages.0.op", [], "stages.0.op: must offer at least one choice, but got []"),
-    ("stages.0.depth", [], "stages.0.depth: must offer at least one choice, but got []"),
-    ("exits.layer", [], "exits.layer: must offer at least one choice, but got []"),
-    ("policy.criterion", [], "policy.criterion: must offer at least one choice, but got []"),
+    ("stages.0.op", [], "stages.0.op: must have at least one choice, but got []"),
+    ("stages.0.depth", [], "stages.0.depth: must have at least one choice, but got []"),
+    ("exits.layer", [], "exits.layer: must have at least one choice, but got []"),
+    ("policy.criterion", [], "policy.criterion: must have at least one choice, but got []"),
     ("stages", [], "stages: must have at least one stage, but got []"),
     (
         "stages.0.op",
@@ -66,16 +66,16 @@ CHANGES: list[tuple[str, Any, str]] = [
         "stages.0.op: must be 'basic', 'conv', 'fused_mbconv', 'mbconv', 'sepconv' or 'skip', but ",
     ),
     ("stages.0.width", [4, 4], "stages.0.width: choices must be distinct, but got [4, 4]"),
-    ("stages.0.width", list(range(1, 100)), "stages.0.width: must offer at most 64 choices, but got 99"),
+    ("stages.0.width", list(range(1, 100)), "stages.0.width: must have at most 64 choices, but got 99"),
     (
         "stages.0",
         {"width": 4, "depth": 1, "op": "mbconv", "kernel": list(range(1, 15, 2)), "act": ["relu", "hswish"]}
         | {"se": [False, True], "expand": [1 + n / 4 for n in range(60)]}
         | {"op": ["mbconv", "basic", "conv", "skip"]}
         | {"kernel": list(range(1, 33, 2))},
-        "stages.0: must offer at most 10,000 combinations of choices, but got 15,360",
+        "stages.0: must have at most 10,000 combinations of choices, but got 15,360",
     ),
-    ("stages.0.expand", [2, 2.01], "stages.0.expand: must make different widths of 4 channels, but got [2.0, 2.01]"),
+    ("stages.0.expand", [2, 2.01], "stages.0.expand: must give different widths from 4 channels, but got [2.0, 2.01]"),
     # numbers
     ("classes", 1, "classes: must be greater than or equal to 2, but got 1"),
     ("classes", True, "classes: must be a whole number, but got True"),
@@ -93,13 +93,13 @@ CHANGES: list[tuple[str, Any, str]] = [
     ("stages.0", "basic", "stages.0: must be a mapping of keys, but got 'basic'"),
     ("stages", {"width": 3}, "stages: must be a list, but got {'width': 3}"),
     # exits and policy
-    ("exits.at", "stage9", "exits.at: must be sites for exits (stage ends: stage1, stage2), but got 'stage9'"),
+    ("exits.at", "stage9", "exits.at: must be sites of exits (stage ends: stage1, stage2), but got 'stage9'"),
     (
         "exits.at",
         ["stage1.block7"],
-        "exits.at: must be sites for exits (stage ends: stage1, stage2; behind blocks the",
+        "exits.at: must be sites of exits (stage ends: stage1, stage2; after blocks: block1",
     ),
-    ("exits.at", ["stage3"], "exits.at: must be sites for exits (stage ends: stage1, stage2), but got 'stage3'"),
+    ("exits.at", ["stage3"], "exits.at: must be sites of exits (stage ends: stage1, stage2), but got 'stage3'"),
     ("exits.at", ["stage1", "stage1"], "exits.at: sites must be distinct, but got ['stage1', 'stage1']"),
     ("exits.at", [3], "exits.at.0: must be text, but got 3"),
     ("exits.sites", {"stage7": {}}, "exits.sites: must be of stage1, stage2, but got 'stage7'"),
@@ -114,7 +114,7 @@ CHANGES: list[tuple[str, Any, str]] = [
     ),
     ("policy.thresholds", {"genes": [NAN]}, "policy.thresholds.genes.0: must be a finite number, but got nan"),
     ("policy.thresholds", {"genes": ["nevr"]}, "policy.thresholds.genes.0: must be "),
-    ("policy.thresholds", {"genes": []}, "policy.thresholds.genes: must offer at least one choice, but got []"),
+    ("policy.thresholds", {"genes": []}, "policy.thresholds.genes: must have at least one choice, but got []"),
     ("policy.thresholds", {"genes": [0.5], "optimise": {}}, "policy.thresholds: must have either genes or optimise, b"),
     ("policy.thresholds", {"optimise": {"per_exit": 1}}, "policy.thresholds.optimise.per_exit: must be greater than o"),
     ("policy.criterion", "confidense", "policy.criterion: must be 'confidence', 'entropy', 'margin', 'learned', 'pati"),
@@ -159,7 +159,7 @@ def test_a_bad_value(refused, tmp_path, path, value, expected):
 DAG: dict[str, Any] = {"nodes": 2, "ops": ["zero", "conv"], "stacks": [{"width": 4}]}
 DAGS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"ops": ["zero", "conv3"]}, {}, "dag.ops.1: must be 'avgpool'"),
-    ({"ops": "zero"}, {}, "dag.ops: must offer an op besides zero, but got none"),
+    ({"ops": "zero"}, {}, "dag.ops: must have an op besides zero, but got none"),
     ({"ops": ["conv", {"op": "conv", "kernel": 3}]}, {}, "dag.ops: must be distinct, but got conv3, conv3"),
     (
         {"ops": [{"op": "conv", "kernel": 99}]},
@@ -174,16 +174,16 @@ DAGS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         {},
         {"exits": {"at": "cell1.node2"}},
-        "exits.at: must be sites for exits (cell ends: none; nodes there: node1), but",
+        "exits.at: must be sites of exits (cell ends: none; nodes: node1), but",
     ),
     (
         {"shared": True, "stacks": [{"width": 4, "cells": 2}]},
         {"exits": {"at": "every_node"}},
         "exits.at: must be ends of",
     ),
-    ({}, {"stages": SPACE["stages"]}, "stages: must be absent where backbone is dag"),
+    ({}, {"stages": SPACE["stages"]}, "stages: must be absent when backbone is dag"),
     ({}, {"dag": None}, "dag: "),
-    ({}, {"backbone": "staged"}, "stages: this key is required where backbone is staged"),
+    ({}, {"backbone": "staged"}, "stages: this key is required when backbone is staged"),
 ]
 
 
@@ -219,4 +219,4 @@ def test_a_space_is_refused_alike_directly_and_through_a_spec(refused, tmp_path,
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(EXPERIMENT), encoding="utf-8")
     file = {"space": "space.yaml", "search": "spec.yaml"}[command]
     line = refused(tmp_path, command, tmp_path / file)
-    assert line == f"{tmp_path / 'space.yaml'}, line 2, column 1: a key must stand once, but got 'classes' twice"
+    assert line == f"{tmp_path / 'space.yaml'}, line 2, column 1: keys must be distinct, but got 'classes' twice"

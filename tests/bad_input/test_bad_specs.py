@@ -61,7 +61,11 @@ CHANGES: list[tuple[str, Any, str]] = [
     ("seed", -1, "seed: must be greater than or equal to 0, but got -1"),
     ("data.splits.search", 1.5, "data.splits.search: must be a fraction above 0 and below 1, or a whole number of at"),
     ("data.splits.search", 0, "data.splits.search: must be a fraction above 0 and below 1, or a whole number of at"),
-    ("data.splits", {"search": 0.6, "calibrate": 0.5}, "data.splits: must leave something for train, but got the"),
+    (
+        "data.splits",
+        {"search": 0.6, "calibrate": 0.5},
+        "data.splits: fractions must sum to less than 1",
+    ),
     # names that aren't known
     ("objectives", ["acuracy", "macs"], "objectives.0: metric must be one of accuracy, avg_macs, avg_macs_taken_only,"),
     ("objectives", ["accuracy"], "objectives: must name two or more different metrics, but got ['accuracy']"),
@@ -99,7 +103,7 @@ CHANGES: list[tuple[str, Any, str]] = [
     (
         "constraints",
         ["params <= 1e5", "macs <= 1e9", "params >= 2e5"],
-        "constraints: must leave a value possible, but got 'params >= 200000' and 'params <= 100000'",
+        "constraints: must be satisfiable together, but got 'params >= 200000' and 'params <= 100000'",
     ),
     (
         "constraints",
@@ -135,12 +139,12 @@ CHANGES: list[tuple[str, Any, str]] = [
     ),
     ("supernet.exit_weights", {"stage1": -1, "last": 1}, "supernet.exit_weights.stage1: must be greater than or equal"),
     ("data", {"name": "npz"}, "data.path: must name the array file when 'name' is npz, but got nothing"),
-    ("data", {"name": "folder", "path": "."}, "data.resolution: must say to how many pixels a side images are brou"),
+    ("data", {"name": "folder", "path": "."}, "data.resolution: must be given (pixels a side) when 'name' is folder"),
     ("data", {"name": "digits", "path": "x"}, "data.path: must be absent when 'name' is digits (it is for npz, folder"),
     ("data.class_names", ["a", "b"], "data.class_names: must be 10 names, as in the space, but got 2"),
     # paths
     ("space", "spaec.yaml", "space: must be the file of a search space, but '"),
-    ("space", "~nobody_of_that_name/space.yaml", "space: must be a path, but its '~' stands for nobody known here"),
+    ("space", "~nobody_of_that_name/space.yaml", "space: must be a path whose '~user' is a user of this machine"),
     ("space", "a\0b", "space: must be a path without null characters, but got "),
 ]
 TEXTS: list[tuple[str, str | bytes, str]] = [
@@ -163,11 +167,11 @@ TEXTS: list[tuple[str, str | bytes, str]] = [
     ),
     ("an unknown alias", "seed: *a", ", line 1, column 7: must be valid YAML, but got: found undefined alias 'a'"),
     ("a bad merge", "<<: 3", ", line 1, column 5: must be valid YAML, but got: expected a mapping or list of mappings"),
-    ("a key twice", "seed: 1\nray: local\nseed: 2", ", line 3, column 1: a key must stand once, but got 'seed' twice"),
-    ("a nested key twice", "data: {name: a, name: b}", ", line 1, column 17: data: a key must stand once, but got 'na"),
+    ("a key twice", "seed: 1\nray: local\nseed: 2", ", line 3, column 1: keys must be distinct, but got 'seed' twice"),
+    ("a nested key twice", "data: {name: a, name: b}", ", line 1, column 17: data: keys must be distinct, but got 'na"),
     ("a list as key", "? [1, 2]\n: 3", ", line 1, column 3: a key must be a word, but got a list or a mapping"),
     ("a number as key", yaml.safe_dump(EXPERIMENT | {3: 4}), ": 3: keys must be words, but got 3"),
-    ("itself", "data: &a [*a]", ", line 1, column 7: data.0: an alias must not stand for something that holds itself"),
+    ("itself", "data: &a [*a]", ", line 1, column 7: data.0: an alias must not refer to a value that contains it"),
     ("a long number", "seed: " + "9" * 5000, ", line 1, column 7: seed: must be a whole number of at most 18 digits"),
     ("a long hexadecimal", "seed: 0x" + "f" * 5000, ", line 1, column 7: seed: must be a whole number of at most 18"),
     ("half a character", 'space: "\\ud800"', ", line 1, column 8: space: must be text, but got half a character in"),
@@ -180,7 +184,7 @@ TEXTS: list[tuple[str, str | bytes, str]] = [
     (
         "a bomb",
         "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)),
-        ", line 5, column 5: a4: must hold at most 20,000 values, aliases unfolded",
+        ", line 5, column 5: a4: must hold at most 20,000 values, with aliases expanded",
     ),
 ]
 

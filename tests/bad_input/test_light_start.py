@@ -35,7 +35,7 @@ CASES = {
     "a folder that isn't there": (
         {"data": {"name": "folder", "path": "none", "resolution": 8}},
         SPACE,
-        "none/train: must be a folder with one folder of images a class, but got no such folder",
+        "none/train: must be a folder with one subfolder of images per class, but got no such folder",
     ),
     "a kernel larger than its map": (
         {},

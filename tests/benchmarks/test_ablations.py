@@ -29,7 +29,7 @@ def test_lent_weights_give_the_networks_of_the_whole_space(
 ):
     full = RunSession.open(own_copy(searched(tmp_path_factory), tmp_path))
     folder = tmp_path / "part"
-    ablations.lend_weights(full, folder, name)
+    ablations.copy_weights(full, folder, name)
     part = RunSession(Run(folder), full.experiment, ablate(full.space, name), full.base)
     assert trained_supernet(part).state_dict().keys() <= trained_supernet(full).state_dict().keys()
     for architecture in architectures(part.space, 3):

@@ -19,29 +19,29 @@ def test_writes_and_makes_folders(tmp_path):
 
 
 def test_a_write_that_fails_half_way_leaves_the_old_file(tmp_path):
-    path = tmp_path / "kept.txt"
+    path = tmp_path / "old.txt"
     write_text(path, "old")
 
     def torn(partial):
         partial.write_text("ne", encoding="utf-8")
-        assert partial.suffix == path.suffix  # writers that look at the suffix see the right one
+        assert partial.suffix == path.suffix  # for writers that depend on the suffix
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(UserError, match=r"kept\.txt: cannot be written: the disk is full; free some space and give"):
+    with pytest.raises(UserError, match=r"old\.txt: cannot be written: the disk is full; free some space and give"):
         write_atomically(path, torn)
     assert path.read_text(encoding="utf-8") == "old"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["kept.txt"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["old.txt"]
 
 
-def test_a_file_in_the_place_of_a_folder_is_reported(tmp_path):
+def test_a_file_where_a_folder_must_be_is_reported(tmp_path):
     write_text(tmp_path / "file", "")
-    with pytest.raises(UserError, match=r"x\.json: cannot be written: a file lies where a folder must be"):
+    with pytest.raises(UserError, match=r"x\.json: cannot be written: a file is where a folder must be"):
         write_json(tmp_path / "file" / "x.json", {})
 
 
-def test_what_kills_left_is_removed(tmp_path):
-    kept = [tmp_path / "a.json", tmp_path / ".hidden", tmp_path / "sub" / "b.json"]
-    for path in kept:
+def test_partial_files_of_killed_processes_are_removed(tmp_path):
+    complete = [tmp_path / "a.json", tmp_path / ".hidden", tmp_path / "sub" / "b.json"]
+    for path in complete:
         write_text(path, "x")
 
     class Killed(BaseException):
@@ -49,14 +49,14 @@ def test_what_kills_left_is_removed(tmp_path):
 
     def killed(partial):
         partial.write_text("half")
-        partial.rename(partial.with_name(partial.name.replace(".b.", ".c.")))  # out of reach of the clean-up
+        partial.rename(partial.with_name(partial.name.replace(".b.", ".c.")))  # the clean-up doesn't find it
         raise Killed
 
     with pytest.raises(Killed):
         write_atomically(tmp_path / "sub" / "b.json", killed)
     assert len(list((tmp_path / "sub").iterdir())) == 2
     remove_partials(tmp_path)
-    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(complete)
 
 
 def test_nan_is_refused_and_nothing_written(tmp_path):

@@ -31,13 +31,13 @@ def test_the_difference_as_published(first, second, low, high):
 
 
 @pytest.mark.parametrize("samples", [1, 7, 500, 10_000])
-def test_the_share_lies_inside_and_nothing_beyond_the_unit_interval(samples):
+def test_the_interval_holds_the_share_and_is_within_0_and_1(samples):
     for right in {0, samples // 3, samples}:
         low, high = wilson(right / samples, samples)
         assert 0.0 <= low <= right / samples <= high <= 1.0 and low < high
 
 
-def test_95_of_100_intervals_hold_the_truth():
+def test_95_of_100_intervals_hold_the_true_share():
     rng, truth = np.random.default_rng(11), 0.9
     found = rng.binomial(200, truth, 4000) / 200
     held = [low <= truth <= high for low, high in (wilson(share, 200) for share in found)]
@@ -45,6 +45,6 @@ def test_95_of_100_intervals_hold_the_truth():
 
 
 @pytest.mark.parametrize("share, samples", [(1.1, 10), (-0.1, 10), (0.5, 0)])
-def test_what_cannot_be_is_refused(share, samples):
+def test_impossible_shares_and_counts_are_refused(share, samples):
     with pytest.raises(ValueError, match="must"):
         wilson(share, samples)

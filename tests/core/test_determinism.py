@@ -22,7 +22,7 @@ def state():
     return torch.get_num_threads(), *modes
 
 
-def test_what_is_pinned_is_let_go_even_after_an_error(monkeypatch):
+def test_settings_are_restored_even_after_an_error(monkeypatch):
     monkeypatch.delenv(CUBLAS[0], raising=False)
     before = state()
     with pytest.raises(RuntimeError), pinned(3, deterministic=True):
@@ -32,7 +32,7 @@ def test_what_is_pinned_is_let_go_even_after_an_error(monkeypatch):
     assert state() == before
 
 
-def test_without_it_threads_alone_are_pinned():
+def test_without_deterministic_only_threads_are_pinned():
     before = state()
     with pinned(3, deterministic=False):
         assert state() == (3, *before[1:])
@@ -46,7 +46,7 @@ def test_precision_is_not_measured_in_deterministic_mode(monkeypatch):
         assert computing_dtype("auto", torch.device("cpu")) == torch.float32
 
 
-def test_candidates_are_scored_under_it(tmp_path_factory):
+def test_candidates_are_scored_with_pinned_settings(tmp_path_factory):
     session, seen = RunSession.open(searched(tmp_path_factory)), set()
     experiment = session.experiment.model_copy(update={"deterministic": True})
     evaluator = candidate_evaluator(replace(session, experiment=experiment), trained_supernet(session))
@@ -58,7 +58,7 @@ def test_candidates_are_scored_under_it(tmp_path_factory):
     assert seen == {(1, True, False, True)}
 
 
-@pytest.mark.filterwarnings("ignore")  # Ray's own
+@pytest.mark.filterwarnings("ignore")  # Ray's own warnings
 def test_processes_give_the_same_bytes_with_other_threads_and_workers(tmp_path):
     outcomes = []
     for threads, workers in (("1", 0), ("2", 2)):

@@ -44,7 +44,7 @@ def test_constraints_are_read_with_or_without_spaces(text):
         ("avg_mac <= 1", "did you mean 'avg_macs'"),
     ],
 )
-def test_constraints_that_cannot_be(text, message):
+def test_impossible_constraints_are_refused(text, message):
     with pytest.raises(UserError, match=message):
         Constraint.parse(text)
 
@@ -66,7 +66,7 @@ def test_contradictory_constraints():
     check_constraints([Constraint.parse("avg_macs >= 1e6"), Constraint.parse("avg_macs <= 1e6")])
 
 
-def test_soft_target_punishes_both_sides():
+def test_soft_target_penalises_both_sides():
     target = SoftTarget("avg_macs", 20e6, 0.1)
     # 25 % off on either side; error 15 %, so 15 + 0.1 * 25.
     for cost in (15e6, 25e6):
@@ -75,6 +75,6 @@ def test_soft_target_punishes_both_sides():
 
 
 @pytest.mark.parametrize("arguments", [("accuracy", 0.9), ("avg_macs", 0.0), ("avg_macs", 1e6, -1.0), ("nothing", 1.0)])
-def test_soft_targets_that_cannot_be(arguments):
+def test_impossible_soft_targets_are_refused(arguments):
     with pytest.raises(UserError, match="must be"):
         SoftTarget(*arguments)

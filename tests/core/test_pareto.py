@@ -41,7 +41,7 @@ def test_nondominated_is_dominance_by_definition_keeping_first_duplicates(points
 
 @given(point_sets)
 @settings(deadline=None, max_examples=50)
-def test_front_ranks_peel_fronts(points):
+def test_front_ranks_equal_repeated_removal_of_fronts(points):
     expected, left, rank = np.full(len(points), -1), set(range(len(points))), 0
     while left:
         peeled = {i for i in left if not any(dominates(points[j], points[i]) for j in left)}
@@ -53,13 +53,13 @@ def test_front_ranks_peel_fronts(points):
 @given(point_sets)
 @settings(deadline=None, max_examples=50)
 def test_hypervolume_equals_inclusion_exclusion(points):
-    reference = np.full(points.shape[1], 2.5)  # some points lie beyond it
+    reference = np.full(points.shape[1], 2.5)  # some points are beyond it
     assert hypervolume(points, reference) == pytest.approx(hypervolume_by_inclusion_exclusion(points, reference))
 
 
 @given(point_sets, st.data())
 @settings(deadline=None, max_examples=50)
-def test_exclusive_hypervolume_is_what_a_groups_removal_costs(points, data):
+def test_exclusive_hypervolume_is_the_loss_by_a_groups_removal(points, data):
     groups = np.array(data.draw(st.lists(st.integers(0, 2), min_size=len(points), max_size=len(points))))
     reference = np.full(points.shape[1], 5.0)
     whole = hypervolume_by_inclusion_exclusion(points, reference)
@@ -69,7 +69,7 @@ def test_exclusive_hypervolume_is_what_a_groups_removal_costs(points, data):
     assert exclusive_hypervolume(points, groups, reference) == pytest.approx(expected, abs=1e-9)
 
 
-def test_exclusive_hypervolume_worked_by_hand():
+def test_exclusive_hypervolume_by_hand():
     # A holds (1, 3) and (2, 2), B holds (3, 1); together 3 + 2 + 1 = 6 squares below (4, 4).
     points, groups = [[1, 3], [2, 2], [3, 1]], ["a", "a", "b"]
     assert hypervolume(points, [4, 4]) == 6.0
@@ -88,7 +88,7 @@ def test_every_point_needs_a_group():
 
 def test_the_share_that_another_front_dominates():
     points, by = [[1, 3], [2, 2], [3, 1], [9, 9]], [[1, 3], [2, 1]]
-    assert share_dominated(points, by) == 0.75  # (1, 3) is met, not beaten
+    assert share_dominated(points, by) == 0.75  # (1, 3) is equalled, not dominated
     assert share_dominated(by, points) == 0.0
     assert share_dominated(points, points[:1]) == 0.25
 

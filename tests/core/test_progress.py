@@ -7,7 +7,7 @@ from aebnas.core.progress import progress_bar
 
 
 class Clock:
-    """Time that passes only by `clock.now += seconds`."""
+    """A clock that advances only by `clock.now += seconds`."""
 
     now = 100.0
 
@@ -26,7 +26,7 @@ def screen():
     return Console(file=io.StringIO(), force_terminal=True, width=120)
 
 
-def test_a_log_gets_a_line_now_and_then_with_the_time_left(clock, capsys):
+def test_a_log_gets_a_line_at_intervals_with_the_eta(clock, capsys):
     with progress_bar("training", 100, clock=clock) as bar:
         for _ in range(50):
             clock.now += 1.0
@@ -46,14 +46,14 @@ def test_the_end_is_always_reported(clock, capsys):
     assert capsys.readouterr().err.splitlines() == ["search: 2/2, ETA 0 s "]
 
 
-def test_a_resumed_phase_is_not_credited_with_earlier_work(clock, capsys):
+def test_the_eta_of_a_resumed_phase_ignores_earlier_work(clock, capsys):
     with progress_bar("training", 100, done=60, clock=clock) as bar:
         clock.now += 20.0
         bar.advance(10)
     assert "training: 70/100, ETA 60 s" in capsys.readouterr().err
 
 
-def test_nothing_goes_to_standard_output(capsys):
+def test_nothing_is_printed_on_standard_output(capsys):
     with progress_bar("search", 1) as bar:
         bar.advance()
     assert capsys.readouterr().out == ""
@@ -85,7 +85,7 @@ def test_steps_of_an_earlier_session_do_not_count_in_the_speed(clock, capsys):
     assert capsys.readouterr().err.splitlines() == ["search: 70/100, ETA 60 s "]
 
 
-def test_a_terminal_shows_a_phase_within_another_below_it_while_it_lasts(screen):
+def test_a_terminal_shows_a_nested_phase_below_the_outer_one_until_it_ends(screen):
     with progress_bar("search", 2, console=screen) as search:
         assert search.live is not None
         with progress_bar("candidate", 3) as candidate:

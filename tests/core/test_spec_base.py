@@ -1,4 +1,4 @@
-"""Reading YAML into specs: one line for every mistake."""
+"""Reading YAML into specs: a one-line error for every mistake."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_one_line_names_source_path_rule_and_value(value, line):
     assert len(str(raised.value)) < 200
 
 
-def test_a_good_file(tmp_path):
+def test_a_valid_file(tmp_path):
     path = tmp_path / "good.yaml"
     path.write_text("inner: {depth: 3}\nchoice: [1, {depth: 2}]\n", encoding="utf-8")
     assert read_spec(Outer, path) == Outer(inner=Inner(depth=3), choice=(1, Inner(depth=2)))
@@ -65,7 +65,7 @@ def test_a_missing_file_and_a_folder(tmp_path):
         (b"a: \xff", "bad.yaml: must be UTF-8 text, but got byte 0xff at position 3"),
     ],
 )
-def test_what_is_no_yaml(tmp_path, raw, problem):
+def test_files_that_are_not_yaml_are_refused(tmp_path, raw, problem):
     path = tmp_path / "bad.yaml"
     path.write_bytes(raw)
     with pytest.raises(UserError) as raised:
@@ -74,7 +74,7 @@ def test_what_is_no_yaml(tmp_path, raw, problem):
     assert "\n" not in str(raised.value)
 
 
-def test_an_updated_spec_is_checked_as_if_it_stood_in_a_file():
+def test_an_updated_spec_is_checked_as_if_read_from_a_file():
     spec = Outer(inner=Inner(depth=3), choice=(1, Inner(depth=2)))
     assert updated(spec, {"rate": 0.5}) == Outer(inner=Inner(depth=3), choice=(1, Inner(depth=2)), rate=0.5)
     assert updated(spec, {"inner": Inner(depth=4)}).inner.depth == 4
@@ -89,6 +89,6 @@ def test_an_updated_spec_is_checked_as_if_it_stood_in_a_file():
         assert str(raised.value) == line
 
 
-def test_no_spec_is_changed_without_being_checked():
+def test_no_spec_is_changed_without_a_check():
     package = Path(aebnas.__file__).parent
     assert not [path for path in package.rglob("*.py") if ".model_copy(update" in path.read_text(encoding="utf-8")]

@@ -1,4 +1,4 @@
-"""What a YAML file may say and how it is understood; what it may not is in `tests/bad_input`."""
+"""Which YAML is accepted and how it is read; `tests/bad_input` tests what is refused."""
 
 import re
 from pathlib import Path
@@ -53,18 +53,18 @@ def test_anchors_and_merges_may_be_used(tmp_path):
     assert read(tmp_path, text) == {"base": base, "stages": [base, {"kernel": 5, "op": "conv"}]}
 
 
-def test_an_anchor_may_be_given_again_without_a_warning(tmp_path, recwarn):
+def test_an_anchor_may_be_redefined_without_a_warning(tmp_path, recwarn):
     assert read(tmp_path, "a: &x 1\nb: &x 2\nc: *x\n") == {"a": 1, "b": 2, "c": 2}
     assert not recwarn.list
 
 
-def test_a_document_that_says_it_is_yaml_1_1_is_read_as_that(tmp_path, recwarn):
+def test_a_document_that_declares_yaml_1_1_is_read_as_yaml_1_1(tmp_path, recwarn):
     assert read(tmp_path, "%YAML 1.1\n---\na: 010\nb: yes\nc: 17e6\n") == {"a": 8, "b": True, "c": 17e6}
     assert not recwarn.list
 
 
 @pytest.mark.parametrize("text", ["0b_", "!!bool maybe", "!!int ''", "!!float 1:30", "%YAML 1.3\n---\n010"])
-def test_what_only_looks_like_a_value_is_one_line(tmp_path, text):
+def test_malformed_scalars_are_one_line_errors(tmp_path, text):
     with pytest.raises(SpecError, match=r"a\.yaml: must be valid YAML, but got: ") as raised:
         read(tmp_path, text)
     assert "\n" not in str(raised.value)
@@ -75,7 +75,7 @@ def test_keys_of_equal_value_are_the_same_key(tmp_path):
         read(tmp_path, "{1: 2, 0x1: 3}")
 
 
-def test_lists_may_be_nested_as_deeply_as_is_said(tmp_path):
+def test_lists_may_be_nested_up_to_the_limit(tmp_path):
     assert read(tmp_path, "[" * MAX_DEPTH + "]" * MAX_DEPTH)
     with pytest.raises(SpecError, match=f"line 1, column {MAX_DEPTH + 1}: must be nested at most {MAX_DEPTH} deep, "):
         read(tmp_path, "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1))
@@ -86,8 +86,8 @@ BUNDLED = sorted([*(ROOT / "experiments").rglob("*.yaml"), *(ROOT / "search_spac
 
 
 @pytest.mark.parametrize("path", BUNDLED, ids=lambda path: path.stem)
-def test_bundled_files_are_read_the_same_by_a_reader_of_yaml_1_1(path):
-    """Whoever opens them with another tool gets the same values, but for `1e-3`, which YAML 1.1 takes for text."""
+def test_bundled_files_have_the_same_values_in_yaml_1_1(path):
+    """Other tools read the same values, except `1e-3`, which is text in YAML 1.1."""
 
     def as_numbers(value):
         if isinstance(value, dict):
@@ -103,9 +103,9 @@ def test_a_file_of_the_largest_size_is_read(tmp_path):
     assert read(tmp_path, "a: 1\n" + "#" * (MAX_BYTES - 5)) == {"a": 1}
 
 
-def test_an_error_separates_file_place_and_rule(tmp_path):
+def test_an_error_holds_file_path_and_rule(tmp_path):
     with pytest.raises(SpecError) as raised:
         read(tmp_path, "a:\n  b: {c: 1, c: 2}\n")
     error = raised.value
-    assert (error.path, error.rule) == ("a.b", "a key must stand once, but got 'c' twice")
+    assert (error.path, error.rule) == ("a.b", "keys must be distinct, but got 'c' twice")
     assert error.file == f"{tmp_path / 'a.yaml'}, line 2, column 13"

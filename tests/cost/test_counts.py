@@ -1,4 +1,4 @@
-"""MACs, params and bytes: hand-worked, and against fvcore and the modules themselves."""
+"""MACs, params and bytes: by hand, and compared with fvcore and with the modules."""
 
 from collections import Counter
 
@@ -18,14 +18,14 @@ from aebnas.space.lowering import lower
 
 
 def truncated(graph, exit_index):
-    """The Graph of one exit alone: its path through the backbone and its own branch."""
+    """The Graph with only one exit: its path through the backbone and its own branch."""
     only = graph.exits[exit_index]
     names = graph.ancestors(only.output) | graph.ancestors(only.site)
     return Graph(graph.input_shape, tuple(n for n in graph.nodes if n.name in names), (only,))
 
 
 def passed_by(graph, exit_index):
-    """Counts of what runs up to an exit's site for earlier exits alone: nodes of a DAG that lead on to no later one."""
+    """Counts of nodes of a DAG up to an exit's site that are used by earlier exits only."""
     needed = graph.ancestors(graph.exits[exit_index].output)
     earlier = set().union(*(graph.ancestors(e.site) for e in graph.exits[:exit_index])) - needed
     nodes = [node for node in graph.nodes if node.name in earlier]
@@ -48,7 +48,7 @@ def test_macs_to_each_exit_equal_fvcore_on_conv_and_linear(bundled, architecture
 
 
 def test_macs_with_passed_branches_equal_what_hooks_count(bundled, architectures, pixels):
-    """A count by hooks on what really runs, for the convention that charges branches passed."""
+    """Counted by hooks on the modules that run; passed branches are charged."""
     for architecture in architectures(bundled, 10, seed=1):
         network = Network(lower(architecture)).eval()
         ran = Counter()
@@ -150,7 +150,7 @@ def test_params_and_bytes_equal_those_of_the_modules(bundled, architectures):
         ("classifier", (4, 6, 6), {"classes": 10}, 40, 50, 0),
     ],
 )
-def test_hand_worked_layers(op, in_shape, attrs, macs, params, norm_channels):
+def test_layers_by_hand(op, in_shape, attrs, macs, params, norm_channels):
     out_shape = OPS[op].out_shape([in_shape], **attrs)
     counts = count_layer(op, in_shape, out_shape, attrs)
     assert counts == (macs, params, norm_channels)
@@ -158,11 +158,11 @@ def test_hand_worked_layers(op, in_shape, attrs, macs, params, norm_channels):
 
 
 def test_an_unknown_op_is_an_error():
-    with pytest.raises(UserError, match="cost of op 'blur' is unknown; known are conv, "):
+    with pytest.raises(UserError, match=r"op must be one with a cost rule \(conv, .*\), but got 'blur'"):
         count_layer("blur", (3, 4, 4), (3, 4, 4), {})
 
 
-def test_opaque_modules_count_what_their_node_states():
+def test_counts_of_opaque_modules_are_those_stated_by_their_node():
     nodes = (
         Node.make("big", OPAQUE, (INPUT,), out_shape=(5, 2, 2), macs=1000, params=70, norm_channels=6),
         Node.make("head", "classifier", ("big",), in_channels=5, classes=2),

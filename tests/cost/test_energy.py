@@ -14,7 +14,7 @@ RANGE_UJ = 262_143_328_850
 
 
 def powercap(root, name, trace):
-    """A counter under powercap, and the function that moves it to the next recorded value."""
+    """A counter under powercap, and the function that advances it to the next recorded value."""
     zone = root / name
     zone.mkdir(parents=True)
     (zone / "max_energy_range_uj").write_text(f"{RANGE_UJ}\n")
@@ -28,7 +28,7 @@ def powercap(root, name, trace):
 
 
 class Nvidia:
-    """Stands for pynvml, with a recorded trace of its counter in mJ."""
+    """Replaces pynvml, with a recorded trace of its counter in mJ."""
 
     class NVMLError(Exception):
         pass
@@ -48,12 +48,12 @@ class Nvidia:
         return next(self.trace)
 
 
-def test_rapl_adds_packages_and_sees_counters_run_over(tmp_path):
+def test_rapl_sums_packages_and_handles_counter_overflow(tmp_path):
     steps = [
         powercap(tmp_path, "intel-rapl:0", [1_000_000, 1_250_000, 1_250_000]),
         powercap(tmp_path, "intel-rapl:1", [RANGE_UJ - 10_000, RANGE_UJ - 10_000, 40_000]),
     ]
-    powercap(tmp_path, "intel-rapl:0:0", [77])  # a part of package 0, counted there already
+    powercap(tmp_path, "intel-rapl:0:0", [77])  # a part of package 0, included there
     reader = Rapl(tmp_path)
     assert reader.read_mj() == 0
     for step in steps:
@@ -64,10 +64,10 @@ def test_rapl_adds_packages_and_sees_counters_run_over(tmp_path):
     assert reader.read_mj() == 250 + 50
 
 
-def test_measured_energy_is_per_sample_and_says_its_source(tmp_path):
+def test_measured_energy_is_per_sample_and_names_its_source(tmp_path):
     step = powercap(tmp_path, "intel-rapl:0", count(5_000_000, 60_000))
     reader = Rapl(tmp_path)
-    # one call to warm up, then calls until the clock says that a second is over: three
+    # one call to warm up, then calls until a second has passed: three
     clock = chain([0.0], [0.4], [0.8], repeat(1.2)).__next__
     energy = measure_energy(step, reader, samples=4, min_seconds=1.0, clock=clock)
     assert energy == Energy(pytest.approx(60 / 4), "rapl")

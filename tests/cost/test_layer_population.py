@@ -1,4 +1,4 @@
-"""A population's additive costs against adding up graph by graph."""
+"""A population's additive costs, compared with sums over each graph."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from aebnas.cost.layer_population import Population, layer_key, out_shape
 from aebnas.space.lowering import lower
 
 
-def test_a_population_costs_what_its_graphs_cost(small, architectures):
+def test_costs_of_a_population_equal_those_of_its_graphs(small, architectures):
     graphs = [lower(architecture) for architecture in architectures(small, 30)]
     profile = made_up(small.spec)
 

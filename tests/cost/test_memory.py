@@ -1,4 +1,4 @@
-"""Peak memory as counted, against what a run records."""
+"""Computed peak memory, compared with that recorded in a run."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_live_tensors_are_counted_until_they_are_freed():
         view += 1
         assert live.now_bytes == 800
         del y
-        assert live.now_bytes == 800  # the view still holds it
+        assert live.now_bytes == 800  # the view still references it
         del view
         assert live.now_bytes == 400
         assert live.peak_bytes == 800
@@ -38,7 +38,7 @@ def test_counted_memory_is_recorded_memory_at_every_exit(bundled, architectures,
             assert counted == pytest.approx(recorded, rel=0.05)
 
 
-def test_branches_that_never_run_take_no_memory(digits, architectures, pixels):
+def test_branches_that_never_run_use_no_memory(digits, architectures, pixels):
     drawn = architectures(digits, 40)
     checked = 0
     for architecture in [a for a in drawn if len(a.exits) >= 2][:4]:
@@ -51,7 +51,7 @@ def test_branches_that_never_run_take_no_memory(digits, architectures, pixels):
     assert checked == 4
 
 
-def test_hand_worked_network():
+def test_a_network_by_hand():
     nodes = (
         Node.make("conv", "conv", (INPUT,), in_channels=1, out_channels=4, kernel=3, stride=1),
         Node.make("pool", "maxpool", ("conv",), kernel=3, stride=2),
@@ -65,12 +65,12 @@ def test_hand_worked_network():
     assert peak_memory(graph).tolist() == [image + 2 * map_]
 
 
-def test_half_the_bytes_a_number_is_half_the_memory(digits, architectures):
+def test_half_the_bytes_per_number_are_half_the_memory(digits, architectures):
     graph = lower(architectures(digits, 1)[0])
     assert np.all(peak_memory(graph, dtype=torch.bfloat16) < 0.6 * peak_memory(graph))
 
 
-def test_unknown_memory_is_an_error_and_a_stated_one_counts():
+def test_unknown_memory_is_an_error_and_stated_memory_is_used():
     def graph(**stated):
         attrs = {"out_shape": (5, 2, 2), "macs": 1, "params": 1, "norm_channels": 0} | stated
         nodes = (
@@ -79,12 +79,12 @@ def test_unknown_memory_is_an_error_and_a_stated_one_counts():
         )
         return Graph((3, 4, 4), nodes, (GraphExit("big", "head"),))
 
-    with pytest.raises(UserError, match="memory of op 'module' is unknown"):
+    with pytest.raises(UserError, match="a node of op 'module' must state peak_bytes"):
         peak_memory(graph())
     assert peak_memory(graph(peak_bytes=10_000)).tolist() == [3 * 16 * 4 + 10_000]
 
 
-def test_what_an_op_hands_on_is_alive_as_long_as_any_of_its_names():
+def test_an_input_returned_by_an_op_is_alive_as_long_as_either_value():
     """A sum of one edge is the edge itself: nothing is added for it, and it stays where only the sum is needed."""
     nodes = (
         Node.make("conv", "conv", (INPUT,), in_channels=1, out_channels=4, kernel=3, stride=1),

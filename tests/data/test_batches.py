@@ -15,7 +15,7 @@ from aebnas.data.image_folder import Files, Held
 from aebnas.data.image_set import ImageSet, InMemory
 
 FULL = AugmentSpec(crop=1, flip="alternate", trivial_augment=True, cutout=2, mixup=0.4)
-"""Everything at once."""
+"""All augmentations at once."""
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -43,14 +43,14 @@ def test_measure_is_the_mean_and_std_of_each_channel() -> None:
         Preprocessing.measure(image_set(images[:0]))
 
 
-def test_measure_looks_at_10_000_evenly_spaced_images_of_a_large_set() -> None:
+def test_measure_uses_10_000_evenly_spaced_images_of_a_large_set() -> None:
     images = pixels(15_000, (3, 1, 2))
-    looked_at = [place for place in range(15_000) if place % 3 != 2]  # two of every three
-    assert Preprocessing.measure(image_set(images)) == Preprocessing.measure(image_set(images[looked_at]))
+    used = [index for index in range(15_000) if index % 3 != 2]  # two of every three
+    assert Preprocessing.measure(image_set(images)) == Preprocessing.measure(image_set(images[used]))
     assert Preprocessing.measure(image_set(images)) != Preprocessing.measure(image_set(images[:10_000]))
 
 
-def test_apply_normalises_into_channels_last() -> None:
+def test_apply_normalises_to_channels_last() -> None:
     images = pixels(6)
     preprocessing = Preprocessing((0.1, 0.2, 0.3), (0.5, 0.25, 2.0), (3, 5, 4))
     x_nchw = preprocessing.apply(images)
@@ -66,7 +66,7 @@ def test_apply_refuses_other_images(images: torch.Tensor) -> None:
         Preprocessing.measure(image_set(pixels(2))).apply(images)
 
 
-def test_preprocessing_survives_json() -> None:
+def test_preprocessing_round_trips_through_json() -> None:
     preprocessing = Preprocessing.measure(image_set(pixels(7)))
     assert Preprocessing.from_json(json.loads(json.dumps(preprocessing.to_json()))) == preprocessing
 
@@ -80,7 +80,7 @@ def test_preprocessing_survives_json() -> None:
         ((0.5,), (0.5,), (1, 0, 4)),
     ],
 )
-def test_preprocessing_refuses_nonsense(
+def test_preprocessing_refuses_invalid_values(
     mean: tuple[float, ...], std: tuple[float, ...], shape: tuple[int, int, int]
 ) -> None:
     with pytest.raises(ValueError, match="must"):
@@ -88,14 +88,14 @@ def test_preprocessing_refuses_nonsense(
 
 
 def numbered(n: int) -> ImageSet:
-    """Images whose pixels say their number, as do their labels."""
+    """Images whose pixels and labels all equal the image's number."""
     numbers = torch.arange(n)
     images = numbers.to(torch.uint8)[:, None, None, None].expand(n, 3, 4, 4).contiguous()
     return ImageSet.of(images, numbers, max(n, 2))
 
 
 RAW = Preprocessing((0.0,) * 3, (1 / 255,) * 3, (3, 4, 4))
-"""Leaves pixels at 0..255, so that batches can be read."""
+"""Leaves pixels at 0..255, so that a batch shows the numbers of its images."""
 
 
 @pytest.mark.parametrize(("n", "batch_size", "steps"), [(10, 4, 2), (8, 4, 2), (3, 4, 1), (4, 1, 4)])
@@ -119,7 +119,7 @@ def same(one: Epoch, other: Epoch) -> bool:
 
 
 @pytest.mark.parametrize("spec", [AugmentSpec(crop=1, flip=True), FULL])
-def test_epochs_follow_the_generator_alone(spec: AugmentSpec) -> None:
+def test_epochs_depend_on_the_generator_only(spec: AugmentSpec) -> None:
     batches = Batches(image_set(pixels(12)), Preprocessing.measure(image_set(pixels(12))), spec, 4)
     generator = seeded(3)
     first, second = list(batches.epoch(generator)), list(batches.epoch(generator))
@@ -146,7 +146,7 @@ def test_the_shares_of_all_ranks_are_the_batch_of_one_process(
 
 
 class Counted(InMemory):
-    """Images in memory that note how many are read at a time."""
+    """Images in memory that record how many are read at a time."""
 
     read_at_a_time: ClassVar[list[int]] = []
 
@@ -159,7 +159,10 @@ def test_only_the_share_is_read() -> None:
     read, images = Counted.read_at_a_time, ImageSet(Counted(pixels(8)), torch.arange(8) % 3, 3)
     read.clear()
     measured = Preprocessing((0.5,) * 3, (0.5,) * 3, (3, 5, 4))
-    for spec, expected in [(AugmentSpec(crop=1), 2), (AugmentSpec(mixup=1), 3)]:  # the last one's partner, too
+    for spec, expected in [
+        (AugmentSpec(crop=1), 2),
+        (AugmentSpec(mixup=1), 3),
+    ]:  # mixup reads one more
         list(Batches(images, measured, spec, 8).epoch(seeded(), rank=3, world=4))
         assert read.pop() == expected and not read
 
@@ -170,7 +173,7 @@ def test_shares_must_be_equal() -> None:
             next(Batches(numbered(9), RAW, AugmentSpec(), 4).epoch(seeded(), rank=rank, world=world))
 
 
-def test_alternating_flips_turn_the_other_half_in_each_epoch() -> None:
+def test_alternating_flips_flip_the_other_half_in_each_epoch() -> None:
     images = torch.zeros(400, 3, 4, 4, dtype=torch.uint8)
     images[:, :, :, 0] = 1
     numbers = ImageSet.of(images, torch.arange(400), 400)
@@ -190,13 +193,13 @@ def test_mixup_gives_mixed_images_and_labels() -> None:
         assert y_nk.dtype == torch.float32 and y_nk.shape == (4, 8)
         torch.testing.assert_close(y_nk.sum(1), torch.ones(4))
         assert ((y_nk > 0).sum(1) == 2).all()
-        # a pixel says its image's number, so that of a mixture is the mean number under the mixed label
+        # pixels equal their image's number, so a mixture's equal the mean number under the mixed label
         torch.testing.assert_close(x_nchw[:, 0, 0, 0], y_nk @ torch.arange(8.0))
         assert x_nchw.is_contiguous(memory_format=torch.channels_last)
     assert len({y_nk.max().item() for _, y_nk in batches.epoch(seeded(1))}) == 2  # drawn for each batch
 
 
-def test_cutout_blanks_to_the_mean() -> None:
+def test_cutout_sets_pixels_to_the_mean() -> None:
     ones = ImageSet.of(torch.full((6, 3, 8, 8), 200, dtype=torch.uint8), torch.arange(6) % 2, 2)
     away = Preprocessing((0.5,) * 3, (1.0,) * 3, (3, 8, 8))
     [(x_nchw, _)] = Batches(ones, away, AugmentSpec(cutout=4), 6).epoch(seeded())
@@ -221,13 +224,13 @@ def test_streamed_batches_equal_those_in_memory(on_disk: ImageSet, loaders: int,
     assert Preprocessing.measure(on_disk) == measured
     read = dataclasses.replace(on_disk, source=Held(on_disk.source, loaders)) if held else on_disk
     streamed = Batches(read, measured, FULL, 4, loaders)
-    for epoch in range(2):  # the second with the processes of the first
+    for epoch in range(2):  # the second epoch reuses the processes of the first
         expected = list(Batches(in_memory, measured, FULL, 4).epoch(seeded(epoch), epoch))
         assert same(list(streamed.epoch(seeded(epoch), epoch)), expected)
     assert same(list(eval_batches(on_disk, measured, 5)), list(eval_batches(in_memory, measured, 5)))
 
 
-def test_an_image_that_cannot_be_read_is_named_by_whichever_process_reads_it(on_disk: ImageSet) -> None:
+def test_an_unreadable_image_is_named_when_a_worker_process_reads_it(on_disk: ImageSet) -> None:
     assert isinstance(on_disk.source, Files)
     bad = Path(on_disk.source.paths[7])
     bad.write_bytes(bad.read_bytes()[:60])
@@ -239,14 +242,14 @@ def test_an_image_that_cannot_be_read_is_named_by_whichever_process_reads_it(on_
         assert "\n" not in str(raised.value)
 
 
-def test_batches_survive_pickling_in_the_midst_of_use() -> None:
+def test_batches_can_be_pickled_after_use() -> None:
     images = image_set(pixels(12))
     batches = Batches(images, Preprocessing.measure(images), AugmentSpec(crop=1, flip="alternate"), 4, loaders=1)
     before = list(batches.epoch(seeded()))
     assert same(list(pickle.loads(pickle.dumps(batches)).epoch(seeded())), before)
 
 
-def test_eval_batches_go_in_order_unaugmented_to_the_last_image() -> None:
+def test_eval_batches_are_in_order_unaugmented_and_complete() -> None:
     seen = list(eval_batches(numbered(10), RAW, 4))
     assert [len(y) for _, y in seen] == [4, 4, 2]
     assert torch.cat([y for _, y in seen]).tolist() == list(range(10))
@@ -254,7 +257,7 @@ def test_eval_batches_go_in_order_unaugmented_to_the_last_image() -> None:
     assert all(x.is_contiguous(memory_format=torch.channels_last) for x, _ in seen)
 
 
-def test_batches_refuse_nonsense() -> None:
+def test_batches_refuse_invalid_values() -> None:
     with pytest.raises(ValueError, match="batch_size must be at least 1, but got 0"):
         Batches(numbered(4), RAW, AugmentSpec(), 0)
     with pytest.raises(ValueError, match="batch_size must be at least 1, but got -1"):

@@ -1,10 +1,10 @@
-"""Shifted images: what each kind does to numbers, severities in order, and independence of reading order."""
+"""Corruptions: what each does to pixel values, severities in order, and independence of reading order."""
 
 import numpy as np
 import pytest
 import torch
 
-from aebnas.data.corruptions import BLUR_STD, CONTRAST, NOISE_STD, SEVERITIES, SHIFTS, shift_images
+from aebnas.data.corruptions import BLUR_STD, CONTRAST, CORRUPTIONS, NOISE_STD, SEVERITIES, corrupt_images
 from aebnas.data.image_set import ImageSet
 
 
@@ -18,54 +18,54 @@ def distance(a, b):
     return (a.pixels().float() - b.pixels().float()).abs().mean().item()
 
 
-@pytest.mark.parametrize("kind", SHIFTS)
-def test_each_severity_changes_more_than_the_one_before_and_labels_stay(kind):
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_each_severity_changes_more_than_the_one_before_and_labels_are_unchanged(kind):
     given = images()
-    shifted = [shift_images(given, kind, severity) for severity in SEVERITIES]
-    changes = [distance(given, one) for one in shifted]
+    corrupted = [corrupt_images(given, kind, severity) for severity in SEVERITIES]
+    changes = [distance(given, one) for one in corrupted]
     assert 0 < changes[0] < changes[1] < changes[2]
-    assert all(torch.equal(one.labels, given.labels) and one.shape == given.shape for one in shifted)
-    assert shifted[0].pixels().dtype == torch.uint8
+    assert all(torch.equal(one.labels, given.labels) and one.shape == given.shape for one in corrupted)
+    assert corrupted[0].pixels().dtype == torch.uint8
 
 
-@pytest.mark.parametrize("kind", SHIFTS)
-def test_an_image_is_shifted_equally_wherever_it_is_read(kind):
-    shifted = shift_images(images(), kind, 2, seed=5)
-    whole = shifted.pixels()
-    assert torch.equal(shifted.pixels([7, 2]), whole[[7, 2]])
-    assert torch.equal(shifted.subset(torch.tensor([3, 9, 1])).pixels([1]), whole[[9]])
-    assert torch.equal(shifted.subset(torch.tensor([3, 9])).subset(torch.tensor([1])).pixels(), whole[[9]])
+@pytest.mark.parametrize("kind", CORRUPTIONS)
+def test_an_image_is_corrupted_equally_in_any_subset(kind):
+    corrupted = corrupt_images(images(), kind, 2, seed=5)
+    whole = corrupted.pixels()
+    assert torch.equal(corrupted.pixels([7, 2]), whole[[7, 2]])
+    assert torch.equal(corrupted.subset(torch.tensor([3, 9, 1])).pixels([1]), whole[[9]])
+    assert torch.equal(corrupted.subset(torch.tensor([3, 9])).subset(torch.tensor([1])).pixels(), whole[[9]])
 
 
-def test_noise_has_the_stated_spread_and_depends_on_the_seed():
+def test_noise_has_the_stated_std_and_depends_on_the_seed():
     flat = ImageSet.of(torch.full((20, 1, 32, 32), 128, dtype=torch.uint8), torch.zeros(20, dtype=torch.int64), 2)
     for severity, std in zip(SEVERITIES, NOISE_STD, strict=True):
-        noisy = shift_images(flat, "gaussian_noise", severity).pixels().float()
+        noisy = corrupt_images(flat, "gaussian_noise", severity).pixels().float()
         assert noisy.std().item() / 255 == pytest.approx(std, rel=0.05)
-    one, other = (shift_images(flat, "gaussian_noise", 1, seed).pixels() for seed in (1, 2))
+    one, other = (corrupt_images(flat, "gaussian_noise", 1, seed).pixels() for seed in (1, 2))
     assert not torch.equal(one, other)
 
 
 def test_contrast_and_blur_by_hand():
     column = torch.tensor([0, 200], dtype=torch.uint8).repeat(8)
     stripes = ImageSet.of(column.expand(1, 1, 16, 16).contiguous(), torch.zeros(1, dtype=torch.int64), 2)
-    pulled = shift_images(stripes, "contrast", 3).pixels()
-    assert pulled[0, 0, 0, :2].tolist() == [round(100 - 100 * CONTRAST[2]), round(100 + 100 * CONTRAST[2])]
+    reduced = corrupt_images(stripes, "contrast", 3).pixels()
+    assert reduced[0, 0, 0, :2].tolist() == [round(100 - 100 * CONTRAST[2]), round(100 + 100 * CONTRAST[2])]
     flat = ImageSet.of(torch.full((1, 1, 8, 8), 77, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64), 2)
-    assert (shift_images(flat, "blur", 3).pixels() == 77).all()
+    assert (corrupt_images(flat, "blur", 3).pixels() == 77).all()
     spreads = [
-        float(np.std(shift_images(stripes, "blur", severity).pixels()[..., 5:-5].numpy())) for severity in SEVERITIES
+        float(np.std(corrupt_images(stripes, "blur", severity).pixels()[..., 5:-5].numpy())) for severity in SEVERITIES
     ]
     assert 100 > spreads[0] > spreads[1] > spreads[2]
 
 
-def test_contrast_draws_colours_towards_their_mean_grey_value():
+def test_contrast_moves_colours_towards_their_mean_grey_value():
     """As torchvision and Pillow weight red, green and blue."""
     colour = torch.tensor([250, 100, 50], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 4, 4).contiguous()
     given = ImageSet.of(colour, torch.zeros(1, dtype=torch.int64), 2)
     grey = 0.2989 * 250 + 0.587 * 100 + 0.114 * 50
     want = [grey + (value - grey) * CONTRAST[1] for value in (250, 100, 50)]
-    found = shift_images(given, "contrast", 2).pixels()[0, :, 0, 0]
+    found = corrupt_images(given, "contrast", 2).pixels()[0, :, 0, 0]
     assert found.tolist() == pytest.approx(want, abs=0.51)
 
 
@@ -73,28 +73,28 @@ def test_blur_spreads_a_point_by_the_stated_deviation_in_proportion_to_the_side(
     for side in (33, 65):
         point = torch.zeros(1, 1, side, side, dtype=torch.uint8)
         point[0, 0, side // 2, side // 2] = 255
-        blurred = shift_images(ImageSet.of(point, torch.zeros(1, dtype=torch.int64), 2), "blur", 1).pixels()
+        blurred = corrupt_images(ImageSet.of(point, torch.zeros(1, dtype=torch.int64), 2), "blur", 1).pixels()
         std = BLUR_STD[0] * side / 32
         peak = 255 * (1 / sum(np.exp(-(np.arange(-9, 10) ** 2) / (2 * std**2)))) ** 2
         assert blurred.max().item() == pytest.approx(peak, abs=1)
         assert torch.equal(blurred, blurred.transpose(2, 3))
 
 
-@pytest.mark.parametrize("kind", SHIFTS)
+@pytest.mark.parametrize("kind", CORRUPTIONS)
 @pytest.mark.parametrize("side", [1, 3, 4])
 def test_the_smallest_images_can_be_corrupted(kind, side):
-    assert shift_images(images(side=side), kind, 3).pixels().shape == (12, 3, side, side)
+    assert corrupt_images(images(side=side), kind, 3).pixels().shape == (12, 3, side, side)
 
 
 def test_global_generator_is_left_as_it_was():
     torch.manual_seed(3)
     want = torch.rand(2)
     torch.manual_seed(3)
-    shift_images(images(), "gaussian_noise", 1).pixels()
+    corrupt_images(images(), "gaussian_noise", 1).pixels()
     assert torch.equal(torch.rand(2), want)
 
 
 @pytest.mark.parametrize("kind, severity", [("fog", 1), ("blur", 0), ("blur", 4)])
-def test_unknown_shifts_are_refused(kind, severity):
+def test_unknown_corruptions_are_refused(kind, severity):
     with pytest.raises(ValueError, match=f"but got {kind} at {severity}"):
-        shift_images(images(), kind, severity)
+        corrupt_images(images(), kind, severity)

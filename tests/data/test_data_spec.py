@@ -19,7 +19,7 @@ def test_defaults_are_the_published_protocol() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "usual"),
+    ("value", "expected"),
     [
         ({"name": "digits"}, AugmentSpec(crop=1, flip=False)),
         ({"name": "cifar10"}, AugmentSpec(crop=4, flip=True)),
@@ -36,8 +36,8 @@ def test_defaults_are_the_published_protocol() -> None:
         ),
     ],
 )
-def test_augmentation_is_the_usual_one_unless_given(value: dict[str, Any], usual: AugmentSpec) -> None:
-    assert parse(**value).effective_augment == usual
+def test_augmentation_is_the_default_of_the_set_unless_given(value: dict[str, Any], expected: AugmentSpec) -> None:
+    assert parse(**value).effective_augment == expected
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_augmentation_is_the_usual_one_unless_given(value: dict[str, Any], usual
         ),
         (
             {"name": "folder", "path": "a"},
-            "resolution: must say to how many pixels a side images are brought when 'name' is folder, but got",
+            "resolution: must be given (pixels a side) when 'name' is folder, but got",
         ),
         ({"name": "svhn", "resolution": 64}, "resolution: must be absent when 'name' is svhn (it is for folder)"),
         ({"name": "digits", "memory": "never"}, "memory: must be absent when 'name' is digits (it is for folder)"),
@@ -79,14 +79,14 @@ def test_augmentation_is_the_usual_one_unless_given(value: dict[str, Any], usual
         ({"name": "digits", "augment": {"crop": -1}}, "augment.crop: "),
     ],
 )
-def test_keys_that_do_not_go_together(value: dict[str, Any], message: str) -> None:
+def test_keys_that_do_not_fit_the_set(value: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as raised:
         parse(**value)
     assert str(raised.value).startswith(f"exp.yaml: {message}")
 
 
 @pytest.mark.parametrize(
-    ("split", "size", "least"),
+    ("split", "size", "minimum"),
     [
         ("search", 0, 1),
         ("calibrate", 0, 1),
@@ -98,25 +98,25 @@ def test_keys_that_do_not_go_together(value: dict[str, Any], message: str) -> No
         ("certify", 0.0, 0),
     ],
 )
-def test_a_size_is_a_fraction_or_a_count(split: str, size: object, least: int) -> None:
-    rule = f"must be a fraction above 0 and below 1, or a whole number of at least {least}, but got {size!r}"
+def test_a_size_is_a_fraction_or_a_count(split: str, size: object, minimum: int) -> None:
+    rule = f"must be a fraction above 0 and below 1, or a whole number of at least {minimum}, but got {size!r}"
     with pytest.raises(UserError) as raised:
         parse(name="digits", splits={split: size})
     assert str(raised.value) == f"exp.yaml: splits.{split}: {rule}"
 
 
-def test_sizes_keep_their_kind() -> None:
+def test_sizes_keep_their_type() -> None:
     splits = parse(name="digits", splits={"arch": 0.25, "search": 100, "certify": 0}).splits
     assert isinstance(splits.arch, float) and isinstance(splits.search, int) and splits.certify == 0
 
 
-def test_fractions_must_leave_something_for_train() -> None:
-    with pytest.raises(UserError, match=r"exp.yaml: splits: must leave something for train, but got the fractions"):
+def test_fractions_must_leave_images_for_train() -> None:
+    with pytest.raises(UserError, match=r"exp.yaml: splits: fractions must sum to less than 1, but got"):
         parse(name="digits", splits={"search": 0.6, "calibrate": 0.35, "certify": 0.05})
     parse(name="digits", splits={"search": 0.6, "calibrate": 0.3, "certify": 0.05, "arch": 2})
 
 
-def test_a_spec_survives_json() -> None:
+def test_a_data_spec_round_trips_through_json() -> None:
     spec = parse(name="npz", path="~/a.npz", splits={"search": 30}, augment="mixup")
     folder = parse(name="folder", path="a", resolution=8, memory="never", augment={"flip": "alternate"})
     for read in (spec, folder, parse(name="mnist")):

@@ -54,7 +54,7 @@ def test_npz_without_channel_axis_is_grey(tmp_path: Path) -> None:
     assert np.array_equal(train.pixels()[:, 0], grey["x_train"])
 
 
-def test_npz_path_may_be_absolute_or_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_npz_path_may_be_absolute_or_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for path in (tmp_path / "set.npz", Path("~/set.npz")):
@@ -78,8 +78,8 @@ TRAIN_FAULTS: list[tuple[dict[str, Any], str]] = [
     ),
     ({"y_train": np.zeros(6)}, "y_train: must be integers, but got float64"),
     ({"y_train": np.zeros((6, 1), np.int64)}, "y_train: must have shape (N,), but got (6, 1)"),
-    ({"y_train": np.array([0, 1, 2])}, "y_train: must be as long as x_train (6), but got 3"),
-    ({"y_train": np.array([0, 1, 2, 0, 1, -1])}, "y_train: must be 0 or more, but got -1"),
+    ({"y_train": np.array([0, 1, 2])}, "y_train: must have 6 labels, one for each image, but got 3"),
+    ({"y_train": np.array([0, 1, 2, 0, 1, -1])}, "y_train: must be at least 0, but got -1"),
     ({"y_train": np.zeros(6, np.int64)}, "y_train: must hold at least 2 classes, but got only label 0"),
     (
         {"y_train": np.array([0, 1, 3, 0, 1, 2**62])},
@@ -92,7 +92,7 @@ TEST_FAULTS: list[tuple[dict[str, Any], str]] = [
         {"x_test": np.zeros((3, 2, 4), np.uint8)},
         "x_test: must hold images of shape (2, 4, 3) as x_train, but got (2, 4)",
     ),
-    ({"y_test": np.array([0, 1])}, "y_test: must be as long as x_test (3), but got 2"),
+    ({"y_test": np.array([0, 1])}, "y_test: must have 3 labels, one for each image, but got 2"),
     ({"y_test": np.array([0, 1, 3])}, "y_test: must be below 3 (the classes of y_train), but got 3"),
 ]
 
@@ -108,7 +108,7 @@ def test_faults_of_the_training_arrays(tmp_path: Path, changed: dict[str, Any], 
 
 
 @pytest.mark.parametrize(("changed", "message"), TEST_FAULTS)
-def test_faults_of_the_test_arrays_are_not_looked_for_in_training(
+def test_faults_of_the_test_arrays_are_ignored_when_training_images_are_loaded(
     tmp_path: Path, changed: dict[str, Any], message: str
 ) -> None:
     load_train(NPZ, save(tmp_path, **changed))
@@ -116,7 +116,7 @@ def test_faults_of_the_test_arrays_are_not_looked_for_in_training(
         load_test(NPZ, tmp_path)
 
 
-def test_a_file_that_is_missing_or_no_npz(tmp_path: Path) -> None:
+def test_a_file_that_is_missing_or_not_an_npz(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"set.npz: must be a .npz file, but got no such file"):
         load_train(NPZ, tmp_path)
     for content in (b"", b"no archive", b"\x93NUMPY", b"PK\x03\x04cut short"):
@@ -134,12 +134,12 @@ def test_damaged_images_are_reported(tmp_path: Path) -> None:
         load_train(NPZ, tmp_path)
 
 
-def test_digits_are_cut_once_and_for_all() -> None:
+def test_the_test_part_of_digits_is_fixed() -> None:
     train, test = load_train(DIGITS, HERE), load_test(DIGITS, HERE)
     assert (len(train), len(test)) == (1437, 360)
     assert train.shape == test.shape == (1, 8, 8) and train.classes == 10
     assert int(train.pixels().max()) == 255
-    # Recorded: whoever changes the cut makes all published figures on digits incomparable.
+    # recorded values: another cut would make all published figures on digits incomparable
     assert test.labels[:10].tolist() == TEST_LABELS
     assert int((test.pixels().long() * torch.arange(1, 361)[:, None, None, None]).sum()) == TEST_CHECKSUM
 
@@ -157,7 +157,7 @@ def test_digits_parts_are_disjoint_and_ignore_the_spec() -> None:
     assert shares.abs().max() < 0.005
 
 
-def test_class_names_are_the_given_ones_or_the_sets_own(tmp_path: Path) -> None:
+def test_class_names_are_those_given_or_those_of_the_set(tmp_path: Path) -> None:
     assert class_names(DataSpec(name="npz", path=Path("a.npz")), tmp_path) is None
     assert class_names(DataSpec(name="digits", class_names=("a", "b")), tmp_path) == ("a", "b")
     assert class_names(DataSpec(name="cifar100"), tmp_path)[23] == "cloud"  # type: ignore[index]

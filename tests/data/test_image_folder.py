@@ -26,7 +26,7 @@ def write(path: Path, colour: tuple[int, ...] | int, size: tuple[int, int] = (4,
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two classes, twelve training images each, of many kinds; one to test each."""
+    """Two classes, each with twelve training images and one test image; several formats and sizes."""
     for number in range(12):
         write(tmp_path / f"set/train/dog/{number:02}.png", (number, 0, 0))
         write(tmp_path / f"set/train/cat/deep/{number:02}.bmp", (0, number, 0), (8, 8))
@@ -50,14 +50,14 @@ def test_images_and_labels_of_a_folder(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg"])
-def test_the_middle_square_is_resized_with_antialiasing(tmp_path: Path, kind: str) -> None:
+def test_the_centre_square_is_resized_with_antialiasing(tmp_path: Path, kind: str) -> None:
     stripes = np.zeros((64, 128, 3), dtype=np.uint8)
-    stripes[:, 32:96:2] = 200  # every other column of the middle square
+    stripes[:, 32:96:2] = 200  # every other column of the centre square
     stripes[:, :32] = 255
     Image.fromarray(stripes).save(tmp_path / f"a.{kind}", **({"quality": 100} if kind == "jpg" else {}))
     [image] = Files((str(tmp_path / f"a.{kind}"),), 8, 3).read(torch.tensor([0]))
     assert (image[:, :, 1:-1].int() - 100).abs().max() <= 3
-    assert image[:, :, 0].max() < 130  # of the white left quarter no more than the filter's edge reaches
+    assert image[:, :, 0].max() < 130  # the white left quarter contributes only at the filter's edge
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_the_middle_square_is_resized_with_antialiasing(tmp_path: Path, kind: st
         ("always", 0, {"train", "arch", "search", "calibrate", "certify"}),
         ("never", 10**9, set()),
         ("auto", 10**9, {"train", "arch", "search", "calibrate", "certify"}),
-        ("auto", 24 * 48, {"train", "arch", "search", "calibrate", "certify"}),  # exactly all
+        ("auto", 24 * 48, {"train", "arch", "search", "calibrate", "certify"}),  # exactly all images
         ("auto", 24 * 48 - 1, {"arch", "search", "calibrate", "certify"}),  # all but train; two are empty
         ("auto", 7 * 48, {"arch", "search", "certify"}),
     ],
@@ -82,8 +82,8 @@ def test_what_fits_is_held_in_memory(folder: Path, memory: str, limit: int, held
 
 
 @contextmanager
-def out_of_reach(folder: Path) -> Iterator[None]:
-    """Inside, the image files are not there: only what was read before can be had."""
+def files_missing(folder: Path) -> Iterator[None]:
+    """Inside, the image files are missing: only images read before are available."""
     (folder / "set").rename(folder / "away")
     yield
     (folder / "away").rename(folder / "set")
@@ -92,24 +92,24 @@ def out_of_reach(folder: Path) -> Iterator[None]:
 def test_splits_are_cut_and_parts_taken_without_reading(folder: Path) -> None:
     splits = load_splits(SPEC.model_copy(update={"splits": SPLITS}), folder)
     few = splits.train.subset(torch.tensor([1, 0]))
-    with out_of_reach(folder), pytest.raises(UserError):
+    with files_missing(folder), pytest.raises(UserError):
         few.pixels()
     first = few.pixels()
-    with out_of_reach(folder), pytest.raises(UserError):  # no more was read than asked for
+    with files_missing(folder), pytest.raises(UserError):  # only the images requested were read
         splits.train.pixels([1])
     assert torch.equal(splits.train.pixels([1, 0]), first)
-    with out_of_reach(folder):  # now all of train is in memory
+    with files_missing(folder):  # now all of train is in memory
         assert len(splits.train.pixels()) == 16
 
 
 @pytest.mark.parametrize("loaders", [0, 2])
-def test_held_images_travel_as_pixels(folder: Path, loaders: int) -> None:
+def test_held_images_are_pickled_as_pixels(folder: Path, loaders: int) -> None:
     source = load_train(SPEC, folder).source
     held = ImageSet(Held(source, loaders), torch.arange(24) % 2, 2)
     expected = source.read(torch.arange(24))
     sent = pickle.loads(pickle.dumps(held))
     assert isinstance(sent.source, InMemory) and torch.equal(sent.pixels(), expected)
-    with out_of_reach(folder):
+    with files_missing(folder):
         assert torch.equal(held.pixels(), expected)
 
 
@@ -135,11 +135,11 @@ def test_faults_of_a_folder(folder: Path) -> None:
                 load(SPEC, path)
         return str(raised.value)
 
-    whole = "must be a folder with one folder of images a class, but got no such folder"
+    whole = "must be a folder with one subfolder of images per class, but got no such folder"
     assert fault(folder / "elsewhere") == f"{folder / 'elsewhere/set/train'}: {whole}"
     (folder / "set/test/horse").mkdir()
     train = folder / "set/train"
-    assert fault() == f"{folder / 'set/test/horse'}: must be a class of {train}, but got no such one there"
+    assert fault() == f"{folder / 'set/test/horse'}: must be a class of {train}, but isn't"
     (folder / "set/test/horse").rmdir()
     (train / "horse").mkdir()
     with pytest.raises(UserError, match=r"train/horse: must hold images \(\.jpg, .*\), but got none"):
@@ -153,7 +153,7 @@ def test_faults_of_a_folder(folder: Path) -> None:
 def test_a_folder_needs_classes(tmp_path: Path) -> None:
     for part in ("train", "test"):
         (tmp_path / "set" / part).mkdir(parents=True)
-    with pytest.raises(UserError, match=r"set/train: must hold one folder of images a class, but got none"):
+    with pytest.raises(UserError, match=r"set/train: must hold one subfolder of images per class, but got none"):
         load_train(SPEC, tmp_path)
     for part in ("train", "test"):
         write(tmp_path / f"set/{part}/cat/a.png", (0, 0, 0))

@@ -18,12 +18,14 @@ def four() -> ImageSet:
         (torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 0]), 1, "classes must be at least 2"),
     ],
 )
-def test_an_image_set_refuses_nonsense(images: torch.Tensor, labels: torch.Tensor, classes: int, message: str) -> None:
+def test_an_image_set_refuses_invalid_values(
+    images: torch.Tensor, labels: torch.Tensor, classes: int, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         ImageSet.of(images, labels, classes)
 
 
-def test_images_may_be_asked_for_by_numbers_a_slice_or_all() -> None:
+def test_pixels_takes_indices_a_slice_or_nothing() -> None:
     for indices, expected in [(torch.tensor([2, 0]), [2, 0]), ([3, 3], [3, 3]), (slice(1, 9), [1, 2, 3]), ([], [])]:
         assert four().pixels(indices).flatten().tolist() == expected  # type: ignore[arg-type]
     assert four().pixels().flatten().tolist() == [0, 1, 2, 3]
@@ -35,7 +37,7 @@ def test_subset_keeps_order_and_classes() -> None:
     assert len(part.subset(torch.tensor([], dtype=torch.int64))) == 0
 
 
-def test_joined_sets_are_one_after_the_other() -> None:
+def test_joined_sets_are_concatenated() -> None:
     pixels, labels = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1), torch.arange(10) % 3
     first, second = (ImageSet.of(pixels[part], labels[part], 3) for part in (slice(0, 4), slice(4, 10)))
     both = first.joined(second)

@@ -29,7 +29,7 @@ def test_results_come_in_the_order_of_the_jobs(count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_a_user_error_comes_as_it_is_and_work_goes_on_after_it(count: int) -> None:
+def test_a_user_error_is_raised_unchanged_and_work_continues_after_it(count: int) -> None:
     workers = Workers(square, count)
     with pytest.raises(UserError, match=r"^13: must be lucky$"):
         list(workers.map([3, 13, 5, 6, 7, 8]))
@@ -37,7 +37,7 @@ def test_a_user_error_comes_as_it_is_and_work_goes_on_after_it(count: int) -> No
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_jobs_are_made_when_there_is_room_for_them(count: int) -> None:
+def test_jobs_are_generated_only_as_they_are_needed(count: int) -> None:
     made = []
 
     def jobs() -> Iterator[int]:
@@ -51,5 +51,5 @@ def test_jobs_are_made_when_there_is_room_for_them(count: int) -> None:
     results.close()  # type: ignore[attr-defined]
 
 
-def test_nothing_to_do() -> None:
+def test_no_jobs_give_no_results() -> None:
     assert list(Workers(square, 1).map([])) == []

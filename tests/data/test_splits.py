@@ -19,13 +19,13 @@ def labels_and_specs(draw: st.DrawFn) -> tuple[torch.Tensor, SplitSpec]:
     per_class = draw(st.lists(st.integers(1, 60), min_size=2, max_size=6))
     labels = torch.cat([torch.full((count,), label) for label, count in enumerate(per_class)])
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(draw(st.integers(0, 99))))
-    most = len(labels) // 6
+    largest = len(labels) // 6
     spec = SplitSpec(
         seed=draw(st.integers(0, 2**40)),
-        arch=draw(st.integers(0, most) | fractions),
-        search=draw(st.integers(1, most + 1) | fractions),
-        calibrate=draw(st.integers(1, most + 1) | fractions),
-        certify=draw(st.integers(0, most) | fractions),
+        arch=draw(st.integers(0, largest) | fractions),
+        search=draw(st.integers(1, largest + 1) | fractions),
+        calibrate=draw(st.integers(1, largest + 1) | fractions),
+        certify=draw(st.integers(0, largest) | fractions),
     )
     return labels[order], spec
 
@@ -37,8 +37,8 @@ def test_splits_are_disjoint_cover_all_and_have_exact_stratified_sizes(
 ) -> None:
     labels, spec = case
     total, classes = len(labels), len(labels.unique())
-    wanted = {n: getattr(spec, n) for n in NAMES[1:]}
-    sizes = {n: round(size * total) if isinstance(size, float) else size for n, size in wanted.items()}
+    given_sizes = {n: getattr(spec, n) for n in NAMES[1:]}
+    sizes = {n: round(size * total) if isinstance(size, float) else size for n, size in given_sizes.items()}
     train_size = total - sum(sizes.values())
     if min(train_size, sizes["search"], sizes["calibrate"]) < classes:
         with pytest.raises(UserError, match=r"data\.splits"):
@@ -50,7 +50,7 @@ def test_splits_are_disjoint_cover_all_and_have_exact_stratified_sizes(
     assert torch.equal(torch.cat(list(parts.values())).sort().values, torch.arange(total))
     for name, part in parts.items():
         assert torch.equal(part, part.sort().values)
-        # A cut rounds by less than 1 against what was left for it; train keeps the rounding of all four.
+        # each cut is rounded by less than 1 relative to the images left for it; train has the rounding of all four
         share = labels.bincount() * len(part) / total
         drift = (labels[part].bincount(minlength=classes) - share).abs().max()
         assert drift < (4 if name == "train" else 2)
@@ -69,7 +69,7 @@ def test_hand_worked_shares() -> None:
     }
 
 
-def test_the_seed_alone_decides() -> None:
+def test_the_cut_depends_on_the_seed_only() -> None:
     labels = torch.arange(200) % 4
     torch.manual_seed(1)
     first = cut_splits(labels, SplitSpec())
@@ -79,8 +79,8 @@ def test_the_seed_alone_decides() -> None:
     assert not torch.equal(first["search"], other["search"])
 
 
-def test_the_published_cut_stays() -> None:
-    """Recorded: whoever changes the cut makes all results so far incomparable."""
+def test_the_published_cut_is_unchanged() -> None:
+    """Recorded values: another cut would make all results so far incomparable."""
     assert cut_splits(torch.arange(100) % 2, SplitSpec())["search"].tolist() == [
         5,
         32,
@@ -98,7 +98,7 @@ def test_the_published_cut_stays() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (SplitSpec(search=3), r"data.splits.search: must be at least 4 images \(one a class\), but got 3"),
+        (SplitSpec(search=3), r"data.splits.search: must be at least 4 images \(one per class\), but got 3"),
         (SplitSpec(calibrate=0.01), r"data.splits.calibrate: must be at least 4 .*, but got 1"),
         (
             SplitSpec(search=90),
@@ -127,7 +127,7 @@ def test_load_splits_gives_the_images_of_the_cut() -> None:
     assert len(splits.arch) == 0 and len(splits.search) == 144
 
 
-def test_a_crop_that_could_lose_the_image() -> None:
+def test_a_crop_that_could_miss_the_image() -> None:
     spec = DataSpec.model_validate({"name": "digits", "augment": {"crop": 8}})
     with pytest.raises(UserError, match=r"data.augment.crop: must be less than .* \(8\), but got 8"):
         load_splits(spec, Path())

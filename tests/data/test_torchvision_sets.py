@@ -87,7 +87,7 @@ WRITERS = {
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand-ins have other checksums than the real files; whatever isn't there can't be fetched."""
+    """The files written here have other checksums than the real ones; missing files can't be downloaded."""
 
     def refuse(*_: object, **__: object) -> None:
         raise OSError("<urlopen error no network>")
@@ -126,7 +126,7 @@ def test_official_files_are_read(tmp_path: Path, name: str) -> None:
         ("fashion_mnist", "FashionMNIST/raw", ["train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"]),
     ],
 )
-def test_without_files_and_network_the_message_says_what_goes_where(
+def test_without_files_and_network_the_message_lists_the_files_and_their_folder(
     tmp_path: Path, name: str, folder: str, files: list[str]
 ) -> None:
     root = tmp_path / "images"
@@ -134,25 +134,25 @@ def test_without_files_and_network_the_message_says_what_goes_where(
         load_train(spec_of(name), tmp_path)
     message = str(raised.value)
     assert message.startswith(f"{root}: must hold {OFFICIAL[name].title}, which cannot be read or downloaded (")
-    assert f"; put into {root / folder}: " in message and "\n" not in message
+    assert f"; copy to {root / folder}: " in message and "\n" not in message
     assert all(file in message for file in files)
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
-def test_what_the_message_names_is_what_torchvision_looks_for(tmp_path: Path, name: str) -> None:
-    """The stand-ins hold what torchvision reads, no more; the message names each of their files."""
+def test_the_message_names_exactly_the_files_that_torchvision_reads(tmp_path: Path, name: str) -> None:
+    """The files written here are those torchvision reads, no others; the message names each of them."""
     WRITERS[name](tmp_path)
     for file in tmp_path.rglob("*"):
         if file.is_file():
-            said = f"{OFFICIAL[name].folder}/{OFFICIAL[name].files}"
-            assert file.name in said or file.name.startswith("data_batch_")
-            assert file.parent == tmp_path or file.parent.name in said
+            listed = f"{OFFICIAL[name].folder}/{OFFICIAL[name].files}"
+            assert file.name in listed or file.name.startswith("data_batch_")
+            assert file.parent == tmp_path or file.parent.name in listed
 
 
 def test_missing_files_are_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FETCHING[0], lambda url, root, **_: write_cifar10(Path(root)))
     assert len(load_train(DataSpec(name="cifar10"), tmp_path)) == 25
-    assert (tmp_path / "data" / "cifar-10-batches-py").is_dir()  # in `data` unless told
+    assert (tmp_path / "data" / "cifar-10-batches-py").is_dir()  # in `data` unless `root` is given
 
 
 def test_damaged_files_are_reported(tmp_path: Path) -> None:

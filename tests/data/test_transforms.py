@@ -23,7 +23,7 @@ def drawn(images: torch.Tensor, spec: AugmentSpec, seed: int) -> torch.Tensor:
 
 
 def image_by_image(images: torch.Tensor, spec: AugmentSpec, generator: torch.Generator) -> torch.Tensor:
-    """The plain loop over images and pixels that crop and flip have to equal."""
+    """Crop and flip as a plain loop over images and pixels."""
     n, _, height, width = images.shape
     offsets = torch.zeros(2, n, dtype=torch.int64)
     if spec.crop:
@@ -64,7 +64,7 @@ def test_images_are_augmented_independently_and_evenly() -> None:
     image[0, 0, 1, 0] = 1
     out = drawn(image.expand(4000, 1, 3, 3), AugmentSpec(crop=1, flip=True), 0)
     share = out.double().mean((0, 1))
-    # Cropped by -1..1, the left middle pixel leaves the image one time in three; flips even the sides.
+    # with offsets of -1..1, the left middle pixel leaves the image in one of three; flips make both sides equal
     assert share.sum().item() == pytest.approx(2 / 3, abs=0.03)
     assert torch.allclose(share[:, 0], torch.full((3,), 1 / 18, dtype=torch.float64), atol=0.02)
     assert torch.allclose(share[:, 1], torch.full((3,), 1 / 9, dtype=torch.float64), atol=0.02)
@@ -72,7 +72,7 @@ def test_images_are_augmented_independently_and_evenly() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_trivial_augment_changes_images_each_by_its_own_seed(channels: int) -> None:
+def test_trivial_augment_changes_each_image_by_a_seed_of_its_own(channels: int) -> None:
     images = pixels(1, (channels, 8, 8)).expand(40, channels, 8, 8)
     spec = AugmentSpec(trivial_augment=True)
     before = torch.get_rng_state()
@@ -96,7 +96,7 @@ def test_a_part_is_augmented_as_in_the_whole(seed: int, rows: list[int]) -> None
     assert torch.equal(cut_out(whole[part].float(), 2, centre_n2), blanked[part])
 
 
-def test_nothing_is_drawn_for_nothing() -> None:
+def test_nothing_is_drawn_without_augmentation() -> None:
     generator = seeded(4)
     state = generator.get_state()
     for spec in (AugmentSpec(), AugmentSpec(flip="alternate")):
@@ -112,7 +112,7 @@ def test_cutout_is_a_square_cut_off_at_the_border() -> None:
     assert (out[2, 0] == 0).nonzero().tolist() == [[2, 3], [2, 4], [3, 3], [3, 4]]
 
 
-def test_cutout_may_lie_anywhere() -> None:
+def test_cutout_may_be_anywhere() -> None:
     centres = draw(AugmentSpec(cutout=3), 600, (1, 4, 5), seeded()).centre_n2
     assert centres is not None and centres.shape == (600, 2)
     assert centres[:, 0].unique().tolist() == [0, 1, 2, 3] and centres[:, 1].unique().tolist() == [0, 1, 2, 3, 4]

@@ -89,7 +89,7 @@ def test_checking_neither_creates_nor_holds_it(path):
 
 def test_what_cannot_be_written_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
-    refused = pytest.raises(UserError, match="file: cannot be written: a file lies where a folder must be")
+    refused = pytest.raises(UserError, match="file: cannot be written: a file is where a folder must be")
     with refused, lock(tmp_path / "file" / "run.lock", "held"):
         pytest.fail("no such folder")
 

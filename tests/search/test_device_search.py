@@ -111,7 +111,7 @@ def test_runs_of_two_devices_are_not_compared(run, tmp_path):
     copy = own_copy(run, tmp_path)
     other = load_profile(copy / "device_profile.json")
     made_up(RunSession.open(copy).space.spec, device={"name": "another"}).save(copy / "device_profile.json")
-    with pytest.raises(UserError, match=r"device.name must be .* figures of two settings don't go together"):
+    with pytest.raises(UserError, match=r"device.name must be .* profiles of two settings cannot be combined"):
         compare_runs([run, copy])
     other.save(copy / "device_profile.json")
     assert compare_runs([run, copy]).hypervolumes[0] > 0

@@ -85,7 +85,7 @@ def test_weights_are_not_read_for_another_point(copy, colliding, tmp_path):
 def test_two_points_of_one_id_on_a_front_are_not_picked_by_it(copy, colliding):
     trial, first, second = colliding
     session = RunSession.open(copy)
-    with pytest.raises(UserError, match="must be the id of one point, but two have it by accident"):
+    with pytest.raises(UserError, match="must be the id of one point, but two points have the same id"):
         pick([(trial, first), (trial, second)], session.experiment.parsed_objectives(), first.id)
 
 

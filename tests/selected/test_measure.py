@@ -38,7 +38,7 @@ def test_profile_then_measure(tmp_path_factory, tmp_path):
     cli = CliRunner()
     done = cli.invoke(app, ["profile", str(space), "--out", str(out), "--rounds", "1", "--networks", "12"])
     assert done.exit_code == 0, done.output
-    assert "networks    12; those left out of the fit are met to" in done.output
+    assert "networks    12; mean error on those left out of the fit" in done.output
     options = ["--profile", str(out), "--samples", "6", "--rounds", "2"]
     done = cli.invoke(app, ["measure", str(run), "--pick", "best-accuracy", *options])
     assert done.exit_code == 0, done.output

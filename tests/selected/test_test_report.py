@@ -8,8 +8,8 @@ import torch
 from tiny_run import certified, own_copy
 
 from aebnas.cost.exit_costs import ExitCosts
-from aebnas.data.corruptions import shift_images
-from aebnas.data.ood_images import TILES, jumbled, noise_like
+from aebnas.data.corruptions import corrupt_images
+from aebnas.data.ood_images import PATCHES, noise_like, shuffled_patches
 from aebnas.policies.calibration.reliability import reliability
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.goal import Goal
@@ -65,7 +65,7 @@ def test_corruptions_are_those_of_the_running_network(assessed):
     outputs = SelectedModelOutputs.open(run, "knee")
     rows = {(row["corruption"], row["severity"]): row for row in found.evaluation.corruptions}
     assert set(rows) == {(kind, s) for kind in ("gaussian_noise", "blur", "contrast") for s in (1, 2, 3)}
-    shifted = shift_images(outputs.images("test"), "contrast", 2)
+    shifted = corrupt_images(outputs.images("test"), "contrast", 2)
     logits, taken = running(outputs, shifted)
     row = rows["contrast", 2]
     assert row["accuracy"] == pytest.approx(float((logits.argmax(1) == shifted.labels).float().mean()))
@@ -125,12 +125,12 @@ def test_a_second_policy_is_evaluated_without_the_network(assessed, monkeypatch,
 
 def test_out_of_distribution_images_are_of_none_of_the_classes(assessed):
     images = SelectedModelOutputs.open(assessed[0], "knee").images("test")
-    noise, tiles = noise_like(images, 50, 1), jumbled(images, 40, 1)
+    noise, tiles = noise_like(images, 50, 1), shuffled_patches(images, 40, 1)
     assert (len(noise), len(tiles)) == (50, 40) and noise.shape == tiles.shape == images.shape
     assert torch.equal(noise.pixels(), noise_like(images, 50, 1).pixels())
     before, after = images.pixels()[:40], tiles.pixels()
     assert torch.equal(before.flatten(1).sort().values, after.flatten(1).sort().values)  # the same pixels
-    assert (before != after).flatten(1).any(1).float().mean() > 0.9 and TILES > 1
+    assert (before != after).flatten(1).any(1).float().mean() > 0.9 and PATCHES > 1
 
 
 def test_faults_on_other_images_are_reported_once_of_each_kind():

@@ -1,4 +1,4 @@
-"""Each ablation leaves a part of the space: whatever it offers, the space offers too."""
+"""Each ablation is a subspace: all its candidates are in the space."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 
 from aebnas.core.errors import UserError
 from aebnas.core.spec_base import updated
-from aebnas.policies.threshold_search.min_exit import min_exits_of
+from aebnas.runtime.gate_rules import MinExitByClass
 from aebnas.space.ablation import ABLATIONS, ablate
 from aebnas.space.genome import Candidate, SearchSpace
-from aebnas.space.min_exits import MinExits
 from aebnas.space.size import count_architectures
 from aebnas.space.spec import SpaceSpec
 
@@ -23,19 +22,19 @@ def draw(space, seed) -> Candidate:
 
 @settings(deadline=None, max_examples=50)
 @given(name=st.sampled_from(NAMES), ablation=st.sampled_from(sorted(ABLATIONS)), seed=st.integers(0, 2**31))
-def test_what_is_left_is_part_of_the_space(make_small, name, ablation, seed):
+def test_every_candidate_of_an_ablation_is_in_the_space(make_small, name, ablation, seed):
     space = make_small(name)
     if ablation == "backbone-only" and not all(space.spec.branch(site).optional for site in space.spec.sites()):
         return  # no network of the space is without exits
     candidate = draw(ablate(space, ablation), seed)
     if space.spec.policy.thresholds.genes is None:
-        candidate = Candidate(candidate.architecture, None)  # thresholds found on tables are no part of the space
+        candidate = Candidate(candidate.architecture, None)  # optimised thresholds
     assert space.decode(space.encode(candidate)) == candidate
 
 
 @settings(deadline=None, max_examples=30)
 @given(name=st.sampled_from(NAMES), seed=st.integers(0, 2**31))
-def test_each_takes_away_what_it_says(make_small, name, seed):
+def test_each_ablation_removes_its_kind_of_choice(make_small, name, seed):
     space = make_small(name)
     parts = {ablation: ablate(space, ablation) for ablation in ABLATIONS}
     assert draw(parts["backbone-only"], seed).architecture.exits == ()
@@ -58,7 +57,7 @@ def test_the_ablations_of_the_digits_space(digits):
     assert thresholds.exits == spec.exits and thresholds.stages == spec.stages
     assert backbone.sites() == () and backbone.stages == spec.stages
     sizes = [count_architectures(part) for part in (backbone, branches, thresholds)]
-    assert sizes[0] * 4 == sizes[1] < sizes[2] == count_architectures(spec)  # two places, each taken or not
+    assert sizes[0] * 4 == sizes[1] < sizes[2] == count_architectures(spec)  # two sites, each with or without an exit
 
 
 POLICIES = {
@@ -83,7 +82,7 @@ def test_an_ablation_changes_one_thing(digits, ablation, name):
     part = ablate(space, ablation).spec.model_dump()
     changed = {"fixed-branches": "exits", "fixed-thresholds": "policy", "backbone-only": "exits"}[ablation]
     assert {key for key in whole if part[key] != whole[key]} - {"policy"} <= {changed}
-    if ablation == "backbone-only":  # the places are gone, and with them what was said about them
+    if ablation == "backbone-only":  # without sites there are no minimum exits
         last = {label: place for label, place in whole["policy"]["min_exit_by_class"].items() if place == "last"}
         first = "last" if whole["policy"]["min_exit"] == "last" else None
         whole["policy"] |= {"min_exit": first, "min_exit_by_class": last}
@@ -92,7 +91,7 @@ def test_an_ablation_changes_one_thing(digits, ablation, name):
     )
 
 
-def test_under_fixed_thresholds_nobody_leaves_before_the_minimum_exit(digits):
+def test_under_fixed_thresholds_no_sample_leaves_before_the_minimum_exit(digits):
     space = SearchSpace(updated(digits.spec, {"policy": POLICIES["by place"]}))
     part = ablate(space, "fixed-thresholds")
     names = [site.name for site in part.spec.sites()]
@@ -104,19 +103,19 @@ def test_under_fixed_thresholds_nobody_leaves_before_the_minimum_exit(digits):
         last, second = len(present), present.index("stage2") if "stage2" in present else len(present)
         by_class = [0] * part.spec.classes
         by_class[3:5] = [second, last]
-        # stage1 comes first, whether the architecture has it or not
-        assert min_exits_of(candidate.policy) == MinExits(0, tuple(by_class) if any(by_class) else ())
+        # `min_exit: stage1` is neutral, since stage1 is the first site, whether the architecture has it or not
+        assert candidate.policy.rules == ((MinExitByClass(tuple(by_class)),) if any(by_class) else ())
         assert part.decode(part.encode(candidate)) == candidate
 
 
 @pytest.mark.parametrize("genes, left", [([0.1, 0.2, "never"], 0.2), (["never"], "never"), ([0.99, 0.85], 0.85)])
-def test_of_threshold_genes_the_one_nearest_to_the_fixed_threshold_stays(digits, genes, left):
+def test_of_threshold_genes_the_one_nearest_to_the_fixed_threshold_remains(digits, genes, left):
     policy = {"criterion": "margin", "thresholds": {"genes": genes}}
     space = type(digits)(SpaceSpec.model_validate(digits.spec.model_dump() | {"policy": policy}))
     assert ablate(space, "fixed-thresholds").spec.policy.thresholds.genes == (left,)
 
 
-def test_an_unknown_ablation_is_told(digits):
+def test_an_unknown_ablation_is_refused(digits):
     with pytest.raises(
         UserError, match="must be one of fixed-branches, fixed-thresholds, backbone-only, but got 'all'"
     ):

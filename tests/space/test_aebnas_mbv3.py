@@ -1,4 +1,4 @@
-"""The AEBNAS paper's space in our DSL: its size by hand, and that its networks are what they should be."""
+"""The AEBNAS paper's space in our DSL: its size computed by hand, and the structure of its networks."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def test_size_by_hand(large):
 
 
 def test_number_of_genes(large):
-    """The paper's genome has 82: "no second layer" is there a third choice of the second layer's side."""
+    """The paper's genome has 82: there "no second layer" is a third choice of the second layer's side."""
     resolution, depths, blocks, thresholds = 1, 5, 5 * 4 * 2, 4
     branches = 4 * (1 + 2 * 4)  # depth; op, kernel, width, side of two layers
     assert len(large.gene_sizes) == resolution + depths + blocks + branches + thresholds == 82 + 4
@@ -47,7 +47,7 @@ def test_branches_are_the_papers(large):
     assert sides == [side, half, quarter] * 2 + [1]
 
 
-def test_images_of_32_pixels_feed_every_resolution(large, architectures, pixels):
+def test_images_of_32_pixels_are_resized_to_every_resolution(large, architectures, pixels):
     drawn = {architecture.resolution: architecture for architecture in architectures(large, 60)}
     assert set(drawn) == set(range(32, 73, 4))
     for resolution in (32, 72):
@@ -59,7 +59,7 @@ def test_images_of_32_pixels_feed_every_resolution(large, architectures, pixels)
         assert [logits.shape for logits in network(pixels(drawn[resolution], 2))] == [(2, 10)] * 5
 
 
-def test_costs_lie_within_bounds_and_resolution_costs(large, architectures):
+def test_costs_are_within_bounds_and_grow_with_resolution(large, architectures):
     bounds = space_bounds(large.spec, lambda counts: counts.macs)
     for architecture in [*architectures(large, 5), large.extreme(True), large.extreme(False)]:
         assert bounds.lower <= count_graph(lower(architecture)).macs.total <= bounds.upper
@@ -78,7 +78,7 @@ def test_extracted_networks_equal_the_supernet(large, architectures, pixels):
                 assert shared.std() > 0
 
 
-def test_original_strides_leave_too_little_of_32_pixels(large):
+def test_the_original_strides_are_refused_at_32_pixels(large):
     stages = [*large.spec.stages[:4], large.spec.stages[4].model_copy(update={"stride": (2,)})]
     spec = large.spec.model_dump() | {"stages": [stage.model_dump() for stage in stages]}
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Cells of a DAG: what of them counts, and what they are lowered to."""
+"""Cells of a DAG: their live edges, and their lowering."""
 
 import math
 
@@ -35,7 +35,7 @@ def space(**dag):
 
 
 def decoded(exits=(), **edges):
-    """The architecture with these ops (`e0_1="conv"`), everything else absent."""
+    """The architecture with these ops (`e0_1="conv"`), all other edges absent."""
     found = space()
     ops = {block.op: block for block in found.spec.dag.blocks}
     genes = {f"cell1.edge{name[1:]}": ops[op] for name, op in edges.items()}
@@ -48,14 +48,14 @@ def decoded(exits=(), **edges):
     return found.decode(genome).architecture
 
 
-def test_edges_from_nowhere_and_to_nowhere_do_not_count():
+def test_dead_edges_are_omitted():
     edges = [edge(0, 1), edge(0, 2), edge(3, 4), edge(0, 4), edge(1, 4), edge(2, 3)]
     assert live_edges([e for e in edges if e.source != 2], {4}) == [edge(0, 1), edge(0, 4), edge(1, 4)]
     assert live_edges(edges[:2], {1}) == [edge(0, 1)]
     assert reached([edge(0, 1), edge(2, 3)]) == {0, 1}
 
 
-def test_an_exit_keeps_its_node_alive_and_a_node_that_nothing_reaches_has_none():
+def test_an_exit_makes_its_node_live_and_an_unreached_node_has_none():
     dead_end = {"e0_1": "conv", "e0_3": "conv"}
     assert [(e.source, e.target) for e in decoded(**dead_end).cells[0].edges] == [(0, 3)]
     assert [(e.source, e.target) for e in decoded(exits=[1, 2], **dead_end).cells[0].edges] == [(0, 1), (0, 3)]
@@ -63,7 +63,7 @@ def test_an_exit_keeps_its_node_alive_and_a_node_that_nothing_reaches_has_none()
     assert decoded(**dead_end).id == decoded(exits=[2], **dead_end).id
 
 
-def test_a_cell_whose_output_gets_nothing_is_mended_with_its_first_op():
+def test_an_unreached_output_is_connected_by_the_first_op():
     assert decoded().cells[0].edges == (edge(0, 3),)
     sparse = space(edges=[[0, 1], [1, 2], [2, 3]])
     assert [e.source for e in connected(sparse.spec.dag, [edge(1, 2, IDENTITY)])] == [0, 1, 2]
@@ -71,7 +71,7 @@ def test_a_cell_whose_output_gets_nothing_is_mended_with_its_first_op():
     assert sparse.decode(sparse.encode(smallest)) == smallest
 
 
-def test_lowering_sums_edges_and_an_identity_is_no_node():
+def test_lowering_sums_edges_and_adds_no_node_for_identity():
     graph = lower(decoded(exits=[1], e0_1="conv", e0_2="identity", e1_2="conv", e1_3="identity", e2_3="conv"))
     nodes = {node.name: node.inputs for node in graph.nodes}
     assert nodes["cell1_node1"] == ("cell1_edge0_1",)
@@ -102,18 +102,18 @@ def test_the_published_space_has_ten_edges_of_six_ops_and_four_exits(root):
     assert bounds.lower <= count_graph(lower(largest)).macs.total <= bounds.upper
 
 
-def test_ids_of_staged_architectures_do_not_know_of_cells(digits):
+def test_ids_of_staged_architectures_do_not_depend_on_the_field_cells(digits):
     value = digits.extreme(largest=True).to_json()
     assert not {"cells", "controller", "stop_heads"} & set(value)
     assert not any("in_cell" in present for present in value["exits"])
 
 
-def test_an_architecture_has_one_backbone_and_chooses_by_a_controller():
+def test_an_architecture_has_one_backbone_and_a_controller_where_it_is_adaptive():
     plain = decoded(e0_3="conv")
     with pytest.raises(ValueError, match="either stages or cells"):
         Architecture.from_json(plain.to_json() | {"cells": []})
     several = plain.cells[0].model_copy(update={"edges": (Edge(source=0, target=3, ops=(CONV, IDENTITY)),)})
-    with pytest.raises(ValueError, match="must have a controller just where"):
+    with pytest.raises(ValueError, match="must have a controller if and only if"):
         Architecture.from_json(plain.to_json() | {"cells": [several.model_dump(mode="json")]})
     adaptive = Architecture.from_json(plain.to_json() | {"cells": [several.model_dump(mode="json")], "controller": 4})
     assert adaptive.adaptive and not plain.adaptive

@@ -1,4 +1,4 @@
-"""Genomes: everything decodes, encode and decode agree, inactive genes don't count."""
+"""Genomes: every one decodes, encode and decode agree, inactive genes make no difference."""
 
 import json
 
@@ -35,13 +35,13 @@ def assert_round_trip(space, genome):
 
 @settings(deadline=None, max_examples=50)
 @given(st.data())
-def test_every_genome_decodes_and_comes_back_in_bundled_spaces(bundled, data):
+def test_every_genome_round_trips_in_bundled_spaces(bundled, data):
     assert_round_trip(bundled, data.draw(genomes(bundled)))
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.data())
-def test_every_genome_decodes_and_comes_back_in_small_spaces(small, data):
+def test_every_genome_round_trips_in_small_spaces(small, data):
     assert_round_trip(small, data.draw(genomes(small)))
 
 
@@ -61,13 +61,13 @@ def test_a_space_of_one_architecture_has_an_empty_genome(make_small, rng):
 
 
 @pytest.mark.parametrize("genome, problem", [((0,), "must have"), (None, "gene stem.width must be in 0..1")])
-def test_genomes_of_another_kind_are_refused(make_small, genome, problem):
+def test_invalid_genomes_are_refused(make_small, genome, problem):
     space = make_small("skip")
     with pytest.raises(ValueError, match=problem):
         space.decode(genome or (2,) + (0,) * (len(space.gene_sizes) - 1))
 
 
-def test_a_skip_in_between_is_compacted(digits):
+def test_a_skip_between_blocks_is_removed(digits):
     mb = {"stage1__block1__op": "mbconv"}
     with_depth = digits.decode(genome_of(digits, **mb, stage1__depth=1)).architecture
     skipped = digits.decode(genome_of(digits, **mb, stage1__depth=2, stage1__block2__op="skip")).architecture
@@ -89,7 +89,7 @@ def test_mb_skip_mb_is_mb_mb(make_small):
     assert ids != {space.decode(genome_of(space, **op, stage1__depth=3)).architecture.id}
 
 
-def test_a_stage_of_skips_keeps_one_block_of_the_first_real_op(make_small):
+def test_a_stage_of_skips_has_one_block_of_the_first_other_op(make_small):
     space = make_small("branches")  # op: [skip, mbconv, basic]
     skips = {"stage1__block1__op": "skip", "stage1__block2__op": "skip"}
     for depth in (1, 2):
@@ -115,7 +115,7 @@ def test_a_stage_of_skips_keeps_one_block_of_the_first_real_op(make_small):
         ),
     ],
 )
-def test_inactive_genes_do_not_count(digits, active, inactive):
+def test_inactive_genes_make_no_difference(digits, active, inactive):
     plain, changed = genome_of(digits, **active), genome_of(digits, **active, **inactive)
     assert plain != changed
     assert digits.decode(plain).architecture.id == digits.decode(changed).architecture.id
@@ -130,8 +130,8 @@ def test_inactive_genes_do_not_count(digits, active, inactive):
         {"stage3__width": 48},
     ],
 )
-def test_active_genes_count(digits, active):
-    ids = {digits.decode(genome_of(digits, **chosen)).architecture.id for chosen in (active, {})}
+def test_active_genes_make_a_difference(digits, active):
+    ids = {digits.decode(genome_of(digits, **genes)).architecture.id for genes in (active, {})}
     assert len(ids) == 2
 
 
@@ -144,22 +144,22 @@ def test_active_genes_count(digits, active):
         ({"exit__stage1__present": True, "exit__stage1__layer1__op": "resize"}, {"exit__stage1__layer1__se": False}),
     ],
 )
-def test_variants_of_what_cannot_vary_do_not_count(make_small, active, inactive):
+def test_choices_of_attributes_that_an_op_lacks_make_no_difference(make_small, active, inactive):
     space = make_small("variants")
     ids = {space.decode(genome_of(space, **active | more)).architecture.id for more in ({}, inactive)}
     assert len(ids) == 1
     varied = {space.decode(genome_of(space, **more)).architecture.id for more in ({}, {"stage1__block1__se": True})}
-    assert len(varied) == 2  # of an mbconv it counts
+    assert len(varied) == 2  # mbconv has the attribute
 
 
-def test_positions_and_places_have_choices_of_their_own(make_small):
+def test_positions_and_sites_have_choices_of_their_own(make_small):
     genes = make_small("positions").genes
     assert genes["stage1.block1.op"] == ("basic", "conv") and genes["stage1.block1.kernel"] == (3,)
     assert genes["stage1.block2.kernel"] == (1, 3) and genes["stage1.block2.expand"] == (2.0,)
     assert genes["stage1.block3.expand"] == (1.0, 2.0) and genes["stage1.block3.op"] == ("mbconv",)
     assert genes["exit.stage1.depth"] == (0, 1) and genes["exit.stage1.present"] == (False, True)
     assert genes["exit.stage2.depth"] == (1,) and genes["exit.stage2.present"] == (True,)
-    assert genes["exit.stage2.layer1.op"] == ("conv", "maxpool")  # the common choice
+    assert genes["exit.stage2.layer1.op"] == ("conv", "maxpool")  # the choice given for all sites
     assert genes["exit.stage2.layer1.width"] == (1.0, 2.0)
 
 
@@ -176,7 +176,7 @@ def test_images_are_resized_where_the_resolution_differs(make_small):
     assert space.extreme(True).resolution == 8 and space.extreme(False).resolution == 6
 
 
-def test_within_a_stage_an_exit_needs_a_block_behind_it(make_small):
+def test_an_exit_inside_a_stage_needs_a_later_block(make_small):
     space = make_small("in_stage_sites")
     present = {f"exit.{site.name}.present".replace(".", "__"): True for site in space.spec.sites()}
     for depth, expected in [(1, [None]), (2, [1, None]), (3, [1, 2, None])]:
@@ -196,7 +196,7 @@ def test_policy_genes_belong_to_present_exits(make_small):
     assert other.architecture.id == candidate.architecture.id
 
 
-def test_encode_refuses_what_is_not_of_the_space(digits, make_small, architectures):
+def test_encode_refuses_candidates_of_another_space(digits, make_small, architectures):
     stranger, ours = make_small("skip").extreme(True), architectures(digits, 1)[0]
     wider = ours.model_copy(update={"stages": (ours.stages[0].model_copy(update={"width": 9}), *ours.stages[1:])})
     for architecture, policy in [(stranger, None), (wider, None), (ours, ExitPolicy("margin", (0.5,) * 3))]:
@@ -207,7 +207,7 @@ def test_encode_refuses_what_is_not_of_the_space(digits, make_small, architectur
 def test_extremes(bundled, architectures):
     largest, smallest = bundled.extreme(True), bundled.extreme(False)
     assert len(largest.exits) == len(bundled.spec.sites())
-    inside = bundled.spec.dag is not None  # where a node isn't reached there is no exit
+    inside = bundled.spec.dag is not None  # a node that isn't reached has no exit
     assert len(smallest.exits) == (0 if bundled.spec.exits.optional or inside else len(largest.exits))
     for architecture in architectures(bundled, 50):
         assert smallest.resolution <= architecture.resolution <= largest.resolution
@@ -216,9 +216,9 @@ def test_extremes(bundled, architectures):
             assert len(small.blocks) <= len(stage.blocks) <= len(great.blocks)
 
 
-def test_sampled_branches_keep_the_backbone_and_have_ids_of_their_own(bundled, architectures, rng):
+def test_sampled_branches_preserve_the_backbone_and_change_the_id(bundled, architectures, rng):
     for backbone in architectures(bundled, 20):
-        before = backbone.id  # an id asked for before must not stick
+        before = backbone.id  # the cached id must not be copied
         drawn = bundled.sample_branches(backbone, rng)
         assert drawn.stages == backbone.stages
         assert drawn.id == Architecture.from_json(drawn.to_json()).id
@@ -234,7 +234,7 @@ def test_sampled_branches_keep_the_backbone_and_have_ids_of_their_own(bundled, a
         bundled.encode(Candidate(drawn, policy))
 
 
-def test_architectures_survive_json(bundled, architectures):
+def test_architectures_round_trip_through_json(bundled, architectures):
     for architecture in architectures(bundled, 50):
         again = Architecture.from_json(json.loads(json.dumps(architecture.to_json())))
         assert again == architecture
@@ -243,14 +243,14 @@ def test_architectures_survive_json(bundled, architectures):
 
 
 def test_ids_are_the_same_in_every_process(make_small):
-    """Ids stand in result files, so a changed hash would orphan them."""
+    """Result files refer to ids, so the hash must not change."""
     architecture = make_small("costly_branch").decode(()).architecture
     assert architecture.id == "3c3f35dbce"
     assert str(architecture) == "8 | 8:basic1 4/2:basic1 | @1[conv3x4,conv3x4,conv3x4]"
 
 
 def test_ids_of_committed_results_are_still_valid(root):
-    """New fields are left out of the JSON while at their default."""
+    """New fields are omitted from the JSON at their default."""
     lines = (root / "results" / "cifar10_mini" / "trials.jsonl").read_text(encoding="utf-8").splitlines()[:20]
     for trial in map(json.loads, lines):
         architecture = Architecture.from_json(trial["architecture"])
@@ -258,22 +258,22 @@ def test_ids_of_committed_results_are_still_valid(root):
         assert {point["architecture_id"] for point in trial["points"]} <= {architecture.id}
 
 
-def test_everything_unusual_is_shown():
+def test_the_text_shows_all_that_is_not_at_its_default():
     block = Block(op="mbconv", kernel=5, expand=4.0, se=True, act="hswish")
     layer = BranchLayer(op="resize+conv", kernel=3, width=2.0, side=8)
     assert (str(block), str(layer)) == ("mbconv5e4-se-hswish", "resize+conv3x2@8")
 
 
-def test_an_exit_behind_a_missing_block_cannot_be_lowered(make_small):
+def test_an_exit_after_a_missing_block_cannot_be_lowered(make_small):
     architecture = make_small("costly_branch").decode(()).architecture
     wrong = architecture.model_copy(update={"exits": (Exit(stage=0, block=1, layers=()),)})
-    with pytest.raises(ValueError, match="behind a block that is there"):
+    with pytest.raises(ValueError, match="every exit must be at a site that exists"):
         lower(wrong)
 
 
 @settings(deadline=None, max_examples=40)
 @given(data=st.data())
-def test_a_policy_is_written_into_its_genes_and_no_others(make_small, data):
+def test_a_policy_is_written_to_its_genes_only(make_small, data):
     space = make_small("threshold_genes")
     genome = data.draw(genomes(space))
     candidate = space.decode(genome)
@@ -292,7 +292,7 @@ def test_a_policy_is_written_into_its_genes_and_no_others(make_small, data):
     assert all(name.startswith("policy.") for name in changed)
 
 
-def test_a_policy_of_other_thresholds_is_refused(make_small):
+def test_a_policy_with_thresholds_outside_the_choices_is_refused(make_small):
     space = make_small("threshold_genes")
     genome = genome_of(space, exit__stage1__present=True, exit__stage2__present=False)
     with pytest.raises(ValueError):

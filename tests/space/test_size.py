@@ -1,4 +1,4 @@
-"""The exact size of a space against enumeration."""
+"""The exact size of a space, compared with enumeration."""
 
 from aebnas.space.branch_spec import ExitsSpec
 from aebnas.space.dag import DagSpec
@@ -11,13 +11,13 @@ def test_counts_equal_enumeration(small, everything):
     assert count_candidates(small.spec) == len({(c.architecture.id, c.policy) for c in candidates})
 
 
-def test_hand_worked_count(make_small):
-    # 2 stems; stage 1 with 1, 2 or 3 blocks of one kind; an exit behind it with one branch, or none;
+def test_a_count_by_hand(make_small):
+    # 2 stems; stage 1 with 1, 2 or 3 blocks of one kind; an exit after it with one branch, or none;
     # stage 2 with 2 widths, 2 strides
     assert count_architectures(make_small("skip").spec) == 2 * 3 * 2 * (2 * 2)
 
 
-def test_ids_tell_architectures_apart(small, everything):
+def test_distinct_architectures_have_distinct_ids(small, everything):
     architectures = {candidate.architecture for candidate in everything(small)}
     assert len({architecture.id for architecture in architectures}) == len(architectures)
 

@@ -1,4 +1,4 @@
-"""`space_layers` is exactly what the architectures of a space use."""
+"""`space_layers` returns exactly the layers that the architectures of a space use."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from aebnas.space.spec import SpaceSpec
 
 def layers_of(architecture):
     graph = lower(architecture)
-    nodes = [node for node in graph.nodes if node.op != "add"]  # sums of edges are no layers
+    nodes = [node for node in graph.nodes if node.op != "add"]  # sums of edges aren't layers
     return {Layer(n.weights, n.op, n.attrs, graph.shapes[n.inputs[0]]): graph.shapes[n.name] for n in nodes}
 
 
@@ -24,18 +24,18 @@ def test_every_node_is_a_layer_of_its_space(bundled, architectures):
         assert layers_of(architecture).items() <= known.items()
 
 
-def test_no_layer_is_there_for_nothing(small, everything):
+def test_every_layer_is_used_by_some_architecture(small, everything):
     used = {layer for architecture in {c.architecture for c in everything(small)} for layer in layers_of(architecture)}
     assert space_layers(small.spec) == used
 
 
-def test_a_layer_that_cannot_run_is_refused_at_birth():
+def test_a_layer_that_cannot_run_cannot_be_made():
     with pytest.raises(ValueError, match=r"kernel must be at most 3, .* 2x2 map at stage1.block1.conv, but got 5"):
         make_layer("stage1_block1_conv", "conv", (3, 2, 2), out_channels=4, kernel=5, stride=1)
 
 
 def test_spaces_with_one_impossible_architecture_are_refused():
-    """A map of side 4 shrinks to 2 in a branch, one of side 3 stays: the smallest map is not the hardest."""
+    """A map of side 4 shrinks to 2 in a branch, one of side 3 doesn't: the smallest map isn't the most restrictive."""
     spec = {
         "input": {"channels": 1, "resolution": 12},
         "classes": 2,

@@ -1,4 +1,4 @@
-"""A malformed space is one line: file, place, rule, value."""
+"""The error of a malformed space is one line: file, YAML path, rule, value."""
 
 from copy import deepcopy
 
@@ -10,7 +10,7 @@ from aebnas.space.genome import SearchSpace
 from aebnas.space.input_spec import InputSpec
 from aebnas.space.spec import SpaceSpec
 
-SOUND = {
+VALID = {
     "input": {"channels": 1, "resolution": 8},
     "classes": 10,
     "stem": {"width": 8},
@@ -22,12 +22,12 @@ SOUND = {
     "policy": {"criterion": "margin", "thresholds": {"genes": [0.5, "never"]}},
 }
 GONE = object()
-AT_STAGE_1 = "exits.at: must be sites for exits (stage ends: stage1; behind blocks there: block1), but got "
+AT_STAGE_1 = "exits.at: must be sites of exits (stage ends: stage1; after blocks: block1), but got "
 
 
 def changed(path, value):
-    """SOUND with another value at a dotted path, or with the key gone."""
-    spec = deepcopy(SOUND)
+    """VALID with another value at a dotted path, or without the key."""
+    spec = deepcopy(VALID)
     *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
     place = spec
     for part in parents:
@@ -45,8 +45,8 @@ def load(tmp_path, spec):
     return SearchSpace.load(path)
 
 
-def test_the_sound_space_loads(tmp_path):
-    space = load(tmp_path, SOUND)
+def test_the_valid_space_loads(tmp_path):
+    space = load(tmp_path, VALID)
     assert [site.name for site in space.spec.sites()] == ["stage1.block1", "stage1"]
     assert space.spec.stages[1].width == (16,)
 
@@ -57,7 +57,7 @@ def test_the_sound_space_loads(tmp_path):
         ("stages.0.widht", [8], "stages.0.widht: unknown key, did you mean 'width'?"),
         ("exits.kernal", 3, "exits.kernal: unknown key, did you mean 'kernel'?"),
         ("colour", 3, "colour: unknown key"),
-        ("stages.0.width", [], "stages.0.width: must offer at least one choice, but got []"),
+        ("stages.0.width", [], "stages.0.width: must have at least one choice, but got []"),
         (
             "stages.0.op",
             ["basic", "basic"],
@@ -81,7 +81,7 @@ def test_the_sound_space_loads(tmp_path):
             1,
             "stem.kernel: must be at most 1, to fit its 1x1 map at stem, at input.resolution 1, but got 3",
         ),
-        ("exits.at", ["stage3"], "exits.at: must be sites for exits (stage ends: stage1), but got 'stage3'"),
+        ("exits.at", ["stage3"], "exits.at: must be sites of exits (stage ends: stage1), but got 'stage3'"),
         (
             "exits.at",
             ["stage1.block2"],
@@ -96,13 +96,13 @@ def test_the_sound_space_loads(tmp_path):
             "exits.at",
             "stage2",
             f"{AT_STAGE_1}'stage2'",
-        ),  # the final classifier's
+        ),  # the site of the final classifier
         ("exits.at", ["stage1", "stage1"], "exits.at: sites must be distinct"),
-        ("exits.width", [1, 1.01], "exits.width: must make different widths of 8 channels, but got [1.0, 1.01]"),
+        ("exits.width", [1, 1.01], "exits.width: must give different widths from 8 channels, but got [1.0, 1.01]"),
         (
             "stages.1.expand",
             [2, 2.01],
-            "stages.1.expand: must make different widths of 8 channels, but got [2.0, 2.01]",
+            "stages.1.expand: must give different widths from 8 channels, but got [2.0, 2.01]",
         ),
         ("exits.depth", [4], "exits.depth.0: must be less than or equal to 3, but got 4"),
         ("exits.width", 0, "exits.width: must be greater than 0, but got 0"),
@@ -120,9 +120,9 @@ def test_the_sound_space_loads(tmp_path):
         (
             "policy.thresholds.genes",
             [],
-            "policy.thresholds.genes: must offer at least one choice, but got []",
+            "policy.thresholds.genes: must have at least one choice, but got []",
         ),
-        ("stages.0.op", ["skip"], "stages.0.op: must offer an op besides skip, but got ['skip']"),
+        ("stages.0.op", ["skip"], "stages.0.op: must have an op besides skip, but got ['skip']"),
         (
             "stages.0.op",
             ["basik"],
@@ -139,14 +139,14 @@ def test_the_sound_space_loads(tmp_path):
             "ten",
             "classes: must be a whole number, but got 'ten'",
         ),
-        ("stages.0.blocks", [{}, {}, {}], "stages.0.blocks: must be at most 2, the greatest depth, but got 3"),
-        ("stages.0.blocks", [{}], "stages.0: must have either skip or blocks; depth also leaves blocks out, but"),
+        ("stages.0.blocks", [{}, {}, {}], "stages.0.blocks: must have at most 2 entries, the maximum depth, but got 3"),
+        ("stages.0.blocks", [{}], "stages.0: must not combine skip and blocks; several depths omit blocks, too, but"),
         ("stages.1.blocks", [{"kernal": 3}], "stages.1.blocks.0.kernal: unknown key, did you mean 'kernel'?"),
         ("stages.1.blocks", [{}, {"kernel": 4}], "stages.1.blocks.1.kernel: kernels must be odd, but got 4"),
         (
             "stages.1.blocks",
             [{}, {"expand": [2, 2.01]}],
-            "stages.1.blocks.1.expand: must make different widths of 16 channels, but got [2.0, 2.01]",
+            "stages.1.blocks.1.expand: must give different widths from 16 channels, but got [2.0, 2.01]",
         ),
         ("stages.1.se", "yes", "stages.1.se: must be true or false, but got 'yes'"),
         ("stages.1.act", "tanh", "stages.1.act: must be 'hswish' or 'relu', but got 'tanh'"),
@@ -160,7 +160,7 @@ def test_the_sound_space_loads(tmp_path):
         (
             "exits.sites",
             {"stage1": {"width": [1, 1.01]}},
-            "exits.sites.stage1.width: must make different widths of 8 channels, but got [1.0, 1.01]",
+            "exits.sites.stage1.width: must give different widths from 8 channels, but got [1.0, 1.01]",
         ),
         ("input.resolution", [8, 8], "input.resolution: choices must be distinct, but got [8, 8]"),
         ("input.resolution", [2, 8], "stages.1.kernel: must be at most 3, to fit its 2x2 map at stage2.block1.mbconv"),
@@ -170,7 +170,7 @@ def test_the_sound_space_loads(tmp_path):
         ("classes", 1, "classes: must be greater than or equal to 2, but got 1"),
     ],
 )
-def test_a_malformed_space_is_one_line(tmp_path, path, value, line):
+def test_the_error_of_a_malformed_space_is_one_line(tmp_path, path, value, line):
     with pytest.raises(UserError) as raised:
         load(tmp_path, changed(path, value))
     message = str(raised.value)
@@ -178,7 +178,7 @@ def test_a_malformed_space_is_one_line(tmp_path, path, value, line):
     assert "\n" not in message
 
 
-def test_a_stride_that_shrinks_a_map_to_nothing(tmp_path):
+def test_a_stride_larger_than_the_map_is_refused(tmp_path):
     spec = changed("stages.1.kernel", 1) | {"input": {"resolution": 2}, "stem": {"width": 8, "kernel": 1}}
     spec["stages"][0]["kernel"], spec["exits"]["at"] = 1, []
     assert load(tmp_path, spec)
@@ -202,7 +202,7 @@ def test_a_stride_that_shrinks_a_map_to_nothing(tmp_path):
         ("- 1", ": must hold a mapping of keys, but got [1]"),
     ],
 )
-def test_a_file_that_is_no_mapping(tmp_path, text, line):
+def test_a_file_that_is_not_a_mapping(tmp_path, text, line):
     with pytest.raises(UserError) as raised:
         load(tmp_path, text)
     message = str(raised.value)
@@ -210,29 +210,29 @@ def test_a_file_that_is_no_mapping(tmp_path, text, line):
     assert "\n" not in message
 
 
-def test_one_value_may_stand_where_a_choice_does():
-    spec = deepcopy(SOUND)
+def test_a_single_value_may_be_given_for_a_choice():
+    spec = deepcopy(VALID)
     spec["exits"]["at"], spec["policy"]["thresholds"] = "stage1", {"genes": 0.5}
     parsed = SpaceSpec.model_validate(spec)
     assert parsed.exits.at == ("stage1",)
     assert parsed.policy.thresholds.genes == (0.5,)
 
 
-def test_filled_in_choices_survive_json(make_small):
+def test_completed_choices_round_trip_through_json(make_small):
     spec = make_small("positions").spec
     assert SpaceSpec.model_validate_json(spec.model_dump_json()) == spec
 
 
-def test_images_are_as_large_as_the_largest_resolution_unless_said():
+def test_the_image_side_defaults_to_the_largest_resolution():
     inputs = [InputSpec.model_validate({"resolution": [8, 16]} | more) for more in ({}, {"image_side": 10})]
     assert [spec.side for spec in inputs] == [16, 10]
 
 
-def test_every_stage_is_every_stage_but_the_last(digits):
+def test_every_stage_means_all_stages_except_the_last(digits):
     assert [site.name for site in digits.spec.sites()] == ["stage1", "stage2"]
 
 
-def test_specs_are_frozen_and_survive_json(bundled):
+def test_specs_are_frozen_and_round_trip_through_json(bundled):
     with pytest.raises(ValueError, match="frozen"):
         bundled.spec.classes = 3
     assert SpaceSpec.model_validate_json(bundled.spec.model_dump_json()) == bundled.spec

@@ -1,4 +1,4 @@
-"""Real search spaces at the edge of what there is to search, and searches of them in which nothing is trained."""
+"""Real search spaces with few candidates, and searches of them without training."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,17 +40,17 @@ STRATEGIES_HERE: dict[str, dict[str, Any]] = {
     "nsga2": {"strategy": {"name": "nsga2", "population": 4, "generations": 5}},
     "adaptive_darts": tiny_darts.DARTS,
 }
-"""What an experiment says for each strategy."""
+"""The settings of an experiment for each strategy."""
 
 
 def plan_of(strategy: str, space: str, folder: Path) -> Plan:
-    """The checked search of a strategy on one of the spaces; raises UserError where they don't go together."""
+    """The checked search of a strategy on one of the spaces; raises UserError where they don't fit."""
     (folder / "space.yaml").write_text(yaml.safe_dump(SPACES[space]), encoding="utf-8")
     return make_plan(folder / "spec", folder / "run", value=EXPERIMENT | STRATEGIES_HERE[strategy])
 
 
 def strategy_of(plan: Plan, seed: int = 11) -> Strategy:
-    """The strategy as the search makes it."""
+    """The strategy, made as the search makes it."""
     experiment, rng = plan.experiment, np.random.default_rng(seed)
     objectives, constraints = experiment.parsed_objectives(), experiment.parsed_constraints()
     return make_strategy(experiment.strategy, plan.space, objectives, constraints, experiment.parsed_target(), rng)
@@ -63,7 +63,7 @@ def candidates(space: SearchSpace) -> set[tuple[str, ExitPolicy | None]]:
 
 
 def scored(space: SearchSpace, job: AnyJob, number: int) -> Trial:
-    """A trial whose figures are made up from the architecture's id."""
+    """A trial whose metrics are computed from the architecture's id."""
     architecture = job.architecture if isinstance(job, Job) else _drawn(space, number)
     policy = job.policy if isinstance(job, Job) else None
     points = (_point(architecture, policy),)
@@ -71,7 +71,7 @@ def scored(space: SearchSpace, job: AnyJob, number: int) -> Trial:
 
 
 def failed(space: SearchSpace, job: AnyJob, number: int) -> Trial:
-    """A trial that came to nothing."""
+    """A failed trial."""
     architecture = job.architecture if isinstance(job, Job) else space.extreme(largest=True)
     policy = job.policy if isinstance(job, Job) else None
     return Trial(number, architecture, policy, "failed", (), "out of memory", job.origin, 0.0)

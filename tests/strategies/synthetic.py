@@ -29,7 +29,7 @@ class FakeCandidate:
 
 
 class FakeSpace:
-    """Genes of the architecture, then one inactive gene, then one of the policy's threshold."""
+    """Genes of the architecture, then an inactive gene, then the gene of the policy's threshold."""
 
     def __init__(self, sizes: Sequence[int] = (11, 6, 6, 6, 6, 6), thresholds: int = 2) -> None:
         self.sizes = tuple(sizes)
@@ -76,6 +76,8 @@ def run(strategy: Strategy, space: FakeSpace, constraints: Sequence[Constraint] 
     """A whole search."""
     trials: list[Trial] = []
     while jobs := strategy.ask():
-        trials += (told := [evaluate(space, job, len(trials) + i, constraints, points) for i, job in enumerate(jobs)])
-        strategy.tell(told)
+        trials += (
+            generation := [evaluate(space, job, len(trials) + i, constraints, points) for i, job in enumerate(jobs)]
+        )
+        strategy.tell(generation)
     return trials

@@ -1,4 +1,4 @@
-"""The strategy that asks for relaxed trainings."""
+"""The strategy whose jobs are relaxed trainings."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def trial(number, job, status="ok"):
     return Trial(number, architecture, None, status, points, "" if points else "NaN", job.origin, 0.0)
 
 
-def test_every_lambda_and_form_is_asked_for_at_once_and_never_again():
+def test_all_lambdas_and_forms_are_in_the_first_generation():
     strategy = make()
     jobs = strategy.ask()
     assert jobs == [RelaxedJob(w, form) for w in (0.1, 0.5) for form in ("static", "adaptive")]
@@ -30,24 +30,24 @@ def test_every_lambda_and_form_is_asked_for_at_once_and_never_again():
     assert strategy.ask() == strategy.ask() == []
 
 
-def test_it_asks_for_the_forms_wanted():
+def test_only_the_forms_of_the_spec_are_asked():
     assert make(forms=("static",), lambdas=(0.0,)).ask() == [RelaxedJob(0.0, "static")]
 
 
-def test_trials_must_be_of_the_jobs_in_order_whatever_architecture_came_of_them():
+def test_trials_must_match_the_jobs_in_order_whatever_their_architecture():
     strategy = make()
     jobs = strategy.ask()
-    told = [trial(number, job, "failed" if number == 1 else "ok") for number, job in enumerate(jobs)]
+    trials = [trial(number, job, "failed" if number == 1 else "ok") for number, job in enumerate(jobs)]
     with pytest.raises(ValueError, match="ask must follow tell"):
         strategy.ask()
-    for wrong in (told[::-1], told[:-1], []):
+    for wrong in (trials[::-1], trials[:-1], []):
         with pytest.raises(ValueError, match="must match the 4 jobs asked, in order"):
             strategy.tell(wrong)
-    strategy.tell(told)
+    strategy.tell(trials)
     assert strategy.ask() == []
 
 
-def test_equal_specs_ask_equally_whatever_the_generator():
+def test_jobs_depend_on_the_spec_not_on_the_generator():
     asked = [
         make_strategy(make().spec, FakeSpace(), OBJECTIVES, (), None, np.random.default_rng(s)).ask() for s in (1, 2)
     ]

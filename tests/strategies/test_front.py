@@ -46,13 +46,13 @@ TRIALS = [
 ]
 
 
-def test_front_holds_the_first_of_equals_best_first():
+def test_front_is_sorted_and_holds_the_first_of_ties():
     found = front(TRIALS, OBJECTIVES, [])
     assert figures(found) == [(0.95, 9e6), (0.90, 5e6), (0.80, 2e6), (0.50, 1e6)]
     assert [trial.architecture.id for trial, _ in found] == ["second", "first", "first", "third"]
 
 
-def test_front_leaves_out_points_that_break_a_constraint():
+def test_front_omits_points_that_violate_a_constraint():
     assert figures(front(TRIALS, OBJECTIVES, [Constraint.parse("accuracy >= 0.85")])) == [
         (0.95, 9e6),
         (0.90, 5e6),
@@ -69,7 +69,7 @@ def test_front_of_one_objective_is_its_best_point():
     [
         ("best-accuracy", (0.95, 9e6)),
         ("cheapest", (0.50, 1e6)),
-        # Scaled: (0, 1), (1/9, 1/2), (1/3, 1/8), (1, 0); the sums are 1, 0.61, 0.46 and 1.
+        # scaled: (0, 1), (1/9, 1/2), (1/3, 1/8), (1, 0); the sums are 1, 0.61, 0.46 and 1.
         ("knee", (0.80, 2e6)),
         ("avg_macs<=5e6", (0.90, 5e6)),
         ("avg_macs <= 4.9e6", (0.80, 2e6)),
@@ -112,7 +112,7 @@ def test_without_an_accuracy_objective_the_most_accurate_point_of_the_front_is_p
         assert figures([pick(points, NO_ACCURACY, rule)]) == [(0.80, 1e6)]
 
 
-def test_a_pick_by_a_metric_that_the_run_has_not_is_refused_in_one_line():
+def test_a_pick_by_a_metric_that_the_run_lacks_is_refused_in_one_line():
     with pytest.raises(UserError, match=r"must bound a metric .*\(accuracy, avg_macs, params\), but got latency_ms$"):
         pick(front(TRIALS, OBJECTIVES, []), OBJECTIVES, "latency_ms<=3")
 
@@ -127,7 +127,7 @@ def test_pick_by_whole_id():
     [
         ("avg_macs<=5e5", r"pick 'avg_macs <= 500000': .* but the closest has 1e\+06 MACs"),
         ("accuracy>=0.99", "the closest has 0.95 fraction"),
-        ("first", "one id only, but fits first-[0-9a-f]+, first-"),
+        ("first", "one id only, but matches first-[0-9a-f]+, first-"),
         (
             "fastest",
             "id of a point on the front, knee, best-accuracy, cheapest or a rule .* but got 'fastest'",

@@ -1,4 +1,4 @@
-"""NSGA-II: it converges, keeps budgets first, and makes use of several points an individual."""
+"""NSGA-II: it converges, satisfies constraints first, and uses several points per individual."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def volume(trials):
     return hypervolume(np.array(points)[:, ::-1], [1.1, 1.1])
 
 
-def test_beats_random_search_and_comes_near_the_known_front():
+def test_beats_random_search_and_approaches_the_known_front():
     space = FakeSpace((11, *[6] * 9))
     x = np.arange(11) / 10
     best = hypervolume(np.stack([x, 1 - np.sqrt(x)], 1), [1.1, 1.1])
@@ -43,7 +43,7 @@ def test_starts_from_the_same_population_as_random_search():
 
 
 def test_finds_the_feasible_corner():
-    # One candidate in 900 keeps this budget, so nothing but the violations leads there.
+    # one candidate in 900 satisfies this budget, so it is found only by decreasing violations
     space, budget = FakeSpace(), [Constraint.parse("params <= 3")]
     searches = [search("nsga2", space, seed, budget) for seed in SEEDS]
     assert np.mean([t.status == "ok" for trials in searches for t in trials[:20]]) < 0.05
@@ -69,7 +69,7 @@ def test_converges_with_several_points_an_individual():
     assert nsga2 > random + 0.1
 
 
-def test_extreme_probabilities_are_taken():
+def test_extreme_probabilities_are_accepted():
     space = FakeSpace()
     for crossover, mutation in ((0.0, 1.0), (1.0, 0.001)):
         trials = search("nsga2", space, 1, crossover_prob=crossover, mutation_prob=mutation, generations=3)
@@ -77,7 +77,7 @@ def test_extreme_probabilities_are_taken():
 
 
 def test_tuned_thresholds_are_written_back_to_the_genomes():
-    """Every parent holds the threshold its trial was given, whatever its genome said; all other genes stay."""
+    """Every parent has the threshold that its trial used, whatever its genome had; all other genes are unchanged."""
     space, target = FakeSpace(thresholds=5), SoftTarget("avg_macs", 1.5, tunes_thresholds=True)
     spec = StrategySpec(population=8, generations=2)
     strategy = make_strategy(spec, space, OBJECTIVES, (), target, np.random.default_rng(3))

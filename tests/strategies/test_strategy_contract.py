@@ -1,4 +1,4 @@
-"""What every strategy must do."""
+"""The contract that every strategy must satisfy."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def mixed(space, job, number):
     return evaluate(space, job, number, points=2)
 
 
-def test_asks_distinct_jobs_until_the_evaluations_are_spent(name):
+def test_asks_distinct_jobs_until_the_evaluations_are_used_up(name):
     space = FakeSpace()
     trials = run(make(name, space), space)
     assert len(trials) == 40 == len({(trial.architecture.id, trial.policy) for trial in trials})
@@ -50,7 +50,7 @@ def test_asks_a_population_at_a_time(name):
     assert strategy.ask() == strategy.ask() == []
 
 
-def test_equal_seeds_and_tells_give_equal_asks_whatever_the_global_generator(name):
+def test_equal_seeds_and_tells_give_equal_asks_for_any_state_of_the_global_generator(name):
     space, asked = FakeSpace(), []
     for global_seed in (1, 2):
         np.random.seed(global_seed)  # noqa: NPY002
@@ -59,7 +59,7 @@ def test_equal_seeds_and_tells_give_equal_asks_whatever_the_global_generator(nam
     assert asked[0] != [(t.architecture, t.policy, t.origin) for t in run(make(name, space, seed=12), space)]
 
 
-def test_leaves_the_global_generator_alone(name):
+def test_does_not_use_the_global_generator(name):
     space = FakeSpace()
     np.random.seed(5)  # noqa: NPY002
     before = np.random.get_state()[1].tolist()  # noqa: NPY002
@@ -67,7 +67,7 @@ def test_leaves_the_global_generator_alone(name):
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
 
 
-def test_lives_with_failed_and_infeasible_trials(name):
+def test_continues_after_failed_and_infeasible_trials(name):
     space = FakeSpace()
     strategy, number = make(name, space), 0
     while jobs := strategy.ask():
@@ -76,7 +76,7 @@ def test_lives_with_failed_and_infeasible_trials(name):
     assert number == 40
 
 
-def test_lives_with_nothing_but_failures(name):
+def test_continues_after_only_failed_trials(name):
     strategy, number = make(name, FakeSpace()), 0
     while jobs := strategy.ask():
         strategy.tell([Trial(0, job.architecture, job.policy, "failed", (), "no", "", 0.0) for job in jobs])
@@ -98,13 +98,13 @@ def grid(sizes):
     return np.argwhere(np.ones(sizes, dtype=bool)).tolist()
 
 
-def test_takes_several_points_a_trial_and_a_space_without_policy(name):
+def test_accepts_several_points_per_trial_and_a_space_without_policy(name):
     space = FakeSpace(thresholds=1)
     trials = run(make(name, space), space, points=4)
     assert len(trials) == 40 and all(trial.policy is None for trial in trials)
 
 
-def test_takes_one_or_three_objectives_constraints_and_a_target(name):
+def test_accepts_one_or_three_objectives_constraints_and_a_target(name):
     space, budget = FakeSpace(), [Constraint.parse("avg_macs <= 1.5"), Constraint.parse("params <= 12")]
     for objectives in (OBJECTIVES[:1], [*OBJECTIVES, Objective("params")]):
         assert len(run(make(name, space, objectives=objectives, constraints=budget), space, budget, points=2)) == 40
@@ -145,7 +145,7 @@ def test_with_tuned_thresholds_the_space_is_exhausted_by_its_architectures(name)
     assert len(run(make(name, space, target=TUNED), space)) == 10
 
 
-# The contract again, on real spaces.
+# the same contract on real spaces
 
 REFUSED = {("adaptive_darts", space) for space in SPACES if space not in ("one cell", "cells")}
 """Relaxed networks are made of cells, and thresholds are found on their tables."""
@@ -169,7 +169,7 @@ def test_a_plan_refuses_a_space_that_its_strategy_cannot_search(strategy, space,
         plan_of(strategy, space, tmp_path)
 
 
-def test_asks_distinct_jobs_of_a_real_space_until_it_is_exhausted_or_the_evaluations_are_spent(plan):
+def test_asks_distinct_jobs_of_a_real_space_until_it_or_the_evaluations_are_exhausted(plan):
     jobs, trials = searched(strategy_of(plan), plan.space)
     assert len({job.key for job in jobs}) == len(jobs) == len(trials)
     if plan.experiment.trains_relaxed:
@@ -185,7 +185,7 @@ def test_equal_seeds_and_tells_give_equal_asks_on_a_real_space(plan):
     assert asked[0] == asked[1]
 
 
-def test_lives_with_nothing_but_failures_on_a_real_space(plan):
+def test_continues_after_only_failed_trials_on_a_real_space(plan):
     whole = len(searched(strategy_of(plan), plan.space)[0])
     jobs, _ = searched(strategy_of(plan), plan.space, failed)
     assert len({job.key for job in jobs}) == len(jobs) == whole

@@ -1,4 +1,4 @@
-"""What a spec may say about the strategy."""
+"""The spec of a strategy."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Operating points and trials: what they refuse, ids, JSON."""
+"""Operating points and trials: checks, ids, JSON."""
 
 import dataclasses
 import json
@@ -33,7 +33,7 @@ def trial(**changes: Any) -> Trial:
     return dataclasses.replace(template, **changes)
 
 
-def test_ids_tell_policies_apart_and_name_the_architecture():
+def test_ids_differ_between_policies_and_begin_with_the_architectures():
     others = [
         ExitPolicy("margin", (0.6, None)),
         ExitPolicy("entropy", (0.5, None)),

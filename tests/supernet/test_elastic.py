@@ -1,4 +1,4 @@
-"""Slices: first channels, centre of the kernel, whatever order layers come in."""
+"""Slices: first channels, centre of the kernel, for any order of layers."""
 
 import random
 
@@ -31,8 +31,8 @@ def test_parameter_shapes_are_those_of_the_module():
     assert parameter_shapes("mbconv", attrs) == {name: tuple(p.shape) for name, p in module.named_parameters()}
 
 
-def test_shared_shapes_are_the_largest_and_in_one_order_whatever_order_layers_come_in(bundled):
-    """Sets of layers are ordered by the process's string hashes; first weights must not be."""
+def test_shared_shapes_are_the_largest_in_an_order_independent_of_that_of_the_layers(bundled):
+    """The order of a set of layers depends on the process's string hashes; initial weights must not."""
     layers = list(space_layers(bundled.spec))
     expected = None
     for seed in range(5):
@@ -47,7 +47,7 @@ def test_shared_shapes_are_the_largest_and_in_one_order_whatever_order_layers_co
 
 
 def test_variants_of_an_op_share_weights_and_pools_do_not(make_small):
-    """Squeeze-excite and activation are variants; what the plain variant lacks is simply not read."""
+    """Squeeze-excite and activation are variants; parameters that the plain variant lacks are not read."""
     layers = space_layers(make_small("variants").spec)
     shapes = shared_shapes(layers)
     for op in ("mbconv", "fused_mbconv"):

@@ -1,4 +1,4 @@
-"""The Supernet equals its extracted networks, keeps no state, and shares work and weights as it says."""
+"""The Supernet equals its extracted networks, is stateless, and shares work and weights."""
 
 import copy
 import threading
@@ -31,7 +31,7 @@ def supernets(randomise_module):
                     if parameter.ndim == 1:
                         shift = 0.5 if parameter_name.endswith("weight") else -0.5
                         parameter.copy_(torch.rand(parameter.shape, generator=generator) + shift)
-                    elif parameter.ndim == 2:  # classifiers start almost at zero
+                    elif parameter.ndim == 2:  # classifiers are initialised near zero
                         parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
             made[id(space)] = net, space
         return made[id(space)][0]
@@ -61,11 +61,11 @@ def test_extracted_networks_equal_the_supernet(bundled, architectures, pixels, s
             shared, extracted = net(x, architecture, stats), net.extract(architecture, stats)(x)
         assert len(shared) == len(architecture.exits) + 1
         assert difference(shared, extracted) <= CLOSE
-        assert min(logits.std().item() for logits in shared) > 0.01  # there is something to compare
+        assert min(logits.std().item() for logits in shared) > 0.01  # outputs are not all near zero
 
 
 @pytest.mark.parametrize("fault", ["swapped statistics", "norm weights", "slice offset", "kernel corner"])
-def test_the_equality_test_can_fail(digits, architectures, pixels, supernets, random_stats, fault):
+def test_the_equality_test_detects_wrong_slices(digits, architectures, pixels, supernets, random_stats, fault):
     net = supernets(digits)
     failed = 0
     for seed, architecture in enumerate(architectures(digits, 10)):
@@ -82,7 +82,7 @@ def test_the_equality_test_can_fail(digits, architectures, pixels, supernets, ra
                 for shared_name, parameter in parameters_of(extracted):
                     parameter.copy_(WRONG_SLICES[fault](net.shared[shared_name], parameter.shape))
             failed += difference(shared, extracted(x)) > CLOSE
-    assert failed >= 5  # an architecture that takes everything at its largest has nothing to slice
+    assert failed >= 5  # the largest architecture has nothing to slice
 
 
 def last_channels(parameter, shape):
@@ -103,7 +103,7 @@ def parameters_of(network):
             yield f"{node.weights}/{name}".replace(".", "/"), parameter
 
 
-def test_first_weights_come_from_the_generator_alone(digits):
+def test_initial_weights_depend_on_the_generator_only(digits):
     def weights(seed):
         return Supernet(digits.spec, torch.Generator().manual_seed(seed)).state_dict()
 
@@ -114,15 +114,15 @@ def test_first_weights_come_from_the_generator_alone(digits):
     assert any(not torch.equal(value, first[name]) for name, value in weights(1).items())
 
 
-def test_no_state_whatever_runs_in_between(bundled, architectures, pixels, supernets, random_stats):
+def test_outputs_do_not_depend_on_what_ran_before(bundled, architectures, pixels, supernets, random_stats):
     net = supernets(bundled)
     drawn = architectures(bundled, 10, seed=3)
     x = pixels(drawn[0], 4)
     state = copy.deepcopy(net.state_dict())
     assert not list(net.buffers())
     with torch.no_grad():
-        alone = [(net(x, a), net(x, a, random_stats(a))) for a in drawn]
-        for architecture, (training, evaluating) in reversed(list(zip(drawn, alone, strict=True))):
+        separate = [(net(x, a), net(x, a, random_stats(a))) for a in drawn]
+        for architecture, (training, evaluating) in reversed(list(zip(drawn, separate, strict=True))):
             assert all(map(torch.equal, net(x, architecture, random_stats(architecture)), evaluating))
             assert all(map(torch.equal, net(x, architecture), training))
         net.recalibrate(drawn[0], [x])
@@ -139,7 +139,7 @@ def test_forward_changes_no_statistics(digits, architectures, pixels, supernets,
     assert all(torch.equal(value, before[name]) for name, value in stats.items())
 
 
-def test_threads_do_not_disturb_each_other(digits, architectures, pixels, supernets, random_stats):
+def test_threads_do_not_interfere(digits, architectures, pixels, supernets, random_stats):
     architecture = architectures(digits, 1)[0]
     xs = [pixels(architecture, 8, seed) for seed in range(2)]
     stats = [random_stats(architecture, seed) for seed in range(2)]
@@ -175,7 +175,7 @@ def test_training_mode_uses_the_batchs_own_statistics(bundled, architectures, pi
 
 
 def flops(net, x, architectures):
-    """What convolutions and linear layers compute in one `forward_many`, as torch counts it."""
+    """FLOP of the convolutions and linear layers in one `forward_many`, as torch counts them."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net.forward_many(x, architectures)
     return counter.get_total_flops()
@@ -197,13 +197,13 @@ def test_forward_many_runs_a_shared_backbone_once(bundled, pixels, supernets, rn
     x = pixels(backbone, 2)
     assert flops(net, x, [plain, backbone]) == flops(net, x, [backbone]) > flops(net, x, [plain])
     drawn = [bundled.sample_branches(backbone, rng) for _ in range(3)]
-    alone = [flops(net, x, [architecture]) for architecture in drawn]
+    separate = [flops(net, x, [architecture]) for architecture in drawn]
     # less where two have the same branch
-    assert max(alone) <= flops(net, x, drawn) <= sum(alone) - 2 * flops(net, x, [plain])
-    assert flops(net, x, [drawn[0], drawn[0]]) == alone[0]  # equal architectures cost nothing more
+    assert max(separate) <= flops(net, x, drawn) <= sum(separate) - 2 * flops(net, x, [plain])
+    assert flops(net, x, [drawn[0], drawn[0]]) == separate[0]  # equal architectures cost nothing more
 
 
-def test_forward_many_does_not_share_what_differs(digits, pixels, supernets):
+def test_forward_many_does_not_share_different_nodes(digits, pixels, supernets):
     net = supernets(digits)
     small, large = digits.extreme(False), digits.extreme(True)
     x = pixels(small, 2)
@@ -215,9 +215,9 @@ def test_forward_many_does_not_share_what_differs(digits, pixels, supernets):
 def test_statistics_belong_to_one_architecture(digits, architectures, pixels, supernets, random_stats):
     first, second = architectures(digits, 2)
     net, stats = supernets(digits), random_stats(first)
-    with pytest.raises(ValueError, match="belong to one architecture, but got 2"):
+    with pytest.raises(ValueError, match="must be given for one architecture only, but got 2"):
         net.forward_many(pixels(first, 2), [first, second], stats)
-    with pytest.raises(ValueError, match="must be of this architecture"):
+    with pytest.raises(ValueError, match="norm_stats must be of this architecture, but got those of another"):
         net.extract(digits.extreme(True), random_stats(digits.extreme(False)))
 
 
@@ -251,7 +251,7 @@ def test_recalibrate_gives_the_mean_of_the_batches_statistics(digits, architectu
     assert torch.allclose(stats["nodes.stem.conv.1.running_mean"], means, atol=1e-5)
     assert torch.allclose(stats["nodes.stem.conv.1.running_var"], variances, rtol=1e-4)
     normed = batch_norm(maps[0], means, variances)
-    assert normed.std().item() < 1.0  # the smallest batch, seen through the statistics of all
+    assert normed.std().item() < 1.0  # the batch of smallest variance, normalised by the statistics of all
 
 
 def test_recalibrated_on_one_batch_equals_training_mode(bundled, architectures, pixels, supernets):

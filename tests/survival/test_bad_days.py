@@ -121,7 +121,7 @@ def test_a_results_folder_that_is_read_only(fresh, whole):
     fresh.parent.joinpath("file").write_text("")
     ended = aebnas("search", fresh.parent / "spec" / "tiny.yaml", "--out", fresh.parent / "file" / "run")
     assert ended.code == 2
-    assert f"{fresh.parent}/file/run: cannot be written: a file lies where a folder must be" in ended.error
+    assert f"{fresh.parent}/file/run: cannot be written: a file is where a folder must be" in ended.error
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")

@@ -1,7 +1,7 @@
 """Exact bounds of a cost over a space with a DAG backbone; see `space_bounds`.
 
-Widths are walked through. Given them, cells that choose their edges together are bounded together: the cost of an op
-on an edge is then the sum over these cells, and so is that of a node, where edges are summed.
+All combinations of widths are enumerated. Given the widths, cells that share their edges' genes are bounded together:
+the cost of an op on an edge is then the sum over these cells, and so is that of a node, where edges are summed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,14 +21,14 @@ from aebnas.space.spec import SpaceSpec
 
 @dataclass(frozen=True)
 class _Cells:
-    """Some cells that have their edges together: the best op of each edge, and the sum of so many edges."""
+    """Cells that share their edges' genes: the best op's cost on each edge, and the cost of summing n edges."""
 
     edges: Mapping[tuple[int, int], float]
     sums: Callable[[int], float]
 
 
 def dag_walk(spec: SpaceSpec, costs: WalkCosts, best: Best) -> tuple[float, float]:
-    """(best cost of a whole network, least cost from the input to the answer of the first exit taken)."""
+    """(best cost of a whole network, minimum cost from the input to the output of the first exit taken)."""
     assert spec.dag is not None, "a DAG backbone has a dag"
     dag = spec.dag
     wholes, firsts = [], []
@@ -44,12 +44,12 @@ def dag_walk(spec: SpaceSpec, costs: WalkCosts, best: Best) -> tuple[float, floa
         wholes.append(start + sum(reductions) + total + ends + head)
         for site, value in [*branches.items(), (Site(stage=len(shapes) - 1, in_cell=True), head)]:
             before = start + sum(reductions[: site.stage + 1])
-            firsts.append(before + value + _way_to(spec, dag, site, shapes, cells, costs))
+            firsts.append(before + value + _min_cost_to(spec, dag, site, shapes, cells, costs))
     return best(wholes), min(firsts)
 
 
 def _walks(spec: SpaceSpec, dag: DagSpec, costs: WalkCosts) -> Iterator[tuple[float, list[float], list[Shape]]]:
-    """For all resolutions, stems, widths: the cost up to the stem, of the block before each cell, and cells' maps."""
+    """For all resolutions, stems, widths: costs up to the stem and of the block before each cell, and cells' shapes."""
     for before, reductions, shapes in dag_layers(spec, dag):
         yield (
             sum(map(costs.layer, before)),
@@ -59,7 +59,7 @@ def _walks(spec: SpaceSpec, dag: DagSpec, costs: WalkCosts) -> Iterator[tuple[fl
 
 
 def dag_layers(spec: SpaceSpec, dag: DagSpec) -> Iterator[tuple[list[Layer], list[Layer | None], list[Shape]]]:
-    """For all resolutions, stems, widths: the layers up to the stem, that before each cell, and cells' maps."""
+    """For all resolutions, stems, widths: layers up to the stem and before each cell (or None), and cells' shapes."""
     for resolution, *widths in product(spec.input.resolution, *(stack.width for stack in dag.stacks)):
         pixels, resizing = input_layers(spec.input, resolution)
         for stem in stem_layers(spec.stem, pixels):
@@ -73,7 +73,7 @@ def dag_layers(spec: SpaceSpec, dag: DagSpec) -> Iterator[tuple[list[Layer], lis
 
 
 def _cells(dag: DagSpec, numbers: Sequence[int], shapes: Sequence[Shape], costs: WalkCosts, best: Best) -> _Cells:
-    """Cells that choose together: the best op's cost of each edge that is there, and of sums, over all of them."""
+    """The best op's cost on each present edge, and the cost of sums, each summed over cells that share genes."""
 
     def total(pair: tuple[int, int], block: Block) -> float:
         return 0 if is_free(block) else sum(costs.layer(edge_layer(n, *pair, block, shapes[n])) for n in numbers)
@@ -83,7 +83,7 @@ def _cells(dag: DagSpec, numbers: Sequence[int], shapes: Sequence[Shape], costs:
 
 
 def _whole(dag: DagSpec, cells: _Cells, exits: Mapping[int, float], best: Best) -> float:
-    """Of cells with their exits inside: the best over all sets of live nodes, and of edges into each of them."""
+    """Best cost of cells with their inner exits, over all sets of live nodes and of edges into each of them."""
     found = []
     for size in range(dag.nodes) if dag.may_be_absent else [dag.nodes - 1]:
         for live in combinations(range(1, dag.nodes), size):
@@ -98,45 +98,45 @@ def _whole(dag: DagSpec, cells: _Cells, exits: Mapping[int, float], best: Best) 
 
 
 def _node(dag: DagSpec, cells: _Cells, edges: Sequence[float], best: Best) -> float:
-    """Of the edges that may lead into a node the best ones and their sum."""
+    """Best cost of the edges into a node and of their sum."""
     if not dag.may_be_absent:
         return sum(edges) + cells.sums(len(edges))
     ordered = sorted(edges, reverse=best is max)
     return best([sum(ordered[:count]) + cells.sums(count) for count in range(1, len(edges) + 1)])
 
 
-def _way_to(
+def _min_cost_to(
     spec: SpaceSpec, dag: DagSpec, site: Site, shapes: Sequence[Shape], cells: Sequence[_Cells], costs: WalkCosts
 ) -> float:
-    """The least that edges and sums cost up to a site, behind whole cells."""
+    """Minimum cost of edges and sums up to a site, whole cells before it included."""
     node = dag.nodes if site.block is None else site.block
     if dag.shared:  # sites are ends of cells
-        return _way(dag, _cells(dag, range(site.stage + 1), shapes, costs, min), node, ())
+        return _min_cell_cost(dag, _cells(dag, range(site.stage + 1), shapes, costs, min), node, ())
     must = [
         [s.block for s in spec.sites() if s.stage == cell and s.block and not spec.branch(s).optional]
         for cell in range(len(shapes))
     ]
-    before = sum(_way(dag, cells[cell], dag.nodes, must[cell]) for cell in range(site.stage))
+    before = sum(_min_cell_cost(dag, cells[cell], dag.nodes, must[cell]) for cell in range(site.stage))
     earlier = [block for block in must[site.stage] if block < node]
-    return before + _way(dag, cells[site.stage], node, earlier)
+    return before + _min_cell_cost(dag, cells[site.stage], node, earlier)
 
 
-def _way(dag: DagSpec, cells: _Cells, node: int, earlier: Sequence[int]) -> float:
-    """From a cell's input to a node: the shortest, or where no edge may be absent all that leads there.
+def _min_cell_cost(dag: DagSpec, cells: _Cells, node: int, earlier: Sequence[int]) -> float:
+    """Minimum cost from a cell's input to a node: of the cheapest path, or of all paths where no edge may be absent.
 
-    Required exits that are `earlier` then run what leads to them, too.
+    In the latter case the paths to required exits that are `earlier` run, too.
     """
     if dag.may_be_absent:
-        least = {0: 0.0}
+        minimum = {0: 0.0}
         for target in range(1, node + 1):
-            into = [source for source in dag.sources(target) if source in least]
+            into = [source for source in dag.sources(target) if source in minimum]
             if into:
-                way = min(least[source] + cells.edges[source, target] for source in into)
-                least[target] = way + min(cells.sums(count) for count in range(1, len(into) + 1))
-        return least[node]
-    wanted = {node, *earlier}
+                path = min(minimum[source] + cells.edges[source, target] for source in into)
+                minimum[target] = path + min(cells.sums(count) for count in range(1, len(into) + 1))
+        return minimum[node]
+    needed = {node, *earlier}
     for target in range(node, 0, -1):
-        if target in wanted:
-            wanted.update(dag.sources(target))
-    edges = sum(cells.edges[pair] for pair in dag.pairs if pair[1] in wanted)
-    return edges + sum(cells.sums(len(dag.sources(target))) for target in wanted if target)
+        if target in needed:
+            needed.update(dag.sources(target))
+    edges = sum(cells.edges[pair] for pair in dag.pairs if pair[1] in needed)
+    return edges + sum(cells.sums(len(dag.sources(target))) for target in needed if target)

@@ -1,7 +1,8 @@
 """A lower bound of the peak memory of all networks of a space, by dynamic programming over the stages.
 
-The state between stages is the shape of the map, its value the least peak of any way there. What is held for an exit
-or by its branch isn't looked at. Of a DAG all widths are walked through, and of each cell its last node is looked at.
+The state between stages is the shape of the map, its value the minimum peak over all sequences of layers to it. Memory
+held for an exit or by its branch is ignored. Of a DAG all widths are enumerated, and of each cell only the last node is
+considered.
 """
 
 import math
@@ -25,7 +26,7 @@ from aebnas.space.staged import StagedBackbone
 
 
 def min_peak_memory(spec: SpaceSpec) -> int:
-    """Bytes that every network of the space needs at least, in fp32 for one sample, the image included."""
+    """A lower bound of the peak bytes of every network of the space, in fp32 for one sample, the image included."""
     channels, side = spec.input.channels, spec.input.side
     image = image_bytes((channels, side, side), torch.float32)
     return image + BOUNDS[spec.layout.kind](spec)
@@ -36,35 +37,35 @@ def _map_bytes(shape: Shape) -> int:
 
 
 def _peak(layer: Layer, is_first: bool = False) -> int:
-    """While a layer runs, its input held; the caller holds that of the first."""
+    """Peak bytes while a layer runs, its input included, except for the first layer, whose input the caller counts."""
     held = 0 if is_first else _map_bytes(layer.in_shape)
     return held + op_bytes(layer.op, (layer.in_shape,), layer.attrs, torch.float32).peak
 
 
 def _start(layers: Sequence[Layer]) -> int:
-    """Of the layers up to the stem."""
+    """Peak bytes of the layers up to the stem."""
     return max(_peak(layer, is_first=number == 0) for number, layer in enumerate(layers))
 
 
 def _of_stages(spec: SpaceSpec) -> int:
-    least: dict[Shape, int] = {}
+    minimum: dict[Shape, int] = {}
 
-    def keep(table: dict[Shape, int], shape: Shape, value: int) -> None:
+    def record(table: dict[Shape, int], shape: Shape, value: int) -> None:
         table[shape] = min(table.get(shape, value), value)
 
     for resolution in spec.input.resolution:
         shape, resizing = input_layers(spec.input, resolution)
         for stem in stem_layers(spec.stem, shape):
-            keep(least, stem.out_shape, _start([*resizing, stem]))
+            record(minimum, stem.out_shape, _start([*resizing, stem]))
     for number, stage in enumerate(spec.stages):
         after: dict[Shape, int] = {}
-        for shape, width, stride in product(least, stage.width, stage.stride):
+        for shape, width, stride in product(minimum, stage.width, stage.stride):
             positions = stage_layers(number, stage, shape, width, stride)
             steps = [min(map(_peak, position)) for position in positions]
             for blocks in stage.reachable_depths:
-                keep(after, positions[0][0].out_shape, max(least[shape], *steps[:blocks]))
-        least = after
-    return min(max(value, _peak(head_layer(shape, spec.classes))) for shape, value in least.items())
+                record(after, positions[0][0].out_shape, max(minimum[shape], *steps[:blocks]))
+        minimum = after
+    return min(max(value, _peak(head_layer(shape, spec.classes))) for shape, value in minimum.items())
 
 
 def _of_dag(spec: SpaceSpec) -> int:
@@ -78,7 +79,7 @@ def _of_dag(spec: SpaceSpec) -> int:
 
 
 def _last_node(dag: DagSpec, cell: int, shape: Shape) -> int:
-    """Behind the last exit that may be inside of a cell: its last node, with one edge or, if none may be absent, all.
+    """Peak bytes at a cell's last node, which is after its inner exits: with one edge, or all if none may be absent.
 
     The results of all these edges are held until they are summed.
     """
@@ -93,4 +94,4 @@ def _last_node(dag: DagSpec, cell: int, shape: Shape) -> int:
 
 
 BOUNDS: dict[str, Callable[[SpaceSpec], int]] = {StagedBackbone.kind: _of_stages, DagBackbone.kind: _of_dag}
-"""How the bound over each kind of backbone is found, in bytes without the image."""
+"""Kind of backbone -> the function that computes the bound, in bytes without the image."""

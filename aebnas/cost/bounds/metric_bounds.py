@@ -13,7 +13,7 @@ MEASURES: dict[str, Measure] = {
 
 
 def metric_bounds(spec: SpaceSpec, metric: str, profile: Profile | None, stop_heads: bool) -> Bounds | None:
-    """Bounds of what a metric is made of; None where they are not known without building networks.
+    """Bounds of a metric, or of the cost it is a statistic of; None where they aren't known without building networks.
 
     `stop_heads`: every early exit has one.
     """

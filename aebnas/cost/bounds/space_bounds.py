@@ -1,7 +1,7 @@
 """Exact lower and upper bounds of a cost over a whole space, by dynamic programming over the parts of its backbone.
 
-The state between parts, and between the layers of a branch, is the shape of the map; the value is the least (greatest)
-cost to get there.
+The state between parts, and between the layers of a branch, is the shape of the map; the value is the minimum
+(maximum) cost up to it.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from aebnas.space.staged import StagedBackbone
 Measure = Callable[[Counts], int]
 Walk = Callable[[SpaceSpec, WalkCosts, Best], tuple[float, float]]
 WALKS: dict[str, Walk] = {StagedBackbone.kind: staged_walk, DagBackbone.kind: dag_walk}
-"""How the bounds over each kind of backbone are found."""
+"""Kind of backbone -> the function that computes bounds over it."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Bounds:
     """Bounds of one cost over a space.
 
     `lower`, `upper`: of the whole network with all its branches (metrics `macs`, `params`, `weight_bytes`).
-    `first_exit`: the least that any sample of any architecture pays, so no average can be below it.
+    `first_exit`: the minimum cost of a sample over all architectures, so no average can be below it.
     """
 
     lower: float
@@ -44,7 +44,7 @@ class Bounds:
 
 
 def space_bounds(spec: SpaceSpec, measure: Measure, stop_heads: bool = False) -> Bounds:
-    """Bounds of `measure` (`lambda c: c.macs`, say) over all architectures of the space; whole numbers.
+    """Bounds of `measure` (such as `lambda c: c.macs`) over all architectures of the space; whole numbers.
 
     `stop_heads` (here and below): every early exit is counted with a stop head.
     """
@@ -73,7 +73,7 @@ def _bounds(
 def _walk(
     spec: SpaceSpec, layer_cost: LayerCost, each_exit: float, stop_heads: bool, best: Best
 ) -> tuple[float, float]:
-    """(best cost of a whole network, best cost from the input to the answer of the first exit taken)."""
+    """(best cost of a whole network, best cost from the input to the output of the first exit taken)."""
 
     def cost(layer: Layer) -> float:
         return layer_cost(layer.key)

@@ -1,6 +1,6 @@
 """Exact bounds of a cost over a space with a staged backbone; see `space_bounds`.
 
-The state between stages is the shape of the map. A stage offers its blocks and, at its sites, a branch or (where the
+The state between stages is the shape of the map. A stage adds its blocks and, at its sites, a branch or (where the
 exit is optional) nothing.
 """
 
@@ -15,13 +15,13 @@ from aebnas.space.stage_layers import stage_layers
 
 
 def staged_walk(spec: SpaceSpec, costs: WalkCosts, best: Best) -> tuple[float, float]:
-    """(best cost of a whole network, best cost from the input to the answer of the first exit taken)."""
+    """(best cost of a whole network, best cost from the input to the output of the first exit taken)."""
     whole: dict[Shape, float] = {}
     for resolution in spec.input.resolution:
         shape, resizing = input_layers(spec.input, resolution)
         for stem in stem_layers(spec.stem, shape):
             keep_best(best, whole, stem.out_shape, sum(map(costs.layer, resizing)) + costs.layer(stem))
-    backbone = dict(whole)  # without any branch before
+    backbone = dict(whole)  # without branches
     first_exits: list[float] = []
     for number, stage in enumerate(spec.stages):
         whole_after: dict[Shape, float] = {}

@@ -1,4 +1,4 @@
-"""What the bounds of a space need to know of a cost."""
+"""The costs from which the bounds of a space are computed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ Best = Callable[..., float]
 
 @dataclass(frozen=True)
 class WalkCosts:
-    """The cost of a layer, of the best branch at a site on maps of a shape, of the sum of so many maps of a shape, and
-    what comes with every exit.
+    """The cost of a layer, of the best branch at a site on maps of a shape, of the sum of n maps of a shape, and of
+    each exit besides its layers.
     """
 
     layer: Callable[[Layer], float]
@@ -24,5 +24,5 @@ class WalkCosts:
 
 
 def keep_best(best: Best, table: dict[Shape, float], shape: Shape, value: float) -> None:
-    """Note a way to a map of this shape."""
+    """Record `value` for `shape` if it is the best so far."""
     table[shape] = best(table[shape], value) if shape in table else value

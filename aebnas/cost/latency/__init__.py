@@ -1,1 +1,1 @@
-"""Latency on a device: profiles measured layer by layer or network by network, and what is predicted from them."""
+"""Latency on a device: profiles of measured layers or whole networks, and predictions from them."""

@@ -1,11 +1,11 @@
-"""A device profile: what every layer of a space takes on one device in one setting, and what sums of layers miss.
+"""A device profile: the time of every layer of a space on one device in one setting, and fitted overheads.
 
     latency to an exit = sum over what ran of (scale * layer_ms + ms_per_node)
                          + ms_per_decision * exits that decided + ms_per_weight_mb * weights read + ms_per_run
 
 The coefficients are fitted to whole networks measured in the same rounds as the layers, and none is negative:
-`scale` is what caches and fusion make of a layer among others, the rest what starting things costs. In a setting with
-batches all times are of whole batches, predictions of one sample's share.
+`scale` accounts for the effect of caches and fusion on a layer among others, the rest for fixed costs of nodes,
+decisions, weights and runs. For batches above 1 all times are of whole batches, predictions per sample.
 
 Imports no torch.
 """
@@ -44,7 +44,7 @@ class LayerTime(NamedTuple):
 
 
 class Overheads(NamedTuple):
-    """What whole networks take beyond the sum of their layers; see the module's formula."""
+    """Coefficients of a whole network's latency beyond the sum of its layers; see the module's formula."""
 
     scale: float = 1.0
     ms_per_node: float = 0.0
@@ -57,11 +57,11 @@ class Overheads(NamedTuple):
 class DeviceProfile(MeasuredDevice):
     """Layer times and overheads of one device in one setting.
 
-    `fit` states how well the coefficients fit the whole networks. Raises ValueError for impossible figures.
+    `fit` states how well the coefficients fit the whole networks. Raises ValueError for negative or infinite times.
     """
 
     kind: ClassVar[str] = "layers"
-    """What a file of this kind calls itself; files of format 1 without a kind are of this one."""
+    """The value of `kind` in its files; files of format 1 without `kind` are of this kind."""
 
     layers: dict[LayerKey, LayerTime]
     overheads: Overheads
@@ -74,7 +74,7 @@ class DeviceProfile(MeasuredDevice):
             raise ValueError("times must be finite and at least 0")
 
     def layer_ms(self, key: LayerKey) -> float:
-        """What a layer takes by itself; raises UserError for one that wasn't measured, since unknown is not zero."""
+        """Time of a single layer; raises UserError for one that wasn't measured, since an unknown time isn't zero."""
         if key not in self.layers:
             op, in_shapes, attrs = key
             raise UserError(
@@ -84,7 +84,7 @@ class DeviceProfile(MeasuredDevice):
         return self.layers[key].ms
 
     def cost_ms(self, key: LayerKey) -> float:
-        """What a layer adds to a network's latency, per sample; raises UserError as `layer_ms`."""
+        """A layer's contribution to a network's latency, per sample; raises UserError as `layer_ms`."""
         extra = self.overheads.ms_per_node + self.overheads.ms_per_weight_mb * weight_mb(key)
         return (self.overheads.scale * self.layer_ms(key) + extra) / self.setting["batch"]
 
@@ -95,37 +95,37 @@ class DeviceProfile(MeasuredDevice):
         return AdditiveLatency(self.cost_ms, self.overheads.ms_per_run / batch, self.overheads.ms_per_decision / batch)
 
     def latencies(self, graphs: Sequence[Graph]) -> list[ExitCosts]:
-        """Predicted latency in ms to every exit, of a whole population at once."""
+        """Predicted latency in ms to every exit, for a whole population at once."""
         population, (layer_ms, *once_ms) = Population.of(graphs), self.additive_latency
         return population.costs([max_candidate_cost(key, layer_ms) for key in population.layers], *once_ms)
 
     def expected_range(self, graph: Graph) -> str:
-        """Within which measurements should lie, for people; "" since layer times give no such range."""
+        """The expected range of measurements, as text; "" since layer times give no such range."""
         return ""
 
     def description(self) -> tuple[str, list[str]]:
-        """What the profile was made from, and what it holds, in a few lines for people."""
+        """The source of the profile, and its contents in a few lines for output."""
         timed = list(self.layers.values())
         estimated = sum(layer.estimated for layer in timed)
         spread = float(np.median([layer.spread_ms / layer.ms for layer in timed]))
         parts = ", ".join(f"{name} {value:.4g}" for name, value in self.overheads._asdict().items())
         networks = f"networks    {self.fit['networks']:.0f}"
         if "left_out_mape_percent" in self.fit:
-            networks += f"; those left out of the fit are met to {self.fit['left_out_mape_percent']:.1f} %"
+            networks += f"; mean error on those left out of the fit {self.fit['left_out_mape_percent']:.1f} %"
         else:
             networks += ", too few to fit overheads: plain sums of layers"
         return f"median of {self.rounds} rounds", [
-            f"layers      {len(timed):,} ({estimated:,} estimated), half the quartiles' distance {100 * spread:.1f} %",
+            f"layers      {len(timed):,} ({estimated:,} estimated), half the interquartile range {100 * spread:.1f} %",
             f"overheads   {parts}",
             networks,
         ]
 
     def latency(self, graph: Graph) -> ExitCosts:
-        """The same for one graph."""
+        """Predicted latency in ms to every exit of one graph."""
         return self.latencies([graph])[0]
 
     def check_covers(self, spec: SpaceSpec, stop_heads: bool = False) -> None:
-        """Raise UserError where the profile lacks a layer of the space, so that no candidate can fail for it later.
+        """Raise UserError where the profile lacks a layer of the space, so that no candidate fails for it later.
 
         `stop_heads`: every early exit of the space's networks will have one.
         """
@@ -165,7 +165,7 @@ class DeviceProfile(MeasuredDevice):
         }
 
     def save(self, path: Path) -> None:
-        """Write the profile, a line for every layer."""
+        """Write the profile as JSON with one line per layer."""
         value = self.to_json()
         layers = ",\n    ".join(json.dumps(layer, allow_nan=False) for layer in value.pop("layers"))
         head = json.dumps(value, indent=2, allow_nan=False).removesuffix("\n}")
@@ -173,7 +173,7 @@ class DeviceProfile(MeasuredDevice):
 
     @classmethod
     def from_json(cls, value: dict[str, Any], source: str) -> "DeviceProfile":
-        """Read what `to_json` made; raises KeyError, TypeError or ValueError when it isn't that."""
+        """Read what `to_json` returned; raises KeyError, TypeError or ValueError for anything else."""
         layers = {
             as_key(layer): LayerTime(layer["ms"], layer["spread_ms"], layer["estimated"]) for layer in value["layers"]
         }

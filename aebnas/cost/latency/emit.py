@@ -1,8 +1,8 @@
-"""A folder that measures a job on a device without aebnas: a script, the job, and what it runs.
+"""Writes a folder that measures a job on a device without aebnas: a script, the job, and the code or models it runs.
 
-For PyTorch that is the code of the networks; for ONNX Runtime a model for each layer, each network, and the estimator
-of an image's difficulty. A network's model is cut off behind the exit where it is left, all branches before it
-included, so no exit decides in it.
+For PyTorch these are the modules of the networks; for ONNX Runtime a model of each layer, each network, and the
+estimator of an image's difficulty. A network's model is truncated after the exit where samples leave, with all branches
+before it, so no exit decides in it.
 """
 
 import warnings
@@ -30,11 +30,11 @@ RENAMED = {
     "from aebnas.cost.latency.rounds import": "from rounds import",
     "from aebnas.runtime.": "from runtime.",
 }
-"""What the folder's own modules are called there."""
+"""Imports in copied modules -> the same in the folder."""
 
 
 def emit(job: dict[str, Any], folder: Path) -> None:
-    """Write the folder for PyTorch; raises UserError where it holds something already."""
+    """Write the folder for PyTorch; raises UserError for a folder that isn't empty."""
     _check_empty(folder)
     for name, module in (("measure.py", measure_here), ("stopwatch.py", stopwatch), ("rounds.py", rounds)):
         write_text(folder / name, _source(module))
@@ -47,12 +47,12 @@ def emit(job: dict[str, Any], folder: Path) -> None:
 def emit_onnx(job: dict[str, Any], folder: Path) -> None:
     """Write the folder for ONNX Runtime.
 
-    Raises UserError where it holds something already, and for a setting that ONNX Runtime isn't measured in.
+    Raises UserError for a folder that isn't empty, and for a setting that isn't supported with ONNX Runtime.
     """
     _check_empty(folder)
     setting = stopwatch.MeasurementSetting(**job["setting"])
-    usual = stopwatch.MeasurementSetting(threads=setting.threads, batch=setting.batch)
-    if setting != usual:
+    supported = stopwatch.MeasurementSetting(threads=setting.threads, batch=setting.batch)
+    if setting != supported:
         raise UserError(f"--onnx: the setting must be cpu, fp32, contiguous and not compiled, but got {setting.key}")
     here = Path(__file__).with_name("measure_onnx_here.py")
     write_text(folder / "measure.py", _renamed(here.read_text(encoding="utf-8")))
@@ -72,7 +72,7 @@ def emit_onnx(job: dict[str, Any], folder: Path) -> None:
 
 
 class _LastExit(torch.nn.Module):
-    """A network's exits as a tuple, so that all of them run."""
+    """Returns the outputs of all exits as a tuple, so that all of them run."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class _LastExit(torch.nn.Module):
 
 
 class _Estimator(torch.nn.Module):
-    """An image's difficulty; its constants don't matter to its time."""
+    """An image's difficulty; its constants have no effect on its time."""
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         return Difficulty(0.1, (1.0, 1.0, 1.0)).alpha(pixels)
@@ -107,13 +107,13 @@ def _estimator(image: list[int], batch: int) -> tuple[torch.nn.Module, list[torc
 
 def _save_onnx(module: torch.nn.Module, inputs: list[torch.Tensor], path: Path) -> None:
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter that takes a fifth of a second is the older one
+        warnings.simplefilter("ignore")  # the older exporter is used, since it takes only a fifth of a second
         torch.onnx.export(module.eval(), tuple(inputs), str(path), dynamo=False)
 
 
 def _check_empty(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder}: must be new or an empty folder, but something is there")
+        raise UserError(f"{folder}: must be new or an empty folder, but it holds files")
 
 
 def _source(module: ModuleType) -> str:

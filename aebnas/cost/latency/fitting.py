@@ -1,4 +1,4 @@
-"""From what was measured to a device profile: layer times, and overheads fitted to whole networks."""
+"""Makes a device profile from measurements: layer times, and overheads fitted to whole networks."""
 
 import math
 from dataclasses import replace
@@ -18,12 +18,12 @@ from aebnas.runtime.op import LayerKey
 from aebnas.runtime.ops import OPS
 
 FOLDS = 5
-USUAL_ERROR = 0.05
-"""Relative errors up to this are squared, larger ones count in proportion."""
+HUBER_SCALE = 0.05
+"""Relative errors up to this have a quadratic loss, larger ones a linear loss."""
 
 
 def make_profile(result: dict[str, Any], source: str) -> DeviceProfile:
-    """The profile of a finished job (`stopwatch.result`); raises UserError when it isn't one."""
+    """The profile of a finished job (`stopwatch.result`); raises UserError for anything else."""
     try:
         job, times = result["job"], result["times_ms"]
         if len(times) != subjects(job):
@@ -51,13 +51,13 @@ def make_profile(result: dict[str, Any], source: str) -> DeviceProfile:
 
 
 def network_times(result: dict[str, Any]) -> list[list[float]]:
-    """Of a finished job the times of its whole networks, ms by network and round."""
+    """The times of a finished job's whole networks, in ms by network and round."""
     layers, networks = len(result["job"]["layers"]), len(result["job"]["networks"])
     return result["times_ms"][layers : layers + networks]
 
 
 def measured_difficulty(result: dict[str, Any]) -> DifficultyTime | None:
-    """Of a finished job what the estimate of an image's difficulty takes; None where it wasn't measured."""
+    """The time of estimating an image's difficulty in a finished job; None where it wasn't measured."""
     image = result["job"].get("image")
     if image is None:
         return None
@@ -66,7 +66,7 @@ def measured_difficulty(result: dict[str, Any]) -> DifficultyTime | None:
 
 
 def network_row(profile: DeviceProfile, graph: Graph, leave: int) -> list[float]:
-    """What each field of Overheads is multiplied by for a sample that leaves at an exit."""
+    """The factors of the fields of Overheads for a sample that leaves at exit `leave`."""
     segments = graph.segments()[: leave + 1]
     nodes = [node for segment in segments for part in segment for node in part]
     keys = [layer_key(graph, node) for node in nodes]
@@ -74,9 +74,9 @@ def network_row(profile: DeviceProfile, graph: Graph, leave: int) -> list[float]
 
 
 def fit_overheads(rows: np.ndarray, measured_ms: np.ndarray) -> tuple[Overheads, dict[str, float]]:
-    """Non-negative least squares on relative errors; `rows` as `network_row` gives them.
+    """Non-negative robust regression on relative errors; `rows` as returned by `network_row`.
 
-    Too few networks to fit leave plain sums. The second part states how many there were and the mean absolute error on
+    With too few networks there are no overheads. The second value states their number and the mean absolute error on
     networks left out of the fit, in percent.
     """
     if len(rows) < 2 * len(Overheads()):
@@ -93,7 +93,7 @@ def fit_overheads(rows: np.ndarray, measured_ms: np.ndarray) -> tuple[Overheads,
 
 
 def _solve(rows: np.ndarray, measured_ms: np.ndarray) -> np.ndarray:
-    """Coefficients under Huber's loss on relative errors: a network that was disturbed while measured has little say.
+    """Coefficients under Huber's loss on relative errors, in which disturbed measurements have little influence.
 
     sklearn's HuberRegressor doesn't fit, since its coefficients may be negative.
     """
@@ -105,12 +105,12 @@ def _solve(rows: np.ndarray, measured_ms: np.ndarray) -> np.ndarray:
         jac=lambda coefficients: relative,
         bounds=(0.0, np.inf),
         loss="huber",
-        f_scale=USUAL_ERROR,
+        f_scale=HUBER_SCALE,
         xtol=1e-12,
         ftol=1e-12,
         gtol=1e-12,
     )
-    return np.where(fitted.active_mask < 0, 0.0, fitted.x) / sizes  # at its bound it is within 1e-12 of it
+    return np.where(fitted.active_mask < 0, 0.0, fitted.x) / sizes  # at an active bound x is only close to 0
 
 
 def _timed(rounds_ms: list[float]) -> LayerTime:
@@ -118,24 +118,25 @@ def _timed(rounds_ms: list[float]) -> LayerTime:
     return LayerTime(float(middle), float(high - low) / 2)
 
 
-def estimates(wanted: list[LayerKey], known: dict[LayerKey, LayerTime]) -> dict[LayerKey, LayerTime]:
-    """Times of layers that were left out of the measuring, by boosted trees over those of `known`.
+def estimates(unmeasured: list[LayerKey], known: dict[LayerKey, LayerTime]) -> dict[LayerKey, LayerTime]:
+    """Times of unmeasured layers, by gradient-boosted trees fitted to those of `known`.
 
-    Their spread is the error of layers left out in turn: half the distance between its quartiles.
+    Their spread is half the interquartile range of the cross-validation errors.
     """
-    if not wanted:
+    if not unmeasured:
         return {}
     from sklearn.ensemble import HistGradientBoostingRegressor
     from sklearn.model_selection import cross_val_predict
 
-    ops = sorted({op for op, _, _ in [*known, *wanted]})
+    ops = sorted({op for op, _, _ in [*known, *unmeasured]})
     x, log_ms = _features([*known], ops), np.log([timed.ms for timed in known.values()])
     trees = HistGradientBoostingRegressor(min_samples_leaf=5, random_state=0)
     errors = log_ms - cross_val_predict(trees, x, log_ms, cv=FOLDS)
     low, high = np.quantile(errors, [0.25, 0.75])
-    guessed = np.exp(trees.fit(x, log_ms).predict(_features(wanted, ops)))
+    predicted_ms = np.exp(trees.fit(x, log_ms).predict(_features(unmeasured, ops)))
     return {
-        key: LayerTime(float(ms), float(ms * (high - low) / 2), True) for key, ms in zip(wanted, guessed, strict=True)
+        key: LayerTime(float(ms), float(ms * (high - low) / 2), True)
+        for key, ms in zip(unmeasured, predicted_ms, strict=True)
     }
 
 

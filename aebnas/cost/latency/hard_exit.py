@@ -1,4 +1,4 @@
-"""Real wall clock of hard-exit inference against the full network, beside the ratio of their MACs.
+"""Measured wall clock of hard-exit inference compared with the full network, beside the ratio of their MACs.
 
 Legend: n samples, e exits, r rounds.
 """
@@ -21,15 +21,15 @@ from aebnas.runtime.network import ExitPrediction, Network
 
 ROUNDS = 5
 FULL = -1
-LOOKS = 20
-"""Batches a round that are enough to time a known exit, whatever is in the images."""
+TIMED_BATCHES = 20
+"""Batches per round that are enough to time a known exit, since the time doesn't depend on the images."""
 
 
 @dataclass(frozen=True)
 class WallClock:
-    """What n samples took with exits and without any.
+    """Times of n samples with exits and with the full network.
 
-    `batch_ms` and `full_ms` are medians over the rounds, one for each batch; `exit_n` is where each sample left. MACs
+    `batch_ms` and `full_ms` are medians over the rounds, one for each batch; `exit_n` is each sample's exit. MACs
     are means per sample.
     """
 
@@ -49,19 +49,19 @@ class WallClock:
 
     @property
     def speed_up(self) -> float:
-        """How many times as fast exits make it."""
+        """Time of the full network over time with exits."""
         return float(self.full_ms.sum() / self.batch_ms.sum())
 
     @property
     def macs_ratio(self) -> float:
-        """How many times fewer MACs."""
+        """MACs of the full network over mean MACs with exits."""
         return self.full_macs / self.avg_macs
 
     @property
     def speedup_efficiency(self) -> float:
-        """Speed-up over MACs ratio: 1 where time falls as MACs do.
+        """Speed-up over MACs ratio: 1 where time decreases in proportion to MACs.
 
-        It is not the share of what is saved: with no time saved it is still 1 / MACs ratio. See `saved_time_share`.
+        It isn't the saved share: where no time is saved it is 1 / MACs ratio. See `saved_time_share`.
         """
         return self.speed_up / self.macs_ratio
 
@@ -84,9 +84,9 @@ class WallClock:
 
 
 def saved_time_share(speed_up: float, macs_ratio: float) -> float | None:
-    """Saved share of the time over saved share of the MACs, (1 - 1/speed-up) / (1 - 1/MACs ratio).
+    """Saved share of time over saved share of MACs, (1 - 1/speed-up) / (1 - 1/MACs ratio).
 
-    1 where each saved MAC saves its share of the time, 0 where no time is saved, negative where exits cost time; None
+    1 where both are equal, 0 where no time is saved, negative where exits cost time; None
     where no MACs are saved (a ratio of at most 1).
     """
     return (1 - 1 / speed_up) / (1 - 1 / macs_ratio) if macs_ratio > 1 else None
@@ -101,12 +101,12 @@ def wall_clock(
     pixels: Tensor | None = None,
     advance: Callable[[], object] = lambda: None,
 ) -> WallClock:
-    """Time a network on samples in batches of `setting.batch`, with the policy and with every exit at never.
+    """Time a network on `x_nchw` in batches of `setting.batch`, with the policy and with every exit at never.
 
-    Each round goes through all batches, both ways one right after the other. The network must be `setting.network`'s.
-    `pixels` are the same samples as uint8, for a policy that looks at their difficulty, the estimate of which is
-    timed and counted as well. `advance` is called after each round. Raises ValueError where a policy needs them and
-    there are none.
+    Each round runs all batches, each in both ways directly after one another. The network must come from
+    `setting.network`. `pixels` are the same samples as uint8, for a policy that uses their difficulty, the estimate of
+    which is timed and counted, too. `advance` is called after each round. Raises ValueError where a policy needs
+    `pixels` and they are None.
     """
     exits = len(network.graph.exits)
     never = ExitPolicy(policy.criterion, (None,) * (exits - 1))
@@ -143,7 +143,7 @@ def wall_clock(
 
 
 def infer(network: Network, policy: ExitPolicy, x_nchw: Tensor, pixels: Tensor | None) -> ExitPrediction:
-    """`Network.infer`, before it the estimate of the images' difficulty (uint8) where the policy looks at that."""
+    """`Network.infer`, preceded by the estimate of the difficulty of `pixels` (uint8) where the policy uses it."""
     estimator = policy.difficulty
     alpha_n = None if estimator is None or pixels is None else estimator.alpha(pixels)
     return network.infer(x_nchw, policy, alpha_n)
@@ -157,16 +157,16 @@ def free_speed_up(
     shares_e: np.ndarray,
     rounds: int = ROUNDS,
 ) -> float:
-    """How many times as fast exits would make it if to decide took no time: the most that `WallClock.speed_up` can be.
+    """The speed-up if decisions took no time, which is an upper bound of `WallClock.speed_up`.
 
     Batches are run to each exit by which some sample leaves as if it were known beforehand, without computing any
-    score; the times are weighted by `shares_e`. In turn with them the full network is timed, in the same way and by
-    `infer`: what that adds is added to the others as well. All samples of a
-    batch leave together, so nothing is copied either.
+    score; the times are weighted by `shares_e [e]`. The full network is timed in turn with them, both in the same way
+    and by `infer`; the difference is added to the other times. All samples of a batch leave together, so nothing is
+    copied.
     """
     exits = len(network.graph.exits)
     last, never = exits - 1, ExitPolicy(policy.criterion, (None,) * (exits - 1))
-    batches = [setting.placed(x) for x in x_nchw.split(setting.batch)][:LOOKS]
+    batches = [setting.placed(x) for x in x_nchw.split(setting.batch)][:TIMED_BATCHES]
     nodes = {leave: nodes_to(network.graph, leave, runs(policy, exits)) for leave in np.flatnonzero(shares_e).tolist()}
     nodes[FULL] = nodes_to(network.graph, last, runs(never, exits))
     infer_ms: list[float] = []
@@ -186,34 +186,34 @@ def free_speed_up(
 
 
 def nodes_to(graph: Graph, leave: int, runs_e: np.ndarray) -> list[Node]:
-    """All that runs for a sample that leaves at an exit, in running order."""
+    """The nodes that run for a sample that leaves at exit `leave`, in order."""
     segments = enumerate(graph.segments()[: leave + 1])
     return [node for index, segment in segments for node in segment.backbone + segment.branch * bool(runs_e[index])]
 
 
 def run_nodes(network: Network, x_nchw: Tensor, nodes: Sequence[Node]) -> None:
-    """Run them, and decide nothing."""
+    """Run the nodes without decisions."""
     values = {INPUT: x_nchw}
     for node in nodes:
         values[node.name] = network.nodes[node.name](*(values[name] for name in node.inputs))
 
 
 def runs(policy: ExitPolicy, exits: int) -> np.ndarray:
-    """Which branches run at all, bool `[e]`."""
+    """Which branches run under a policy, bool `[e]`."""
     return np.array([policy.runs(index) for index in range(exits)])
 
 
-def threshold_shares(scores_ne: Sequence[Sequence[float]] | np.ndarray, wanted_e: Sequence[float]) -> list[float]:
-    """Thresholds under which about the wanted shares of samples leave at each exit but the last, `[e - 1]`.
+def threshold_shares(scores_ne: Sequence[Sequence[float]] | np.ndarray, shares_e: Sequence[float]) -> list[float]:
+    """Thresholds under which about the shares `shares_e` of samples leave at each exit, `[e - 1]` (without the last).
 
-    Each is a quantile of the scores of those samples that are still there.
+    Each is a quantile of the scores of the samples that haven't left before.
     """
     scores_ne = np.asarray(scores_ne, dtype=float)
-    there, thresholds, left = np.ones(len(scores_ne), dtype=bool), [], 1.0
-    for index, share in enumerate(wanted_e[:-1]):
-        scores = scores_ne[there, index]
+    remaining, thresholds, left = np.ones(len(scores_ne), dtype=bool), [], 1.0
+    for index, share in enumerate(shares_e[:-1]):
+        scores = scores_ne[remaining, index]
         threshold = float(np.quantile(scores, 1 - min(1.0, share / left))) if len(scores) else 1.0
         thresholds.append(min(max(threshold, 0.0), 1.0))
-        there &= scores_ne[:, index] <= thresholds[-1]
+        remaining &= scores_ne[:, index] <= thresholds[-1]
         left = max(left - share, 1e-9)
     return thresholds

@@ -1,4 +1,4 @@
-"""What `aebnas profile` measures, as a job: distinct layers of a space, whole networks, the difficulty estimator."""
+"""The job of `aebnas profile`: distinct layers of a space, whole networks, and the difficulty estimator."""
 
 import hashlib
 import json
@@ -19,9 +19,9 @@ SEED = 2026
 ROUNDS = 9
 NETWORKS = 60
 WHOLE = 200
-"""Networks to learn from where no layer is measured."""
+"""Number of networks to measure where no layer is."""
 MAX_LAYERS = 20_000
-"""Beyond this many distinct layers a random part is measured and the rest estimated from it."""
+"""Of more distinct layers than this a random sample is measured, and the rest estimated from it."""
 JOB = "aebnas-profile-job-1"
 
 
@@ -44,11 +44,11 @@ def make_job(
     seed: int = SEED,
     whole: bool = False,
 ) -> dict[str, Any]:
-    """What is to be measured, as JSON: all distinct layers of the space, stop heads included, random networks, each
-    left at one exit, and the estimator of difficulty for the space's `image` (None where it can't look at such).
+    """The job as JSON: all distinct layers of the space, stop heads included, random networks, each left at one exit,
+    and the estimator of difficulty for the space's `image` (None for images that it doesn't support).
 
-    Layers beyond `max_layers` are `left_out`; with `whole` no layer is measured at all. The networks take turns in
-    leaving at their last exit and at a random one, so that the cost of exits can be told from that of nodes.
+    Layers beyond `max_layers` are `left_out`; with `whole` no layer is measured. Networks are left alternately at a
+    random exit and at the last, so that the cost of exits can be separated from that of nodes.
     """
     rng = np.random.default_rng(seed)
     keys = [] if whole else sorted(space_keys(space.spec, stop_heads=True), key=repr)
@@ -75,6 +75,6 @@ def make_job(
 
 
 def image_shape(space: SearchSpace) -> Shape:
-    """The images that networks of a space are fed with, `(c, h, w)`."""
+    """Shape of the input images of a space's networks, `(c, h, w)`."""
     given = space.spec.input
     return given.channels, given.side, given.side

@@ -1,7 +1,7 @@
-"""Latency to each exit, learned from whole networks' latencies on a device (`pairs`).
+"""Latency to each exit, learned from whole networks' latencies on a device (a `PairsProfile`).
 
-The predictor sees a network cut off behind an exit. What an exit's branch costs is the difference that it makes to the
-exits behind it, so costs add up as those of a measured profile do; none is negative.
+The predictor's input is a network truncated after an exit. The cost of an exit's branch is the difference that it makes
+to later exits, so costs are additive as those of a measured profile; none is negative.
 
 Legend: e exits, n networks, d helping devices.
 """
@@ -34,12 +34,12 @@ class LearnedLatency:
 
     @classmethod
     def fit(cls, profile: PairsProfile) -> "LearnedLatency":
-        """Fit the predictor, which gives equal figures for equal pairs."""
+        """Fit the predictor; equal pairs give equal predictions."""
         cut = [cut_off(pair.graph, pair.leave) for pair in profile.pairs]
         rows = [graph_features(graph) for graph in cut]
         names = tuple(sorted({name for row in rows for name in row}))
         helpers = tuple(map(latency_model, profile.helpers))
-        others_nd = _helped(helpers, cut)
+        others_nd = _helper_latencies(helpers, cut)
         latency_ms = np.array([pair.ms for pair in profile.pairs])
         return cls(profile, names, LatencyPredictor().fit(feature_matrix(rows, names), latency_ms, others_nd), helpers)
 
@@ -58,13 +58,13 @@ class LearnedLatency:
         return None
 
     def expected_range(self, graph: Graph) -> str:
-        """Within which measurements should lie, for people."""
+        """The expected range of measurements, as text."""
         whole = self.whole([graph])
         low_ms, high_ms = whole.low_ms[0], whole.high_ms[0]
-        return f"learned: if all of it runs 95 % of measurements should lie in {low_ms:.3f} to {high_ms:.3f} ms"
+        return f"learned: if every node runs, 95 % of measurements should be within {low_ms:.3f} to {high_ms:.3f} ms"
 
     def description(self) -> tuple[str, list[str]]:
-        """What the profile was made from, and how well it predicts, in a few lines for people."""
+        """The source of the profile, and the accuracy of its predictions, in a few lines for output."""
         low, high = self.predictor.left_out_range
         lines = [f"helped by   {', '.join(helper.device['name'] for helper in self.profile.helpers)}"]
         return f"learned from {len(self.profile.pairs)} networks", [
@@ -73,22 +73,22 @@ class LearnedLatency:
         ]
 
     def whole(self, graphs: Sequence[Graph]) -> Predicted:
-        """Latency per call of each network if all of it runs, with the range in which measurements should lie."""
+        """Latency per call of each network if every node runs, with the expected range of measurements."""
         x_nf = feature_matrix([graph_features(graph) for graph in graphs], self.names)
-        return self.predictor.predict_range(x_nf, _helped(self.helpers, graphs))
+        return self.predictor.predict_range(x_nf, _helper_latencies(self.helpers, graphs))
 
     def latencies(self, graphs: Sequence[Graph]) -> list[ExitCosts]:
-        """Predicted latency in ms per sample to every exit, of a whole population at once."""
-        cut = [cut_off(graph, e, alone) for graph in graphs for alone in (True, False) for e in range(len(graph.exits))]
+        """Predicted latency in ms per sample to every exit, for a whole population at once."""
+        cut = [cut_off(graph, e, only) for graph in graphs for only in (True, False) for e in range(len(graph.exits))]
         ms = self.whole(cut).latency_ms / self.profile.setting["batch"] if cut else np.zeros(0)
         found, start = [], 0
         for graph in graphs:
             exits = len(graph.exits)
-            alone_e, passed_e = ms[start : start + 2 * exits].reshape(2, exits)
-            # branches before exit e cost passed_e - alone_e together; the last one's cost goes with the backbone
-            before_e = np.maximum.accumulate(np.maximum(passed_e - alone_e, 0.0))
+            single_e, passed_e = ms[start : start + 2 * exits].reshape(2, exits)
+            # branches before exit e cost passed_e - single_e together; the last branch is part of the backbone
+            before_e = np.maximum.accumulate(np.maximum(passed_e - single_e, 0.0))
             branch_e = np.append(np.diff(before_e), 0.0)
-            backbone_e = np.maximum.accumulate(np.maximum(alone_e - branch_e, 0.0))
+            backbone_e = np.maximum.accumulate(np.maximum(single_e - branch_e, 0.0))
             found.append(ExitCosts(tuple(backbone_e.tolist()), tuple(branch_e.tolist())))
             start += 2 * exits
         return found
@@ -98,16 +98,16 @@ MODELS: dict[str, Callable[[Any], LatencyModel]] = {
     DeviceProfile.kind: lambda profile: profile,
     PairsProfile.kind: LearnedLatency.fit,
 }
-"""What predicts by a profile of each kind. Not a method of theirs: profiles are read before scikit-learn is loaded."""
+"""Kind of profile -> its LatencyModel. Not a method of profiles, which are read before scikit-learn is imported."""
 
 
 def latency_model(profile: Profile) -> LatencyModel:
-    """What predicts by a profile."""
+    """The LatencyModel of a profile."""
     return MODELS[profile.kind](profile)
 
 
-def _helped(helpers: Sequence[LatencyModel], graphs: Sequence[Graph]) -> np.ndarray | None:
-    """What other devices are predicted to take, `[n, d]`."""
+def _helper_latencies(helpers: Sequence[LatencyModel], graphs: Sequence[Graph]) -> np.ndarray | None:
+    """Predicted latencies of the graphs on other devices, `[n, d]`; None without any."""
     if not helpers:
         return None
     columns = [[costs.to_exit()[-1] for costs in helper.latencies(graphs)] for helper in helpers]

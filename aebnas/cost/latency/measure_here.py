@@ -2,7 +2,7 @@
 
     python measure.py [--out result.json]
 
-Stopped, the same command goes on. Keep the device idle and at one clock speed meanwhile. Bring the result back with
+If stopped, the same command resumes. Keep the device idle and at a fixed clock speed meanwhile. Import the result with
 `aebnas profile SPACE --import result.json`.
 """
 

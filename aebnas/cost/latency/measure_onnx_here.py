@@ -2,7 +2,7 @@
 
     python measure.py [--out result.json]
 
-Stopped, the same command goes on. Keep the device idle and at one clock speed meanwhile. Bring the result back with
+If stopped, the same command resumes. Keep the device idle and at a fixed clock speed meanwhile. Import the result with
 `aebnas profile SPACE --import result.json`.
 """
 
@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def measure(job: dict[str, Any], record: Path, advance: Any) -> list[list[float]]:
-    """Milliseconds of every subject (see `rounds.subjects`), one a round."""
+    """Milliseconds of every subject (see `rounds.subjects`), one per round."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = job["setting"]["threads"]
     options.inter_op_num_threads = 1
@@ -37,7 +37,7 @@ def measure(job: dict[str, Any], record: Path, advance: Any) -> list[list[float]
 
 
 def random_input(tensor: Any) -> np.ndarray:
-    """Maps, or images where a model takes bytes."""
+    """A random input: float maps, or images for a model with uint8 inputs."""
     rng = np.random.default_rng(0)
     if tensor.type == "tensor(uint8)":
         return rng.integers(0, 256, tensor.shape, dtype=np.uint8)
@@ -45,7 +45,7 @@ def random_input(tensor: Any) -> np.ndarray:
 
 
 def result(job: dict[str, Any], times_ms: list[list[float]]) -> dict[str, Any]:
-    """A finished job."""
+    """A finished job: all data that a profile is made from."""
     device = {
         "name": processor(),
         "machine": platform.machine(),

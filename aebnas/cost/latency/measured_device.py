@@ -1,4 +1,4 @@
-"""What every kind of device profile states: which device it is, in which setting, and what it can predict.
+"""The base of every kind of device profile: the device, its setting, and what can be predicted.
 
 Imports no torch.
 """
@@ -20,8 +20,8 @@ from aebnas.space.spec import SpaceSpec
 
 
 class DifficultyTime(NamedTuple):
-    """What it takes to estimate the difficulty of a batch of images `(c, h, w)`: median over the rounds, and half the
-    spread between the quartiles."""
+    """The time of estimating the difficulty of a batch of images `(c, h, w)`: median over the rounds, and half the
+    interquartile range."""
 
     image: Shape
     ms: float
@@ -29,7 +29,7 @@ class DifficultyTime(NamedTuple):
 
 
 class AdditiveLatency(NamedTuple):
-    """Latency in ms per sample as a sum: of its layers, of `each_run_ms` whatever runs, of `each_exit_ms` for each exit
+    """Latency in ms per sample as the sum of its layers' times, `each_run_ms` once, and `each_exit_ms` for each exit
     that decides."""
 
     layer_ms: LayerCost
@@ -42,8 +42,8 @@ class MeasuredDevice(ABC):
     """A device in one setting (`setting` as in `MeasurementSetting`), and when and how often it was measured.
 
     `difficulty` is the time of estimating an image's difficulty; None where that wasn't measured. `pj_per_mac` and
-    `pj_per_byte` are those of the energy model. `source` names the file in errors. Raises ValueError
-    for a setting or energies that can't be.
+    `pj_per_byte` are those of the energy model. `source` names the file in errors. Raises ValueError for an impossible
+    setting or impossible energies.
     """
 
     setting: dict[str, Any]
@@ -69,7 +69,7 @@ class MeasuredDevice(ABC):
 
     @property
     def key(self) -> str:
-        """What must be equal where figures of two profiles are put beside each other: device and setting."""
+        """Device and setting, which must be equal where two profiles are compared."""
         return json.dumps([self.device, self.setting], sort_keys=True)
 
     @cached_property
@@ -78,20 +78,22 @@ class MeasuredDevice(ABC):
         return hashlib.blake2b(json.dumps(self.to_json(), sort_keys=True).encode(), digest_size=5).hexdigest()
 
     def difficulty_ms(self, image: Shape) -> float:
-        """What a sample pays for the estimate of its difficulty; raises UserError where that wasn't measured for such
-        images, since unknown is not zero."""
+        """Latency per sample of estimating the difficulty of an `image` (c, h, w).
+
+        Raises UserError where that wasn't measured for such images, since an unknown time isn't zero.
+        """
         if self.difficulty is None or self.difficulty.image != image:
             shape, so = " x ".join(map(str, image)), "was made without it"
             if self.difficulty is not None:
                 so = f"was measured for images of {' x '.join(map(str, self.difficulty.image))}"
             raise UserError(
                 f"{self.source}: must hold the time of estimating the difficulty of an image of {shape}, which the "
-                f"policy looks at, but {so}; profile the space again: aebnas profile SPACE"
+                f"policy uses, but {so}; profile the space again: aebnas profile SPACE"
             )
         return self.difficulty.ms / self.setting["batch"]
 
     def difficulty_json(self) -> dict[str, Any]:
-        """What `to_json` adds for it: nothing where it wasn't measured."""
+        """The entry of `difficulty` in `to_json`; empty where it wasn't measured."""
         return {} if self.difficulty is None else {"difficulty": self.difficulty._asdict()}
 
     @property
@@ -102,7 +104,7 @@ class MeasuredDevice(ABC):
     @property
     @abstractmethod
     def additive_latency(self) -> AdditiveLatency | None:
-        """The device's latency as a sum over layers; None where only whole networks' are known."""
+        """The device's latency as a sum over layers; None where only latencies of whole networks are known."""
 
     @abstractmethod
     def check_covers(self, spec: SpaceSpec, stop_heads: bool = False) -> None:
@@ -117,7 +119,7 @@ class MeasuredDevice(ABC):
 
 
 def difficulty_time(value: dict[str, Any] | None) -> DifficultyTime | None:
-    """Read what a profile's JSON holds of it; raises KeyError, TypeError or ValueError when it isn't that."""
+    """Read `difficulty` of a profile's JSON; raises KeyError, TypeError or ValueError for anything else."""
     if value is None:
         return None
     channels, height, width = with_present_names(value, {"picture": "image"})["image"]

@@ -1,4 +1,4 @@
-"""A device of which only whole networks' latencies are known: pairs of (network, latency), as a profile's file.
+"""A profile of a device with whole-network latencies only: pairs of (network, latency).
 
 The latency of other networks is learned from them (`latency_model`). Imports no torch.
 """
@@ -21,7 +21,7 @@ from aebnas.space.layers import space_layers
 from aebnas.space.lowering import lower
 from aebnas.space.spec import SpaceSpec
 
-LEAST_PAIRS = 10
+MIN_PAIRS = 10
 
 
 class NetworkLatency(NamedTuple):
@@ -34,22 +34,22 @@ class NetworkLatency(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class PairsProfile(MeasuredDevice):
-    """Pairs of one device in one setting.
+    """Pairs of (network, latency) of one device in one setting.
 
     `helpers` are profiles of other devices whose predictions are features. Raises ValueError for too few
-    pairs, or figures that can't be.
+    pairs, or impossible latencies or exits.
     """
 
     kind: ClassVar[str] = "learned"
-    """What a file of this kind calls itself."""
+    """The value of `kind` in its files."""
 
     pairs: tuple[NetworkLatency, ...]
     helpers: tuple["Profile", ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(self.pairs) < LEAST_PAIRS:
-            raise ValueError(f"a profile must have {LEAST_PAIRS} pairs or more, but got {len(self.pairs)}")
+        if len(self.pairs) < MIN_PAIRS:
+            raise ValueError(f"a profile must have at least {MIN_PAIRS} pairs, but got {len(self.pairs)}")
         for pair in self.pairs:
             if not (math.isfinite(pair.ms) and pair.ms > 0):
                 raise ValueError(f"latencies must be finite and above 0, but got {pair.ms}")
@@ -58,7 +58,7 @@ class PairsProfile(MeasuredDevice):
 
     @property
     def additive_latency(self) -> None:
-        """None: only whole networks' latencies are known."""
+        """None, since only latencies of whole networks are known."""
         return None
 
     def check_covers(self, spec: SpaceSpec, stop_heads: bool = False) -> None:
@@ -85,7 +85,7 @@ class PairsProfile(MeasuredDevice):
         }
 
     def save(self, path: Path) -> None:
-        """Write the profile, a line for every pair."""
+        """Write the profile as JSON with one line per pair."""
         value = self.to_json()
         pairs = ",\n    ".join(json.dumps(pair, allow_nan=False) for pair in value.pop("pairs"))
         head = json.dumps(value, allow_nan=False).removesuffix("}")
@@ -93,7 +93,7 @@ class PairsProfile(MeasuredDevice):
 
     @classmethod
     def from_json(cls, value: dict[str, Any], source: str) -> "PairsProfile":
-        """Read what `to_json` made; raises KeyError, TypeError or ValueError when it isn't that."""
+        """Read what `to_json` returned; raises KeyError, TypeError or ValueError for anything else."""
         return cls(
             **{name: value[name] for name in ("setting", "device", "libraries", "date", "rounds")},
             pairs=tuple(NetworkLatency(Graph.from_json(p["graph"]), p["leave"], p["ms"]) for p in value["pairs"]),
@@ -111,7 +111,7 @@ KINDS: dict[str, type[DeviceProfile] | type[PairsProfile]] = {kind.kind: kind fo
 
 
 def load_profile(path: Path) -> Profile:
-    """A device profile's file, of either kind; raises UserError when it isn't one."""
+    """Read a device profile of either kind from its file; raises UserError for any other file."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         if value["format"] != FORMAT:
@@ -126,12 +126,12 @@ def load_profile(path: Path) -> Profile:
 
 
 def profile_from_json(value: dict[str, Any], source: str) -> Profile:
-    """A profile of either kind; raises KeyError, TypeError or ValueError when it isn't one."""
+    """Read a profile of either kind; raises KeyError, TypeError or ValueError for anything else."""
     return KINDS[value.get("kind", DeviceProfile.kind)].from_json(value, source)
 
 
 def name_first(key: str) -> tuple[bool, str]:
-    """Order in which differences are reported: a device's name is more telling than its number of cores."""
+    """Sort key of reported differences: a device's name is more informative than its number of cores."""
     return key not in ("name", "runtime"), key
 
 
@@ -140,18 +140,21 @@ def check_same(profiles: Sequence[Profile]) -> None:
     for other in profiles[1:]:
         for what in ("device", "setting"):
             old, new = getattr(profiles[0], what), getattr(other, what)
-            odd = sorted((name for name in old.keys() | new.keys() if old.get(name) != new.get(name)), key=name_first)
-            if odd:
+            differing = sorted(
+                (name for name in old.keys() | new.keys() if old.get(name) != new.get(name)), key=name_first
+            )
+            if differing:
+                name = differing[0]
                 raise UserError(
-                    f"{other.source}: {what}.{odd[0]} must be {old.get(odd[0])!r} as in {profiles[0].source}, "
-                    f"but got {new.get(odd[0])!r}; figures of two settings don't go together"
+                    f"{other.source}: {what}.{name} must be {old.get(name)!r} as in {profiles[0].source}, "
+                    f"but got {new.get(name)!r}; profiles of two settings cannot be combined"
                 )
 
 
 def read_pairs(path: Path) -> tuple[NetworkLatency, ...]:
     """Pairs from JSON lines: `architecture` (as in trials), `latency_ms` and, if not the last, the `exit` from 1.
 
-    Raises UserError naming the line that isn't such.
+    Raises UserError that names the first malformed line.
     """
     pairs = []
     for number, line in enumerate(_lines(path), start=1):
@@ -167,13 +170,13 @@ def read_pairs(path: Path) -> tuple[NetworkLatency, ...]:
             reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())[:200]
             raise UserError(f"{path}: line {number}: must hold an architecture and its latency_ms; {reason}") from None
         pairs.append(NetworkLatency(graph, leave - 1, float(ms)))
-    if len(pairs) < LEAST_PAIRS:
-        raise UserError(f"{path}: must hold {LEAST_PAIRS} pairs or more, but got {len(pairs)}")
+    if len(pairs) < MIN_PAIRS:
+        raise UserError(f"{path}: must hold at least {MIN_PAIRS} pairs, but got {len(pairs)}")
     return tuple(pairs)
 
 
 def write_architectures(path: Path, architectures: Sequence[tuple[Architecture, int]]) -> None:
-    """The lines of `read_pairs` with the latency left out, for the user to fill in."""
+    """Write the lines of `read_pairs` with `latency_ms` null, for the user to fill in."""
     lines = [
         json.dumps({"architecture": a.to_json(), "exit": leave + 1, "latency_ms": None}) for a, leave in architectures
     ]

@@ -1,9 +1,9 @@
-"""Latency learned from pairs of (features, latency), for devices that give only whole-network figures.
+"""Latency learned from pairs of (features, latency), for devices with whole-network latencies only.
 
-A Gaussian process on the logarithm of the latency with a linear kernel and, where cross-validation finds that it helps,
-a smooth one beside it. Measurements are now and then disturbed, so samples that the others contradict lose their
-weight. Where the same networks' figures on other devices are known and cross-validation finds that they help, a ridge
-regression on their logarithms comes first, and the process learns what that leaves over: fewer samples then do.
+A Gaussian process on the logarithm of the latency with a linear kernel and, where it reduces the cross-validation loss,
+an RBF kernel in addition. Measurements are sometimes disturbed, so outliers are down-weighted. Where latencies of the
+same networks on other devices are known and reduce the cross-validation loss, a ridge regression on their logarithms
+comes first, and the process learns its residuals: fewer samples suffice then.
 
 Legend: n samples, f features, d other devices.
 """
@@ -27,13 +27,13 @@ from aebnas.runtime.graph import Graph
 from aebnas.runtime.shape_rules import mid_channels
 
 TOLERANCE = 0.1
-"""Relative errors beyond this are about equally bad where hyperparameters are selected."""
+"""Scale of the loss by which hyperparameters are selected: it saturates for larger relative errors."""
 DISTURBED = 0.2
-"""A sample that is off by this much keeps a quarter of its weight."""
+"""A sample with this relative error has a quarter of the full weight."""
 FOLDS = 5
 ROUNDS = 2
 SMOOTH = (None, 1.0, 3.0)
-"""Length scales of the smooth kernel, in units of the typical distance of two samples; None leaves it out."""
+"""Length scales of the RBF kernel, in units of the typical distance of two samples; None omits the kernel."""
 NOISE = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
 """Variance of a measurement, in units of the latencies' variance."""
 RIDGES = (1e-3, 1e-2, 0.1, 1.0, 10.0)
@@ -41,7 +41,7 @@ MIN_SAMPLES = 2 * FOLDS
 
 
 class Predicted(NamedTuple):
-    """Latency `[n]`, and a range in which about 95 % of measurements should lie."""
+    """Latency `[n]`, and a range that should cover about 95 % of measurements."""
 
     latency_ms: np.ndarray
     low_ms: np.ndarray
@@ -50,7 +50,7 @@ class Predicted(NamedTuple):
 
 @dataclass(frozen=True)
 class _Choice:
-    """Hyperparameters: the smooth kernel's length scale, and the noise."""
+    """Hyperparameters: the RBF kernel's length scale, and the noise."""
 
     smooth: float | None
     noise: float
@@ -63,13 +63,16 @@ class _Choice:
 
 
 class LatencyPredictor:
-    """Fitted by `fit`; raises ValueError for fewer than `MIN_SAMPLES`, or figures that are not positive."""
+    """Predicts latency from features; `fit` must be called first."""
 
     def fit(self, x_nf: np.ndarray, latency_ms: np.ndarray, others_nd: np.ndarray | None = None) -> "LatencyPredictor":
-        """Learn from features and latencies; `others_nd` are the same networks' latencies on d other devices."""
+        """Fit to features and latencies; `others_nd` are the same networks' latencies on d other devices.
+
+        Raises ValueError for fewer than `MIN_SAMPLES` samples, or values that aren't finite or, of latencies, positive.
+        """
         x_nf, y = np.asarray(x_nf, dtype=float), np.asarray(latency_ms, dtype=float)
         if len(y) < MIN_SAMPLES or len(x_nf) != len(y):
-            raise ValueError(f"samples must be {MIN_SAMPLES} or more, as many as latencies, but got {len(x_nf)}")
+            raise ValueError(f"samples must be at least {MIN_SAMPLES}, as many as latencies, but got {len(x_nf)}")
         if not (np.isfinite(x_nf).all() and np.isfinite(y).all() and (y > 0).all()):
             raise ValueError("features must be finite and latencies positive")
         self._scaler, log_ms = StandardScaler().fit(x_nf), np.log(y)
@@ -91,7 +94,7 @@ class LatencyPredictor:
 
     @property
     def left_out_range(self) -> tuple[float, float]:
-        """The range of 95 % of samples left out in turn, as factors of the prediction."""
+        """The range of 95 % of samples in cross-validation, as factors of the prediction."""
         return float(np.exp(self._low)), float(np.exp(self._high))
 
     def predict(self, x_nf: np.ndarray, others_nd: np.ndarray | None = None) -> np.ndarray:
@@ -100,31 +103,31 @@ class LatencyPredictor:
         return np.exp(before + self._middle + self._spread * self._process.predict(scaled))
 
     def predict_range(self, x_nf: np.ndarray, others_nd: np.ndarray | None = None) -> Predicted:
-        """Latency and where measurements should lie: errors of samples left out, and the uncertainty of the
-        process about networks unlike those it has seen."""
+        """Latency and the range of measurements, from cross-validation errors and the process's uncertainty, which is
+        larger for networks unlike those of the fit."""
         scaled, before = self._scaler.transform(x_nf), self._before(others_nd, len(x_nf))
-        mean, doubt = self._process.predict(scaled, return_std=True)
-        log_ms, doubt = before + self._middle + self._spread * mean, 1.96 * self._spread * doubt
+        mean, std = self._process.predict(scaled, return_std=True)
+        log_ms, half = before + self._middle + self._spread * mean, 1.96 * self._spread * std
         return Predicted(
             np.exp(log_ms),
-            np.exp(log_ms - np.hypot(self._low, doubt)),
-            np.exp(log_ms + np.hypot(self._high, doubt)),
+            np.exp(log_ms - np.hypot(self._low, half)),
+            np.exp(log_ms + np.hypot(self._high, half)),
         )
 
     def _before(self, others_nd: np.ndarray | None, samples: int) -> np.ndarray:
         """The part of the logarithm that follows from other devices' latencies, `[n]`.
 
-        Raises ValueError where the fit had others and there are none, or the reverse.
+        Raises ValueError where the fit had other devices and the prediction has none, or the reverse.
         """
         if self._others != (others_nd is not None):
-            raise ValueError("other devices must be there in fit and prediction, or in neither")
+            raise ValueError("latencies of other devices must be given to both fit and prediction, or to neither")
         if self._prior is None or others_nd is None:
             return np.zeros(samples)
         return self._prior.predict(np.log(np.asarray(others_nd, dtype=float)))
 
 
 class _Tuned(NamedTuple):
-    """Hyperparameters for a target, its middle and spread, and the errors and loss of samples left out."""
+    """Hyperparameters for a target, its median and scale, and the errors and loss in cross-validation."""
 
     loss: float
     choice: _Choice
@@ -134,7 +137,7 @@ class _Tuned(NamedTuple):
 
 
 def _tune(x: np.ndarray, log_ms: np.ndarray) -> _Tuned:
-    """Select under weights that follow from how well samples are predicted."""
+    """Select hyperparameters with robust weights of samples, which follow from their errors."""
     middle, spread = float(np.median(log_ms)), max(float(log_ms.std()), 1e-6)
     target, weights = (log_ms - middle) / spread, np.ones(len(log_ms))
     for _ in range(ROUNDS):
@@ -153,10 +156,10 @@ def _process(choice: _Choice, x: np.ndarray, y: np.ndarray, weights: np.ndarray)
 
 
 def _choose(x: np.ndarray, y: np.ndarray, weights: np.ndarray, tolerance: float) -> tuple[float, _Choice, np.ndarray]:
-    """The hyperparameters under which left-out samples are met best, the loss and their errors then.
+    """The minimum cross-validation loss, its hyperparameters, and the errors of left-out samples under them.
 
-    Not by sklearn's GridSearchCV: its processes take no weights of samples, and a wrapper that does takes 6 to 40 times
-    as long, since here a kernel is computed once for all folds and noises.
+    scikit-learn's GridSearchCV isn't used: its processes accept no weights of samples, and a wrapper that does takes 6
+    to 40 times as long, since here a kernel is computed once for all folds and noises.
     """
     folds = np.random.default_rng(0).permutation(len(y)) % FOLDS
     best: tuple[float, _Choice, np.ndarray] | None = None
@@ -165,11 +168,11 @@ def _choose(x: np.ndarray, y: np.ndarray, weights: np.ndarray, tolerance: float)
         for noise in NOISE:
             errors = np.empty(len(y))
             for fold in range(FOLDS):
-                out, kept = folds == fold, folds != fold
-                noisy = kernel_nn[np.ix_(kept, kept)] + np.diag(noise / weights[kept])
-                errors[out] = y[out] - kernel_nn[np.ix_(out, kept)] @ np.linalg.solve(noisy, y[kept])
+                out, fitted = folds == fold, folds != fold
+                noisy = kernel_nn[np.ix_(fitted, fitted)] + np.diag(noise / weights[fitted])
+                errors[out] = y[out] - kernel_nn[np.ix_(out, fitted)] @ np.linalg.solve(noisy, y[fitted])
             ratio = (errors / tolerance) ** 2
-            loss = float((ratio / (1 + ratio)).mean())  # Geman and McClure's: far off is far off
+            loss = float((ratio / (1 + ratio)).mean())  # Geman and McClure's, which saturates
             if best is None or loss < best[0]:
                 best = loss, _Choice(smooth, noise), errors
     assert best is not None
@@ -177,12 +180,12 @@ def _choose(x: np.ndarray, y: np.ndarray, weights: np.ndarray, tolerance: float)
 
 
 def _robust_weights(log_errors: np.ndarray) -> np.ndarray:
-    """Weights that go with Geman and McClure's loss."""
+    """Weights of samples under Geman and McClure's loss."""
     return np.maximum(1.0 / (1.0 + (log_errors / DISTURBED) ** 2) ** 2, 1e-3)
 
 
 def graph_features(graph: Graph) -> dict[str, float]:
-    """What a network's latency depends on: work, data and layers, in all and by stage, for `feature_matrix`."""
+    """Features of a network for `feature_matrix`: counts of work, data and layers, in total and by stage."""
     found: Counter[str] = Counter()
     for node in graph.nodes:
         place, attrs = node.weights.split("_")[0], node.kwargs
@@ -204,6 +207,6 @@ def graph_features(graph: Graph) -> dict[str, float]:
 
 
 def feature_matrix(rows: Sequence[Mapping[str, float]], names: Sequence[str] | None = None) -> np.ndarray:
-    """Rows of features as `[n, f]`, columns sorted by name (or those of `names`); what a row lacks is 0 there."""
+    """Rows of features as `[n, f]`, columns sorted by name (or those of `names`); features that a row lacks are 0."""
     columns = sorted({name for row in rows for name in row}) if names is None else names
     return np.array([[float(row.get(name, 0.0)) for name in columns] for row in rows]).reshape(len(rows), len(columns))

@@ -1,4 +1,4 @@
-"""`aebnas profile`: every distinct layer of a space on one device, and whole networks to fit what sums miss."""
+"""`aebnas profile`: measures every distinct layer of a space on one device, and whole networks to fit overheads."""
 
 import json
 import time
@@ -32,9 +32,9 @@ from aebnas.space.genome import SearchSpace
 def profile_space(
     job: dict[str, Any], out: Path, note: Callable[[str], object] = print, helpers: Sequence[Profile] = ()
 ) -> Profile:
-    """Measure a job on this machine and write its profile to `out`; a stopped one goes on.
+    """Measure a job on this machine and write its profile to `out`; a stopped measurement resumes.
 
-    Raises UserError where `out` is there already, was begun for another job, or the device isn't there.
+    Raises UserError where `out` exists, was begun for another job, or the device isn't available.
     """
     check_new(out)
     report_left_out(job, note)
@@ -54,15 +54,15 @@ def profile_space(
 
 
 def check_new(out: Path) -> None:
-    """Raise UserError where a profile would overwrite something."""
+    """Raise UserError where a profile would overwrite a file."""
     if out.exists():
-        raise UserError(f"{out}: must not be there yet, but is; give --out another file, or delete it")
+        raise UserError(f"{out}: must not exist yet, but does; choose another --out, or delete it")
 
 
 def profile_of(found: dict[str, Any], source: str, helpers: Sequence[Profile] = ()) -> Profile:
     """The profile of a finished job: of its layers, or learned from its networks where it has no layers.
 
-    Raises UserError when it isn't one, or has too few networks to learn from.
+    Raises UserError for anything else, or too few networks to learn from.
     """
     try:
         if found["job"]["layers"]:
@@ -91,9 +91,9 @@ def profile_of(found: dict[str, Any], source: str, helpers: Sequence[Profile] = 
 def profile_of_pairs(
     file: Path, space: SearchSpace, setting: MeasurementSetting, device: str, out: Path, helpers: Sequence[Profile] = ()
 ) -> Profile:
-    """The profile learned from a file of pairs (see `pairs.read_pairs`), measured elsewhere on a device of that name.
+    """The profile learned from a file of pairs (see `read_pairs`), measured elsewhere on a device named `device`.
 
-    Raises UserError for a file that isn't such, or without an op of the space.
+    Raises UserError for a malformed file, or pairs that lack an op of the space.
     """
     check_new(out)
     pairs = read_pairs(file)
@@ -114,7 +114,7 @@ def profile_of_pairs(
 
 
 def load_helpers(files: Sequence[Path], space: SearchSpace) -> list[Profile]:
-    """Profiles of other devices; raises UserError where one isn't such, or lacks a layer of the space."""
+    """Read profiles of other devices; raises UserError for a file that isn't one, or lacks a layer of the space."""
     helpers = [load_profile(file) for file in files]
     for helper in helpers:
         helper.check_covers(space.spec)
@@ -122,21 +122,21 @@ def load_helpers(files: Sequence[Path], space: SearchSpace) -> list[Profile]:
 
 
 def record_file(out: Path) -> Path:
-    """Where measurements are kept until the profile `out` is whole."""
+    """The file of measurements until the profile `out` is complete."""
     return out.with_name(out.name + ".partial.jsonl")
 
 
 def report_left_out(job: dict[str, Any], note: Callable[[str], object]) -> None:
-    """Report it where not all layers are measured."""
+    """Print a note where not all layers are measured."""
     measured, left = len(job["layers"]), len(job["left_out"])
     if left:
         note(f"of {measured + left:,} distinct layers {measured:,} are measured, the rest is estimated from them")
 
 
 def emit_job(job: dict[str, Any], folder: Path, note: Callable[[str], object] = print, onnx: bool = False) -> None:
-    """Write a folder that measures the job where there is no aebnas; raises UserError where something is there.
+    """Write a folder that measures the job without aebnas; raises UserError for a folder that isn't empty.
 
-    Of a job without layers the networks are written to `architectures.jsonl` as well, to be measured in another way.
+    The networks of a job without layers are also written to `architectures.jsonl`, to be measured in another way.
     """
     report_left_out(job, note)
     (emit_onnx if onnx else emit)(job, folder)
@@ -146,9 +146,9 @@ def emit_job(job: dict[str, Any], folder: Path, note: Callable[[str], object] = 
 
 
 def import_result(file: Path, space: SearchSpace, out: Path, helpers: Sequence[Profile] = ()) -> Profile:
-    """Make a profile of the file that an emitted folder's `measure.py` wrote.
+    """Make a profile from the file that an emitted folder's `measure.py` wrote.
 
-    Raises UserError when it isn't one, or lacks a layer of the space.
+    Raises UserError for any other file, or one that lacks a layer of the space.
     """
     check_new(out)
     try:
@@ -164,7 +164,7 @@ def import_result(file: Path, space: SearchSpace, out: Path, helpers: Sequence[P
 
 
 def print_profile(profile: Profile) -> None:
-    """What was measured, in a few lines."""
+    """Print a profile in a few lines."""
     made_from, lines = latency_model(profile).description()
     print(f"{profile.device['name']}: {MeasurementSetting(**profile.setting).key}; {made_from}")
     for line in lines:

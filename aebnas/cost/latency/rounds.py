@@ -1,9 +1,9 @@
-"""Measuring in rounds through all subjects, so that drift of the machine hits all alike; resumable, and on guard.
+"""Measurement in rounds over all subjects, so that drift of the machine affects all equally; resumable.
 
-Needs Python alone, since it goes into the folders that `profile --emit` writes as it is; how a subject is called and
-timed is handed in. What is to be measured is a job (a JSON-ready dictionary made by `job.make_job`); what was
-measured is appended to a file line by line, so that a kill loses one measurement at most and the same call goes on from
-there.
+Imports only Python's standard library, since the file is copied to the folders that `profile --emit` writes; the caller
+provides how a subject is called and timed. The subjects are those of a job (a JSON-ready dictionary made by
+`job.make_job`); measurements are appended to a file line by line, so that a kill loses at most one and the same call
+resumes. Measurements that load by other processes disturbs are repeated.
 """
 
 import argparse
@@ -20,23 +20,23 @@ from typing import Any
 
 WARM_UP_CALLS = 3
 VISIT_MS = 5.0
-"""A visit to a subject takes at least this long or `MAX_CALLS`, and `MIN_CALLS` at least; its figure is the median."""
+"""Duration of a visit to a subject, within `MIN_CALLS` to `MAX_CALLS` calls; their median is recorded."""
 MIN_CALLS, MAX_CALLS = 5, 50
 
 DISTURBED = 1.15
-"""A visit is disturbed where the reference beside it takes so many times what it takes on the idle machine."""
+"""A visit is disturbed where the reference computation takes this many times its time on the idle machine."""
 MAX_TRIES = 6
-"""How often a visit is tried while something disturbs it; the least disturbed try then counts."""
+"""Maximum number of tries of a disturbed visit; the least disturbed try is recorded."""
 REFERENCE_CALLS = 5
 REFERENCES_KEPT = 400
 
 Call = Callable[[], object]
 Timer = Callable[[Call, int], list[float]]
-"""The time in ms that each of so many calls takes."""
+"""Takes a call and a number of calls, returns the time of each in ms."""
 
 
 def wall_times_ms(call: Call, calls: int) -> list[float]:
-    """By the clock on the wall."""
+    """Wall-clock time of each of `calls` calls."""
     times = []
     for _ in range(calls):
         started = time.perf_counter()
@@ -53,9 +53,9 @@ def visit_ms(call: Call, timer: Timer = wall_times_ms) -> float:
 
 
 class LoadGuard:
-    """Detects whether the machine is busy with something else, by a computation whose time is known from earlier calls.
+    """Detects load by other processes, by a reference computation whose time is known from earlier calls.
 
-    Whatever shares a core, a cache or the clock with a measurement slows the reference as well.
+    Load that shares a core, a cache or the clock with a measurement slows the reference, too.
     """
 
     def __init__(self, call: Call, timer: Timer = wall_times_ms) -> None:
@@ -65,14 +65,14 @@ class LoadGuard:
             self.slowed()
 
     def slowed(self) -> float:
-        """How many times as long it takes now as it did in the best tenth of its last calls."""
+        """Present time of the reference over the first decile of its recent times."""
         now = statistics.median(self._timer(self._call, REFERENCE_CALLS))
         self._times = [*self._times[-REFERENCES_KEPT:], now]
         return now / sorted(self._times)[len(self._times) // 10]
 
 
 def undisturbed_ms(call: Call, reference: LoadGuard, timer: Timer = wall_times_ms) -> float:
-    """`visit_ms` of a try before and after which the machine was idle; see `MAX_TRIES`."""
+    """`visit_ms` of a try with an idle machine before and after it; see `MAX_TRIES`."""
     tries: list[tuple[float, float]] = []
     while len(tries) < MAX_TRIES:
         before = reference.slowed()
@@ -84,12 +84,12 @@ def undisturbed_ms(call: Call, reference: LoadGuard, timer: Timer = wall_times_m
 
 
 def subjects(job: dict[str, Any]) -> int:
-    """How many things a job measures: layers, then networks, then the estimator of difficulty if it has a `image`."""
+    """Number of subjects of a job: layers, then networks, then the estimator of difficulty if it has an `image`."""
     return len(job["layers"]) + len(job["networks"]) + (job.get("image") is not None)
 
 
 def visits(job: dict[str, Any]) -> Iterator[tuple[int, int]]:
-    """(round, subject) of everything to be measured: each round goes through all subjects in an order of its own."""
+    """(round, subject) of all measurements: each round visits all subjects in a random order of its own."""
     for number in range(job["rounds"]):
         order = list(range(subjects(job)))
         random.Random(f"{job['seed']}-{number}").shuffle(order)
@@ -105,9 +105,9 @@ def measure_in_rounds(
     advance: Callable[[], object],
     timer: Timer = wall_times_ms,
 ) -> list[list[float]]:
-    """Measure what `record` doesn't hold yet; milliseconds of every subject (see `subjects`), one a round.
+    """Measure what `record` doesn't hold yet; returns milliseconds of every subject (see `subjects`), one per round.
 
-    `call_of` makes a subject ready, `advance` is called after each measurement. Raises ValueError where `record`
+    `call_of` prepares a subject, `advance` is called after each measurement. Raises ValueError where `record`
     belongs to another job.
     """
     known = recorded(job, record)
@@ -126,7 +126,7 @@ def measure_in_rounds(
 
 
 def recorded(job: dict[str, Any], record: Path) -> dict[tuple[int, int], float]:
-    """What `record` holds of a job, by (round, subject); a line that a kill tore off is cut away.
+    """Measurements of a job in `record`, by (round, subject); an incomplete last line, left by a kill, is removed.
 
     Raises ValueError where it belongs to another job.
     """
@@ -153,7 +153,7 @@ def processor() -> str:
 def finished(
     job: dict[str, Any], times_ms: list[list[float]], device: dict[str, Any], libraries: dict[str, str]
 ) -> dict[str, Any]:
-    """A finished job: everything a profile is made of."""
+    """A finished job: all data that a profile is made from."""
     return {
         "job": job,
         "device": device,
@@ -169,7 +169,7 @@ Measure = Callable[[dict[str, Any], Path, Callable[[], object]], list[list[float
 def measure_folder(
     folder: Path, about: str | None, measure: Measure, result: Callable[[dict[str, Any], list[list[float]]], Any]
 ) -> None:
-    """What the script of an emitted folder does: measure its job, show how far it is, write the result."""
+    """The main function of an emitted folder's script: measures its job, shows progress, writes the result."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=folder / "result.json")
     options = parser.parse_args()
@@ -189,4 +189,4 @@ def measure_folder(
     found = result(job, measure(job, record, advance))
     options.out.write_text(json.dumps(found), encoding="utf-8")
     record.unlink()
-    print(f"\n{options.out} is written; read it with: aebnas profile SPACE --import {options.out.name}")
+    print(f"\nwrote {options.out}; import it with: aebnas profile SPACE --import {options.out.name}")

@@ -1,4 +1,4 @@
-"""Every layer and sum that networks of a space may contain, as keys of a device profile. Imports no torch."""
+"""Keys of every layer and sum that networks of a space may contain. Imports no torch."""
 
 from aebnas.runtime.op import LayerKey
 from aebnas.space.layers import space_layers
@@ -6,9 +6,9 @@ from aebnas.space.spec import SpaceSpec
 
 
 def space_keys(spec: SpaceSpec, stop_heads: bool) -> set[LayerKey]:
-    """Everything that networks of a space contain: their layers, and of a DAG the sums of edges.
+    """Keys of all layers that networks of a space may contain and, of a DAG, of the sums of edges.
 
-    With `stop_heads` those too that a training may add to early exits.
+    `stop_heads` includes those that training may add to early exits.
     """
     layers = space_layers(spec, stop_heads)
     return {layer.key for layer in layers} | spec.layout.sums(layers)

@@ -1,6 +1,6 @@
-"""Times layers and whole networks as PyTorch runs them, in a setting; see `rounds`.
+"""Times layers and whole networks in PyTorch, in a given setting; see `rounds`.
 
-Imports torch, `rounds` and `aebnas.runtime` only, since it goes into the folder that `profile --emit` writes as it is.
+Imports torch, `rounds` and `aebnas.runtime` only, since the file is copied to the folder that `profile --emit` writes.
 """
 
 import os
@@ -26,7 +26,7 @@ FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 
 @dataclass(frozen=True)
 class MeasurementSetting:
-    """How something is run; figures of different settings are never put together.
+    """How a network is run; measurements in different settings are never combined.
 
     Raises ValueError for an unknown choice.
     """
@@ -56,7 +56,7 @@ class MeasurementSetting:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """With the setting's threads and no gradients; afterwards as before. Raises ValueError without the device."""
+        """Inside, torch uses the setting's threads and no gradients. Raises ValueError without the device."""
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError("device must be cpu, since PyTorch finds no CUDA GPU here, but got cuda")
         before = torch.get_num_threads()
@@ -80,7 +80,7 @@ class MeasurementSetting:
         return x_nchw.to(self.device, DTYPES[self.dtype]).contiguous(memory_format=FORMATS[self.memory_format])
 
     def network(self, network: Network) -> Network:
-        """A network to be run in this setting; compiled means each node by itself, since exits decide in between."""
+        """Prepare a network for this setting; `compiled` compiles each node separately, as exits decide in between."""
         self.ready(network)
         if self.compiled:
             for name, module in network.nodes.items():
@@ -89,14 +89,13 @@ class MeasurementSetting:
 
 
 def leave_at(exit_index: int, exits: int, never: Sequence[int] = ()) -> ExitPolicy:
-    """The policy under which every sample passes the exits before this one and leaves there; branches of the exits in
-    `never` don't run."""
+    """The policy under which every sample leaves at exit `exit_index`; branches of the exits in `never` don't run."""
     thresholds = [1.0] * exit_index + [0.0] * (exits - 1 - exit_index)
     return ExitPolicy("margin", tuple(None if e in never else threshold for e, threshold in enumerate(thresholds)))
 
 
 def layer_call(layer: dict[str, Any], setting: MeasurementSetting) -> Call:
-    """One layer of a job, ready to be called."""
+    """A call of one layer of a job."""
     module = setting.ready(OPS[layer["op"]].build(**layer["attrs"]))
     if setting.compiled:
         module = torch.compile(module)  # type: ignore[assignment]
@@ -105,7 +104,7 @@ def layer_call(layer: dict[str, Any], setting: MeasurementSetting) -> Call:
 
 
 def network_call(subject: dict[str, Any], setting: MeasurementSetting) -> Call:
-    """One whole network of a job with freshly drawn weights, left by all at one exit."""
+    """A call of one network of a job with random weights, in which every sample leaves at the same exit."""
     graph = Graph.from_json(subject["graph"])
     network = setting.network(Network(graph))
     x_nchw, policy = (
@@ -116,9 +115,9 @@ def network_call(subject: dict[str, Any], setting: MeasurementSetting) -> Call:
 
 
 def difficulty_call(image: Sequence[int], setting: MeasurementSetting) -> Call:
-    """The estimate of the difficulty of a batch of images `(c, h, w)`, which is never compiled."""
+    """A call of the estimate of the difficulty of a batch of images `(c, h, w)`, which is never compiled."""
     pixels = torch.randint(0, 256, (setting.batch, *image), dtype=torch.uint8, device=setting.device)
-    estimator = Difficulty(0.1, (1.0, 1.0, 1.0))  # its constants don't matter to its time
+    estimator = Difficulty(0.1, (1.0, 1.0, 1.0))  # its constants have no effect on its time
     return lambda: estimator.alpha(pixels)
 
 
@@ -132,7 +131,7 @@ def _call(job: dict[str, Any], subject: int, setting: MeasurementSetting) -> Cal
 
 
 def call_times_ms(call: Call, device: str, calls: int) -> list[float]:
-    """The time each of so many calls takes; on a GPU by events, each call waited for."""
+    """The time of each of `calls` calls; on a GPU by events, with a synchronisation after each call."""
     if device != "cuda":
         return wall_times_ms(call, calls)
     times = []
@@ -147,7 +146,7 @@ def call_times_ms(call: Call, device: str, calls: int) -> list[float]:
 
 
 def measure(job: dict[str, Any], record: Path, advance: Callable[[], object]) -> list[list[float]]:
-    """`measure_in_rounds` of a job in its setting; raises ValueError also where the device isn't there."""
+    """`measure_in_rounds` of a job in its setting; raises ValueError also where the device isn't available."""
     setting = MeasurementSetting(**job["setting"])
     with setting.applied():
         module, x_nchw = setting.ready(torch.nn.Conv2d(32, 32, 3)), setting.inputs((32, 16, 16))
@@ -162,7 +161,7 @@ def measure(job: dict[str, Any], record: Path, advance: Callable[[], object]) ->
 
 
 def describe_device(device: str) -> dict[str, Any]:
-    """What the figures depend on beside the setting; no host or user names."""
+    """The properties of the device that measurements depend on; no host or user names."""
     if device == "cuda":
         return {"name": torch.cuda.get_device_name(), "machine": platform.machine()}
     return {
@@ -174,5 +173,5 @@ def describe_device(device: str) -> dict[str, Any]:
 
 
 def result(job: dict[str, Any], times_ms: list[list[float]]) -> dict[str, Any]:
-    """A finished job: everything a profile is made of."""
+    """A finished job: all data that a profile is made from."""
     return finished(job, times_ms, describe_device(job["setting"]["device"]), {"torch": torch.__version__})

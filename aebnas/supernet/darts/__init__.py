@@ -1,1 +1,1 @@
-"""Relaxed networks of input-adaptive DARTS, their costs, and their discretization."""
+"""Relaxed networks of input-adaptive DARTS, their expected costs, and their discretization."""

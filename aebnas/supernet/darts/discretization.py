@@ -1,4 +1,4 @@
-"""From a relaxed network to networks that run one op an edge: static (by alpha alone) or selected for every image.
+"""From a relaxed network to networks that run one op per edge: static (by alpha only) or selected for each image.
 
 Legend: n samples, g edges, k candidates.
 """
@@ -22,39 +22,46 @@ Form = Literal["static", "adaptive"]
 
 
 def static_architecture(network: RelaxedNetwork, inputs: int) -> Architecture:
-    """The argmax of alpha on every edge; of the edges into a node the `inputs` strongest that aren't `zero` stay.
+    """The argmax of alpha on every edge; of the edges into a node the `inputs` strongest that aren't `zero` remain.
 
-    Strength is the greatest weight of a candidate but `zero` (Liu et al. 2019).
+    An edge's strength is the maximum weight of its candidates other than `zero` (Liu et al. 2019).
     """
     p_gk = network.alpha_gk.detach().softmax(-1).cpu()
     blocks = network.dag.blocks
     strength_gk = p_gk.clone()
     strength_gk[:, [block.op == ZERO for block in blocks]] = -1.0
-    chosen_g, strength_g = p_gk.argmax(-1).tolist(), strength_gk.amax(-1).tolist()
+    selected_g, strength_g = p_gk.argmax(-1).tolist(), strength_gk.amax(-1).tolist()
 
     def edges(cell: int) -> list[Edge]:
-        kept: list[Edge] = []
+        remaining: list[Edge] = []
         for node in range(1, network.dag.nodes + 1):
             rows = {n: network.group(cell, n) for n, (_, target) in enumerate(network.dag.pairs) if target == node}
-            there = [n for n, row in rows.items() if blocks[chosen_g[row]].op != ZERO]
-            there = sorted(there, key=lambda n: -strength_g[rows[n]])[:inputs]
-            for n in sorted(there):
+            present = [n for n, row in rows.items() if blocks[selected_g[row]].op != ZERO]
+            present = sorted(present, key=lambda n: -strength_g[rows[n]])[:inputs]
+            for n in sorted(present):
                 source, target = network.dag.pairs[n]
-                kept.append(Edge(source=source, target=target, ops=(blocks[chosen_g[rows[n]]],)))
-        return kept
+                remaining.append(Edge(source=source, target=target, ops=(blocks[selected_g[rows[n]]],)))
+        return remaining
 
     return _architecture(network, edges, controller=0)
 
 
 def adaptive_architecture(network: RelaxedNetwork, share_gk: Tensor, min_share: float) -> Architecture:
-    """Every edge with those candidates that at least `min_share` of images choose; `share_gk` as `choice_shares`."""
+    """Every edge with the candidates selected for at least `min_share` of images, and always the most frequent one.
+
+    `share_gk` is the result of `choice_shares`.
+    """
     blocks = network.dag.blocks
-    kept_gk = (share_gk >= min_share) | (share_gk == share_gk.amax(-1, keepdim=True)) & (share_gk > 0)
+    remaining_gk = (share_gk >= min_share) | (share_gk == share_gk.amax(-1, keepdim=True)) & (share_gk > 0)
 
     def edges(cell: int) -> list[Edge]:
         found = []
         for n, (source, target) in enumerate(network.dag.pairs):
-            ops = tuple(b for b, kept in zip(blocks, kept_gk[network.group(cell, n)].tolist(), strict=True) if kept)
+            ops = tuple(
+                b
+                for b, remaining in zip(blocks, remaining_gk[network.group(cell, n)].tolist(), strict=True)
+                if remaining
+            )
             if any(block.op != ZERO for block in ops):
                 found.append(Edge(source=source, target=target, ops=ops))
         return found
@@ -64,20 +71,20 @@ def adaptive_architecture(network: RelaxedNetwork, share_gk: Tensor, min_share: 
 
 @torch.no_grad()
 def choice_shares(network: RelaxedNetwork, batches: Iterable[Tensor]) -> Tensor:
-    """Shares of images that choose each candidate, argmax of alpha'(x), `[g, k]`; `batches` are `x_nchw`."""
+    """Shares of images for which each candidate is the argmax of alpha'(x), `[g, k]`; `batches` are `x_nchw`."""
     counts_gk, samples = torch.zeros(network.alpha_gk.shape), 0
     for x_nchw in batches:
         delta_ngk = network.delta(x_nchw.to(network.alpha_gk.device))
         alpha_ngk = network.alpha_gk[None] if delta_ngk is None else network.alpha_gk + delta_ngk
-        chosen_ng = alpha_ngk.argmax(-1).expand(len(x_nchw), -1).cpu()
-        counts_gk += nn.functional.one_hot(chosen_ng, counts_gk.shape[1]).sum(0)
+        selected_ng = alpha_ngk.argmax(-1).expand(len(x_nchw), -1).cpu()
+        counts_gk += nn.functional.one_hot(selected_ng, counts_gk.shape[1]).sum(0)
         samples += len(x_nchw)
     return counts_gk / max(1, samples)
 
 
 @torch.no_grad()
 def extract(relaxed: RelaxedNetwork, architecture: Architecture) -> Network:
-    """The architecture, made by one of the functions above, with the relaxed network's weights, in evaluation mode."""
+    """`architecture` (from one of the functions above) with the relaxed network's weights, in evaluation mode."""
     network = Network(lower(architecture))
     graph = network.graph
     for name, module in relaxed.before.items():
@@ -103,7 +110,7 @@ def extract(relaxed: RelaxedNetwork, architecture: Architecture) -> Network:
 
 
 def _architecture(network: RelaxedNetwork, edges_of: Callable[[int], list[Edge]], controller: int) -> Architecture:
-    """The architecture of these edges, with the likeliest branch at every exit whose node something comes to."""
+    """The architecture of these edges, with the most probable branch at every exit whose node has an input."""
     spec, dag = network.spec, network.dag
     sites = [(number, site) for number, site in enumerate(network.sites)]
     cells = []
@@ -119,7 +126,7 @@ def _architecture(network: RelaxedNetwork, edges_of: Callable[[int], list[Edge]]
             branch = network.branches[number][_best(network, number)]
             exits.append(Exit(**site.model_dump(), layers=branch.layers, pool=branch.pool))
     stem, resolution = spec.stem, spec.input.resolution[0]
-    chooses = any(len(edge.ops) > 1 for cell in cells for edge in cell.edges)
+    adaptive = any(len(edge.ops) > 1 for cell in cells for edge in cell.edges)
     return Architecture(
         channels=spec.input.channels,
         resolution=resolution,
@@ -128,7 +135,7 @@ def _architecture(network: RelaxedNetwork, edges_of: Callable[[int], list[Edge]]
         stem=Stem(width=stem.width[0], kernel=stem.kernel, stride=stem.stride, act=stem.act[0]),
         cells=tuple(cells),
         exits=tuple(exits),
-        controller=controller if chooses else 0,
+        controller=controller if adaptive else 0,
         stop_heads=bool(network.stops) and bool(exits),
     )
 
@@ -162,7 +169,7 @@ def _group(relaxed: RelaxedNetwork, cell: int, edge: Edge) -> int:
 
 
 def _copy_controller(relaxed: RelaxedNetwork, network: Network, architecture: Architecture) -> None:
-    """The controller with those of its outputs that still have a candidate."""
+    """Copy the controller with only the outputs whose candidates remain."""
     *before, last = relaxed.controller.items()
     for name, module in before:
         _copy(network.nodes[name], module)

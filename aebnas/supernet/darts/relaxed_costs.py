@@ -1,8 +1,8 @@
-"""The expected cost of a relaxed network: what its candidates cost, weighted as they are mixed.
+"""The expected cost of a relaxed network: the costs of its candidates, weighted by their mixing weights.
 
-C_i(x), the cost up to exit i, is that of everything that would run for a sample that leaves there: what comes before
+C_i(x), the cost up to exit i, is that of everything that would run for a sample that leaves there: the layers before
 the cells, the controller, all edges up to the exit's node, and the branches and stop heads passed. It is divided by
-one constant, that of the costliest architecture, since dividing by this architecture's own cost would remove the
+a constant, the cost of the costliest architecture, since dividing by this architecture's own cost would remove the
 gradient.
 
 Legend: n samples, e exits, g edges, k candidates, b branches.
@@ -32,16 +32,16 @@ COUNTED: Mapping[str, Callable[[Counts], int]] = {
 def layer_cost(metric: str, profile: Profile | None = None) -> LayerCost:
     """The cost of a layer under a metric: `macs`, `params`, `weight_bytes`, `latency_ms` (of a profile) or `energy_mj`.
 
-    Raises UserError for another one, and for latency without a profile of layers. Of a device's overheads those that
-    come with a layer count; what a run as a whole takes is the same for all architectures.
+    Raises UserError for another metric, and for latency without a profile of layers. Of a device's overheads those per
+    layer are included; those per run are the same for all architectures.
     """
     if metric in COUNTED:
         return counted(COUNTED[metric])
     if metric == "latency_ms":
         latency = None if profile is None else profile.additive_latency
         if latency is None:
-            known = "none" if profile is None else f"{profile.source}, which knows whole networks only"
-            raise UserError(f"latency_ms needs a device profile of layers, but got {known}")
+            known = "none" if profile is None else f"{profile.source}, which holds whole networks only"
+            raise UserError(f"latency_ms must have a device profile of layers, but got {known}")
         return latency.layer_ms
     if metric == "energy_mj":
         return (HOROWITZ if profile is None else profile.energy).cost_mj
@@ -51,10 +51,11 @@ def layer_cost(metric: str, profile: Profile | None = None) -> LayerCost:
 
 @dataclass(frozen=True)
 class RelaxedCosts:
-    """Costs of the parts of a relaxed network as shares of `total`, the cost of the costliest architecture.
+    """Costs of the parts of a relaxed network as fractions of `total`, the cost of the costliest architecture.
 
-    `fixed_e` is what has no choice, up to each exit; `edges_egk` what each candidate of each edge adds up to each exit
-    (in all cells before it that share the edge); `branches` `[b]` each candidate of each early exit.
+    `fixed_e` is the cost of parts without a choice, up to each exit; `edges_egk` that of each candidate of each edge up
+    to each exit (in all cells before it that share the edge); `branches` `[b]` that of each branch candidate of each
+    early exit.
     """
 
     total: float
@@ -63,7 +64,7 @@ class RelaxedCosts:
     branches: tuple[Tensor, ...]
 
     def expected(self, mix_ngk: Tensor, betas: Sequence[Tensor]) -> Tensor:
-        """C_i(x) as a share of `total`, `[n, e]` (n is 1 where it is the same for all)."""
+        """C_i(x) as a fraction of `total`, `[n, e]` (n is 1 where it is the same for all samples)."""
         edges_ne = torch.einsum("ngk,egk->ne", mix_ngk, self.edges_egk.to(mix_ngk.device))
         each = [
             (beta.softmax(0) * costs.to(beta.device)).sum() for beta, costs in zip(betas, self.branches, strict=True)
@@ -74,7 +75,7 @@ class RelaxedCosts:
 
 
 def relaxed_costs(network: RelaxedNetwork, key_cost: LayerCost) -> RelaxedCosts:
-    """The costs of a relaxed network's parts under `key_cost`."""
+    """The costs of a relaxed network's parts, each layer's given by `key_cost`."""
 
     def cost(layer: Layer) -> float:
         return key_cost(layer.key)

@@ -2,7 +2,7 @@
 
 Notation of Liu et al. 2019 and of the input-adaptive form: alpha'(x) = alpha + Delta alpha(x) with a controller
 Delta alpha = g_theta(x); p_k(x) = softmax_k(alpha'(x) / T); h_i = sum_{j<i} sum_k p_k o_k(h_j); exits y_i = f_i(h_i),
-a softmax mixture of branch candidates; causal stop heads s_i = sigma(u_i(h_i)), which look at h_i alone.
+a softmax mixture of branch candidates; causal stop heads s_i = sigma(u_i(h_i)), which depend on h_i only.
 
 Legend: n samples, e exits, c classes, g edges (of all cells, or of the one that all share), k candidates, b branches.
 """
@@ -31,7 +31,7 @@ from aebnas.supernet.elastic import initialise
 
 @dataclass(frozen=True)
 class Branch:
-    """A candidate of an exit: its fields in an architecture, and its layers, the classifier last."""
+    """A branch candidate of an exit: its fields in an architecture, and its layers, the classifier last."""
 
     layers: tuple[BranchLayer, ...]
     pool: str
@@ -56,8 +56,8 @@ class RelaxedNetwork(nn.Module):
 
     `alpha_gk` are the global logits, `beta` those of the branch candidates of each exit. `temperature` and `hard` (a
     straight-through Gumbel sample instead of the softmax, Jang et al. 2017) determine how candidates are mixed. The
-    last layer of the controller starts at zero, so Delta alpha does. With `controller` 0 there is none, and with
-    `stop_heads` False no sample ever stops early.
+    controller's last layer is initialised to zero, and with it Delta alpha. `controller` is its width (0: there is
+    none). Without `stop_heads` no sample stops early.
     """
 
     def __init__(self, spec: SpaceSpec, controller: int, stop_heads: bool, generator: torch.Generator) -> None:
@@ -122,16 +122,16 @@ class RelaxedNetwork(nn.Module):
         self.temperature, self.hard = 1.0, False
 
     def architecture_parameters(self) -> list[nn.Parameter]:
-        """alpha, beta, theta and stop heads: what is learned on `arch`; all others are weights."""
+        """alpha, beta, theta and stop heads: the parameters trained on `arch`; all others are weights."""
         return [self.alpha_gk, *self.beta, *self.controller.parameters(), *self.stops.parameters()]
 
     def weights(self) -> list[nn.Parameter]:
-        """All other parameters: what is learned on `train`."""
+        """All other parameters, trained on `train`."""
         others = {id(parameter) for parameter in self.architecture_parameters()}
         return [parameter for parameter in self.parameters() if id(parameter) not in others]
 
     def forward(self, x_nchw: Tensor, generator: torch.Generator | None = None) -> RelaxedOutputs:
-        """All exits; `generator` draws the Gumbel noise where samples are straight-through."""
+        """Outputs of all exits for `x_nchw`; `generator` draws the Gumbel noise where `hard` is set."""
         delta_ngk = self.delta(x_nchw)
         alpha_ngk = self.alpha_gk[None] if delta_ngk is None else self.alpha_gk + delta_ngk
         mix_ngk = self.mixture(alpha_ngk, generator)
@@ -162,7 +162,7 @@ class RelaxedNetwork(nn.Module):
         return value.float().view(len(x_nchw), *self.alpha_gk.shape)
 
     def mixture(self, alpha_ngk: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Weights of the candidates: softmax, or in the forward pass the argmax under Gumbel noise."""
+        """Weights of the candidates, like `alpha_ngk`: softmax, or if `hard` in the forward pass one-hot samples."""
         if not self.hard:
             return (alpha_ngk / self.temperature).softmax(-1)
         noise_ngk = torch.empty(alpha_ngk.shape).exponential_(generator=generator).to(alpha_ngk.device)
@@ -210,7 +210,7 @@ def _module(layer: Layer) -> nn.Module:
 
 
 def _cell_shapes(dag: DagSpec, shape: Shape) -> tuple[list[Shape], list[Layer | None]]:
-    """The map inside each cell, and the layer before it."""
+    """The shape of the maps in each cell, and the reduction layer before it (None without one)."""
     shapes, reductions = [], []
     for number, stack in enumerate(dag.stack_of):
         layer = reduction_layer(number, shape, dag.stacks[stack].width[0], dag.stride_of(number))
@@ -221,7 +221,7 @@ def _cell_shapes(dag: DagSpec, shape: Shape) -> tuple[list[Shape], list[Layer | 
 
 
 def _branches(spec: SpaceSpec, site: Site, shape: Shape) -> list[Branch]:
-    """Every branch that can hang at a site."""
+    """Every branch that can be attached at a site."""
     choices, found = spec.branch(site), []
     growing: list[tuple[tuple[BranchLayer, ...], tuple[Layer, ...], Shape]] = [((), (), shape)]
     for depth in range(max(choices.depth) + 1):

@@ -1,4 +1,4 @@
-"""Bounds of a space against enumeration."""
+"""Bounds of a space, compared with enumeration."""
 
 import pytest
 from made_up_device import made_up
@@ -42,7 +42,7 @@ def test_bounds_equal_enumeration(small, counts, cost):
     bounds = space_bounds(small.spec, measure, stop_heads)
     assert bounds.lower == min(costs.total for costs in found)
     assert bounds.upper == max(costs.total for costs in found)
-    # the cheapest answer anybody can get: all exits before it `never`
+    # the cheapest exit: all exits before it are `never`
     assert bounds.first_exit == min(costs.taken_only.min() for costs in found)
 
 
@@ -52,7 +52,7 @@ def test_the_last_exit_may_be_the_cheapest(make_small):
     assert space_bounds(make_small("costly_branch").spec, MEASURES["macs"]).first_exit == costs.taken_only[1]
 
 
-def test_random_architectures_of_bundled_spaces_lie_within(bundled, architectures):
+def test_random_architectures_of_bundled_spaces_are_within_bounds(bundled, architectures):
     bounds = {cost: space_bounds(bundled.spec, measure) for cost, measure in MEASURES.items()}
     for architecture in [*architectures(bundled, 100), bundled.extreme(True), bundled.extreme(False)]:
         counts = count_graph(lower(architecture))
@@ -73,8 +73,8 @@ def test_bounds_of_latency_and_energy_equal_enumeration(small, graphs):
         assert bounds.first_exit == pytest.approx(min(costs.taken_only.min() for costs in found))
 
 
-def test_no_network_needs_less_memory_than_the_bound(small, graphs):
-    """The bound is that of networks without stop heads; with them none needs less."""
+def test_no_network_has_less_peak_memory_than_the_bound(small, graphs):
+    """The bound is that of networks without stop heads; with them none has less."""
     (built, stop_heads), bound = graphs, min_peak_memory(small.spec)
     minimum = min(int(peak_memory(graph)[-1]) for graph in built)
     assert bound <= minimum and (stop_heads or 0.5 * minimum < bound)

@@ -1,4 +1,4 @@
-"""Device profiles: predictions by hand, refusals, and reading back what was written."""
+"""Device profiles: predictions by hand, errors, and files."""
 
 import json
 from dataclasses import replace
@@ -30,7 +30,7 @@ def graph(digits, architectures):
     return next(g for g in map(lower, architectures(digits, 20)) if len(g.exits) == 3)
 
 
-def test_latency_is_the_sum_of_what_ran_and_its_overheads(graph):
+def test_latency_is_the_sum_of_layers_run_and_overheads(graph):
     layers = {layer_key(graph, node): LayerTime(0.5 + index, 0.0) for index, node in enumerate(graph.nodes)}
     plain = make(layers).latency(graph)
     segments = graph.segments()
@@ -71,7 +71,7 @@ def test_profiles_of_two_settings_or_devices_are_not_mixed():
         check_same([one, make({}, device={"name": "other"})])
 
 
-def test_a_profile_is_read_back_as_it_was_written(digits, graph, tmp_path):
+def test_a_profile_round_trips_through_its_file(digits, graph, tmp_path):
     layers = {
         (layer.op, (layer.in_shape,), layer.attrs): LayerTime(0.1 * index + 0.1, 0.01, index % 2 == 0)
         for index, layer in enumerate(sorted(space_layers(digits.spec), key=repr))
@@ -94,7 +94,7 @@ def test_a_profile_is_read_back_as_it_was_written(digits, graph, tmp_path):
         (json.dumps({"format": 1}), "must be a device profile"),
     ],
 )
-def test_what_is_no_profile_is_refused(content, message, tmp_path):
+def test_files_that_are_not_profiles_are_refused(content, message, tmp_path):
     path = tmp_path / "p.json"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=message):

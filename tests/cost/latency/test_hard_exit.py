@@ -1,4 +1,4 @@
-"""Wall clock of hard exits: what is counted beside the times. No timing is asserted."""
+"""Wall clock of hard exits: everything but the times, which aren't asserted."""
 
 import numpy as np
 import pytest
@@ -82,7 +82,7 @@ def test_an_estimate_of_difficulty_is_timed_and_counted(digits, architectures, r
     x_nchw, seen, real = pixels.float() / 255, [], Difficulty.alpha
     monkeypatch.setattr(Difficulty, "alpha", lambda self, some: seen.append(some) or real(self, some))
     clock = wall_clock(network, policy, x_nchw, MeasurementSetting(batch=batch), rounds=2, pixels=pixels)
-    assert torch.equal(torch.cat(seen), torch.cat([pixels] * 3))  # once to see who leaves where, then every round
+    assert torch.equal(torch.cat(seen), torch.cat([pixels] * 3))  # once to record exits, then in every round
     assert clock.exit_n.tolist() == network.infer(x_nchw, policy, real(difficulty, pixels)).exit_index.tolist()
     macs = count_graph(network.graph).macs
     assert clock.avg_macs == pytest.approx(macs.to_exit()[clock.exit_n].mean() + estimator_macs(shape))
@@ -91,7 +91,7 @@ def test_an_estimate_of_difficulty_is_timed_and_counted(digits, architectures, r
         wall_clock(network, policy, x_nchw, MeasurementSetting(batch=batch), rounds=1)
 
 
-def test_with_known_exits_as_much_runs_as_with_decisions(digits, architectures, random_network, pixels):
+def test_with_known_exits_the_same_nodes_run_as_with_decisions(digits, architectures, random_network, pixels):
     architecture = next(a for a in architectures(digits, 30) if len(a.exits) >= 2)
     network, x_nchw = random_network(architecture), pixels(architecture, 3)
     exits = len(network.graph.exits)
@@ -111,7 +111,7 @@ def test_with_known_exits_as_much_runs_as_with_decisions(digits, architectures, 
     assert 0 < free_speed_up(network, leave_at(0, exits), x_nchw, MeasurementSetting(), shares, rounds=1) < float("inf")
 
 
-def test_thresholds_send_out_the_wanted_shares(rng):
+def test_thresholds_for_given_exit_shares(rng):
     scores = rng.uniform(size=(4000, 3))
     thresholds = threshold_shares(scores, [0.5, 0.3, 0.2])
     first = scores[:, 0] > thresholds[0]

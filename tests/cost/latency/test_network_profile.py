@@ -1,4 +1,4 @@
-"""A device of which only whole networks are known: learned latencies, and files of pairs."""
+"""Devices with only whole-network latencies: learned latencies, and files of pairs."""
 
 import json
 
@@ -24,7 +24,7 @@ from aebnas.space.lowering import lower
 
 @pytest.fixture(scope="module")
 def truth(digits):
-    """A device whose layers nobody sees."""
+    """A device whose layer times are hidden from the model."""
     return made_up(digits.spec)
 
 
@@ -42,7 +42,7 @@ def profile(pairs, **changes):
     return PairsProfile(**about | {"pairs": pairs} | changes)
 
 
-def test_latency_to_every_exit_is_learned_and_never_falls(truth, digits, architectures):
+def test_latency_to_every_exit_is_learned_and_never_decreases(truth, digits, architectures):
     learned = LearnedLatency.fit(profile(pairs_of(truth, architectures(digits, 60))))
     graphs = [lower(architecture) for architecture in architectures(digits, 40, seed=1)]
     errors = []
@@ -57,7 +57,7 @@ def test_latency_to_every_exit_is_learned_and_never_falls(truth, digits, archite
 
 
 def test_another_device_helps_where_few_networks_were_measured(truth, digits, architectures):
-    """The other one is half as fast at everything, but for its overheads."""
+    """The other device takes twice the time for every layer, with other overheads."""
     few = pairs_of(truth, architectures(digits, 12))
     helper = made_up(digits.spec, device={"name": "helper"}, overheads=truth.overheads._replace(scale=2.4))
     graphs = [lower(architecture) for architecture in architectures(digits, 60, seed=1)]
@@ -69,7 +69,7 @@ def test_another_device_helps_where_few_networks_were_measured(truth, digits, ar
     assert error(LearnedLatency.fit(profile(few, helpers=(helper,)))) < error(LearnedLatency.fit(profile(few)))
 
 
-def test_a_file_is_read_back_and_predicts_the_same(truth, digits, architectures, tmp_path):
+def test_a_profile_read_from_its_file_predicts_the_same(truth, digits, architectures, tmp_path):
     known = profile(pairs_of(truth, architectures(digits, 12)), helpers=(truth,))
     known.save(tmp_path / "p.json")
     read = load_profile(tmp_path / "p.json")
@@ -79,13 +79,13 @@ def test_a_file_is_read_back_and_predicts_the_same(truth, digits, architectures,
     check_same([read, truth])
 
 
-def test_a_cut_network_is_what_runs(digits, architectures):
+def test_a_truncated_network_holds_the_nodes_that_run(digits, architectures):
     graph = next(g for g in map(lower, architectures(digits, 20)) if len(g.exits) == 3)
     segments = graph.segments()
     everything = [n for s in segments[:2] for part in s for n in part]
     assert set(cut_off(graph, 1).nodes) == set(everything)
-    alone = cut_off(graph, 1, alone=True)
-    assert set(alone.nodes) == set(everything) - set(segments[0].branch) and len(alone.exits) == 1
+    single = cut_off(graph, 1, only_branch=True)
+    assert set(single.nodes) == set(everything) - set(segments[0].branch) and len(single.exits) == 1
 
 
 def test_pairs_from_elsewhere_become_a_profile(truth, digits, root, architectures, tmp_path):
@@ -104,7 +104,7 @@ def test_pairs_from_elsewhere_become_a_profile(truth, digits, root, architecture
     assert load_profile(out).device == {"name": "phone"}
 
 
-def test_lines_that_are_no_pairs(architectures, digits, tmp_path):
+def test_lines_that_are_not_pairs_are_refused(architectures, digits, tmp_path):
     file = tmp_path / "pairs.jsonl"
     good = {"architecture": architectures(digits, 1)[0].to_json(), "latency_ms": 1.0}
     for bad, message in [
@@ -113,7 +113,7 @@ def test_lines_that_are_no_pairs(architectures, digits, tmp_path):
         (json.dumps(good | {"latency_ms": None}), "latency_ms must be a number above 0, but got nothing"),
         (json.dumps(good | {"latency_ms": -1}), "latency_ms must be a number above 0, but got -1"),
         (json.dumps(good | {"exit": 9}), "exit must be a whole number from 1 to"),
-        (json.dumps(good), "must hold 10 pairs or more, but got 1"),
+        (json.dumps(good), "must hold at least 10 pairs, but got 1"),
     ]:
         file.write_text(bad)
         with pytest.raises(UserError) as refused:
@@ -123,18 +123,18 @@ def test_lines_that_are_no_pairs(architectures, digits, tmp_path):
         read_pairs(tmp_path / "absent")
 
 
-def test_an_op_that_no_pair_has_is_named(truth, digits, architectures):
+def test_an_op_that_is_in_no_pair_is_named(truth, digits, architectures):
     drawn = [a for a in architectures(digits, 400) if not any("maxpool" in node.op for node in lower(a).nodes)][:12]
     with pytest.raises(UserError, match=r"the profile: must hold a network with exit\..*maxpool.*, but none of its 12"):
         profile(pairs_of(truth, drawn)).check_covers(digits.spec)
 
 
-def test_it_knows_nothing_of_a_relaxed_networks_layers(truth, digits, architectures):
+def test_it_has_no_costs_of_a_relaxed_networks_layers(truth, digits, architectures):
     from aebnas.supernet.darts.relaxed_costs import layer_cost
 
     learned = profile(pairs_of(truth, architectures(digits, 40)))
     with pytest.raises(
-        UserError, match="latency_ms needs a device profile of layers, but got the profile, which knows"
+        UserError, match="latency_ms must have a device profile of layers, but got the profile, which holds"
     ):
         layer_cost("latency_ms", learned)
     with pytest.raises(UserError, match="but got none"):

@@ -1,4 +1,4 @@
-"""The learned predictor on made-up devices whose truth is known."""
+"""The learned predictor on simulated devices of known latency."""
 
 import numpy as np
 import pytest
@@ -20,13 +20,13 @@ def within(predicted, measured, tolerance=0.1):
     return (np.abs(predicted / measured - 1) <= tolerance).mean()
 
 
-def test_a_hundred_samples_do(features):
+def test_a_hundred_samples_suffice(features):
     truth = slow_device(features)
     model = LatencyPredictor().fit(features[:100], truth[:100])
     assert within(model.predict(features[100:]), truth[100:], 0.05) > 0.98
 
 
-def test_disturbed_measurements_have_little_say(features):
+def test_disturbed_measurements_have_little_influence(features):
     truth = slow_device(features)
     measured = truth * (1 + 0.01 * np.random.default_rng(1).standard_normal(len(truth)))
     measured[::6] *= 1.6
@@ -34,17 +34,17 @@ def test_disturbed_measurements_have_little_say(features):
     assert within(model.predict(features[150:]), truth[150:], 0.05) > 0.95
 
 
-def test_other_devices_make_few_samples_do(features):
+def test_with_other_devices_few_samples_suffice(features):
     truth, seen = slow_device(features) ** 1.1, slice(0, 15)
     others = np.column_stack([slow_device(features), features.sum(1)])
-    alone = LatencyPredictor().fit(features[seen], truth[seen])
+    unaided = LatencyPredictor().fit(features[seen], truth[seen])
     helped = LatencyPredictor().fit(features[seen], truth[seen], others[seen])
     right = within(helped.predict(features[15:], others[15:]), truth[15:], 0.05)
-    assert right > within(alone.predict(features[15:]), truth[15:], 0.05)
+    assert right > within(unaided.predict(features[15:]), truth[15:], 0.05)
     assert right > 0.95
 
 
-def test_the_range_holds_most_and_widens_far_away(features):
+def test_the_range_covers_most_and_widens_for_dissimilar_networks(features):
     truth = slow_device(features)
     measured = truth * np.exp(0.05 * np.random.default_rng(2).standard_normal(len(truth)))
     model = LatencyPredictor().fit(features[:200], measured[:200])
@@ -56,9 +56,9 @@ def test_the_range_holds_most_and_widens_far_away(features):
     assert found.latency_ms == pytest.approx(model.predict(features[200:]))
 
 
-def test_what_cannot_be_learned_from_is_refused(features):
+def test_too_few_or_invalid_samples_are_refused(features):
     model = LatencyPredictor()
-    with pytest.raises(ValueError, match="samples must be 10 or more"):
+    with pytest.raises(ValueError, match="samples must be at least 10"):
         model.fit(features[:5], np.ones(5))
     with pytest.raises(ValueError, match="latencies positive"):
         model.fit(features[:20], np.zeros(20))

@@ -39,7 +39,7 @@ def job(space):
     return make_job(space, MeasurementSetting(), rounds=2, networks=3)
 
 
-def test_a_job_holds_every_distinct_layer_once_and_no_architecture_twice_the_work(space, job):
+def test_a_job_holds_every_distinct_layer_once(space, job):
     keys = [json.dumps([layer["op"], layer["in_shapes"], layer["attrs"]], sort_keys=True) for layer in job["layers"]]
     assert len(keys) == len(set(keys))
     distinct = {(layer.op, layer.in_shape, layer.attrs) for layer in space_layers(space.spec, stop_heads=True)}
@@ -49,10 +49,10 @@ def test_a_job_holds_every_distinct_layer_once_and_no_architecture_twice_the_wor
     assert make_job(space, MeasurementSetting(threads=2), rounds=2, networks=3)["id"] != job["id"]
 
 
-def test_each_round_goes_through_everything_in_an_order_of_its_own(job):
+def test_each_round_visits_all_subjects_in_an_order_of_its_own(job):
     found = list(rounds.visits(job))
     orders = [[subject for number, subject in found if number == round_] for round_ in range(2)]
-    everything = range(len(job["layers"]) + len(job["networks"]) + 1)  # the estimator of difficulty comes last
+    everything = range(len(job["layers"]) + len(job["networks"]) + 1)  # the difficulty estimator is the last
     assert [sorted(order) for order in orders] == [list(everything)] * 2
     assert orders[0] != orders[1]
 
@@ -66,11 +66,11 @@ def test_a_profile_predicts_all_architectures_of_its_space(space, job, tmp_path,
     read.check_covers(space.spec)
     for costs in read.latencies([lower(architecture) for architecture in architectures(space, 10)]):
         assert (costs.to_exit() > 0).all()
-    with pytest.raises(UserError, match="must not be there yet"):
+    with pytest.raises(UserError, match="must not exist yet"):
         profile_space(job, out)
 
 
-def test_a_stopped_profile_goes_on(job, tmp_path, monkeypatch):
+def test_a_stopped_profile_resumes(job, tmp_path, monkeypatch):
     record = tmp_path / "record.jsonl"
     counted, real = [], rounds.undisturbed_ms
 
@@ -83,27 +83,27 @@ def test_a_stopped_profile_goes_on(job, tmp_path, monkeypatch):
     monkeypatch.setattr(rounds, "undisturbed_ms", stop_after_five)
     with pytest.raises(KeyboardInterrupt):
         measure(job, record, lambda: None)
-    kept = recorded(job, record)
-    assert len(kept) == 5
+    measured = recorded(job, record)
+    assert len(measured) == 5
     with record.open("a") as lines:
-        lines.write("[1, 2, 0.")  # what a kill leaves
+        lines.write("[1, 2, 0.")  # an incomplete line, as left by a kill
     monkeypatch.setattr(rounds, "undisturbed_ms", lambda *arguments: 7.0)
-    told = []
-    times = measure(job, record, lambda: told.append(1))
+    advances = []
+    times = measure(job, record, lambda: advances.append(1))
     subjects = rounds.subjects(job)
-    assert len(told) == 2 * subjects - 5
-    assert [times[subject][number] for number, subject in kept] == list(kept.values())
+    assert len(advances) == 2 * subjects - 5
+    assert [times[subject][number] for number, subject in measured] == list(measured.values())
     assert sum(ms == 7.0 for each in times for ms in each) == 2 * subjects - 5
     with pytest.raises(ValueError, match="was begun for another space or setting"):
         measure(job | {"id": "another"}, record, lambda: None)
 
 
-def test_a_part_may_be_measured_and_the_rest_estimated(digits, tmp_path):
+def test_some_layers_may_be_measured_and_the_rest_estimated(digits, tmp_path):
     job = make_job(digits, MeasurementSetting(), rounds=1, networks=0, max_layers=40)
     assert len(job["layers"]) == 40 and job["left_out"]
-    told = []
-    profile = profile_space(job, tmp_path / "p.json", told.append)
-    assert told == [f"of {40 + len(job['left_out'])} distinct layers 40 are measured, the rest is estimated from them"]
+    notes = []
+    profile = profile_space(job, tmp_path / "p.json", notes.append)
+    assert notes == [f"of {40 + len(job['left_out'])} distinct layers 40 are measured, the rest is estimated from them"]
     assert sum(timed.estimated for timed in profile.layers.values()) == len(job["left_out"])
     profile.check_covers(digits.spec)
 
@@ -132,7 +132,7 @@ def test_an_emitted_folder_measures_without_aebnas(space, job, tmp_path):
         emit(job, folder)
 
 
-def test_files_that_are_no_results_are_refused(space, tmp_path):
+def test_files_that_are_not_results_are_refused(space, tmp_path):
     file = tmp_path / "r.json"
     for text, message in (("{", "must be JSON"), ("{}", "must be what measure.py wrote"), ("[]", "must be what")):
         file.write_text(text)
@@ -153,7 +153,7 @@ def test_the_estimator_of_difficulty_is_measured_with_the_layers_and_without(spa
         assert profile.difficulty_ms(image) == rounds.subjects(each) / each["setting"]["batch"]
         profile.save(tmp_path / f"{len(each['layers'])}.json")
         assert load_profile(tmp_path / f"{len(each['layers'])}.json").difficulty == profile.difficulty
-        # as it was before there was an estimator in jobs
+        # as in jobs of versions without an estimator
         before = {name: value for name, value in each.items() if name != "image"}
         old = profile_of(result(before, trace[:-1]), "p.json")
         assert old.difficulty is None and "difficulty" not in old.to_json()
@@ -188,13 +188,13 @@ def test_settings():
 
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
-def test_networks_are_left_where_it_was_asked_for(space, architectures, dtype):
+def test_networks_are_left_at_the_given_exit(space, architectures, dtype):
     graph = lower(next(a for a in architectures(space, 20) if a.exits))
     setting = MeasurementSetting(batch=2, dtype=dtype)
     network = setting.network(Network(graph))
     for index in range(len(graph.exits)):
-        answer = network.infer(setting.inputs(graph.input_shape), leave_at(index, len(graph.exits)))
-        assert answer.exit_index.tolist() == [index] * 2
+        prediction = network.infer(setting.inputs(graph.input_shape), leave_at(index, len(graph.exits)))
+        assert prediction.exit_index.tolist() == [index] * 2
 
 
 def test_compiled_layers_are_compiled(space, architectures, monkeypatch):
@@ -235,7 +235,7 @@ def test_an_onnx_folder_measures_without_aebnas_and_torch(space, job, tmp_path):
         emit_onnx(make_job(space, MeasurementSetting(dtype="bf16"), 1, 1), tmp_path / "other")
 
 
-def test_a_busy_machine_is_waited_for(monkeypatch):
+def test_measurements_on_a_busy_machine_are_repeated(monkeypatch):
     """Of tries beside a slow reference the first undisturbed one counts, and of none the least disturbed."""
     monkeypatch.setattr(rounds, "MAX_TRIES", 3)
 

@@ -1,4 +1,4 @@
-"""The relaxed network: what it mixes, what it costs, and what is left of it when it is discretised."""
+"""The relaxed network: its mixture, its expected cost, and its discretization."""
 
 import copy
 
@@ -47,7 +47,7 @@ def pixels(count=20):
 
 
 def one_hot(network, candidates):
-    """Set alpha so that every edge surely takes one candidate, and switch the controller off."""
+    """Set alpha so that every edge selects one candidate with certainty, and disable the controller."""
     with torch.no_grad():
         network.alpha_gk.fill_(0.0)
         for row, index in enumerate(candidates):
@@ -64,7 +64,7 @@ def test_with_one_hot_alpha_it_equals_the_discretised_network(randomise_module, 
     rows, blocks = network.alpha_gk.shape[0], network.dag.blocks
     rng = np.random.default_rng(3)
     for _ in range(4):
-        candidates = rng.integers(1, len(blocks), rows)  # no zero
+        candidates = rng.integers(1, len(blocks), rows)  # without `zero`
         one_hot(network, candidates)
         architecture = static_architecture(network, inputs=9)
         hard = extract(network, architecture)
@@ -101,15 +101,15 @@ def test_a_static_node_keeps_its_strongest_inputs(randomise_module):
     network = make(randomise_module, value)
     with torch.no_grad():
         network.alpha_gk.copy_(torch.tensor([[0, 0, 1.0], [0, 3, 0], [0, 0, 2], [0, 0, 0.5], [0, 1, 0], [0.2, 0, 0.1]]))
-    kept = {(e.source, e.target): e.ops[0].op for e in static_architecture(network, 1).cells[0].edges}
+    remaining = {(e.source, e.target): e.ops[0].op for e in static_architecture(network, 1).cells[0].edges}
     # 0-1 1.0; of node 2 0-2 (identity, 3); of node 3 1-3 (identity 1.0) over 0-3 (0.5), 2-3 is zero
-    assert kept == {(0, 1): "conv", (0, 2): "identity", (1, 3): "identity"}
+    assert remaining == {(0, 1): "conv", (0, 2): "identity", (1, 3): "identity"}
     two = [(e.source, e.target) for e in static_architecture(network, 2).cells[0].edges]
     assert two == [(0, 1), (0, 2), (1, 2), (0, 3), (1, 3)]
 
 
 def test_without_perturbation_and_cost_it_is_plain_darts(randomise_module):
-    """Against the mixture and loss of Liu et al. written down plainly: outputs, loss and gradients are equal."""
+    """Outputs, loss and gradients equal those of a plain implementation of the mixture and loss of Liu et al."""
     network = make(randomise_module, exits={"at": []}, controller=2)
     with torch.no_grad():
         list(network.controller.values())[-1].linear.weight.zero_()
@@ -138,14 +138,16 @@ def test_without_perturbation_and_cost_it_is_plain_darts(randomise_module):
     outputs = network(x_nchw)
     assert not outputs.delta_ngk.any()
     loss = relaxed_loss(outputs, labels_n, torch.ones(1, 1), weight=0.0, aux=0.35, mu=1e-3)
-    wanted = plain(network.alpha_gk)
-    torch.testing.assert_close(loss, wanted)
-    given, expected = (torch.autograd.grad(v, [network.alpha_gk, network.head.linear.weight]) for v in (loss, wanted))
+    plain_loss = plain(network.alpha_gk)
+    torch.testing.assert_close(loss, plain_loss)
+    given, expected = (
+        torch.autograd.grad(v, [network.alpha_gk, network.head.linear.weight]) for v in (loss, plain_loss)
+    )
     for a, b in zip(given, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
-def test_the_controller_starts_at_nothing_and_perturbs_each_sample_by_itself(randomise_module):
+def test_the_controllers_perturbation_starts_at_zero_and_is_separate_for_each_sample(randomise_module):
     fresh = RelaxedNetwork(spec(), 2, True, torch.Generator().manual_seed(0)).eval()
     assert not fresh.delta(pixels()).any()
     network = make(randomise_module)
@@ -191,7 +193,7 @@ def test_expected_cost_is_the_mean_of_sampled_hard_costs(randomise_module):
     assert error < 0.1 * expected
 
 
-def test_costs_are_shares_of_the_costliest_architecture_and_differentiable(randomise_module):
+def test_costs_are_fractions_of_the_costliest_architectures_and_differentiable(randomise_module):
     network = make(randomise_module)
     costs = relaxed_costs(network, layer_cost("macs"))
     convs = [i for i, block in enumerate(network.dag.blocks) if block.kernel == 3 and block.op == "conv"]
@@ -202,8 +204,8 @@ def test_costs_are_shares_of_the_costliest_architecture_and_differentiable(rando
         [sum(layer_cost("macs")(layer.key) for layer in b.parts) for b in several] for several in network.branches
     ]
     full = count_graph(lower(largest)).macs
-    chosen = sum(costs_b[-1] for costs_b in branches)
-    assert costs.total == full.total + controller - chosen + sum(map(max, branches))
+    selected = sum(costs_b[-1] for costs_b in branches)
+    assert costs.total == full.total + controller - selected + sum(map(max, branches))
     outputs = make(randomise_module)(pixels())
     network = make(randomise_module)
     outputs = network(pixels())
@@ -213,7 +215,7 @@ def test_costs_are_shares_of_the_costliest_architecture_and_differentiable(rando
 
 
 @pytest.mark.parametrize("metric", ["params", "weight_bytes", "energy_mj"])
-def test_any_additive_metric_can_be_expected(randomise_module, metric):
+def test_any_additive_metric_has_an_expected_cost(randomise_module, metric):
     network = make(randomise_module, controller=0)
     costs = relaxed_costs(network, layer_cost(metric))
     mix_ngk = network(pixels(2)).mix_ngk
@@ -227,19 +229,19 @@ def test_any_additive_metric_can_be_expected(randomise_module, metric):
         assert float(mine) == pytest.approx(whole, rel=1e-5)
 
 
-def test_an_adaptive_network_gives_each_image_its_argmax(randomise_module):
+def test_an_adaptive_network_runs_the_argmax_of_each_image(randomise_module):
     network = make(randomise_module)
     x_nchw = pixels(60)
     shares = choice_shares(network, [x_nchw[:40], x_nchw[40:]])
     torch.testing.assert_close(shares.sum(-1), torch.ones(len(shares)))
-    with torch.no_grad():  # so that choices differ between images
+    with torch.no_grad():  # so that selections differ between images
         network.alpha_gk.copy_(-network.delta(x_nchw).mean(0))
     shares = choice_shares(network, [x_nchw])
     architecture = adaptive_architecture(network, shares, min_share=0.0)
     assert architecture.adaptive and architecture.controller == 2
     hard = extract(network, architecture)
     with torch.no_grad():
-        chosen = (network.alpha_gk + network.delta(x_nchw)).argmax(-1)
+        selected = (network.alpha_gk + network.delta(x_nchw)).argmax(-1)
         found = hard.outputs(x_nchw)
         sharp = copy.deepcopy(network)
         sharp.temperature = 1e-6
@@ -249,14 +251,14 @@ def test_an_adaptive_network_gives_each_image_its_argmax(randomise_module):
     for name, chosen_n in found.chosen.items():
         cell, edge = (int(part) for part in (name[4], network.dag.pairs.index((int(name[-3]), int(name[-1])))))
         ops = next(e.ops for e in architecture.cells[cell - 1].edges if (e.source, e.target) == network.dag.pairs[edge])
-        wanted = chosen[:, network.group(cell - 1, edge)]
-        assert [network.dag.blocks.index(ops[k]) for k in chosen_n.tolist()] == wanted.tolist()
+        expected_n = selected[:, network.group(cell - 1, edge)]
+        assert [network.dag.blocks.index(ops[k]) for k in chosen_n.tolist()] == expected_n.tolist()
     assert found.chosen
     for a, b in zip(soft.logits, found.logits, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
-def test_rare_candidates_are_not_kept(randomise_module):
+def test_rare_candidates_are_removed(randomise_module):
     network = make(randomise_module)
     shares = torch.zeros(6, 5)
     shares[:, 2], shares[:, 3] = 0.97, 0.03
@@ -266,12 +268,12 @@ def test_rare_candidates_are_not_kept(randomise_module):
     extract(network, pruned)
 
 
-def test_q_sums_to_one_and_matches_hand_worked_numbers():
+def test_q_sums_to_one_and_equals_values_computed_by_hand():
     q = exit_distribution(torch.tensor([[0.2, 0.5, 1.0], [0.0, 0.0, 0.0]]))
     torch.testing.assert_close(q, torch.tensor([[0.2, 0.4, 0.4, 0.0], [0.0, 0.0, 0.0, 1.0]]))
 
 
-def test_the_objective_is_the_hand_worked_number():
+def test_the_objective_equals_the_value_computed_by_hand():
     from aebnas.supernet.darts.relaxed_network import RelaxedOutputs
 
     logits = [torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 4.0]])]
@@ -279,5 +281,5 @@ def test_the_objective_is_the_hand_worked_number():
     outputs = RelaxedOutputs(logits, torch.tensor([[0.0]]), delta, torch.ones(1, 2, 3))
     loss = relaxed_loss(outputs, torch.tensor([1]), torch.tensor([[0.25, 1.0]]), weight=0.1, aux=0.5, mu=0.01)
     # q = (1/2, 1/2); y_hat = (1, 2); F = 0.625; |delta|^2 = 6 / 4
-    wanted = np.log(1 + np.exp(-1)) + 0.5 * np.log(1 + np.exp(2)) + 0.1 * 0.625 + 0.01 * 1.5
-    assert float(loss) == pytest.approx(wanted, rel=1e-6)
+    expected = np.log(1 + np.exp(-1)) + 0.5 * np.log(1 + np.exp(2)) + 0.1 * 0.625 + 0.01 * 1.5
+    assert float(loss) == pytest.approx(expected, rel=1e-6)
