@@ -100,7 +100,7 @@ class ProgressActor:
         self.steps: tuple[int, int] | None = None
         self.error: Exception | None = None
 
-    def tell(self, done: int, total: int) -> None:
+    def report(self, done: int, total: int) -> None:
         """Steps done, of so many."""
         self.steps = done, total
 
@@ -109,7 +109,7 @@ class ProgressActor:
         self.error = self.error or error
 
     def read(self) -> tuple[tuple[int, int] | None, Exception | None]:
-        """What was told last, and the error, if there are."""
+        """The last report and the error; None where there is none."""
         return self.steps, self.error
 
 
