@@ -1,4 +1,4 @@
-"""Scoring one architecture, with inherited or separately trained weights: its ExitTables on `calibrate` and `search`."""
+"""Scoring one architecture, with inherited or separately trained weights, as ExitTables on `calibrate` and `search`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

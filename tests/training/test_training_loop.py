@@ -185,9 +185,7 @@ def test_rows_are_a_table(tmp_path):
     assert (tmp_path / "m.csv").read_text().splitlines() == ["epoch,loss", "1,0.25", "2,0.125"]
 
 
-@pytest.mark.parametrize(
-    ("first", "resumed"), [("fp16", "fp32"), ("fp32", "fp16"), ("fp16", "bf16"), ("bf16", "fp16")]
-)
+@pytest.mark.parametrize(("first", "resumed"), [("fp16", "fp32"), ("fp32", "fp16"), ("fp16", "bf16"), ("bf16", "fp16")])
 def test_a_resumed_training_keeps_the_precision_it_started_with(make_single, batches, tmp_path, first, resumed):
     """In fp16 gradients are scaled, in the others not, whatever precision the resuming session specifies."""
     whole = train(make_single(precision=first), batches, tmp_path / "whole.pt")
