@@ -37,7 +37,7 @@ from aebnas.data.corruptions import shift_images
 from aebnas.policies.analysis.adaptation_replay import Replay, replay
 from aebnas.policies.analysis.description import premature_rate
 from aebnas.policies.calibration.reliability import exit_reliability
-from aebnas.policies.calibration.risk_control import careful_to_cheap, certify, keeps_final_answer
+from aebnas.policies.calibration.risk_control import certify, keeps_final_answer, ordered_by_risk
 from aebnas.policies.calibration.tuning import MAX_CANDIDATES
 from aebnas.policies.exit_table.exit_table import stacked
 from aebnas.policies.exit_table.policy_score import score_policy
@@ -158,7 +158,7 @@ class Study:
     def _promised(self) -> Found:
         """The policy of each epsilon; that of no early exit where none passes."""
         judged = replace(self.calibrate, correct_ne=keeps_final_answer(self.calibrate.correct_ne))
-        candidates = careful_to_cheap(self.network.rules.find(judged).thinned(MAX_CANDIDATES))
+        candidates = ordered_by_risk(self.network.rules.find(judged).thinned(MAX_CANDIDATES))
         self.promises = [certify(candidates, self.network.certify, epsilon, DELTA) for epsilon in EPSILONS]
         points = []
         for promise in self.promises:
