@@ -68,9 +68,10 @@ def find(
 def rules_for(spec: PolicySpec, stop_heads: bool) -> PolicySpec:
     """The rules that every command searches for a network under a space's policy spec.
 
-    They are the spec's and, where the network has stop heads that none of these uses, `learned` and `dual`.
+    They are the spec's and, where the network has stop heads that none of these uses, `learned` and `dual`. Genes
+    name their criteria, to which none is added.
     """
-    if spec.needs_stop_heads or not stop_heads:
+    if spec.needs_stop_heads or not stop_heads or spec.thresholds.genes is not None:
         return spec
     return updated(spec, {"criterion": (*spec.criterion, LEARNED, DUAL)})
 

@@ -35,8 +35,7 @@ def test_tuning_to_a_target_agrees_with_a_loop_over_the_grid(min_exits, seed, ex
         scored = score_policy(table, policy)
         return 100 * (1 - scored.accuracy) + weight * 100 * abs(scored.avg_macs - value) / value
 
-    rules = min_exits.rules
-    grid = [ExitPolicy(c, t, rules=rules) for c in CRITERIA for t in product(choices, repeat=exits - 1)]
+    grid = [ExitPolicy(c, t, rules=min_exits.rules) for c in CRITERIA for t in product(choices, repeat=exits - 1)]
     tuned = tune_to_target(table, CRITERIA, choices, target, min_exits)
     assert tuned in grid
     assert goal(tuned) == pytest.approx(min(map(goal, grid)), abs=1e-9)
