@@ -1,13 +1,13 @@
-"""Does input-adaptive hard-exit DARTS pay? Arms on real CIFAR-10 images, each seed and arm resumable.
+"""Is input-adaptive hard-exit DARTS worth its cost? Arms on real CIFAR-10 images, each seed and arm resumable.
 
 Arms: `ours` (static and adaptive hard networks of one relaxed training, and the soft network itself), `published` (the
 published recipe: one split for everything, exit i of E costs i / E), `darts` (no controller, no stop heads, no cost),
-`random` (architectures of the same space, each trained alone for as many epochs) and `nsga2` (on the same space by a
-supernet, for the CPU seconds that `ours` took). Every hard network's thresholds are found on `calibrate`, under the
-same grid for all; what is told is the accuracy on the test set at the average MACs that the test images really took.
+`random` (architectures of the same space, each trained separately for as many epochs) and `nsga2` (on the same space by
+a supernet, for the CPU seconds of `ours`). Every hard network's thresholds are found on `calibrate`, under the same
+grid for all; reported is the accuracy on the test set at the measured average MACs of the test images.
 
     python experiments/adaptive_darts_study.py                      # mini: 5,000 images, seeds 11 22 33
-    python experiments/adaptive_darts_study.py --table              # the table and image of what has run
+    python experiments/adaptive_darts_study.py --table              # the table and plot of the finished arms
     python experiments/adaptive_darts_study.py --full --seeds 11 --arms ours
 """
 
@@ -44,7 +44,7 @@ HERE = Path(__file__).resolve().parent
 SCRATCH, OUT = Path("results/scratch_adaptive_darts"), Path("results/adaptive_darts")
 ARMS = ("ours", "published", "darts", "random", "nsga2")
 LAMBDA = 0.1
-CONTROLLER = 4  # at 8 it takes a third of the smallest networks' MACs
+CONTROLLER = 4  # at a width of 8 it needs a third of the smallest networks' MACs
 RANDOM_ARCHITECTURES = 3
 RELAXED_EPOCHS, TUNE_EPOCHS, BATCH = 12, 12, 64
 FULL_EPOCHS = (4, 4)
@@ -54,7 +54,7 @@ BUDGETS = (0.15e6, 0.2e6, 0.25e6, 0.3e6, 0.4e6, 0.5e6)
 def spec_of(arm: str, seed: int, full: bool, seconds: float | None) -> dict[str, Any]:
     relaxed_epochs, tune_epochs = FULL_EPOCHS if full else (RELAXED_EPOCHS, TUNE_EPOCHS)
     splits = {"arch": 0.3, "search": 0.1, "calibrate": 0.1, "certify": 0}
-    single = splits | {"arch": 0}  # what isn't cut off trains: these arms have the images of `arch` for weights
+    single = splits | {"arch": 0}  # these arms train weights on the images of `arch`, too
     relaxed: dict[str, Any] = {"epochs": relaxed_epochs, "batch_size": BATCH, "lr": 0.1, "arch_lr": 0.01}
     relaxed["controller"] = CONTROLLER
     relaxed |= {"lambda_warmup_epochs": max(1, relaxed_epochs // 5), "validate_every": relaxed_epochs}
@@ -97,12 +97,12 @@ SEARCH_SECONDS = 17.0
 
 
 def supernet_epochs(seconds: float, full: bool) -> int:
-    """As many as leave time for the search."""
+    """The number of epochs that leaves time for the search."""
     return max(1, round((seconds - SEARCH_SECONDS) / (SUPERNET_SECONDS_AN_EPOCH * (10 if full else 1))))
 
 
 def policies(table: ExitTable, session: RunSession) -> list[ExitPolicy]:
-    """The frontier on `calibrate`, with stop heads where there are any."""
+    """The policies of the frontier on `calibrate`, with stop heads where there are any."""
     spec = session.space.spec.policy
     assert spec.thresholds.optimise is not None
     rules = rules_for(spec, stop_heads=table.stop_nk is not None)
@@ -122,14 +122,15 @@ def measure(networks: Sequence[tuple[str, str, Network]], session: RunSession) -
             for split, images in {"calibrate": session.images.splits.calibrate, "test": test}.items()
         }
         for policy in policies(tables["calibrate"], session):
-            known, measured = score_policy(tables["calibrate"], policy), score_policy(tables["test"], policy)
-            row = {"form": form, "id": name, "calibrate_accuracy": known.accuracy, "calibrate_macs": known.avg_macs}
-            rows.append(row | {"accuracy": measured.accuracy, "macs": measured.avg_macs})
+            calibrate, tested = score_policy(tables["calibrate"], policy), score_policy(tables["test"], policy)
+            row = {"form": form, "id": name}
+            row |= {"calibrate_accuracy": calibrate.accuracy, "calibrate_macs": calibrate.avg_macs}
+            rows.append(row | {"accuracy": tested.accuracy, "macs": tested.avg_macs})
     return rows
 
 
 def run_arm(arm: str, seed: int, full: bool, scratch: Path, out: Path) -> None:
-    """One arm of one seed, unless its figures are there."""
+    """Run one arm of one seed, unless its figures exist."""
     target = out / f"{arm}-{seed}.json"
     if target.exists():
         return
@@ -137,7 +138,7 @@ def run_arm(arm: str, seed: int, full: bool, scratch: Path, out: Path) -> None:
     if arm == "nsga2":
         ours = out / f"ours-{seed}.json"
         if not ours.exists():
-            raise SystemExit(f"{ours}: run the arm ours first, whose seconds nsga2 is given")
+            raise SystemExit(f"{ours}: must exist before nsga2, which gets its CPU seconds; run the arm ours first")
         seconds = json.loads(ours.read_text())["cpu_seconds"]
     started = time.process_time()
     plan = make_plan(
@@ -154,15 +155,15 @@ def run_arm(arm: str, seed: int, full: bool, scratch: Path, out: Path) -> None:
 
 
 def networks(arm: str, session: RunSession) -> list[tuple[str, str, Network]]:
-    """(form, id, network) of all that an arm's run gave; random ones are trained here."""
+    """(form, id, network) of all networks of an arm's run; random ones are trained here."""
     if arm == "random":
         rng, evaluator = np.random.default_rng(session.experiment.seed), candidate_evaluator(session, None)
         drawn = [session.space.decode(session.space.sample(rng)).architecture for _ in range(RANDOM_ARCHITECTURES)]
         return [("random", architecture.id, evaluator.network(architecture)) for architecture in drawn]
     if arm == "nsga2":
         supernet, calibration = trained_supernet(session), session.images.calibration(512)
-        known = {trial.architecture.id: trial.architecture for trial, _ in session.front()}
-        return [("nsga2", name, inherit(supernet, one, calibration)) for name, one in known.items()]
+        front = {trial.architecture.id: trial.architecture for trial, _ in session.front()}
+        return [("nsga2", name, inherit(supernet, one, calibration)) for name, one in front.items()]
     found = []
     for trial in session.run.trials():
         if trial.points:
@@ -173,7 +174,7 @@ def networks(arm: str, session: RunSession) -> list[tuple[str, str, Network]]:
 
 
 def at_budgets(points: pd.DataFrame, budgets: Sequence[float]) -> dict[float, tuple[float, float]]:
-    """Test accuracy and test MACs of the point that is best on `calibrate` within each budget there."""
+    """Test accuracy and test MACs of the most accurate point on `calibrate` within each budget there."""
     chosen = {}
     for budget in budgets:
         within = points[points.calibrate_macs <= budget]
@@ -184,25 +185,25 @@ def at_budgets(points: pd.DataFrame, budgets: Sequence[float]) -> dict[float, tu
 
 
 def read(out: Path) -> list[dict[str, Any]]:
-    """All figures there are."""
+    """The figures of all finished arms."""
     return [json.loads(path.read_text()) for path in sorted(out.glob("*-*.json"))]
 
 
-def fronts(known: dict[str, Any]) -> dict[str, pd.DataFrame]:
-    """Points of a file by the name that tables and the image give them; each random architecture is one."""
-    points = pd.DataFrame(known["points"])
-    if known["arm"] == "random":
+def fronts(figures: dict[str, Any]) -> dict[str, pd.DataFrame]:
+    """Points of a file by their name in tables and the plot; each random architecture has its own."""
+    points = pd.DataFrame(figures["points"])
+    if figures["arm"] == "random":
         return {f"random {name}": some for name, some in points.groupby("id")}
-    many = known["arm"] in ("ours", "published")
-    return {f"{known['arm']} {form}" if many else known["arm"]: some for form, some in points.groupby("form")}
+    many = figures["arm"] in ("ours", "published")
+    return {f"{figures['arm']} {form}" if many else figures["arm"]: some for form, some in points.groupby("form")}
 
 
 def at_all_budgets(several: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """A row for each seed and form: test accuracy and MACs at each budget."""
     rows = []
-    for known in several:
-        for name, points in fronts(known).items():
-            row: dict[str, Any] = {"arm": name, "seed": known["seed"], "cpu_seconds": known["cpu_seconds"]}
+    for figures in several:
+        for name, points in fronts(figures).items():
+            row: dict[str, Any] = {"arm": name, "seed": figures["seed"], "cpu_seconds": figures["cpu_seconds"]}
             for budget, (accuracy, macs) in at_budgets(points, BUDGETS).items():
                 row |= {f"accuracy@{budget:g}": accuracy, f"macs@{budget:g}": macs}
             rows.append(row)
@@ -210,7 +211,7 @@ def at_all_budgets(several: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def soft_and_hard(several: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """A row for each relaxed training and form, on the search split: soft, hard at s > 0.5, the same fine-tuned."""
+    """A row for each relaxed training and form, on the search split: soft, hard at s > 0.5, hard and fine-tuned."""
     rows = []
     for known in several:
         for report in known["relaxed"]:
@@ -227,7 +228,7 @@ def soft_and_hard(several: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 
 def summary(found: pd.DataFrame, columns: dict[str, tuple[str, float]]) -> str:
-    """Mean and standard deviation over seeds, as Markdown; `columns` maps a column's head to its name and factor."""
+    """Mean and standard deviation over seeds, as Markdown; `columns` maps a header to a column's name and factor."""
     lines = ["| arm | rows | " + " | ".join(columns) + " |", "|---" * (2 + len(columns)) + "|"]
     found = found.reindex(columns=list({*found.columns, *(name for name, _ in columns.values())}))
     found = found.assign(arm=found.arm.str.replace(r"^random .*", "random", regex=True))
@@ -249,9 +250,9 @@ def draw(out: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(7, 4.5))
     colours: dict[str, str] = {}
-    for known in read(out):
-        for front, points in fronts(known).items():
-            name = front if known["arm"] != "random" else "random"
+    for figures in read(out):
+        for front, points in fronts(figures).items():
+            name = front if figures["arm"] != "random" else "random"
             first = name not in colours
             colour = colours.setdefault(name, f"C{len(colours)}")
             budgets = np.linspace(points.calibrate_macs.min(), points.calibrate_macs.max(), 40)
@@ -286,10 +287,10 @@ def main() -> None:
     text = "Test accuracy (%) within average MACs:\n\n" + summary(found, at)
     if len(gaps):
         stages = ("soft_accuracy", "hard_accuracy", "trained_accuracy")
-        told = {name.replace("_", " ") + " (%)": (name, 100.0) for name in stages}
+        columns = {name.replace("_", " ") + " (%)": (name, 100.0) for name in stages}
         costs = ("soft_run_macs", "soft_expected_macs", "hard_macs", "trained_macs")
-        told |= {name.replace("_", " ") + " (k)": (name, 1e-3) for name in costs}
-        text += "\n\nSoft and hard, by stop heads alone, on the search split:\n\n" + summary(gaps, told)
+        columns |= {name.replace("_", " ") + " (k)": (name, 1e-3) for name in costs}
+        text += "\n\nSoft and hard, by stop heads only, on the search split:\n\n" + summary(gaps, columns)
     write_text(out / "study.md", text + "\n")
     print(text)
     draw(out)

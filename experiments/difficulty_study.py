@@ -1,8 +1,8 @@
 """The part of the policy study about difficulty: does it help to raise thresholds for difficult images?
 
-Contenders at equal budgets: the joint grid without difficulty; under Eq. 19 with the tuned setting, the estimate
-charged, and `free` of charge; with the published setting; and DART's value iteration with thresholds of difficulty
-bins. Thresholds are found on `calibrate`, figures are those of the test set.
+Methods at equal budgets: the joint grid without difficulty; under Eq. 19 with the tuned setting, with the cost of the
+estimate and without (`free`); with the published setting; and DART's value iteration with thresholds per difficulty
+bin. Thresholds are found on `calibrate`, figures are those of the test set.
 
 Legend: n samples.
 """
@@ -29,7 +29,7 @@ Z95 = 1.959964
 
 
 def difficulty_frontiers(network: StudiedNetwork) -> dict[str, Found]:
-    """Each contender's policies, found on `calibrate`."""
+    """The policies of each method, found on `calibrate`."""
     alpha_n, last_n = network.calibrate.alpha_n, network.calibrate.scores["confidence"][:, -1]
     assert alpha_n is not None, "tables of the study hold difficulties"
     charged = replace(network.problem, costs=network.problem.costs.plus(network.estimator_macs))
@@ -45,9 +45,9 @@ def difficulty_frontiers(network: StudiedNetwork) -> dict[str, Found]:
 
 
 def at_budgets(network: StudiedNetwork, shares: tuple[float, ...]) -> pd.DataFrame:
-    """A row for each contender and budget (shares of the MACs without exits) that it can keep to on `calibrate`.
+    """A row for each method and budget (shares of the MACs without exits) that it can satisfy on `calibrate`.
 
-    `gain` is its accuracy less that of the joint grid without difficulty on the same images, with the 95 % interval of
+    `gain` is its accuracy minus that of the joint grid without difficulty on the same images, with the 95 % interval of
     the paired difference (normal approximation). Thirds are those of the test images' tuned difficulty.
     """
     test = network.test
@@ -76,7 +76,7 @@ def at_budgets(network: StudiedNetwork, shares: tuple[float, ...]) -> pd.DataFra
 
 
 def difficulty_facts(network: StudiedNetwork) -> dict[str, Any]:
-    """Which network, which settings, what the estimate costs, and how well it predicts errors of the first exit."""
+    """The network, the settings, the cost of the estimate, and how well it predicts errors of the first exit."""
     outputs, test = network.outputs, network.test
     wrong_n = ~test.correct_ne[:, 0]
     assert test.alpha_n is not None, "tables of the study hold difficulties"
@@ -100,7 +100,7 @@ def difficulty_facts(network: StudiedNetwork) -> dict[str, Any]:
 
 
 def _outcome(network: StudiedNetwork, policy: ExitPolicy) -> tuple[np.ndarray, np.ndarray]:
-    """The exit (from 0) that each test image leaves by, int `[n]`, and whether its answer is right, bool `[n]`."""
+    """The exit (from 0) at which each test image leaves, int `[n]`, and whether it is right there, bool `[n]`."""
     test = network.test_for(policy)
     taken_n = test.exit_taken(policy)
     return taken_n, test.correct_ne[np.arange(test.samples), taken_n]

@@ -1,10 +1,10 @@
-"""Make `data/cifar10_mini.npz` for `cifar10_mini.yaml`: 500 training and 100 test images a class of CIFAR-10.
+"""Make `data/cifar10_mini.npz` for `cifar10_mini.yaml`: 500 training and 100 test images per class of CIFAR-10.
 
     python experiments/make_cifar10_mini.py [--root data] [--out data/cifar10_mini.npz]
 
-Reads (or downloads) CIFAR-10 through torchvision and takes the first images of every class in the official
+Reads (or downloads) CIFAR-10 through torchvision and uses the first images of every class in the official
 order. The committed run used a set that differs from it in one training image, so figures agree within noise,
-not to the last digit.
+but not exactly.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from torchvision.datasets import CIFAR10
 
-A_CLASS = {"train": 500, "test": 100}
+IMAGES_PER_CLASS = {"train": 500, "test": 100}
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("data/cifar10_mini.npz"))
     options = parser.parse_args()
     arrays = {}
-    for part, count in A_CLASS.items():
+    for part, count in IMAGES_PER_CLASS.items():
         whole = CIFAR10(str(options.root), train=part == "train", download=True)
         labels = np.array(whole.targets)
         chosen = np.sort(np.concatenate([np.flatnonzero(labels == c)[:count] for c in range(10)]))

@@ -1,17 +1,17 @@
-"""Exit policies on one real network: who gets most accuracy out of its average MACs, and does difficulty help?
+"""Exit policies on one real network: which has the highest accuracy at equal average MACs, and does difficulty help?
 
     python experiments/policies_study.py results/cifar10_cpu --pick "avg_macs<=16e6"
     python experiments/policies_study.py results/cifar10_cpu --pick "avg_macs<=16e6" --parts difficulty
 
 Thresholds and temperatures are found on `calibrate`, promises certified on `certify`, all figures are those of the test
 set. Every policy decides on the same recorded outputs, so the network is run once over each split (and once over a
-blurred test set, for the online adaptation). Writes tables and images to results/policies; run again, it reads the
+blurred test set, for the online adaptation). Writes tables and plots to results/policies; a second run reads the
 recorded outputs. `--parts` reruns only some of: `policies` (points, budgets, DAES, promises), `difficulty`
 (difficulty.csv, difficulty.json; see difficulty_study.py), `adaptation` (adaptation.json, trajectories.png).
 
-Contenders: one confidence threshold for all exits (fixed); exit by exit (greedy); one entropy for all exits
+Methods: one confidence threshold for all exits (fixed); exit by exit (greedy); one entropy threshold for all exits
 (BranchyNet); Q-learning over exit/continue (RL agent); DART's value iteration with and without Eq. 19; the joint grid
-and the Lagrangian sweep, and the joint grid under Eq. 19; thresholds with a promise about risk.
+and the Lagrangian sweep, and the joint grid under Eq. 19; thresholds with a risk promise.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from aebnas.data.corruptions import corrupt_images
 from aebnas.policies.analysis.adaptation_replay import Replay, replay
 from aebnas.policies.analysis.description import premature_rate
 from aebnas.policies.calibration.reliability import exit_reliability
-from aebnas.policies.calibration.risk_control import careful_to_cheap, certify, keeps_final_answer
+from aebnas.policies.calibration.risk_control import certify, keeps_final_answer, ordered_by_risk
 from aebnas.policies.calibration.tuning import MAX_CANDIDATES
 from aebnas.policies.exit_table.exit_table import stacked
 from aebnas.policies.exit_table.policy_score import score_policy
@@ -59,7 +59,7 @@ BETAS = tuple(np.linspace(0.0, 1.0, 21).tolist())
 EPSILONS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 DELTA = 0.05
 BUDGET_SHARES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""Budgets of the tables, as shares of what the backbone without exits takes."""
+"""Budgets of the tables, as shares of the MACs of the backbone without exits."""
 STREAM = 20_000
 
 
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def policies_part(network: StudiedNetwork, out: Path) -> None:
-    """All contenders: every policy found, the best at budgets, DART's efficiency score, promises."""
+    """All methods: every policy found, the best at budgets, DART's efficiency score, promises."""
     study = Study(network)
     frontiers = study.frontiers()
     points = study.measured(frontiers)
@@ -98,13 +98,13 @@ def policies_part(network: StudiedNetwork, out: Path) -> None:
 
 
 def difficulty_part(network: StudiedNetwork, out: Path) -> None:
-    """What the difficulty of images adds."""
+    """The effect of using the difficulty of images."""
     _write_table(out / "difficulty.csv", at_budgets(network, BUDGET_SHARES))
     _write_facts(out / "difficulty.json", difficulty_facts(network))
 
 
 def adaptation_part(network: StudiedNetwork, out: Path) -> None:
-    """Online adaptation while the images turn blurred half-way through a stream; the trajectories are plotted."""
+    """Online adaptation on a stream whose second half is blurred; the trajectories are plotted."""
     figures, stream = adaptation(network, joint_grid(network.problem, PER_EXIT))
     _write_facts(out / "adaptation.json", figures)
     plot_trajectories(stream, out / "trajectories.png")
@@ -129,14 +129,14 @@ def _write_facts(path: Path, facts: dict[str, Any]) -> None:
 
 
 class Study:
-    """Every contender on one network."""
+    """Every method on one network."""
 
     def __init__(self, network: StudiedNetwork) -> None:
         self.network, self.outputs = network, network.outputs
         self.calibrate, self.test = network.calibrate, network.test
 
     def frontiers(self) -> dict[str, Found]:
-        """Each contender's policies, found on `calibrate`."""
+        """The policies of each method, found on `calibrate`."""
         network, problem = self.network, self.network.problem
         last_n = self.calibrate.scores["confidence"][:, -1]
         shifted, shifted_last = network.eq19(self.calibrate, network.tuned)
@@ -156,9 +156,9 @@ class Study:
         }
 
     def _promised(self) -> Found:
-        """The policy of each epsilon; that of no early exit where none passes."""
-        judged = replace(self.calibrate, correct_ne=keeps_final_answer(self.calibrate.correct_ne))
-        candidates = careful_to_cheap(self.network.rules.find(judged).thinned(MAX_CANDIDATES))
+        """The policy of each epsilon; that without early exits where no candidate passes."""
+        by_risk = replace(self.calibrate, correct_ne=keeps_final_answer(self.calibrate.correct_ne))
+        candidates = ordered_by_risk(self.network.rules.find(by_risk).thinned(MAX_CANDIDATES))
         self.promises = [certify(candidates, self.network.certify, epsilon, DELTA) for epsilon in EPSILONS]
         points = []
         for promise in self.promises:
@@ -184,7 +184,7 @@ class Study:
     def at_budgets(self, frontiers: dict[str, Found]) -> pd.DataFrame:
         """Test accuracy and average MACs of the policy that is most accurate on `calibrate` within each budget.
 
-        Thresholds with a promise stand in `study.json` instead, by their epsilon.
+        Thresholds with a risk promise are in `study.json` instead, by their epsilon.
         """
         rows = []
         for method, found in frontiers.items():
@@ -225,7 +225,7 @@ class Study:
         return pd.DataFrame(rows)
 
     def facts(self) -> dict[str, Any]:
-        """Which network, its exits, and the promises."""
+        """The network, its exits, and the risk promises."""
         network, outputs = self.network, self.outputs
         return {
             "run": outputs.session.run.name,

@@ -1,4 +1,4 @@
-"""One selected model's recorded outputs as tables, with the difficulty of the images: what the policy study works on.
+"""One selected model's recorded outputs as tables, with the difficulty of the images: the input of the policy study.
 
 Legend: n samples, e exits.
 """
@@ -25,7 +25,7 @@ PUBLISHED_BETA_DIFF = 0.3
 
 
 class StudiedNetwork:
-    """Tables under the temperatures of `calibrate`, made from recorded outputs when they are first asked for.
+    """Tables under the temperatures of `calibrate`, made from recorded outputs at their first use.
 
     `tuned` is the difficulty's setting found on `calibrate`; `published` has DART's weights and beta_diff.
     """
@@ -36,7 +36,7 @@ class StudiedNetwork:
 
     @cached_property
     def temperatures(self) -> tuple[float, ...]:
-        """Of every exit, fitted on `calibrate`."""
+        """The temperature of every exit, fitted on `calibrate`."""
         recorded = self.outputs.answers("calibrate")
         return fit_temperatures(recorded.logits_nec.numpy(), recorded.labels_n.numpy())
 
@@ -88,7 +88,7 @@ class StudiedNetwork:
 
     @cached_property
     def problem(self) -> ThresholdProblem:
-        """What a search for thresholds of the confidence sees, on `calibrate`."""
+        """The problem of finding confidence thresholds on `calibrate`."""
         return ThresholdProblem.of(self.calibrate, "confidence")
 
     @property
@@ -104,7 +104,7 @@ class StudiedNetwork:
     def eq19(
         self, table: ExitTable, setting: DartSetting, estimator_macs: int | None = None
     ) -> tuple[ThresholdProblem, np.ndarray]:
-        """What a search for DART's base thresholds sees, and the last exit's scores; the estimate is charged."""
+        """The problem of finding DART's base thresholds, and the last exit's scores `[n]`; the estimate is charged."""
         alpha_n = table.alpha_n
         assert alpha_n is not None, "tables of the study hold difficulties"
         charged = self.estimator_macs if estimator_macs is None else estimator_macs

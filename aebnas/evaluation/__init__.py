@@ -1,1 +1,1 @@
-"""From a job to a Trial: inherited weights, exit tables, operating points, in this process or on Ray."""
+"""From a job to a Trial: inherited weights, exit tables and operating points, in this process or on Ray."""

@@ -1,4 +1,4 @@
-"""What the `evaluate:` part of an experiment may say. Imports no torch."""
+"""The settings of the `evaluate:` part of an experiment. Imports no torch."""
 
 import re
 from typing import Annotated, Literal
@@ -27,28 +27,28 @@ class EvaluateSpec(Spec):
     """How candidates are scored."""
 
     weights: Mode = "supernet"
-    """`supernet` inherits weights, norms recalibrated; `finetune(EPOCHS)` then trains each candidate by itself;
-    `scratch(EPOCHS)` trains it from fresh weights and needs no supernet."""
+    """`supernet` inherits weights and recalibrates norms; `finetune(EPOCHS)` then trains each candidate separately;
+    `scratch(EPOCHS)` trains it from newly initialised weights and requires no supernet."""
     training: LoopSpec | None = None
-    """How candidates are trained by themselves; as `retrain` if absent."""
+    """How candidates are trained separately; as `retrain` if absent."""
     workers: Processes = 0
     """Ray actors that score candidates; 0 scores in this process, with equal results."""
     threads: Threads = 1
     """CPU threads of each worker."""
     gpus_per_worker: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.0
-    """GPUs of each worker; a fraction lets several share one. On GPUs results are equal to rounding only."""
+    """GPUs of each worker; with a fraction several share one. On GPUs results are equal only up to rounding."""
     calibration_images: Annotated[int, Field(strict=True, ge=2)] = 512
     """Training images on which norm statistics of a candidate are recalibrated."""
 
     @property
     def mode(self) -> Literal["supernet", "finetune", "scratch"]:
-        """What `weights` names, without the number of epochs."""
+        """The mode that `weights` names, without the number of epochs."""
         name = self.weights.partition("(")[0]
         return "scratch" if name == "scratch" else "finetune" if name == "finetune" else "supernet"
 
     @property
     def source(self) -> str:
-        """Where a candidate's weights come from, for people."""
+        """The source of a candidate's weights, as text for reports."""
         epochs = self.weights.partition("(")[2].rstrip(")")
         return {
             "supernet": "inherited from the supernet",
@@ -57,7 +57,7 @@ class EvaluateSpec(Spec):
         }[self.mode]
 
     def candidate_training(self, default: TrainSpec) -> TrainSpec | None:
-        """How a candidate is trained by itself; None where it isn't. `default` is used where `training` is left out.
+        """How a candidate is trained separately; None where it isn't. `default` is used where `training` is absent.
 
         Raises SpecError where the settings don't fit the number of epochs.
         """

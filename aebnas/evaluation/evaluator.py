@@ -1,4 +1,4 @@
-"""Scoring one architecture, with inherited weights or trained by itself: its ExitTables on the splits that decide."""
+"""Scoring one architecture, with inherited or separately trained weights, as ExitTables on `calibrate` and `search`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +38,7 @@ from aebnas.training.training_spec import TrainSpec
 
 @dataclass(frozen=True)
 class Scored:
-    """What became of an architecture: its tables, and the network (on the CPU) where it was trained by itself."""
+    """The result of scoring an architecture: its tables, and the network (on the CPU) if trained separately."""
 
     tables: Tables
     network: Network | None
@@ -46,9 +46,9 @@ class Scored:
 
 @dataclass(frozen=True)
 class RelaxedResult:
-    """What became of a relaxed training: the network itself, each form's architecture and how it scored, and figures.
+    """The result of a relaxed training: the network, each form's architecture and scores, and figures.
 
-    `report` is ready for JSON.
+    `report` can be written as JSON.
     """
 
     network: RelaxedNetwork
@@ -57,12 +57,12 @@ class RelaxedResult:
 
 
 Work = Architecture | Relaxation
-"""What an evaluator can be given."""
+"""One item of an evaluator's work."""
 
 
 @dataclass(frozen=True)
 class CandidateTraining:
-    """How a candidate is trained by itself: `spec` on `batches`, seeded by `seed` and the architecture."""
+    """How a candidate is trained separately: `spec` on `batches`, seeded by `seed` and the architecture."""
 
     spec: TrainSpec
     batches: Batches
@@ -70,22 +70,22 @@ class CandidateTraining:
     from_scratch: bool = False
 
     def seed_of(self, architecture: Architecture) -> int:
-        """The same wherever and whenever the architecture is trained."""
+        """The seed of an architecture's training, independent of when and in which process it runs."""
         return int(np.random.SeedSequence([self.seed, int(architecture.id, 16)]).generate_state(1)[0])
 
     def fresh(self, architecture: Architecture) -> Network:
-        """The architecture with newly drawn weights."""
+        """The architecture with newly initialised weights."""
         return fresh_network(architecture, self.seed_of(architecture))
 
     def halting(self, weight: float) -> "CandidateTraining":
-        """The same for networks whose stop heads weigh the expected cost with lambda `weight`."""
+        """The same for networks with stop heads, whose expected cost is weighted with lambda `weight`."""
         exits = ExitTrainingSpec(stop_heads=True, policy_loss=weight)
         return replace(self, spec=updated(self.spec, {"exits": exits}))
 
     def train(
         self, network: Network, architecture: Architecture, calibration: Sequence[Tensor], progress: MakeBar
     ) -> Network:
-        """The trained network in evaluation mode; raises UserError where the loss stops being finite."""
+        """The trained network in evaluation mode; raises UserError where the loss is no longer finite."""
         network = add_stop_heads(network, self.spec.exits)
         seed, label = self.seed_of(architecture), f"candidate {architecture.id}"
         return fit_network(
@@ -105,13 +105,13 @@ class CandidateTraining:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """All that scoring needs; picklable, so that a worker is given it once.
+    """Everything that scoring requires; picklable, so that it is sent to a worker once.
 
-    Without `supernet` candidates start from fresh weights, without `training` they are scored as they are;
-    ValueError for neither. `calibration` are batches `x_nchw` for norm statistics; `images` the splits `calibrate` and
-    `search`; `policy` names the rules whose scores tables hold, `costs` the costs that they hold. With `gpu` all runs
-    on the GPU that is visible. `deterministic` as in `determinism.pinned`. `progress` makes the bar of a candidate's
-    own training. `relaxed` is given where relaxed networks are to be trained.
+    Without `supernet` candidates start from newly initialised weights, without `training` they are scored with
+    inherited ones; ValueError for neither. `calibration` are batches `x_nchw` for norm statistics; `images` the splits
+    `calibrate` and `search`; `policy` names the rules whose scores the tables hold, `costs` the costs that they hold.
+    With `gpu` everything runs on the visible GPU. `deterministic` as in `determinism.pinned`. `progress` makes the bar
+    of a candidate's training. `relaxed` is given where relaxed networks are trained.
     """
 
     supernet: Supernet | None
@@ -145,7 +145,7 @@ class Evaluator:
         return self.training.train(network, architecture, calibration, self.progress)
 
     def score(self, architecture: Architecture) -> Scored:
-        """Calibrated tables in fp32, with the pinned number of threads.
+        """Calibrated tables in fp32, computed with the pinned number of threads.
 
         Raises ValueError for NaN logits, UserError for a NaN loss.
         """
@@ -155,7 +155,7 @@ class Evaluator:
 
     def relax(self, work: Relaxation) -> RelaxedResult:
         """A relaxed training and its hard networks, fine-tuned (or trained from scratch) and tabulated."""
-        assert self.relaxed is not None and self.training is not None, "checked experiments say how"
+        assert self.relaxed is not None and self.training is not None, "a checked experiment specifies both"
         with pinned(self.threads, self.deterministic):
             device = torch.device("cuda" if self.gpu else "cpu")
             calibration = [x_nchw.to(device) for x_nchw in self.calibration]

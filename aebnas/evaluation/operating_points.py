@@ -1,4 +1,4 @@
-"""From exit tables to operating points and trials; and what can be said before anything is evaluated."""
+"""From exit tables to operating points and trials, and pruning of infeasible jobs before they are evaluated."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,9 +29,9 @@ from aebnas.strategies.trial import OperatingPoint, Trial
 
 
 def operating_point(architecture_id: str, graph: Graph, policy: ExitPolicy, table: ExitTable) -> OperatingPoint:
-    """An architecture under a policy with all its metrics, measured on `table`; `graph` is that of the network shipped.
+    """An architecture under a policy with all its metrics, measured on `table`; `graph` is that of the shipped network.
 
-    `macs` includes the estimate of an image's difficulty where the policy looks at that.
+    `macs` includes the estimate of an image's difficulty where the policy uses it.
     """
     scored = score_policy(table, policy)
     metrics = {
@@ -45,7 +45,7 @@ def operating_point(architecture_id: str, graph: Graph, policy: ExitPolicy, tabl
 
 
 def static_metrics(graph: Graph) -> dict[str, float]:
-    """The metrics that the graph alone gives."""
+    """The metrics that depend only on the graph: `params`, `weight_bytes`, `macs`, `peak_memory_bytes`."""
     counts = count_graph(graph)
     return {
         "params": float(counts.params.total),
@@ -56,7 +56,7 @@ def static_metrics(graph: Graph) -> dict[str, float]:
 
 
 def _device_metrics(table: ExitTable, policy: ExitPolicy) -> dict[str, float]:
-    """Mean, percentiles and worst of each cost that comes from a device profile, where the table holds any."""
+    """Mean, percentiles and worst case of each cost from a device profile that the table holds."""
     metrics: dict[str, float] = {}
     for cost, costs in table.costs.items():
         if cost not in METRICS or not METRICS[cost].by_device:
@@ -70,30 +70,30 @@ def _device_metrics(table: ExitTable, policy: ExitPolicy) -> dict[str, float]:
 def provably_infeasible(
     jobs: Sequence[Job], constraints: Sequence[Constraint], costs: CostModel
 ) -> list[tuple[str, float] | None]:
-    """For each job why it can't meet the constraints whatever its accuracy, and by how much; None if it can.
+    """For each job the reason why no accuracy lets it satisfy the constraints, and the violation; None if it may.
 
-    Static metrics are exact; an average cost is at least that of the cheapest exit, and so is each percentile. All jobs
-    are predicted at once.
+    Static metrics are exact; an average cost is at least that of the cheapest exit, and so is each percentile. The
+    costs of all jobs are predicted together.
     """
     if not (jobs and constraints):
         return [None] * len(jobs)
     graphs = [costs.charged(lower(job.architecture)) for job in jobs]
     return [
-        _infeasible(job, graph, constraints, known)
-        for job, graph, known in zip(jobs, graphs, costs.exit_costs(graphs), strict=True)
+        _infeasible(job, graph, constraints, exit_costs)
+        for job, graph, exit_costs in zip(jobs, graphs, costs.exit_costs(graphs), strict=True)
     ]
 
 
 def _infeasible(
     job: Job, graph: Graph, constraints: Sequence[Constraint], exit_costs: Mapping[str, ExitCosts]
 ) -> tuple[str, float] | None:
-    best = static_metrics(graph) | _least_means(exit_costs, job.policy)
+    best = static_metrics(graph) | _minimum_costs(exit_costs, job.policy)
     broken = [c for c in constraints if c.metric in best and not c.satisfied(best) and _decides(c)]
     if not broken:
         return None
     first = broken[0]
-    least = "" if METRICS[first.metric].static else " at least"
-    reason = f"{first.metric} is{least} {best[first.metric]:g}, but must be {first.sense} {first.bound:g}"
+    at_least = "" if METRICS[first.metric].static else " at least"
+    reason = f"{first.metric} is{at_least} {best[first.metric]:g}, but must be {first.sense} {first.bound:g}"
     return reason, sum(constraint.violation(best) for constraint in broken)
 
 
@@ -102,20 +102,20 @@ def _decides(constraint: Constraint) -> bool:
     return METRICS[constraint.metric].static or constraint.sense == "<="
 
 
-def _least_means(exit_costs: Mapping[str, ExitCosts], policy: ExitPolicy | None) -> dict[str, float]:
-    """The least that any sample pays, of every metric that is a statistic over samples."""
-    least = {}
+def _minimum_costs(exit_costs: Mapping[str, ExitCosts], policy: ExitPolicy | None) -> dict[str, float]:
+    """The minimum cost of a sample, for every metric that is a statistic over samples."""
+    minimum = {}
     for name, metric in METRICS.items():
         if metric.cost in exit_costs:
             costs = exit_costs[metric.cost]
             runs_e = np.array([policy is None or policy.runs(index) for index in range(len(costs.branch_e))])
             # without a given policy every other exit may be `never`, so only the branch taken has to run
-            alone = policy is None or name == "avg_macs_taken_only"
-            to_exit_e = costs.taken_only if alone else costs.to_exit(runs_e)
-            # shares are sums of floats, so a mean of equal costs may lie a rounding below them
+            taken_only = policy is None or name == "avg_macs_taken_only"
+            to_exit_e = costs.taken_only if taken_only else costs.to_exit(runs_e)
+            # shares are sums of floats, so rounding may put a mean of equal costs below them
             rounding = 1.0 if metric.cost == MACS else 1.0 - ROUNDING
-            least[name] = float(to_exit_e[runs_e].min()) * rounding
-    return least
+            minimum[name] = float(to_exit_e[runs_e].min()) * rounding
+    return minimum
 
 
 def make_trial(
@@ -129,9 +129,9 @@ def make_trial(
     cost: str = MACS,
     costs: CostModel = COUNTS,
 ) -> Trial:
-    """The Trial of a job whose architecture was scored (or failed to be); thresholds are found for `cost`.
+    """The Trial of a job whose architecture was scored or couldn't be; thresholds are found for `cost`.
 
-    `costs` are those that its tables were made with: the graph that they charge is the one that is judged.
+    `costs` are those that its tables were made with: metrics are those of the graph that they charge.
     """
     if isinstance(outcome, Failure):
         return failed_trial(number, job, outcome.reason, seconds)
@@ -141,7 +141,7 @@ def make_trial(
         closest = points[int(np.argmin(violations))]
         broken = next(c for c in constraints if not c.satisfied(closest.metrics))
         value = f"{closest.metrics[broken.metric]:g}"
-        reason = f"closest {broken.metric} is {value}, but must be {broken.sense} {broken.bound:g}"
+        reason = f"the closest {broken.metric} is {value}, but must be {broken.sense} {broken.bound:g}"
         return Trial(
             number,
             job.architecture,
@@ -157,12 +157,12 @@ def make_trial(
 
 
 def failed_trial(number: int, job: Job, reason: str, seconds: float) -> Trial:
-    """A Trial that could not be evaluated."""
+    """The Trial of a job that could not be evaluated."""
     return Trial(number, job.architecture, job.policy, "failed", (), reason, job.origin, seconds)
 
 
 def pruned_trial(number: int, job: Job, reason: str, violation: float) -> Trial:
-    """A Trial that was not worth evaluating."""
+    """The Trial of a provably infeasible job, which is not evaluated."""
     reason = f"not evaluated: {reason}"
     return Trial(number, job.architecture, job.policy, "infeasible", (), reason, job.origin, 0.0, violation)
 
@@ -170,14 +170,14 @@ def pruned_trial(number: int, job: Job, reason: str, violation: float) -> Trial:
 def found_policies(
     table: ExitTable, architecture: Architecture, space: SpaceSpec, target: SoftTarget | None, cost: str = MACS
 ) -> list[ExitPolicy]:
-    """The policies of a space whose thresholds are found on a table: the frontier of accuracy and a cost, or the soft
-    target's best."""
+    """The policies of a space whose thresholds are found on a table: the frontier of accuracy and a cost, or the best
+    policy for the soft target."""
     policy_spec = space.policy
     thresholds = policy_spec.thresholds
     if thresholds.optimise is not None:
         tuned = Rules.of_space(space, architecture, table, cost).find(table)
         return [point.policy for point in tuned.thinned(thresholds.optimise.max_points).points]
-    assert thresholds.genes and target, "a job without a policy comes from a space or a target that finds thresholds"
+    assert thresholds.genes and target, "a job without a policy requires thresholds to optimise or a soft target"
     choices = [None if gene == "never" else float(gene) for gene in thresholds.genes]
     return [tune_to_target(table, policy_spec.criterion, choices, target, min_exits(space, architecture))]
 
@@ -185,7 +185,7 @@ def found_policies(
 def _points(
     job: Job, graph: Graph, tables: Tables, space: SpaceSpec, target: SoftTarget | None, cost: str
 ) -> tuple[OperatingPoint, ...]:
-    """The job's own policy, applied to calibrated probabilities, or those found on `calibrate`."""
+    """The points of the job's policy, applied to calibrated probabilities, or of the policies found on `calibrate`."""
     given = [] if job.policy is None else [replace(job.policy, temperatures=tables[SEARCH].temperatures)]
     policies = given or found_policies(tables[CALIBRATE], job.architecture, space, target, cost)
     return tuple(operating_point(job.architecture.id, graph, policy, tables[SEARCH]) for policy in policies)

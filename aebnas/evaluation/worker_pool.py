@@ -1,4 +1,4 @@
-"""Where architectures are scored: in this process, or by Ray actors in parallel. Results are the same."""
+"""Scoring architectures in this process, or by Ray actors in parallel, with the same results."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,13 +14,13 @@ from aebnas.evaluation.darts.relaxed_training import Relaxation
 from aebnas.evaluation.evaluator import Evaluator, RelaxedResult, Scored, Work
 
 RETRIES = 1
-"""How often an architecture is tried again when its worker dies."""
+"""How many times scoring an architecture is retried when its worker dies."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an architecture could not be scored. A `transient` failure came from the machine (a lost worker, memory, a
-    disk), not from the architecture, so it says nothing about the next try."""
+    """The reason why an architecture could not be scored. A `transient` failure was caused by the machine (a lost
+    worker, memory, a disk), not by the architecture, so a retry may succeed."""
 
     reason: str
     transient: bool = False
@@ -30,10 +30,10 @@ Outcome = Scored | RelaxedResult | Failure
 
 
 class Pool(Protocol):
-    """Scores architectures, trains relaxed networks, and gives `(index, outcome)` as they are done, in any order."""
+    """Scores architectures, trains relaxed networks, and yields `(index, outcome)` as they finish, in any order."""
 
     def score(self, work: Sequence[Work]) -> Iterator[tuple[int, Outcome]]:
-        """Score all; every index comes exactly once."""
+        """Score all items of `work`; every index is yielded exactly once."""
         ...
 
 
@@ -43,7 +43,8 @@ def open_pool(
 ) -> Iterator[Pool]:
     """This process (`workers` 0) or that many Ray actors; Ray is started and stopped around the pool.
 
-    `ray_address` as in `cluster.ray_cluster`, whose UserErrors it raises; also where its GPUs have too little room.
+    `ray_address` as in `ray_cluster.ray_cluster`. Raises its UserErrors, and UserError where the cluster has too few
+    GPUs.
     """
     if workers == 0:
         yield InProcess(evaluator)
@@ -53,19 +54,19 @@ def open_pool(
         gpus = node_resources(ray, "GPU")
         if gpus_per_worker and sum(int(count / gpus_per_worker) for count in gpus) < workers:
             raise UserError(
-                f"evaluate.gpus_per_worker: must leave {workers} workers room on the GPUs there are ({sum(gpus)}), "
+                f"evaluate.gpus_per_worker: must let {workers} workers fit on the cluster's {sum(gpus):g} GPUs, "
                 f"but got {gpus_per_worker:g}"
             )
         yield RayActors(ray, evaluator, workers, gpus_per_worker)
 
 
 def score_one(evaluator: Evaluator, work: Work) -> Outcome:
-    """What the evaluator gives, or the reason why it gives nothing; a bad candidate must not end a search."""
+    """The evaluator's result, or the reason of its failure; a candidate that fails must not end a search."""
     try:
         return evaluator.relax(work) if isinstance(work, Relaxation) else evaluator.score(work)
     except UserError as error:
         return Failure(str(error))
-    except Exception as error:  # whatever it is, its reason is recorded with the trial
+    except Exception as error:  # its reason is recorded with the trial
         text = " ".join(str(error).split())[:300]
         memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text
         kind = "out of memory" if memory else type(error).__name__
@@ -73,19 +74,19 @@ def score_one(evaluator: Evaluator, work: Work) -> Outcome:
 
 
 class InProcess:
-    """Scores one architecture after the other, and shows how far the training of each has come."""
+    """Scores architectures one by one, and shows the progress of each training."""
 
     def __init__(self, evaluator: Evaluator) -> None:
         self.evaluator = replace(evaluator, progress=progress_bar)
 
     def score(self, work: Sequence[Work]) -> Iterator[tuple[int, Outcome]]:
-        """Outcomes in the order given."""
-        for index, one in enumerate(work):
-            yield index, score_one(self.evaluator, one)
+        """Outcomes in the order of `work`."""
+        for index, item in enumerate(work):
+            yield index, score_one(self.evaluator, item)
 
 
 class RayActors:
-    """A fixed number of actors; supernet weights and images go into the object store once."""
+    """A fixed number of actors; supernet weights and images are put into the object store once."""
 
     def __init__(self, ray: Any, evaluator: Evaluator, workers: int, gpus_per_worker: float = 0.0) -> None:
         self.ray = ray
@@ -95,7 +96,7 @@ class RayActors:
         self.actors = [actor.remote() for _ in range(workers)]
 
     def score(self, work: Sequence[Work]) -> Iterator[tuple[int, Outcome]]:
-        """Outcomes as they come; an actor gets its next architecture when it is done with the last."""
+        """Outcomes as they finish; an actor gets its next architecture when its current one is scored."""
         todo = iter(enumerate(work))
         running: dict[Any, tuple[int, Any]] = {}
 
@@ -112,29 +113,29 @@ class RayActors:
             try:
                 outcome: Outcome = self.ray.get(done[0])
             except self.ray.exceptions.RayError as error:
-                outcome = Failure(_why_lost(error), transient=True)
+                outcome = Failure(_lost_reason(error), transient=True)
             hand_out(actor)
             yield index, outcome
 
 
-def _why_lost(error: Exception) -> str:
-    """What Ray says of a worker that was lost with every try, in one line."""
+def _lost_reason(error: Exception) -> str:
+    """Ray's reason for a worker that was lost in every attempt, in one line."""
     lines = str(error).strip().splitlines()
     if type(error).__name__ == "OutOfMemoryError":
         return f"out of memory, so Ray ended its worker {RETRIES + 1} times: {lines[0][:200]}"
-    # names and numbers of the actor are indented; behind them stands what is known of its end
-    said = [line for line in lines if not line.startswith("\t")]
-    return f"its worker was lost {RETRIES + 1} times: {' '.join(said)[:300]}"
+    # lines that identify the actor are indented; the others state the cause
+    causes = [line for line in lines if not line.startswith("\t")]
+    return f"its worker was lost {RETRIES + 1} times: {' '.join(causes)[:300]}"
 
 
 class _Worker:
-    """Fetches the evaluator with its first architecture, so that a restarted actor needs nothing to begin with."""
+    """Fetches the evaluator with its first architecture, so that a restarted actor requires no initialisation."""
 
     def __init__(self) -> None:
         self.evaluator: Evaluator | None = None
 
     def score(self, shared: list[Any], work: Work) -> Outcome:
-        # in a list Ray hands on the reference itself instead of unpacking the evaluator with every call
+        # in a list Ray passes the reference itself instead of unpacking the evaluator with every call
         if self.evaluator is None:
             import ray
 

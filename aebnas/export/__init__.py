@@ -1,1 +1,1 @@
-"""A chosen network as a folder that runs without aebnas: the bundle, its model card, its command and API."""
+"""A selected network as a folder that runs without aebnas: model, policy, model card, command and API."""

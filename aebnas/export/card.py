@@ -1,4 +1,4 @@
-"""The model card of an export: what the model is, how to run it, what it can and cannot do."""
+"""The model card of an export: what the model is, how to run it, its figures and its limits."""
 
 import dataclasses
 import math
@@ -21,16 +21,16 @@ CLASSES_LISTED = 20
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card states that isn't in the model itself. It is published as written: no paths, no people.
+    """The facts on a card that aren't in the model itself. They are published: no paths, no personal data.
 
-    `metrics`, `exit_shares [e]` and `exit_accuracy [e]` (fractions; None where nobody leaves) were measured
+    `metrics`, `exit_shares [e]` and `exit_accuracy [e]` (fractions; None where no sample leaves) were measured
     on `samples` images of `split` (of `measured_on`, where that isn't the dataset), and so were `exit_ece [e]` and
     `exit_ece_before [e]`: the calibration error of each exit over all of them, with its temperature and without (empty
-    where not measured). `training` is a sentence or two,
-    `device` what is to be said of predicted and measured latency and energy, as markdown, `thresholds` one on what they
-    were found for and on, where that wasn't in the search. `promise` is that of a risk goal, as JSON. `rules` are the
-    space's criteria, patience and stop thresholds and the method that thresholds were found by, which `calibrate` with
-    new images searches again; None in folders of earlier versions. Raises ValueError for figures that cannot be.
+    where not measured). `training` is a sentence or two on the training, `device` markdown on predicted and measured
+    latency and energy, `thresholds` a sentence on the goal and the images of thresholds that weren't found in the
+    search. `promise` is that of a risk goal, as JSON. `rules` are the space's criteria, patience and stop thresholds
+    and the method of the threshold search, which `calibrate` with new images searches again; None in folders of earlier
+    versions. Raises ValueError for figures out of range or for differing numbers of exits.
     """
 
     name: str
@@ -58,7 +58,7 @@ class CardFacts:
             raise ValueError(f"metrics must be finite, but got {dict(self.metrics)}")
         if len(self.exit_shares) != len(self.exit_accuracy):
             raise ValueError(
-                f"exit_shares and exit_accuracy must be of as many exits, but got {len(self.exit_shares)} "
+                f"exit_shares and exit_accuracy must be of equally many exits, but got {len(self.exit_shares)} "
                 f"and {len(self.exit_accuracy)}"
             )
 
@@ -76,11 +76,11 @@ class CardFacts:
 
 @dataclass(frozen=True)
 class ExportCosts:
-    """MACs of a sample that leaves at each exit under a policy `[e]`, all that ran for it included: branches it passed,
-    and the estimate of its difficulty where the policy looks at that.
+    """MACs of a sample that leaves at each exit under a policy `[e]`, including the branches it passed and the estimate
+    of its difficulty where the policy uses it.
 
-    `full_macs` are those of a sample that goes to the last exit, `macs_without_exits` those of the network if
-    it had no early exits.
+    `full_macs` are those of a sample that leaves at the last exit, `macs_without_exits` those of the network without
+    early exits.
     """
 
     macs_to_exit: tuple[int, ...]
@@ -109,8 +109,8 @@ def model_card(
         raise ValueError(f"facts must be of {len(graph.exits)} exits, but got {len(facts.exit_shares)}")
     sections = [
         f"# {facts.name}",
-        f"An image classifier with {len(graph.exits)} exits: an image leaves at the first exit that is sure "
-        f"enough, and layers behind it do not run. Trained on {facts.dataset}, "
+        f"An image classifier with {len(graph.exits)} exits: an image leaves at the first exit that is confident "
+        f"enough, and the layers after it do not run. Trained on {facts.dataset}, "
         f"found by aebnas {facts.aebnas_version}{f' on {facts.date}' if facts.date else ''}.",
         _run_section(),
         _input_section(preprocessing, class_names),
@@ -127,7 +127,7 @@ def model_card(
 def _run_section() -> str:
     return """## Run it
 
-Needs Python 3.11 or newer with torch, numpy, pillow and safetensors; nothing else.
+Requires Python 3.11 or newer with torch, numpy, pillow and safetensors; nothing else.
 
 ```
 python model.py image.png
@@ -135,7 +135,7 @@ python model.py --check
 ```
 
 The first prints class, probability, exit taken and share of the full multiply-adds; the second runs the
-recorded images and compares. From Python, in this folder:
+recorded images and compares the outputs with the recorded ones. From Python, in this folder:
 
 ```python
 from model import Model
@@ -150,8 +150,8 @@ def _input_section(preprocessing: Preprocessing, class_names: Sequence[str]) -> 
     more = ", and so on" if len(class_names) > CLASSES_LISTED else ""
     return f"""## Input and output
 
-{colour} images of {height} x {width} pixels (height x width), 8 bits a channel. Image files are turned
-into that (bilinear resizing); arrays must be uint8 `[n, {height}, {width}, {channels}]`. Normalisation is
+{colour} images of {height} x {width} pixels (height x width), 8 bits a channel. Image files are converted
+to that format (bilinear resizing); arrays must be uint8 `[n, {height}, {width}, {channels}]`. Normalisation is
 part of the model.
 
 {len(class_names)} classes: {listed}{more} (all in `preprocessing.json`)."""
@@ -177,7 +177,7 @@ network without early exits takes {costs.macs_without_exits:,}."""
 
 
 def _calibration(facts: CardFacts, policy: ExitPolicy) -> str:
-    """Whether probabilities are calibrated, by which temperatures, and the error that is left."""
+    """Whether probabilities are calibrated, the temperatures, and the remaining calibration error."""
     columns = []
     if policy.temperatures:
         head = (
@@ -223,7 +223,7 @@ def _promise_section(promise: Mapping[str, Any]) -> str:
         ""
         if uses < 2
         else f"\n\nPolicies of this network have been tested on these samples {uses} times; the promise holds for each "
-        "by itself, not for the best of several."
+        "of them separately, not for the best of several."
     )
     return f"""## Promise about risk
 
@@ -233,35 +233,35 @@ def _promise_section(promise: Mapping[str, Any]) -> str:
 |---|---|---|---|
 | {promise["n"]:,} | {promise["epsilon"]:g} | {promise["delta"]:g} | {promise["passed"]} of {promise["candidates"]} |
 
-The samples had no other part in making this model. The promise is about images drawn as they were; it says nothing
-about others, nor after thresholds are changed or adapted.{several}"""
+The samples were not used for anything else in making this model. The promise holds for images from the same
+distribution; it doesn't hold for others, nor after thresholds are changed or adapted.{several}"""
 
 
 def _deployment_section(facts: CardFacts) -> str:
     return f"""## After deployment
 
-`model.monitor.report()` tells how many images left at each exit and how sure the model was there. After every
-{Expected(facts.exit_shares, facts.samples).window:,} images `model.monitor.drift` says whether an exit's rate left
-its band (`monitor.json`). Then collect labelled images and, where aebnas is installed, find thresholds anew:
-`aebnas calibrate FOLDER --data new.npz --accuracy-target 0.9` (`x`, uint8 images, and `y`, their classes).
+`model.monitor.report()` returns how many images left at each exit and the mean confidence there. After every
+{Expected(facts.exit_shares, facts.samples).window:,} images `model.monitor.drift` is updated: whether an exit's rate
+is outside its band (`monitor.json`). If so, collect labelled images and, where aebnas is installed, find new
+thresholds: `aebnas calibrate FOLDER --data new.npz --accuracy-target 0.9` (`x`, uint8 images, and `y`, their classes).
 
-`model.adapt(target=0.9)` lets thresholds follow what is seen instead: a share of the images (`audit_share`) also runs
-to the last exit, which is the label they are judged by. `model.adaptive.state` is all that is remembered."""
+`model.adapt(target=0.9)` adapts thresholds to the images seen instead: a share of them (`audit_share`) also runs
+to the last exit, whose prediction serves as the label of the early one. `model.adaptive.state` is the entire state."""
 
 
 def _limits_section(facts: CardFacts) -> str:
     return f"""## Limits
 
-- Made for images like those of {facts.dataset}. Anything else also gets one of its classes, often with a
+- Made for images like those of {facts.dataset}. Any other image is also assigned one of its classes, often with a
   high probability.
 - The thresholds were tuned on clean images. Blurred, noisy or out-of-distribution ones may leave too early (and be
   wrong) or too late (and cost more than the average above).
-- The figures hold for the split named above; a small number of samples means a wide margin.
+- The figures hold for the split named above; with a small number of samples their confidence intervals are wide.
 
 ## Licence
 
-`model.py` and `runtime/` come from aebnas (Apache-2.0). The weights carry the terms of whoever
-trained them; mind those of the data, too."""
+`model.py` and `runtime/` are part of aebnas (Apache-2.0). The weights are under the terms of those who
+trained them; the terms of the data apply, too."""
 
 
 def _where(facts: CardFacts) -> str:
@@ -269,7 +269,7 @@ def _where(facts: CardFacts) -> str:
 
 
 def _other_rules(policy: ExitPolicy) -> str:
-    """What decides besides scores and thresholds, as a list; empty where nothing does."""
+    """The rules that decide besides scores and thresholds, as a markdown list; empty where there are none."""
     if not policy.sentences:
         return ""
     return "\n\n" + "\n".join(f"- {line}" for line in policy.sentences) + "\n\nAll numbers are in `policy.json`."

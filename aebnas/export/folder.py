@@ -1,6 +1,6 @@
-"""Writing a network as a folder that needs torch, numpy, pillow and safetensors, and no aebnas.
+"""Writing a network as a folder that requires torch, numpy, pillow and safetensors, and no aebnas.
 
-The folder is made in full beside its place, checked with its own code, and only then moved there.
+The folder is written to a temporary directory beside its destination, checked with its own code, and then moved.
 """
 
 import copy
@@ -35,12 +35,12 @@ FILES = frozenset(
     | {f"runtime/{name}.py" for name in RUNTIME}
 )
 RUNTIME_FILE = re.compile(r"runtime/\w+\.py")
-"""The runtime's modules have had other names in exports of earlier versions."""
-ALWAYS = frozenset({"model.py", "graph.json", "policy.json", "weights.safetensors"})
-"""What every export holds, also one made before another file came to be."""
+"""Any module of the runtime: in exports of earlier versions some have other names."""
+REQUIRED_FILES = frozenset({"model.py", "graph.json", "policy.json", "weights.safetensors"})
+"""Files that every export holds, those of earlier versions included."""
 
 PREVIOUS = "previous"
-"""Where the export that is replaced lies for a moment, in the folder in which the new one was made."""
+"""Name of the replaced export while the new one is moved, in the temporary directory."""
 
 
 def export_model(
@@ -52,21 +52,22 @@ def export_model(
     samples: Tensor,
     facts: CardFacts,
 ) -> None:
-    """Write the folder `directory`, whole or not at all; a previous export there is replaced.
+    """Write the folder `directory` atomically; a previous export there is replaced.
 
-    `samples`, uint8 `[n, c, h, w]`, are recorded with the answers to them. Raises UserError for a directory
+    `samples`, uint8 `[n, c, h, w]`, are recorded with the network's outputs for them. Raises UserError for a directory
     that holds something else or cannot be written, for imported (opaque) modules, for ops defined outside
     `aebnas/runtime` and for weights that are not finite; ValueError when the parts are not of one model.
     """
     opaque = [node.name for node in network.graph.nodes if node.op == OPAQUE]
     if opaque:
-        raise UserError(f"node '{opaque[0]}': imported modules cannot be exported yet, but got one")
+        raise UserError(f"node '{opaque[0]}': must not be an imported module, which cannot be exported")
     for op in {node.op for node in network.graph.nodes}:
         if not (where := OPS[op].kind.__module__).startswith(f"{aebnas.runtime.__name__}."):
             raise UserError(f"op '{op}' must be defined in aebnas/runtime to be exported, but got {where}")
     if preprocessing.shape != network.graph.input_shape or len(class_names) != network.graph.classes:
-        want = f"{network.graph.input_shape} images and {network.graph.classes} class names"
-        raise ValueError(f"the network needs {want}, but got {preprocessing.shape} and {len(class_names)}")
+        want = f"{network.graph.input_shape} and {network.graph.classes}"
+        got = f"{preprocessing.shape} and {len(class_names)}"
+        raise ValueError(f"image shape and number of class names must be {want}, but got {got}")
     if not len(samples):
         raise ValueError("samples must hold at least one image to record, but got none")
     if preprocessing.shape[0] not in (1, 3):
@@ -79,22 +80,22 @@ def export_model(
         hidden = f".{directory.name}.partial-"
         _clear_left_over(directory, hidden)
         with tempfile.TemporaryDirectory(prefix=hidden, dir=directory.parent) as staging:
-            made = Path(staging) / "export"
-            _write_code(made)
-            _write_model(made, network, policy, preprocessing, class_names)
-            _write_record(made / "check.npz", network, policy, preprocessing, samples.cpu())
+            staged = Path(staging) / "export"
+            _write_code(staged)
+            _write_model(staged, network, policy, preprocessing, class_names)
+            _write_record(staged / "check.npz", network, policy, preprocessing, samples.cpu())
             card = model_card(facts, network.graph, policy, preprocessing, class_names)
-            write_text(made / "README.md", card)
-            write_json(made / "card.json", facts.to_json())
-            write_json(made / "monitor.json", Expected(facts.exit_shares, facts.samples).to_json())
-            _prove(made)
-            _put_in_place(made, directory, aside=Path(staging) / PREVIOUS)
+            write_text(staged / "README.md", card)
+            write_json(staged / "card.json", facts.to_json())
+            write_json(staged / "monitor.json", Expected(facts.exit_shares, facts.samples).to_json())
+            _run_self_check(staged)
+            _move_into_place(staged, directory, backup=Path(staging) / PREVIOUS)
     except OSError as error:
         raise UserError(f"{directory}: cannot be written: {error}") from None
 
 
 def _clear_left_over(directory: Path, hidden: str) -> None:
-    """Undo what a kill left half done: a previous export that was set aside comes back, the rest is deleted."""
+    """Clean up after a kill: a previous export that had been moved away is moved back, the rest is deleted."""
     for left in [path for path in directory.parent.iterdir() if path.name.startswith(hidden)]:
         if (left / PREVIOUS).exists() and not directory.exists():
             (left / PREVIOUS).rename(directory)
@@ -102,7 +103,7 @@ def _clear_left_over(directory: Path, hidden: str) -> None:
 
 
 def _refuse_foreign(directory: Path) -> None:
-    """Only an empty directory or an export with nothing added may be replaced: no one's files get lost."""
+    """Raise UserError unless the directory is empty or an export without other files, so that no other file is lost."""
     if not directory.exists():
         return
     if not directory.is_dir():
@@ -113,9 +114,9 @@ def _refuse_foreign(directory: Path) -> None:
         if not path.is_dir() and path.parent.name != "__pycache__"
     }
     foreign = {name for name in found - FILES if not RUNTIME_FILE.fullmatch(name)}
-    if found and not (found >= ALWAYS and not foreign):
-        odd = min(foreign, default=f"no {min(ALWAYS - found, default='')}")
-        raise UserError(f"{directory}: must be new, empty or a previous export, but got a folder with {odd}")
+    if found and not (found >= REQUIRED_FILES and not foreign):
+        difference = min(foreign, default=f"no {min(REQUIRED_FILES - found, default='')}")
+        raise UserError(f"{directory}: must be new, empty or a previous export, but got a folder with {difference}")
 
 
 def _write_code(folder: Path) -> None:
@@ -140,9 +141,9 @@ def _write_model(
             continue
         if not torch.isfinite(tensor).all():
             raise UserError(f"weights '{name}' must be finite to be exported, but got NaN or infinity")
-        # safetensors takes neither strided nor shared storage, and slices of a supernet are both
+        # safetensors supports neither strided nor shared storage, and slices of a supernet are both
         weights[name] = tensor.contiguous().clone()
-    # not `save_file`, which leaves a file that only its owner can read
+    # not `save_file`, which writes a file that only its owner can read
     content = save(weights, metadata={"format": "pt"})
     write_atomically(folder / "weights.safetensors", lambda path: path.write_bytes(content))
     write_json(folder / "graph.json", network.graph.to_json())
@@ -155,32 +156,32 @@ def _write_record(
     path: Path, network: Network, policy: ExitPolicy, preprocessing: Preprocessing, samples: Tensor
 ) -> None:
     alpha_n = None if policy.difficulty is None else policy.difficulty.alpha(samples)
-    answer = network.infer(preprocessing.apply(samples), policy, alpha_n)
+    predicted = network.infer(preprocessing.apply(samples), policy, alpha_n)
     record = partial(
         np.savez_compressed,
         images=samples.numpy(),
-        logits=answer.logits.numpy(),
-        exit_index=answer.exit_index.numpy(),
-        labels=answer.logits.argmax(-1).numpy(),
+        logits=predicted.logits.numpy(),
+        exit_index=predicted.exit_index.numpy(),
+        labels=predicted.logits.argmax(-1).numpy(),
     )
     write_atomically(path, record)
 
 
-def _prove(folder: Path) -> None:
-    """Run the folder's own check; the code it ran leaves no bytecode of this machine behind."""
+def _run_self_check(folder: Path) -> None:
+    """Run the folder's own check and remove the bytecode that this writes; raises RuntimeError where it fails."""
     problems = Model.load(folder).check().problems
     shutil.rmtree(folder / "runtime" / "__pycache__", ignore_errors=True)
     if problems:
-        raise RuntimeError(f"the exported network does not answer like the one given: {problems[0]}")
+        raise RuntimeError(f"the outputs of the exported network must equal those of the given one: {problems[0]}")
 
 
-def _put_in_place(made: Path, directory: Path, aside: Path) -> None:
-    """Swap by two renames; when the second fails, the first is taken back."""
+def _move_into_place(staged: Path, directory: Path, backup: Path) -> None:
+    """Replace the directory by two renames; when the second fails, the first is undone."""
     if directory.exists():
-        directory.rename(aside)
+        directory.rename(backup)
     try:
-        made.rename(directory)
+        staged.rename(directory)
     except OSError:
-        if aside.exists():
-            aside.rename(directory)
+        if backup.exists():
+            backup.rename(directory)
         raise

@@ -6,7 +6,7 @@
     from model import Model
     predictions = Model.load().predict("image.png")
 
-Needs torch, numpy, pillow and safetensors, and the files beside this one.
+Requires torch, numpy, pillow and safetensors, and the other files of this folder.
 Legend: n images, h height, w width, c channels (in `logits_nc`: classes).
 """
 
@@ -28,7 +28,7 @@ from PIL import Image, ImageOps
 from safetensors.torch import load_file
 from torch import Tensor
 
-if TYPE_CHECKING:  # for type checkers alone: what runs is the copy in `runtime/`
+if TYPE_CHECKING:  # only for type checkers: at run time the copy in `runtime/` is used
     from aebnas.runtime.adaptive_model import Adaptive
     from aebnas.runtime.exit_policy import ExitPolicy
     from aebnas.runtime.monitor import Monitor
@@ -47,11 +47,11 @@ ImageLike = str | Path | Image.Image
 
 
 class BadInput(ValueError):
-    """An image or a file of the folder that cannot be used; the message is one line."""
+    """Raised for an image or a file of the folder that cannot be used; the message is one line."""
 
 
 class Prediction(NamedTuple):
-    """What the model says of one image: `label` from 0, `exit_taken` from 1, `macs` spent."""
+    """The prediction for one image: `label` from 0, `exit_taken` from 1, the `macs` that ran."""
 
     label: int
     class_name: str
@@ -63,10 +63,10 @@ class Prediction(NamedTuple):
 class Model:
     """A network, its exit policy and its preprocessing, read from an exported folder.
 
-    `shape` is (channels, height, width) of an image, `macs_to_exit [E]` the multiply-adds of an image that
-    leaves at each exit, `full_macs` those of one that goes all the way. `monitor` counts what `predict` and `infer`
-    answer: `monitor.report()` tells exits taken and mean confidences, `monitor.drift` whether exit rates have left the
-    bands that were measured when thresholds were.
+    `shape` is (channels, height, width) of an image, `macs_to_exit [E]` the multiply-adds of an image that leaves at
+    each exit, `full_macs` those of one that leaves at the last. `monitor` counts the predictions of `predict` and
+    `infer`: `monitor.report()` returns exits taken and mean confidences, `monitor.drift` is whether exit rates have
+    left the bands that were determined with the thresholds.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -97,26 +97,26 @@ class Model:
 
     @classmethod
     def load(cls, folder: str | Path | None = None) -> "Model":
-        """Read a model from `folder`, by default the one this file lies in; raises BadInput."""
+        """Read a model from `folder`, by default the folder of this file; raises BadInput."""
         return cls(Path(folder) if folder is not None else Path(__file__).resolve().parent)
 
     def predict(self, images: np.ndarray | ImageLike | Sequence[ImageLike]) -> list[Prediction]:
-        """One prediction an image; raises BadInput.
+        """One prediction per image; raises BadInput.
 
-        Takes a uint8 array `[n, h, w, c]` (or `[n, h, w]` for a grey model) of the model's own size, or
-        images of any size: one or a list of paths and PIL images.
+        `images` is a uint8 array `[n, h, w, c]` (or `[n, h, w]` for a grey model) of the model's size, or one path or
+        PIL image or a list of them, of any size.
         """
         if isinstance(images, np.ndarray):
             pixels = self._from_array(images)
         else:
             several = [images] if isinstance(images, str | Path | Image.Image) else images
-            read = [self._from_image(one) for one in several]
+            read = [self._from_image(image) for image in several]
             pixels = torch.stack(read) if read else torch.empty(0, *self.shape, dtype=torch.uint8)
         predictions = []
         for part in pixels.split(BATCH) if len(pixels) else ():
-            answer = self.infer(part)
-            probability, label = self._calibrated(answer).softmax(-1).max(-1)
-            for index, p, taken in zip(label.tolist(), probability.tolist(), answer.exit_index.tolist(), strict=True):
+            found = self.infer(part)
+            probability, label = self._calibrated(found).softmax(-1).max(-1)
+            for index, p, taken in zip(label.tolist(), probability.tolist(), found.exit_index.tolist(), strict=True):
                 name, macs = self.class_names[index], self.macs_to_exit[taken]
                 predictions.append(Prediction(index, name, p, taken + 1, macs))
         return predictions
@@ -124,17 +124,17 @@ class Model:
     def infer(self, pixels: Tensor) -> "ExitPrediction":
         """Logits `[n, classes]` and exit taken `[n]` (from 0) of uint8 `[n, c, h, w]`."""
         if self.adaptive is not None:
-            answer: ExitPrediction = self.adaptive.infer(self._normalised(pixels), self._alpha(pixels))
+            found: ExitPrediction = self.adaptive.infer(self._normalised(pixels), self._alpha(pixels))
         else:
-            answer = self._infer(pixels)
-        self.monitor.see(self._calibrated(answer), answer.exit_index)
-        return answer
+            found = self._infer(pixels)
+        self.monitor.record(self._calibrated(found), found.exit_index)
+        return found
 
     def adapt(self, **settings: Any) -> "Adaptive":
-        """From now on let thresholds follow what is seen; settings are those of `AdaptivePolicy`.
+        """Turn on online adaptation of thresholds; `settings` are those of `AdaptivePolicy`.
 
-        A share of the images is run to the last exit as well, which is the label they are judged by. Returns what
-        holds the state. `model.adaptive = None` ends it.
+        A share of the images also runs to the last exit, whose prediction serves as their label. Returns the object
+        that holds the state. `model.adaptive = None` turns it off. Raises ValueError for settings out of range.
         """
         policy = self._runtime["adaptation"].AdaptivePolicy(self.policy, len(self.class_names), **settings)
         shares = [macs / self.full_macs for macs in self.macs_to_exit]
@@ -151,22 +151,22 @@ class Model:
     def _alpha(self, pixels: Tensor) -> Tensor | None:
         return None if self.policy.difficulty is None else self.policy.difficulty.alpha(pixels)
 
-    def _calibrated(self, answer: "ExitPrediction") -> Tensor:
+    def _calibrated(self, found: "ExitPrediction") -> Tensor:
         if not self.policy.temperatures:
-            return answer.logits
-        return answer.logits / torch.tensor(self.policy.temperatures)[answer.exit_index, None]
+            return found.logits
+        return found.logits / torch.tensor(self.policy.temperatures)[found.exit_index, None]
 
     def check(self) -> "CheckResult":
-        """Run the recorded images and compare with the recorded answers; raises BadInput."""
+        """Run the recorded images and compare the outputs with the recorded ones; raises BadInput."""
         with _reading(self.folder / "check.npz") as path, path.open("rb") as raw, np.load(raw) as file:
             pixels, want_logits_nc = torch.from_numpy(file["images"]), torch.from_numpy(file["logits"])
             want_exit_n = torch.from_numpy(file["exit_index"])
             want_label_n = torch.from_numpy(file["labels"])
             n = len(pixels)
             if tuple(pixels.shape[1:]) != self.shape or want_logits_nc.shape != (n, len(self.class_names)):
-                raise ValueError("the recorded images or logits are not of this model")
+                raise ValueError("the recorded images and logits must have this model's shapes")
             if want_exit_n.shape != (n,) or want_label_n.shape != (n,) or n == 0:
-                raise ValueError("there must be an exit and a label for each of one or more images")
+                raise ValueError("an exit and a label must be recorded for each of one or more images")
         recorded = self._runtime["network"].ExitPrediction(want_logits_nc, want_exit_n)
         result: CheckResult = self._runtime["self_check"].compare(
             self._infer(pixels), recorded, want_label_n, self.policy, self._alpha(pixels)
@@ -183,7 +183,7 @@ class Model:
         return torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C"))
 
     def _from_image(self, given: ImageLike) -> Tensor:
-        """uint8 `[c, h, w]`: grey or RGB, its middle in the network's proportions resized (bilinear) to its size."""
+        """uint8 `[c, h, w]`: grey or RGB, cropped centrally to the network's aspect ratio and resized (bilinear)."""
         channels, height, width = self.shape
         image = given if isinstance(given, Image.Image) else _open(Path(given))
         if image.mode.startswith(("I", "F")):
@@ -207,7 +207,7 @@ class Model:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[Path]:
-    """Turn whatever a missing or damaged file brings about into one line that names the file."""
+    """Turn any exception raised by a missing or damaged file into a BadInput of one line that names the file."""
     try:
         yield path
     except FileNotFoundError:
@@ -228,7 +228,7 @@ def _open(path: Path) -> Image.Image:
 
 
 def _load_runtime(folder: Path) -> dict[str, ModuleType]:
-    """The modules of `folder/runtime`, under a name of their own that no other package can take or share."""
+    """The modules of `folder/runtime`, as a package with a unique name, so that no other package can replace it."""
     package = folder / "runtime"
     digest = hashlib.sha256()
     for part in RUNTIME:
@@ -247,13 +247,13 @@ def _load_runtime(folder: Path) -> dict[str, ModuleType]:
 
 
 def _load_network(folder: Path, runtime: dict[str, ModuleType]) -> "Network":
-    # building draws initial weights; reading a model must not move the caller's random numbers
+    # building draws initial weights; reading a model must not change the caller's random state
     with _reading(folder / "graph.json") as path, torch.random.fork_rng(devices=[]):
         graph = runtime["graph"].Graph.from_json(_read_json(path))
         network: Network = runtime["network"].Network(graph)
     with _reading(folder / "weights.safetensors") as path:
         fit = network.load_state_dict(load_file(path), strict=False)
-        # batch norm's step counter serves training alone, so exports leave it out
+        # batch norm's step counter is only used in training, so exports don't contain it
         missing = [key for key in fit.missing_keys if not key.endswith("num_batches_tracked")]
         if missing or fit.unexpected_keys:
             raise ValueError(f"missing weights {missing}, surplus weights {fit.unexpected_keys}")
@@ -261,15 +261,15 @@ def _load_network(folder: Path, runtime: dict[str, ModuleType]) -> "Network":
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; gives the exit code: 0 fine, 1 check failed, 2 bad input."""
+    """The command; returns the exit code: 0 success, 1 check failed, 2 bad input."""
     parser = argparse.ArgumentParser(
         prog="model.py",
-        description="Classify images with an early-exit network, or check that it works as recorded.",
-        epilog="One line an image: file, class, probability, exit taken, share of the full network's "
-        "multiply-adds. Exit code: 0 fine, 1 check failed, 2 bad input.",
+        description="Classify images with an early-exit network, or check that its outputs equal the recorded ones.",
+        epilog="One line per image: file, class, probability, exit taken, share of the full network's "
+        "multiply-adds. Exit code: 0 success, 1 check failed, 2 bad input.",
     )
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="image file, of any size")
-    parser.add_argument("--check", action="store_true", help="run the recorded images and compare")
+    parser.add_argument("--check", action="store_true", help="run the recorded images and compare outputs")
     options = parser.parse_args(arguments)
     if options.check == bool(options.images):
         parser.error("give one or more images, or --check")
@@ -283,10 +283,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _print_check(result: "CheckResult") -> int:
     if not result.problems:
-        elsewhere = f", {result.undecided} on a threshold left elsewhere" if result.undecided else ""
-        print(f"check passed: {result.samples} samples answer as recorded{elsewhere}")
+        undecided = f", {result.undecided} on a threshold left at another exit" if result.undecided else ""
+        print(f"check passed: {result.samples} samples give the recorded outputs{undecided}")
         return 0
-    print(f"check failed: {len(result.problems)} of {result.samples} samples differ from the record")
+    print(f"check failed: {len(result.problems)} of {result.samples} samples differ from the recorded outputs")
     print("\n".join(result.problems[:PROBLEMS_SHOWN]))
     if len(result.problems) > PROBLEMS_SHOWN:
         print(f"and {len(result.problems) - PROBLEMS_SHOWN} more")

@@ -1,4 +1,4 @@
-"""Reading an exported folder back, to be written again with another policy."""
+"""Reading an exported folder, to write it again with another policy."""
 
 import json
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from aebnas.runtime.network import Network
 
 @dataclass(frozen=True)
 class Exported:
-    """What `export_model` was given; `samples` are the recorded images, uint8 `[n, c, h, w]`."""
+    """The parts of an export; `samples` are the recorded images, uint8 `[n, c, h, w]`."""
 
     network: Network
     policy: ExitPolicy
@@ -32,7 +32,7 @@ class Exported:
 
 
 def read_export(folder: Path) -> Exported:
-    """Everything of an exported folder; raises UserError naming the file that is missing or damaged."""
+    """All parts of an exported folder; raises UserError naming the file that is missing or damaged."""
     graph = _read(folder, "graph.json", Graph.from_json)
     weights = folder / "weights.safetensors"
     network = Network(graph)
@@ -42,7 +42,7 @@ def read_export(folder: Path) -> Exported:
         raise UserError(f"{weights}: cannot be read: {str(error).splitlines()[0]}") from None
     missing = [name for name in fit.missing_keys if not name.endswith("num_batches_tracked")]
     if missing or fit.unexpected_keys:
-        raise UserError(f"{weights}: must fit graph.json, but {(missing or fit.unexpected_keys)[0]} doesn't")
+        raise UserError(f"{weights}: must match graph.json, but {(missing or fit.unexpected_keys)[0]} doesn't")
     preprocessing, names = _read(folder, "preprocessing.json", _preprocessing)
     record = folder / "check.npz"
     try:

@@ -1,7 +1,7 @@
-"""`aebnas calibrate DIR --data new.npz`: an export's temperatures and thresholds found anew on labelled images.
+"""`aebnas calibrate DIR --data new.npz`: new temperatures and thresholds of an export, found on labelled images.
 
-The run that made it isn't needed. The rules searched are those that every command on the run searches, which the
-export records. Minimum depth and difficulty stay what they were; coefficients, by exit or class, are dropped.
+The run that it was exported from isn't needed. The rules searched are those that every command on the run searches,
+which the export records. Minimum depth and difficulty are unchanged; coefficients, by exit or class, are dropped.
 """
 
 import dataclasses
@@ -42,15 +42,16 @@ from aebnas.space.policy_spec import DUAL, PATIENCE, OptimiseSpec, PolicySpec
 
 SPLIT_SEED = 2026
 SHARES = {False: (0.7, 0.0), True: (0.4, 0.4)}
-"""Shares of the images that find thresholds and that certify them, without and with a promise; the rest judges."""
-FEWEST = 50
-"""Images of a part: with fewer, thresholds are noise."""
+"""Shares of the images for finding thresholds and for certifying them, without and with a promise; the rest is for
+evaluation."""
+MIN_PART_IMAGES = 50
+"""Minimum number of images in a part: with fewer, thresholds are noise."""
 
 
 @dataclass(frozen=True)
 class Retuned:
-    """What re-tuning brought: figures under the policy `before` and `after` on `samples` images that had no part in
-    it; `found_on` is how many thresholds were found on."""
+    """The result of re-tuning: figures under the policy `before` and `after` on `samples` images that weren't used for
+    it; `found_on` is the number of images that thresholds were found on."""
 
     goal: Goal
     policy: ExitPolicy
@@ -63,9 +64,9 @@ class Retuned:
 
 
 def retune(folder: Path, data: Path, goal: Goal, per_exit: int = 50, temperatures: bool = True) -> Retuned:
-    """Find an export's policy for a goal on the images of `data` (`x`, `y`) and write the folder anew.
+    """Find an export's policy for a goal on the images of `data` (`x`, `y`) and write the folder again.
 
-    Raises UserError for a folder or data that can't be used; then nothing is changed.
+    Raises UserError for a folder or data that can't be used; the folder is then unchanged.
     """
     exported = read_export(folder)
     network, old = exported.network, exported.policy
@@ -88,17 +89,17 @@ def retune(folder: Path, data: Path, goal: Goal, per_exit: int = 50, temperature
     if offset is not None and offset.beta_diff:
         finder = partial(rules.find_dart, DartSetting(offset.difficulty, offset.beta_diff, 0.0))
     tuned = tune(goal, finder, tune_table, table("certify", fitted) if goal.risk else None)
-    before = score_policy(table("judge", old.temperatures), old)
+    before = score_policy(table("evaluate", old.temperatures), old)
     divisors = tuned.policy.temperatures
-    after = score_policy(table("judge", divisors), tuned.policy)
-    judged = len(parts["judge"])
+    after = score_policy(table("evaluate", divisors), tuned.policy)
+    evaluated = len(parts["evaluate"])
     exit_ece, exit_ece_before = (
-        tuple(found.ece for found in exit_reliability(table("judge", values))) for values in (divisors, ())
+        tuple(found.ece for found in exit_reliability(table("evaluate", values))) for values in (divisors, ())
     )
     facts = dataclasses.replace(
         exported.facts,
         split="held-out",
-        samples=judged,
+        samples=evaluated,
         measured_on=data.name,
         metrics=_metrics(exported, after),
         exit_shares=after.exit_shares,
@@ -110,17 +111,17 @@ def retune(folder: Path, data: Path, goal: Goal, per_exit: int = 50, temperature
     )
     export_model(folder, network, tuned.policy, exported.preprocessing, exported.class_names, exported.samples, facts)
     notes = tuple(filter(None, (goal.missed(tuned.found),)))
-    return Retuned(goal, tuned.policy, before, after, judged, len(parts["tune"]), tuned.promise, notes)
+    return Retuned(goal, tuned.policy, before, after, evaluated, len(parts["tune"]), tuned.promise, notes)
 
 
 def recorded_rules(space: PolicySpec) -> dict[str, Any]:
-    """What an export records of a space's rules (see `CardFacts.rules`); minimum depth is in the policy itself."""
+    """The rules of a space that an export records (see `CardFacts.rules`); minimum depth is in the policy itself."""
     method = (space.thresholds.optimise or OptimiseSpec()).method
     return space.model_dump(mode="json", include={"criterion", "patience", "stop_thresholds"}) | {"method": method}
 
 
 def _rules(folder: Path, exported: Exported, table: ExitTable, cost: str, per_exit: int) -> Rules:
-    """The rules that the export records, for its network (see `rules_for`); where it records none, its policy's."""
+    """The rules that the export records, for its network (see `rules_for`); where it has none, those of its policy."""
     policy = exported.policy
     depth = min_exits_of(policy)
     if exported.facts.rules is None:
@@ -140,32 +141,32 @@ def _own_rule(policy: ExitPolicy) -> PolicySpec:
 
 
 def _cut(data: Path, images: ImageSet, certifies: bool) -> dict[str, torch.Tensor]:
-    """Indices of the parts, drawn by a fixed seed."""
+    """Indices of the parts, drawn with a fixed seed; raises UserError where a part is too small."""
     tune_share, certify_share = SHARES[certifies]
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(SPLIT_SEED))
     first = round(tune_share * len(images))
     second = first + round(certify_share * len(images))
-    parts = {"tune": order[:first], "certify": order[first:second], "judge": order[second:]}
-    least = min(len(part) for name, part in parts.items() if certifies or name != "certify")
-    if least < FEWEST:
-        rule = f"must hold enough images that each part of them has {FEWEST}"
-        raise UserError(f"{data}: x: {rule}, but got {len(images)}, of which a part has {least}")
+    parts = {"tune": order[:first], "certify": order[first:second], "evaluate": order[second:]}
+    smallest = min(len(part) for name, part in parts.items() if certifies or name != "certify")
+    if smallest < MIN_PART_IMAGES:
+        rule = f"must hold enough images that each part of them has {MIN_PART_IMAGES}"
+        raise UserError(f"{data}: x: {rule}, but got {len(images)}, of which a part has {smallest}")
     return parts
 
 
 def _table(
     exported: Exported, recorded: RecordedLogits, images: ImageSet, rows: torch.Tensor, temperatures: tuple[float, ...]
 ) -> ExitTable:
-    answers = recorded.rows(rows)
-    scores = ["confidence", "entropy", "margin"] + ([] if answers.stop_logits_nk is None else [LEARNED])
-    costs = table_costs(COUNTS, exported.network.graph, answers.chosen)
-    table = answers.table(scores, costs, temperatures=temperatures)
+    part = recorded.rows(rows)
+    scores = ["confidence", "entropy", "margin"] + ([] if part.stop_logits_nk is None else [LEARNED])
+    costs = table_costs(COUNTS, exported.network.graph, part.chosen)
+    table = part.table(scores, costs, temperatures=temperatures)
     difficulty = exported.policy.difficulty
     return table if difficulty is None else with_difficulty_of(table, difficulty, images.subset(rows))
 
 
 def _metrics(exported: Exported, after: PolicyScore) -> dict[str, float]:
-    """The card's figures: measured anew, or those that the graph alone gives."""
-    same = {name: value for name, value in exported.facts.metrics.items() if METRICS[name].static}
+    """The card's metrics: those measured again, and those that depend only on the graph."""
+    static = {name: value for name, value in exported.facts.metrics.items() if METRICS[name].static}
     macs = {"avg_macs": after.avg_macs, "avg_macs_taken_only": after.avg_macs_taken_only}
-    return {"accuracy": after.accuracy} | macs | same
+    return {"accuracy": after.accuracy} | macs | static

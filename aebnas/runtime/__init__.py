@@ -1,1 +1,1 @@
-"""What ships with an exported model: ops, the Graph, the Network with hard exits, the exit policy. Torch only."""
+"""The part that ships with an exported model: ops, Graph, Network with hard exits, exit policy. Requires only torch."""

@@ -1,14 +1,14 @@
 """Online adaptation of exit thresholds in a deployed model: a pure function (policy, state, observation) -> state.
 
 Every threshold has a coefficient per predicted class (the rule `Coefficients`). Observations go into windows per
-exit and class; every so many inferences the coefficients are updated from the windows (DART):
+exit and class; after every `every` inferences the coefficients are updated from the windows (DART):
     temporal     c <- decay * c + (1 - decay) * f,  f = 1 + (A_target - A_exit), clipped;
     class-aware  c <- c + eta * (A_target - A_class),
-and are kept within bounds. Correctness is known only of samples with a label: an audited share that ran to full
-depth as well, whose last exit's prediction is the label, or samples with real feedback. A sample that left early never
-labels itself: it would always be right, and coefficients would fall for ever.
+and are clipped to bounds. Correctness is known only for samples with a label: an audited share that also ran to full
+depth, whose last exit's prediction is the label, or samples with true labels as feedback. The prediction of a sample
+that left early is never its own label: it would always be right, and coefficients would fall to their lower bound.
 
-With several coefficient sets (`arms`) UCB1 selects among them by their windowed J.
+With several coefficient sets (`arms`) UCB1 (Auer et al. 2002) selects among them by their windowed J.
 
 Legend: n samples, e exits, k classes, w entries of a window, a arms.
 """
@@ -26,7 +26,7 @@ from .exit_policy import ExitPolicy
 from .threshold_rules import Coefficients
 
 UNKNOWN = -1
-"""The label of a sample whose true class is not known."""
+"""The label of a sample whose class is not known."""
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -39,8 +39,8 @@ class AdaptivePolicy:
 
     `target` is the accuracy to reach at every exit (agreement with the last exit, where labels come from audits);
     `audit_share` of the samples are audited. `beta_opt` weighs cost against accuracy in J = A - beta_opt * C. `arms`
-    are coefficient sets (`[e - 1]` rows of one or k factors on the coefficients); with none or one, none is selected.
-    Raises ValueError for settings out of range.
+    are coefficient sets (`[e - 1]` rows of one or k factors on the coefficients); with none or one there is nothing to
+    select. Raises ValueError for settings out of range.
     """
 
     base: ExitPolicy
@@ -69,7 +69,7 @@ class AdaptivePolicy:
         if self.eta < 0:
             raise ValueError(f"eta must be at least 0, but got {self.eta}")
         for arm in self.arms:
-            self.base.with_rules(Coefficients(arm))  # of the right shape
+            self.base.with_rules(Coefficients(arm))  # checks the shape
             if any(len(row) not in (1, self.classes) for row in arm):
                 raise ValueError(f"arms must hold 1 or {self.classes} factors an exit, but got {arm}")
 
@@ -81,7 +81,7 @@ class AdaptivePolicy:
     def audited(self, seen: int, count: int) -> Tensor:
         """Which of the `count` samples after the first `seen` are audited, bool `[n]`.
 
-        Spread evenly and without a period, so that no periodic input can align with it.
+        Spread evenly and without a period, so that periodic input cannot align with the audits.
         """
         number_n = torch.arange(seen, seen + count, dtype=torch.float64)
         return (number_n * GOLDEN) % 1.0 < self.audit_share
@@ -90,8 +90,8 @@ class AdaptivePolicy:
 class Observation(NamedTuple):
     """The outcome of n samples, in the order in which they were seen.
 
-    `exit_n` and `class_n` (predicted there) are int64; `cost_n` is what was spent on the sample, audit included, as a
-    share of the full network's cost; `label_n` int64, -1 where it isn't known.
+    `exit_n` and `class_n` (predicted there) are int64; `cost_n` is the cost of the sample, audit included, as a share
+    of the full network's cost; `label_n` int64, -1 where it isn't known.
     """
 
     exit_n: Tensor
@@ -101,7 +101,7 @@ class Observation(NamedTuple):
 
 
 class Window(NamedTuple):
-    """Rings of the last w samples of each of several cells; `right` is 1, 0 or, without a label, -1."""
+    """Ring buffers of the last w samples of each of c cells; `right` is 1, 0 or, without a label, -1."""
 
     right_cw: Tensor
     cost_cw: Tensor
@@ -109,12 +109,12 @@ class Window(NamedTuple):
 
     @classmethod
     def empty(cls, cells: int, width: int) -> Window:
-        """Nothing seen yet."""
+        """Windows without samples."""
         unknown_cw = torch.full((cells, width), UNKNOWN, dtype=torch.int8)
         return cls(unknown_cw, torch.zeros(cells, width), torch.zeros(cells, dtype=torch.int64))
 
     def add(self, cell_n: Tensor, right_n: Tensor, cost_n: Tensor) -> Window:
-        """With n more samples, at most as many as a ring has entries; they replace the oldest."""
+        """The windows with n more samples, at most as many as a ring has entries; they replace the oldest."""
         order_n = cell_n.argsort(stable=True)
         cell_n = cell_n[order_n]
         per_cell_c = torch.bincount(cell_n, minlength=len(self.count_c))
@@ -133,7 +133,7 @@ class Window(NamedTuple):
         )
 
     def held_c(self) -> Tensor:
-        """Samples in each ring."""
+        """Number of samples in each ring, int64."""
         return self.count_c.clamp(max=self.right_cw.shape[1])
 
     def accuracy_c(self) -> Tensor:
@@ -146,9 +146,10 @@ class Window(NamedTuple):
 
 
 class AdaptState(NamedTuple):
-    """The state, whose size doesn't grow: `cells` of e x k windows, one window per arm.
+    """The state, of constant size: `cells` of e x k windows, one window per arm.
 
-    `coefficients_ek` (float64, early exits) are before the arm's factors; `pulls_a` counts the periods of each arm.
+    `coefficients_ek` (float64, early exits) are those before the arm's factors are applied; `pulls_a` counts the
+    periods of each arm.
     """
 
     seen: int
@@ -160,7 +161,7 @@ class AdaptState(NamedTuple):
 
 
 def initial_state(policy: AdaptivePolicy) -> AdaptState:
-    """Before anything is seen: the base policy's coefficients (1 where it has none), the first arm."""
+    """The state before the first sample: the base policy's coefficients (1 where it has none), the first arm."""
     early = policy.exits - 1
     own = policy.base.find(Coefficients)
     rows = ((1.0,),) * early if own is None else own.factors
@@ -189,15 +190,15 @@ def current_factors(policy: AdaptivePolicy, state: AdaptState) -> Factors:
 
 
 def until_update(policy: AdaptivePolicy, state: AdaptState) -> int:
-    """How many samples may be decided by `current_policy` before the next update."""
+    """The number of samples for which `current_policy` holds before the next update."""
     return policy.every - state.seen % policy.every
 
 
 def adapt(policy: AdaptivePolicy, state: AdaptState, observation: Observation) -> AdaptState:
-    """The state after an observation; `state` is left alone.
+    """The state after an observation; `state` is not changed.
 
-    How samples are split into observations makes no difference. Raises ValueError for exits or
-    classes that the policy doesn't have.
+    The result doesn't depend on how samples are split into observations. Raises ValueError for exits or classes that
+    the policy doesn't have.
     """
     for name, values_n, limit in (
         ("exits", observation.exit_n, policy.exits),
@@ -216,7 +217,8 @@ def adapt(policy: AdaptivePolicy, state: AdaptState, observation: Observation) -
 
 
 def ucb1(mean_a: Tensor, pulls_a: Tensor) -> int:
-    """The arm of the largest mean + sqrt(2 ln t / n), t pulls in all; arms without a mean come first."""
+    """The arm of the largest mean + sqrt(2 ln t / n), t pulls in total (Auer et al. 2002); arms without a mean come
+    first."""
     untried_a = mean_a.isnan() | (pulls_a == 0)
     if untried_a.any():
         return int(untried_a.int().argmax())

@@ -1,4 +1,4 @@
-"""Inference with online adaptation of thresholds: `adapt` with its state kept.
+"""Inference with online adaptation of thresholds: a network, and the state that `adapt` updates.
 
 Legend: n samples, e exits, c classes.
 """
@@ -18,8 +18,8 @@ from .network import ExitPrediction, Network
 class Adaptive:
     """Inference under an AdaptivePolicy. `state` may be stored and replaced.
 
-    `cost_to_exit [e]` is what a sample costs that leaves at each exit, `audit_cost` what an audit adds, both as shares
-    of the full network's cost.
+    `cost_to_exit [e]` is the cost of a sample that leaves at each exit, `audit_cost` the additional cost of an audit,
+    both as shares of the full network's cost.
     """
 
     def __init__(
@@ -28,12 +28,12 @@ class Adaptive:
         self.network, self.policy = network, policy
         self.cost_to_exit, self.audit_cost = tuple(cost_to_exit), audit_cost
         self.state = initial_state(policy)
-        self._to_the_end = ExitPolicy("confidence", (None,) * (policy.exits - 1))
+        self._last_exit_only = ExitPolicy("confidence", (None,) * (policy.exits - 1))
 
     def infer(self, x_nchw: Tensor, alpha_n: Tensor | None = None, label_n: Tensor | None = None) -> ExitPrediction:
-        """As `Network.infer`, under the policy in force, which is updated between samples; audited samples run twice.
+        """As `Network.infer`, under the current policy, which is updated between samples; audited samples run twice.
 
-        `label_n` are true classes where they are known (-1 elsewhere), in place of audits.
+        `label_n` are true classes where they are known (else -1), in place of audits.
         """
         logits: list[Tensor] = []
         exits: list[Tensor] = []
@@ -41,23 +41,23 @@ class Adaptive:
         while start < len(x_nchw) or not logits:
             part = slice(start, start + until_update(self.policy, self.state))
             known_n = None if label_n is None else label_n[part]
-            answer = self._infer(x_nchw[part], None if alpha_n is None else alpha_n[part], known_n)
-            logits.append(answer.logits)
-            exits.append(answer.exit_index)
+            predicted = self._infer(x_nchw[part], None if alpha_n is None else alpha_n[part], known_n)
+            logits.append(predicted.logits)
+            exits.append(predicted.exit_index)
             start = part.stop
         return ExitPrediction(torch.cat(logits), torch.cat(exits))
 
     def _infer(self, x_nchw: Tensor, alpha_n: Tensor | None, label_n: Tensor | None) -> ExitPrediction:
-        answer = self.network.infer(x_nchw, current_policy(self.policy, self.state), alpha_n)
-        exit_n, count = answer.exit_index.cpu(), len(x_nchw)
+        predicted = self.network.infer(x_nchw, current_policy(self.policy, self.state), alpha_n)
+        exit_n, count = predicted.exit_index.cpu(), len(x_nchw)
         cost_n = torch.tensor(self.cost_to_exit)[exit_n]
         if label_n is None:
             label_n = torch.full((count,), UNKNOWN, dtype=torch.int64)
             audited_n = self.policy.audited(self.state.seen, count)
             if audited_n.any():
-                last = self.network.infer(x_nchw[audited_n.to(x_nchw.device)], self._to_the_end)
+                last = self.network.infer(x_nchw[audited_n.to(x_nchw.device)], self._last_exit_only)
                 label_n[audited_n] = last.logits.argmax(-1).cpu()
                 cost_n = cost_n + audited_n * self.audit_cost
-        seen = Observation(exit_n, answer.logits.argmax(-1).cpu(), cost_n, label_n.cpu())
-        self.state = adapt(self.policy, self.state, seen)
-        return answer
+        observation = Observation(exit_n, predicted.logits.argmax(-1).cpu(), cost_n, label_n.cpu())
+        self.state = adapt(self.policy, self.state, observation)
+        return predicted

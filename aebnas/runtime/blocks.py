@@ -1,4 +1,4 @@
-"""Ops that may change width and stride: single convolutions and the residual blocks backbones are made of.
+"""Ops that may change width and stride: single convolutions and the residual blocks of backbones.
 
 Legend: n samples, c channels, h, w sides.
 """
@@ -65,7 +65,7 @@ class SqueezeExcite(nn.Module):
 
 
 class MBConv(nn.Module):
-    """Inverted residual (Sandler et al. 2018): expand, depthwise, project; identity shortcut where it fits.
+    """Inverted residual (Sandler et al. 2018): expand, depthwise, project; identity shortcut for equal shapes.
 
     `se` puts a squeeze-excite before the projection (MobileNetV3).
     """
@@ -98,7 +98,7 @@ class MBConv(nn.Module):
 class FusedMBConv(nn.Module):
     """Inverted residual whose expansion and depthwise layer are one dense convolution (EfficientNetV2, Tan & Le 2021).
 
-    Identity shortcut where it fits; `se` puts a squeeze-excite before the projection.
+    Identity shortcut for equal shapes; `se` puts a squeeze-excite before the projection.
     """
 
     def __init__(

@@ -10,11 +10,11 @@ from .choice_rules import ZERO
 
 
 class Choice(nn.Module):
-    """An edge that gives each sample an op of its own: the argmax over candidates of alpha + Delta alpha(x).
+    """An edge that selects an op for each sample: the argmax over candidates of alpha + Delta alpha(x).
 
-    `ops` are the candidates, each a name and its module (None for `identity`, which passes its input on, and `zero`,
-    which gives zeros). Delta alpha is `delta [n, m]` from column `start` on. Samples are grouped by op, and an op that
-    no sample selects doesn't run.
+    `ops` are the candidates, each a name and its module (None for `identity`, whose output is its input, and `zero`,
+    whose output is zeros). Delta alpha is `delta [n, m]` from column `start` on. Samples are grouped by op, and an op
+    that no sample selects doesn't run.
     """
 
     def __init__(self, ops: tuple[tuple[str, nn.Module | None], ...], start: int) -> None:

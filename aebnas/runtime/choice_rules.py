@@ -1,4 +1,4 @@
-"""The op `choice`: an edge that gives each sample one of several candidates, and its shape and cost rules.
+"""The op `choice`: an edge that selects one of several candidates for each sample, and its shape and cost rules.
 
 A candidate is an op's name and its attributes; `identity` and `zero` run nothing. Imports no torch.
 """
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 ZERO = "zero"
-"""An absent edge; of a `choice` the candidate that gives zeros."""
+"""An absent edge; in a `choice` the candidate whose output is zeros."""
 IDENTITY = "identity"
-"""An edge that passes its input on."""
+"""An edge whose output is its input."""
 FREE = (ZERO, IDENTITY)
-"""What edges can be that runs nothing."""
+"""Kinds of edges that run nothing."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,18 @@ class ChoiceOp(Op):
         )
 
     def candidates(self, name: str, attrs: Attrs) -> tuple[Candidate | None, ...]:
-        """The ops that it chooses from; None for `identity` and `zero`."""
+        """The ops that it selects from; None for `identity` and `zero`."""
         offered: Any = dict(attrs)["ops"]
         return tuple(None if op in FREE else (op, given) for op, given in offered)
 
 
 def choice_op(ops: Mapping[str, Op]) -> ChoiceOp:
-    """`choice` over a table of ops, which may still grow."""
+    """`choice` over a table of ops, to which ops may be added later."""
 
     def out_shape(shapes: Sequence[Shape], **attrs: Any) -> Shape:
-        """That of the first input, which every candidate keeps; the second is the controller's output."""
+        """The shape of the first input, which every candidate keeps; the second is the controller's output."""
         if len(shapes) != 2:
-            raise ValueError(f"choice needs a map and the controller's output, but got {len(shapes)} inputs")
+            raise ValueError(f"choice needs a feature map and the controller's output, but got {len(shapes)} inputs")
         last = attrs["start"] + len(attrs["ops"])
         if not attrs["ops"] or shapes[1][0] < last:
             raise ValueError(f"choice needs {last} numbers of the controller, but got {shapes[1][0]}")
@@ -63,7 +63,7 @@ def choice_op(ops: Mapping[str, Op]) -> ChoiceOp:
         return shapes[0]
 
     def counts(in_shape: Shape, out: Shape, attrs: dict[str, Any]) -> Counts:
-        """Weights of all candidates and one alpha each, and the MACs of the costliest candidate."""
+        """Weights of all candidates and one alpha each, and the MACs of the most expensive candidate."""
         each = [ops[op].counts(in_shape, out, dict(given)) for op, given in attrs["ops"] if op not in FREE]
         params = sum((one.params for one in each), start=len(attrs["ops"]))
         return Counts(max((one.macs for one in each), default=0), params, sum(one.norm_channels for one in each))

@@ -1,4 +1,4 @@
-"""What ops are made of: activations, and a convolution with its batch norm."""
+"""Building blocks of ops: activations, and a convolution with its batch norm."""
 
 from collections.abc import Callable
 
@@ -7,14 +7,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "hswish": functional.hardswish}
-"""What the `act` of an op can name; h-swish as in MobileNetV3 (Howard et al. 2019)."""
+"""The values of an op's `act`; h-swish as in MobileNetV3 (Howard et al. 2019)."""
 
 
 class Subsampled(nn.Conv2d):
-    """A 1x1 convolution that takes its pixels out first, and then has no stride: the same numbers.
+    """A strided 1x1 convolution, computed as one without stride on subsampled pixels, with the same result.
 
-    In channels_last, with one thread and 4 channels, oneDNN's backward pass of a strided one writes beyond its memory
-    on CPUs with AVX2 alone, which ends the process (seen with torch 2.15).
+    In channels_last, with one thread and 4 channels, oneDNN's backward pass of a strided one writes out of bounds on
+    CPUs that have AVX2 but not AVX-512, which crashes the process (observed with torch 2.15).
     """
 
     def forward(self, x_nchw: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ CountRule = Callable[[Shape, Shape, dict[str, Any]], Counts]
 
 
 def conv_norm_counts(in_channels: int, out: Shape, kernel: int, groups: int = 1) -> Counts:
-    """A convolution without bias that gives shape `out`, and its batch norm."""
+    """A convolution without bias whose output has the shape `out`, and its batch norm."""
     weights = out[0] * (in_channels // groups) * kernel * kernel
     return Counts(weights * out[1] * out[2], weights + 2 * out[0], out[0])
 

@@ -1,8 +1,8 @@
 """DART's difficulty of an image, estimated before any network runs: edges, variance and fine structure, in integers.
 
-alpha = w1 * edge + w2 * variance + w3 * gradient, each term scaled to [0, 1] by a constant fixed beforehand. All sums
-are of integers, so an image has the same alpha in any batch, on any machine. Everything is expressed in methods of the
-tensors, so a difficulty can be read and written without loading torch.
+alpha = w1 * edge + w2 * variance + w3 * gradient, each term scaled to [0, 1] by a constant fitted beforehand. All sums
+are of integers, so an image has the same alpha in any batch and on any machine. Everything is expressed in tensor
+methods, so a difficulty can be read and written without loading torch.
 
 Legend: n images, c channels, h, w sides; 3 terms.
 """
@@ -21,17 +21,17 @@ WEIGHTS = (0.4, 0.3, 0.3)
 """DART's weights of the edge, variance and gradient terms."""
 
 LUMA = (77, 150, 29)
-"""Shares of red, green and blue in a grey value, in 256ths (ITU-R BT.601)."""
+"""Weights of red, green and blue in a grey value, in 256ths (ITU-R BT.601)."""
 
 GREY_UNIT = 256 * 255
 """The grey value of white."""
 
 MIN_SIDE = 3
-"""An image needs this many pixels a side to have an inner pixel with all its neighbours."""
+"""Minimum height and width in pixels: an image must have an inner pixel with all its neighbours."""
 
 TERMS_VERSION = 2
-"""Of the definition of the terms, which scales are fitted to. In version 1, whose JSON doesn't name it, the gradient
-term multiplied each grey value by its Laplacian; now it is the convolution alone."""
+"""Version of the terms' definition, to which scales are fitted. In version 1, whose JSON has no version, the gradient
+term multiplied each grey value by its Laplacian; now it is the Laplacian convolution only."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ class Difficulty:
             raise ValueError(f"weights must be three numbers from 0 that sum to 1, but got {self.weights}")
 
     def alpha(self, pixels: Tensor) -> Tensor:
-        """Difficulty in [0, 1], float32 `[n]`, of uint8 `[n, c, h, w]`; raises ValueError for other images."""
+        """Difficulty in [0, 1], float32 `[n]`, of uint8 `[n, c, h, w]`; raises ValueError for others."""
         return self.mix(terms(pixels, self.tau_edge))
 
     def mix(self, terms_n3: Tensor) -> Tensor:
-        """Difficulty of images whose terms are known, float32 `[n]`."""
+        """Difficulty in [0, 1], float32 `[n]`, from the terms before scaling, `[n, 3]`."""
         shares_n3 = (terms_n3 / terms_n3.new_tensor(self.scales)).clamp(0.0, 1.0)
         return (shares_n3 * shares_n3.new_tensor(self.weights)).sum(-1).clamp(0.0, 1.0).float()
 
@@ -83,7 +83,7 @@ def terms(pixels: Tensor, tau_edge: float) -> Tensor:
 
     Edge: share of inner pixels whose Sobel gradient exceeds `tau_edge`. Variance: mean over channels of the spatial
     variance. Gradient: mean absolute value of the grey image convolved with the Laplacian (4 neighbours, centre -4), so
-    a constant added to all pixels doesn't change it. Raises ValueError for other images.
+    adding a constant to all pixels doesn't change it. Raises ValueError for images of another type or shape.
     """
     grey_nhw = _grey(pixels)
     inner = (grey_nhw.shape[1] - 2) * (grey_nhw.shape[2] - 2)
@@ -107,7 +107,7 @@ def estimable(shape: Sequence[int]) -> bool:
 
 
 def estimator_macs(shape: tuple[int, int, int]) -> int:
-    """Multiply-adds of the estimator for one image of `shape` (c, h, w), windows counted as dense convolutions."""
+    """Multiply-adds of the estimator for one image of `shape` (c, h, w); the windows count as dense convolutions."""
     channels, height, width = shape
     inner = (height - 2) * (width - 2)
     grey = channels * height * width if channels > 1 else 0

@@ -1,4 +1,4 @@
-"""Exit criteria: how sure an exit is, from its logits or its stop head, each a score in [0, 1].
+"""Exit criteria: the certainty of an exit, from its logits or its stop head, each a score in [0, 1].
 
 Legend: n samples, c classes.
 """
@@ -40,16 +40,16 @@ CRITERIA: dict[str, Callable[[Tensor], Tensor]] = {
 """Criteria computed from an exit's logits."""
 
 
-def _margin_of_one(logits_1c: Tensor) -> float:
+def _single_sample_margin(logits_1c: Tensor) -> float:
     *_, second, first = sorted(logits_1c.softmax(-1).tolist()[0])
     return c_float(first - second).value  # rounded as 32-bit floats are subtracted
 
 
 SINGLE_SAMPLE_SCORES: dict[str, Callable[[Tensor], float]] = {
     "confidence": lambda logits_1c: max(logits_1c.softmax(-1).tolist()[0]),
-    "margin": _margin_of_one,
+    "margin": _single_sample_margin,
 }
-"""Criteria whose score of one sample takes fewer tensors: of float32 logits `[1, c]`, equal to the bit."""
+"""Criteria with a faster score for one sample: from float32 logits `[1, c]`, bitwise equal to that of `CRITERIA`."""
 
 LEARNED = "learned"
 """The criterion computed from an exit's stop head: its probability to stop, sigma(u_i(h_i))."""

@@ -3,7 +3,7 @@
 A sample leaves at an exit if its score is **greater than** the exit's threshold and every rule allows it. An exit can
 be switched off (`None`, written `never` in YAML).
 
-Everything is expressed in methods of the tensors, so a policy can be read and written without loading torch.
+Everything is expressed in tensor methods, so a policy can be read and written without loading torch.
 Legend: n samples, c classes, e exits.
 """
 
@@ -38,19 +38,19 @@ KEYS = (
     *("criterion", "thresholds", "patience", "stop_thresholds", "min_exit", "min_exit_by_class", "temperatures"),
     *("coefficients", "difficulty", "beta_diff", "difficulty_edges", "binned_thresholds"),
 )
-"""The keys of a policy's JSON in their order, which ids of operating points depend on: never change it."""
+"""The keys of a policy's JSON in order. The ids of operating points depend on the order: never change it."""
 
 Rule = TypeVar("Rule", bound=ExitRule)
 
 
 @dataclass(frozen=True)
 class ExitPolicy:
-    """A score, one threshold for every exit but the last, which always answers, and further `rules`, at most one of
-    a kind.
+    """A score, one threshold for every exit except the last, at which all remaining samples leave, and further `rules`,
+    at most one of a kind.
 
-    `criterion` and `temperatures [e]` (none: logits as they are) make the score, see `Score`; `thresholds [e - 1]`, see
-    `FixedThresholds`. Rules are put into the order of `RULE_KINDS`, and neutral ones are dropped, so policies that are
-    made alike are equal. Raises ValueError for values that cannot be.
+    `criterion` and `temperatures [e]` (empty: unscaled logits) determine the score, see `Score`; for `thresholds
+    [e - 1]` see `FixedThresholds`. Rules are sorted in the order of `RULE_KINDS`, and neutral ones are dropped, so that
+    policies of the same rules are equal. Raises ValueError for invalid values.
     """
 
     criterion: str
@@ -91,18 +91,18 @@ class ExitPolicy:
         return next((part for part in self.parts if isinstance(part, kind)), None)
 
     def with_rules(self, *rules: ExitRule) -> ExitPolicy:
-        """The same with these rules, in place of its own of the same kinds."""
+        """The policy with these rules, which replace its rules of the same kinds."""
         kinds = {type(rule) for rule in rules}
         return replace(self, rules=(*(rule for rule in self.rules if type(rule) not in kinds), *rules))
 
     @property
     def plain(self) -> bool:
-        """Whether scores of the logits as they are and thresholds alone decide."""
+        """Whether only scores of unscaled logits and thresholds decide."""
         return not (self.temperatures or self.rules)
 
     @property
     def label(self) -> str:
-        """The criterion and what else decides besides thresholds, in a few words."""
+        """The criterion and the further rules, in a few words."""
         return " + ".join(dict.fromkeys(part.label for part in self.parts if part.label))
 
     @property
@@ -136,11 +136,11 @@ class ExitPolicy:
 
     @cached_property
     def by_score(self) -> bool:
-        """Whether at an exit that runs the score and one threshold alone decide."""
-        return all(part.score_alone for part in self.parts)
+        """Whether at an exit that runs only the score and one threshold decide."""
+        return all(part.score_only for part in self.parts)
 
     def runs(self, exit_index: int) -> bool:
-        """Whether the branch of this exit runs at all; one where no sample can leave doesn't, and costs nothing."""
+        """Whether the branch of this exit runs; where no sample can leave it doesn't, and costs nothing."""
         return exit_index >= len(self.thresholds) or self._early_runs[exit_index]
 
     @cached_property
@@ -154,7 +154,8 @@ class ExitPolicy:
     def observe(
         self, exit_index: int, logits_nc: Tensor, stop_logit_n: Tensor | None = None, alpha_n: Tensor | None = None
     ) -> ExitObservation:
-        """What decisions at this exit depend on, from its logits, its stop head's output and the images' difficulty.
+        """The values that decisions at this exit depend on, from its logits `[n, c]`, its stop head's output `[n]` and
+        the images' difficulty `[n]`.
 
         Raises ValueError where the score needs stop heads and there are none.
         """
@@ -162,20 +163,20 @@ class ExitPolicy:
         score_n = self.score.of(exit_index, logits_nc, stop_n)
         return ExitObservation(score_n, logits_nc.argmax(-1) if self.needs_classes else None, stop_n, alpha_n)
 
-    def stops_one(self, exit_index: int, logits_1c: Tensor, stop_logit_1: Tensor | None = None) -> bool:
-        """The decision of `stops` for one sample at an exit that runs, where the policy is `by_score`: with less work,
-        since for one sample deciding must not cost what leaving saves. Raises ValueError as `observe`."""
+    def stops_single_sample(self, exit_index: int, logits_1c: Tensor, stop_logit_1: Tensor | None = None) -> bool:
+        """The decision of `stops` for one sample at an exit that runs, where the policy is `by_score`: faster, since at
+        batch size 1 a decision must not take the time that leaving saves. Raises ValueError as `observe`."""
         stop_1 = None
         if self.needs_stop_heads and stop_logit_1 is not None:
             stop_1 = stop_logit_1.float().sigmoid()
-        return self.fixed.exceeded(exit_index, self.score.of_one(exit_index, logits_1c, stop_1))
+        return self.fixed.exceeded(exit_index, self.score.of_single_sample(exit_index, logits_1c, stop_1))
 
     def stops(
         self, exit_index: int, observation: ExitObservation, streak: Streak | None = None
     ) -> tuple[Tensor, Streak | None]:
         """Which samples leave at this exit, bool `[n]`, and their streaks after it.
 
-        `streak` is that after the exit that ran before (None at the first one). Raises ValueError where something that
+        `streak` is that after the previous exit that ran (None at the first one). Raises ValueError where a value that
         a rule uses wasn't observed.
         """
         if exit_index >= len(self.thresholds):
@@ -189,7 +190,7 @@ class ExitPolicy:
         return stop_n, streak
 
     def threshold(self, exit_index: int, observation: ExitObservation) -> float | Tensor:
-        """The threshold in force at an exit that runs: one number, or one for each sample, which is 1 for never."""
+        """The effective threshold at an exit that runs: one number, or `[n]`, one for each sample, 1 for never."""
         value = self.fixed.number(exit_index)
         if not self._threshold_rules:
             return value
@@ -200,7 +201,7 @@ class ExitPolicy:
         return value_n.clamp(0.0, 1.0)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary without what is at its default; a `never` exit is null."""
+        """A JSON-ready dictionary without values that are at their defaults; a `never` exit is null."""
         value: dict[str, Any] = {}
         for part in self.parts:
             value |= part.to_json()
@@ -208,7 +209,7 @@ class ExitPolicy:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> ExitPolicy:
-        """Read what `to_json` wrote; raises ValueError for values that cannot be and keys that aren't known."""
+        """Read what `to_json` wrote; raises ValueError for invalid values and unknown keys."""
         if unknown := sorted(set(value) - set(KEYS)):
             raise ValueError(f"a policy's keys must be among {', '.join(KEYS)}, but got {', '.join(unknown)}")
         score = Score.from_json(value)

@@ -1,4 +1,4 @@
-"""What one part of an exit policy is: the interface of all rules, and what they observe.
+"""The interface of the rules of an exit policy, and the values that they observe.
 
 Legend: n samples, c classes, e exits.
 """
@@ -33,17 +33,17 @@ class ExitObservation(NamedTuple):
 
     @property
     def stop_probabilities(self) -> Tensor:
-        """Of the stop head, float32 `[n]`; raises ValueError where there is no stop head."""
+        """Probabilities of the stop head, float32 `[n]`; raises ValueError where there is no stop head."""
         return _required(self.stop_n, "stop_thresholds need stop heads, but the network has none")
 
     @property
     def difficulties(self) -> Tensor:
-        """Of the images, float32 `[n]`; raises ValueError where there are none."""
+        """Difficulties of the images, float32 `[n]`; raises ValueError where there are none."""
         return _required(self.alpha_n, "the policy needs the images' difficulty, but got none")
 
 
 class Streak(NamedTuple):
-    """For each of n samples the class that the last exits agreed on, and how many exits they were."""
+    """For each of n samples the class that the last exits agreed on, and the number of those exits."""
 
     class_n: Tensor
     length_n: Tensor
@@ -54,20 +54,20 @@ class Streak(NamedTuple):
 
 
 class ExitRule:
-    """One part of a decision. Each method's default leaves the decision as it is; a rule overrides what it changes.
+    """One part of a decision. By default each method leaves the decision unchanged; a rule overrides what it changes.
 
-    Rules are frozen dataclasses, equal where they decide alike. They validate what they can by themselves when they
-    are made, and what depends on the number of exits in `check`.
+    Rules are frozen dataclasses, equal where they decide in the same way. They validate their values when they are
+    constructed, and everything that depends on the number of exits in `check`.
     """
 
-    score_alone: ClassVar[bool] = False
-    """Whether under it the score and one threshold per exit still decide about an exit that runs."""
+    score_only: ClassVar[bool] = False
+    """Whether under it only the score and one threshold per exit decide at an exit that runs."""
     threshold_per_sample: ClassVar[bool] = False
-    """Whether it gives samples thresholds of their own (`threshold`)."""
+    """Whether it sets thresholds per sample (`threshold`)."""
 
     @property
     def neutral(self) -> bool:
-        """Whether it changes no decision at all, so that a policy with it is the same as one without."""
+        """Whether it changes no decision, so that a policy with it equals one without it."""
         return False
 
     @property
@@ -82,18 +82,18 @@ class ExitRule:
 
     @property
     def estimator(self) -> Difficulty | None:
-        """The estimator of the images' difficulty that it uses, if it uses one."""
+        """The estimator of the images' difficulty that it uses, if any."""
         return None
 
     def check(self, early: int) -> None:
-        """Raise ValueError where it cannot belong to a policy of `early` exits and the last one."""
+        """Raise ValueError where it doesn't fit a policy of `early` exits and the last one."""
 
     def may_run(self, exit_index: int) -> bool:
-        """Whether any sample can leave at this early exit; one where none can doesn't run."""
+        """Whether any sample can leave at this early exit; otherwise the exit doesn't run."""
         return True
 
     def threshold(self, exit_index: int, value_n: Tensor, observation: ExitObservation) -> Tensor:
-        """The thresholds of n samples, float32 `[n]`, from those so far; infinity is never."""
+        """The thresholds of n samples, float32 `[n]`, from those of the rules before it; infinity is never."""
         return value_n
 
     def follow(self, observation: ExitObservation, streak: Streak | None) -> Streak | None:
@@ -101,30 +101,30 @@ class ExitRule:
         return streak
 
     def allow(self, exit_index: int, stop_n: Tensor, observation: ExitObservation, streak: Streak | None) -> Tensor:
-        """Which samples may leave, bool `[n]`, of those that may so far; `streak` is that of `follow`."""
+        """Which samples may leave, bool `[n]`, of those that earlier rules allow; `streak` is that of `follow`."""
         return stop_n
 
     @property
     def label(self) -> str:
-        """A few words for a table's cell, or nothing."""
+        """A few words for a table's cell, or an empty string."""
         return ""
 
     @property
     def sentence(self) -> str:
-        """A sentence for a model card, or nothing."""
+        """A sentence for a model card, or an empty string."""
         return ""
 
     def threshold_text(self, exit_index: int, text: str) -> str:
-        """How the threshold of an early exit that runs is printed, from what is printed without this rule."""
+        """The printed threshold of an early exit that runs, from the text `text` of the rules before it."""
         return text
 
     def to_json(self) -> dict[str, Any]:
-        """Its part of a policy's JSON; empty for what changes nothing."""
+        """Its part of a policy's JSON; empty where it is neutral."""
         raise NotImplementedError
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self | None:
-        """The rule in a policy's JSON; None where it isn't there. Raises ValueError for values that cannot be."""
+        """The rule in a policy's JSON; None where there is none. Raises ValueError for invalid values."""
         raise NotImplementedError
 
 

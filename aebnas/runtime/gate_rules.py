@@ -1,4 +1,4 @@
-"""Rules that demand something besides a score above its threshold: agreement, a stop head, a minimum depth.
+"""Rules with conditions besides a score above its threshold: agreement, a stop head, a minimum depth.
 
 Legend: n samples, c classes, e exits.
 """
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Patience(ExitRule):
-    """So many exits in a row must predict the same class, this one included; exits that don't run don't count.
+    """`exits` exits in a row must predict the same class, this one included; exits that don't run don't count.
 
-    With thresholds of 0 it is the plain criterion of that name (Zhou et al. 2020). Raises ValueError below 1.
+    With thresholds of 0 it is the patience criterion of PABEE (Zhou et al. 2020). Raises ValueError for fewer than 1.
     """
 
     exits: int
@@ -44,7 +44,7 @@ class Patience(ExitRule):
         return Streak(class_n, length_n)
 
     def allow(self, exit_index: int, stop_n: Tensor, observation: ExitObservation, streak: Streak | None) -> Tensor:
-        assert streak is not None, "`follow` made one"
+        assert streak is not None, "`follow` is called first"
         return stop_n & (streak.length_n >= self.exits)
 
     @property
@@ -106,7 +106,7 @@ class MinExit(ExitRule):
     """No sample leaves before this exit (from 0). Raises ValueError for a negative one."""
 
     exit_index: int
-    score_alone = True
+    score_only = True
 
     def __post_init__(self) -> None:
         if self.exit_index < 0:

@@ -1,8 +1,8 @@
-"""The one lowered form of every early-exit network: topologically ordered op nodes with exits hanging on them.
+"""The one lowered form of every early-exit network: topologically ordered op nodes with exits attached to them.
 
-Staged backbones, DAG cells (several inputs meeting in an `add`), edges whose op depends on the image (`choice`) and
-imported backbones (opaque `module` nodes that state their output shape and cost) all become a Graph. Building a
-Network, counting, drawing and export read nothing else.
+Staged backbones, DAG cells (several inputs of an `add`), edges whose op depends on the image (`choice`) and imported
+backbones (opaque `module` nodes that state their output shape and cost) are all lowered to a Graph. Building a Network,
+counting, drawing and export read nothing else.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from .ops import OPS
 from .shape_rules import Shape
 
 INPUT = "input"
-"""Name by which nodes refer to the image itself."""
+"""Name by which nodes refer to the input image."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Node:
 
     @property
     def depends_on_sample(self) -> bool:
-        """Whether each sample is given one of several candidates here."""
+        """Whether the op is selected per sample from several candidates."""
         return OPS[self.op].depends_on_sample
 
     def candidates(self) -> "list[Node | None]":
-        """What can run here for a sample, as nodes; None where nothing runs. An ordinary node is the only one."""
+        """The nodes that can run here for a sample; None where nothing runs. An ordinary node is its only candidate."""
         if not self.depends_on_sample:
             return [self]
         return [
@@ -58,9 +58,9 @@ class Node:
 
 @dataclass(frozen=True)
 class GraphExit:
-    """An exit: the backbone node it hangs on and the node whose output are its logits.
+    """An exit: the backbone node it is attached to and the node whose outputs are its logits.
 
-    `stop` is the node of its stop head, which gives one number a sample (learned halting); "" for none.
+    `stop` is the node of its stop head, whose output is one number per sample (learned halting); "" for none.
     """
 
     site: str
@@ -69,7 +69,7 @@ class GraphExit:
 
 
 class Segment(NamedTuple):
-    """What runs between one exit decision and the next: backbone up to the exit's site, then its branch.
+    """The nodes that run between one exit decision and the next: backbone up to the exit's site, then its branch.
 
     A stop head belongs to the branch.
     """
@@ -80,7 +80,7 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in topological order, exits from shallow to deep; the last exit always answers.
+    """Nodes in topological order, exits from shallow to deep; at the last exit all remaining samples leave.
 
     Raises ValueError when names, order, shapes or exits don't fit together. `shapes` holds the output shape of
     every node and of the input.
@@ -95,7 +95,7 @@ class Graph:
         shapes: dict[str, Shape] = {INPUT: self.input_shape}
         for node in self.nodes:
             if node.name in shapes:
-                raise ValueError(f"node '{node.name}': the name is taken")
+                raise ValueError(f"node '{node.name}': the name must be unique, but is taken")
             missing = [name for name in node.inputs if name not in shapes]
             if missing or not node.inputs:
                 raise ValueError(f"node '{node.name}': inputs must come before it, but got {missing or 'none'}")
@@ -105,11 +105,11 @@ class Graph:
 
     def _check_exits(self) -> None:
         if not self.exits:
-            raise ValueError("a graph needs at least one exit")
+            raise ValueError("a graph must have at least one exit, but got none")
         for graph_exit in self.exits:
             for name in filter(None, (graph_exit.site, graph_exit.output, graph_exit.stop)):
                 if name not in self.shapes:
-                    raise ValueError(f"exit on '{name}': no such node")
+                    raise ValueError(f"exit on '{name}': must name a node, but there is no such node")
         outputs = {self.shapes[graph_exit.output] for graph_exit in self.exits}
         if len(outputs) != 1:
             raise ValueError(f"all exits must give logits of one shape, but got {sorted(outputs)}")
@@ -117,12 +117,12 @@ class Graph:
         if stops - {(1, 1, 1)}:
             raise ValueError(f"stop heads must give one number, but got {sorted(stops)}")
         run = [node.name for segment in self.segments() for part in segment for node in part]
-        twice = {name for name in run if run.count(name) > 1}
+        shared = {name for name in run if run.count(name) > 1}
         unused = {node.name for node in self.nodes} - set(run)
-        if twice:
-            raise ValueError(f"nodes {sorted(twice)} belong to a branch and to something else")
+        if shared:
+            raise ValueError(f"nodes of a branch must belong only to it, but {sorted(shared)} are used elsewhere")
         if unused:
-            raise ValueError(f"nodes {sorted(unused)} lead to no exit")
+            raise ValueError(f"every node must lead to an exit, but {sorted(unused)} don't")
 
     @property
     def classes(self) -> int:
@@ -130,7 +130,7 @@ class Graph:
         return self.shapes[self.exits[-1].output][0]
 
     def ancestors(self, name: str) -> set[str]:
-        """Names of all nodes that `name` needs, itself included, the input excluded."""
+        """Names of all nodes that `name` depends on, itself included, the input excluded."""
         by_name = {node.name: node for node in self.nodes}
         found: set[str] = set()
         todo = [name]
@@ -142,7 +142,7 @@ class Graph:
         return found
 
     def segments(self) -> tuple[Segment, ...]:
-        """The nodes each exit adds, in running order: new backbone nodes up to its site, then its branch."""
+        """The nodes that each exit adds, in execution order: new backbone nodes up to its site, then its branch."""
         backbone_done: set[str] = set()
         segments = []
         for graph_exit in self.exits:
@@ -166,7 +166,7 @@ class Graph:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Graph":
-        """Read what `to_json` wrote; raises KeyError or ValueError when it isn't that."""
+        """Read what `to_json` wrote; raises KeyError or ValueError for invalid values."""
         nodes = tuple(
             Node.make(n["name"], n["op"], tuple(n["inputs"]), n["weights"], **_with_tuples(n["attrs"]))
             for n in value["nodes"]
@@ -187,10 +187,10 @@ def _tupled(value: Any) -> Any:
 def _out_shape(node: Node, shapes: list[Shape]) -> Shape:
     attrs = node.kwargs
     if node.op not in OPS:
-        raise ValueError(f"node '{node.name}': unknown op '{node.op}', known are {', '.join(sorted(OPS))}")
+        raise ValueError(f"node '{node.name}': op must be one of {', '.join(sorted(OPS))}, but got '{node.op}'")
     op = OPS[node.op]
     if len(shapes) > 1 and not op.many_inputs:
-        raise ValueError(f"node '{node.name}': {node.op} takes one input, but got {len(shapes)}")
+        raise ValueError(f"node '{node.name}': {node.op} must have one input, but got {len(shapes)}")
     if "in_channels" in op.takes and attrs["in_channels"] != shapes[0][0]:
         raise ValueError(f"node '{node.name}': built for {attrs['in_channels']} channels, but got {shapes[0][0]}")
     try:

@@ -1,11 +1,11 @@
 """Monitoring a deployed model: exit rates, mean confidences, and whether the rates have drifted.
 
 The expected exit rates are those on the samples that the policy was evaluated on. After each full window of inferences
-the window's rates are compared with them; one outside its band raises the drift flag. Bands are so wide that without
-drift a window raises it with a probability of about `level` (normal approximation of two independent samples,
+the window's rates are compared with them; a rate outside its band sets the drift flag. Bands are chosen so that without
+drift a window sets the flag with a probability of about `level` (normal approximation of two independent samples,
 Bonferroni over exits).
 
-`watch` is a pure function (expected, state, observations) -> state; the size of the state doesn't grow.
+`watch` is a pure function (expected, state, observations) -> state; the state has constant size.
 Legend: n samples, e exits.
 """
 
@@ -22,8 +22,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Expected:
-    """Exit rates `shares [e]` measured on `samples` samples, the window and the probability of a false alarm
-    in one.
+    """Exit rates `shares [e]` measured on `samples` samples, the window length and the probability of a false alarm in
+    a window.
 
     Raises ValueError for values out of range.
     """
@@ -47,14 +47,14 @@ class Expected:
         z = NormalDist().inv_cdf(1 - self.level / (2 * len(self.shares)))
         bands = []
         for share in self.shares:
-            # a rate of 0 or 1 is that of a finite sample, too
+            # also a measured rate of 0 or 1 has the uncertainty of a finite sample
             likely = (share * self.samples + 0.5) / (self.samples + 1)
             spread = z * math.sqrt(likely * (1 - likely) * (1 / self.window + 1 / self.samples)) + 1 / self.window
             bands.append((max(0.0, share - spread), min(1.0, share + spread)))
         return tuple(bands)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary; the bands are for readers, `from_json` computes them anew."""
+        """A JSON-ready dictionary; the bands are for readers, `from_json` doesn't read them."""
         bands = [list(band) for band in self.bands]
         return {"exit_shares": list(self.shares), "samples": self.samples} | {
             "window": self.window,
@@ -68,9 +68,9 @@ class Expected:
         return cls(tuple(value["exit_shares"]), value["samples"], value["window"], value["level"])
 
 
-class Watched(NamedTuple):
+class MonitorState(NamedTuple):
     """The state: counts and summed confidences since the start, the counts of the window that isn't full
-    yet, full windows seen, how many of them drifted, and the rates of the last one (None before)."""
+    yet, full windows seen, how many of them drifted, and the rates of the last one (None before the first)."""
 
     counts_e: Tensor
     confidence_e: Tensor
@@ -80,16 +80,16 @@ class Watched(NamedTuple):
     last_e: tuple[float, ...] | None = None
 
 
-def nothing_watched(expected: Expected) -> Watched:
-    """Before anything is seen."""
+def initial_monitor_state(expected: Expected) -> MonitorState:
+    """The state before the first sample."""
     zeros_e = torch.zeros(len(expected.shares), dtype=torch.int64)
-    return Watched(zeros_e, zeros_e.double(), zeros_e.clone())
+    return MonitorState(zeros_e, zeros_e.double(), zeros_e.clone())
 
 
-def watch(expected: Expected, state: Watched, exit_n: Tensor, confidence_n: Tensor) -> Watched:
-    """The state after n more samples, in the order in which they came.
+def watch(expected: Expected, state: MonitorState, exit_n: Tensor, confidence_n: Tensor) -> MonitorState:
+    """The state after n more samples, in the order in which they were seen.
 
-    How they are split into calls makes no difference. Raises ValueError for exits out of range.
+    The result doesn't depend on how they are split into calls. Raises ValueError for exits out of range.
     """
     exits = len(expected.shares)
     if len(exit_n) and not 0 <= int(exit_n.min()) <= int(exit_n.max()) < exits:
@@ -109,45 +109,45 @@ def watch(expected: Expected, state: Watched, exit_n: Tensor, confidence_n: Tens
     return state
 
 
-def _closed(expected: Expected, state: Watched) -> Watched:
+def _closed(expected: Expected, state: MonitorState) -> MonitorState:
     rates_e = tuple((state.open_e.double() / expected.window).tolist())
     return state._replace(
         open_e=torch.zeros_like(state.open_e),
         windows=state.windows + 1,
-        drifted=state.drifted + bool(leaving_band(expected, rates_e)),
+        drifted=state.drifted + bool(exits_out_of_band(expected, rates_e)),
         last_e=rates_e,
     )
 
 
-def leaving_band(expected: Expected, rates_e: tuple[float, ...]) -> tuple[int, ...]:
-    """The exits (from 0) whose rates lie outside their bands."""
+def exits_out_of_band(expected: Expected, rates_e: tuple[float, ...]) -> tuple[int, ...]:
+    """The exits (from 0) whose rates are outside their bands."""
     pairs = zip(rates_e, expected.bands, strict=True)
     return tuple(index for index, (rate, (low, high)) in enumerate(pairs) if not low <= rate <= high)
 
 
 class Monitor:
-    """`watch` with its state kept. `state` may be stored and replaced."""
+    """Applies `watch` to a state, which may be stored and replaced."""
 
     def __init__(self, expected: Expected) -> None:
         self.expected = expected
-        self.state = nothing_watched(expected)
+        self.state = initial_monitor_state(expected)
 
-    def see(self, logits_nc: Tensor, exit_n: Tensor) -> None:
+    def record(self, logits_nc: Tensor, exit_n: Tensor) -> None:
         """Count predictions by their logits (divided by temperatures, if there are any) and the exits they left by."""
         confidence_n = logits_nc.float().softmax(-1).amax(-1) if len(logits_nc) else logits_nc.new_zeros(0)
         self.state = watch(self.expected, self.state, exit_n, confidence_n)
 
     @property
     def drift(self) -> bool:
-        """Whether some exit's rate left its band in the last full window."""
-        return self.state.last_e is not None and bool(leaving_band(self.expected, self.state.last_e))
+        """Whether any exit's rate was outside its band in the last full window."""
+        return self.state.last_e is not None and bool(exits_out_of_band(self.expected, self.state.last_e))
 
     def report(self) -> dict[str, Any]:
         """All counts, JSON-ready. Exits are numbered from 1."""
         state, counts_e = self.state, self.state.counts_e.tolist()
         seen = sum(counts_e)
         sums_e = state.confidence_e.tolist()
-        out = leaving_band(self.expected, state.last_e) if state.last_e is not None else ()
+        out = exits_out_of_band(self.expected, state.last_e) if state.last_e is not None else ()
         return {
             "seen": seen,
             "exit_counts": counts_e,

@@ -1,4 +1,4 @@
-"""A plain early-exit network built from a Graph, with hard exits that save real work.
+"""A plain early-exit network built from a Graph, with hard exits that skip computation.
 
 Legend: n samples, c classes, e exits.
 """
@@ -26,7 +26,7 @@ class ExitPrediction(NamedTuple):
 class Outputs(NamedTuple):
     """The `logits [n, c]` of every exit, shallow to deep, and the outputs `[n]` of the stop heads, if there are any.
 
-    `chosen` maps every `choice` node to the candidate that each sample was given, int64 `[n]`.
+    `chosen` maps every `choice` node to the candidate selected for each sample, int64 `[n]`.
     """
 
     logits: list[Tensor]
@@ -35,10 +35,10 @@ class Outputs(NamedTuple):
 
 
 class Network(nn.Module):
-    """Static early-exit module. `forward` runs every exit (training, tables); `infer` stops for real.
+    """Static early-exit module. `forward` runs every exit (training, tables); `infer` stops at the exit taken.
 
-    `opaque` holds the modules of the Graph's `module` nodes by node name; a missing or surplus one raises
-    ValueError.
+    `opaque` holds the modules of the Graph's `module` nodes by node name; raises ValueError for a missing or surplus
+    one.
     """
 
     def __init__(self, graph: Graph, opaque: Mapping[str, nn.Module] | None = None) -> None:
@@ -59,7 +59,7 @@ class Network(nn.Module):
         return self.outputs(x_nchw).logits
 
     def outputs(self, x_nchw: Tensor) -> Outputs:
-        """Logits of every exit and the outputs of stop heads."""
+        """Logits of every exit, the outputs of stop heads and the candidates selected by `choice` nodes."""
         values = {INPUT: x_nchw}
         for node in self.graph.nodes:
             values[node.name] = self._run(node, values)
@@ -71,11 +71,11 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def infer(self, x_nchw: Tensor, policy: ExitPolicy, alpha_n: Tensor | None = None) -> ExitPrediction:
-        """Hard-exit inference: after each exit only the samples that haven't left go on (batch compaction).
+        """Hard-exit inference: after each exit only the samples that haven't left are continued (batch compaction).
 
         For one sample this means that layers after its exit don't run. Branches of `never` exits don't run.
         `alpha_n` is the images' difficulty, float32, for a policy that uses it. Raises ValueError when the policy
-        was made for another number of exits, or needs an input that is missing.
+        is for another number of exits, or needs an input that is missing.
         """
         if len(policy.thresholds) != len(self._segments) - 1:
             got, want = len(policy.thresholds), len(self._segments) - 1
@@ -87,7 +87,7 @@ class Network(nn.Module):
             return ExitPrediction(x_nchw.new_empty(0, self.graph.classes).float(), x_nchw.new_empty(0).long())
         single_sample = samples == 1 and policy.by_score
         streak: Streak | None = None
-        running_n: Tensor | None = None  # indices of the samples that go on, once some have left
+        running_n: Tensor | None = None  # indices of the remaining samples, once some have left
         values = {INPUT: x_nchw}
         for index, segment in enumerate(self._segments):
             for node in segment.backbone:
@@ -97,37 +97,37 @@ class Network(nn.Module):
             for node in segment.branch:
                 values[node.name] = self._run(node, values)
             graph_exit = self.graph.exits[index]
-            answer = values[graph_exit.output].float()
+            exit_nc = values[graph_exit.output].float()
             if index == last:
                 break
             stop_logit_n = values[graph_exit.stop][:, 0] if graph_exit.stop else None
             if single_sample:
-                if policy.stops_one(index, answer, stop_logit_n):
+                if policy.stops_single_sample(index, exit_nc, stop_logit_n):
                     break
-                values = self._kept(values, index)
+                values = self._needed(values, index)
                 continue
-            stop_n, streak = policy.stops(index, policy.observe(index, answer, stop_logit_n, alpha_n), streak)
-            go_on = (~stop_n).nonzero()[:, 0]
-            if not len(go_on):
+            stop_n, streak = policy.stops(index, policy.observe(index, exit_nc, stop_logit_n, alpha_n), streak)
+            staying = (~stop_n).nonzero()[:, 0]
+            if not len(staying):
                 break
-            values = self._kept(values, index)
-            if len(go_on) == len(stop_n):
+            values = self._needed(values, index)
+            if len(staying) == len(stop_n):
                 continue
             if running_n is None:
                 running_n = torch.arange(samples, device=x_nchw.device)
-                exit_index, logits_nc = torch.empty_like(running_n), answer.new_empty(samples, answer.shape[1])
+                exit_index, logits_nc = torch.empty_like(running_n), exit_nc.new_empty(samples, exit_nc.shape[1])
             leaving_n = running_n[stop_n]
-            logits_nc[leaving_n], exit_index[leaving_n] = answer[stop_n], index
-            running_n = running_n[go_on]
-            alpha_n = None if alpha_n is None else alpha_n[go_on]
-            streak = None if streak is None else streak.of(go_on)
-            values = {name: value[go_on] for name, value in values.items()}
+            logits_nc[leaving_n], exit_index[leaving_n] = exit_nc[stop_n], index
+            running_n = running_n[staying]
+            alpha_n = None if alpha_n is None else alpha_n[staying]
+            streak = None if streak is None else streak.of(staying)
+            values = {name: value[staying] for name, value in values.items()}
         if running_n is None:  # all left together: gathering would take half of a single sample's decision time
-            return ExitPrediction(answer, torch.full((samples,), index, device=x_nchw.device))
-        logits_nc[running_n], exit_index[running_n] = answer, index
+            return ExitPrediction(exit_nc, torch.full((samples,), index, device=x_nchw.device))
+        logits_nc[running_n], exit_index[running_n] = exit_nc, index
         return ExitPrediction(logits_nc, exit_index)
 
-    def _kept(self, values: dict[str, Tensor], exit_index: int) -> dict[str, Tensor]:
+    def _needed(self, values: dict[str, Tensor], exit_index: int) -> dict[str, Tensor]:
         """The values needed after an exit."""
         return {name: value for name, value in values.items() if name in self._needed_after[exit_index]}
 
@@ -141,7 +141,7 @@ class Network(nn.Module):
 
 
 def _needed_after_each_exit(graph: Graph) -> list[set[str]]:
-    """For each exit, the names whose values later segments read: all that has to be compacted and kept."""
+    """For each exit, the names of the values that later segments read, which have to be compacted."""
     segments = graph.segments()
     needed: list[set[str]] = []
     for index in range(len(segments)):

@@ -1,4 +1,4 @@
-"""What an op of a Graph is: a module with its shape rule and its cost rule. The ops themselves are in `ops.OPS`.
+"""The definition of an op of a Graph: a module with its shape rule and its cost rule. The ops are in `ops.OPS`.
 
 Imports no torch before a module is built.
 """
@@ -30,10 +30,10 @@ LayerKey = tuple[str, tuple[Shape, ...], Attrs]
 class Op:
     """A module with its shape rule, its cost rule and its attributes, the arguments of its constructor.
 
-    `module` is the class, or its place in this package (`blocks.Conv`), which is imported at its first use. The
-    attributes say which choices of a space are active for the op: one that takes `expand` is given the block's
-    expansion, one that doesn't leaves that gene inactive. `needs` must be given, `options` have a default.
-    `many_inputs`: the op takes more than one input. An op that needs more than that is a subclass.
+    `module` is the class, or its path in this package (`blocks.Conv`), which is imported at its first use. The
+    attributes determine which choices of a space are active for the op: one that takes `expand` receives the block's
+    expansion; for one that doesn't, that gene is inactive. `needs` must be given, `options` have a default.
+    `many_inputs`: the op takes more than one input. An op with other special behaviour is a subclass.
     """
 
     module: str | type[nn.Module]
@@ -44,7 +44,7 @@ class Op:
     many_inputs: bool = False
 
     depends_on_sample: ClassVar[bool] = False
-    """Whether each sample is given one of several candidates, so that its cost depends on the sample."""
+    """Whether one of several candidates is selected per sample, so that the cost depends on the sample."""
 
     @cached_property
     def takes(self) -> frozenset[str]:
@@ -64,28 +64,28 @@ class Op:
         return self.kind(**attrs)
 
     def candidates(self, name: str, attrs: Attrs) -> tuple[Candidate | None, ...]:
-        """What can run for a sample where the op, known as `name`, has these attributes; None for nothing at all.
+        """The ops that can run for a sample where the op `name` has these attributes; None where nothing runs.
 
-        An ordinary op is its own single candidate. Of an op that depends on the sample every candidate reads the first
+        An ordinary op is its own single candidate. For an op that depends on the sample every candidate reads the first
         input.
         """
         return ((name, attrs),)
 
 
 class OpaqueOp(Op):
-    """An imported module of which a Graph knows only what its node states: output shape, counts, memory."""
+    """An imported module; a Graph only has what its node states: output shape, counts, memory."""
 
     def build(self, **attrs: Any) -> nn.Module:
-        """Raises ValueError: whoever builds the network has the module."""
-        raise ValueError("an imported module must be given with its network; it cannot be built from attributes")
+        """Raises ValueError: the caller that builds the network must pass the module."""
+        raise ValueError("an imported module must be passed to its network; it cannot be built from attributes")
 
 
 def stated_shape(shapes: object, **attrs: Any) -> Shape:
-    """Shape rule of imported modules: as their node states it."""
+    """Shape rule of imported modules: the shape that their node states."""
     channels, height, width = attrs["out_shape"]
     return channels, height, width
 
 
 def stated_counts(in_shape: Shape, out: Shape, attrs: dict[str, Any]) -> Counts:
-    """Cost rule of imported modules: counts as measured at the import."""
+    """Cost rule of imported modules: the counts measured at the import."""
     return Counts(attrs["macs"], attrs["params"], attrs["norm_channels"])

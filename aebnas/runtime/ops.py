@@ -1,7 +1,7 @@
-"""Every op a Graph node can name, once: the dict `OPS`. A line in it makes an op of a module.
+"""Every op that a Graph node can name: the dict `OPS`. One line in it makes a module an op.
 
 Imports no torch before a module is built, so that specs are checked, counted and drawn without it. Weight sharing
-slices the parameters of any op by shape (`aebnas/supernet/elastic.py`), so an op needs nothing more to become elastic.
+slices the parameters of any op by shape (`aebnas/supernet/elastic.py`), so an op needs no further code to be elastic.
 """
 
 from . import cost_rules
@@ -12,7 +12,7 @@ from .shape_rules import class_scores, equal, resized, window
 __all__ = ["OPAQUE", "OPS", "Op"]
 
 OPAQUE = "module"
-"""Op name of an imported module that a Graph carries without looking inside."""
+"""Op name of an imported module, whose inner layers a Graph doesn't describe."""
 
 _CONV = ("in_channels", "out_channels", "kernel", "stride")
 _MBCONV = (*_CONV, "expand")

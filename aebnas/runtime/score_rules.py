@@ -1,4 +1,4 @@
-"""The two rules that every policy has: the score of an exit, and a threshold of that score per exit.
+"""The two rules that every policy has: the score of an exit, and a threshold for it per exit.
 
 Legend: n samples, c classes, e exits.
 """
@@ -22,15 +22,15 @@ CRITERION_NAMES = (*CRITERIA, LEARNED)
 
 @dataclass(frozen=True)
 class Score(ExitRule):
-    """How sure an exit is: a criterion of its logits, divided by the exit's temperature (`temperatures [e]`, or none),
-    or the probability of its stop head (criterion `learned`).
+    """The certainty of an exit: a criterion of its logits, divided by the exit's temperature (`temperatures [e]`, or
+    empty), or the probability of its stop head (criterion `learned`).
 
     Temperature scaling: Guo et al. 2017. Raises ValueError for an unknown criterion.
     """
 
     criterion: str
     temperatures: tuple[float, ...] = ()
-    score_alone = True
+    score_only = True
 
     def __post_init__(self) -> None:
         if self.criterion not in CRITERION_NAMES:
@@ -52,8 +52,8 @@ class Score(ExitRule):
             raise ValueError(f"criterion {LEARNED} needs stop heads, but the network has none")
         return stop_n
 
-    def of_one(self, exit_index: int, logits_1c: Tensor, stop_1: Tensor | None) -> float:
-        """`of` for one sample, equal to the bit, in fewer tensor operations where the criterion allows it."""
+    def of_single_sample(self, exit_index: int, logits_1c: Tensor, stop_1: Tensor | None) -> float:
+        """`of` for one sample, bitwise equal, with fewer tensor operations where the criterion allows it."""
         if self.criterion in SINGLE_SAMPLE_SCORES:
             return SINGLE_SAMPLE_SCORES[self.criterion](self._scaled(exit_index, logits_1c))
         return float(self.of(exit_index, logits_1c, stop_1).item())
@@ -83,12 +83,12 @@ class Score(ExitRule):
 class FixedThresholds(ExitRule):
     """A threshold in [0, 1] for every early exit, `[e - 1]`; None is never: the exit doesn't run.
 
-    A 32-bit softmax rounds to exactly 1.0, so a threshold of 1.0 in place of never would be one rounding away from
-    letting samples leave. Raises ValueError for other thresholds.
+    A 32-bit softmax can round to exactly 1.0, so with a threshold of 1.0 in place of never a rounding error could let
+    samples leave. Raises ValueError for other thresholds.
     """
 
     values: tuple[float | None, ...]
-    score_alone = True
+    score_only = True
 
     def __post_init__(self) -> None:
         for number, threshold in enumerate(self.values, start=1):
@@ -101,11 +101,11 @@ class FixedThresholds(ExitRule):
     def number(self, exit_index: int) -> float:
         """The threshold of an exit that runs."""
         threshold = self.values[exit_index]
-        assert threshold is not None, "an exit that is never taken doesn't run"
+        assert threshold is not None, "an exit whose threshold is never doesn't run"
         return threshold
 
     def exceeded(self, exit_index: int, score: float) -> bool:
-        """Whether one score is above the threshold; both are compared as 32-bit floats, as tensors are."""
+        """Whether one score is above the threshold; both are compared as 32-bit floats, as in tensors."""
         return score > c_float(self.number(exit_index)).value
 
     def threshold_text(self, exit_index: int, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Shape rules of ops, and the numbers their modules are built by.
+"""Shape rules of ops, and the derived numbers of channels of their modules.
 
 Imports no torch, so that specs are checked, counted and drawn before it is loaded. Shapes are `(channels, height,
 width)` of one sample.
@@ -9,13 +9,13 @@ from typing import Any
 
 Shape = tuple[int, int, int]
 ShapeRule = Callable[..., Shape]
-"""`rule(input_shapes, **attributes)` gives the output's shape; raises ValueError where the op cannot run (Unfit for an
-attribute that doesn't fit)."""
+"""`rule(input_shapes, **attributes)` returns the output's shape; raises ValueError where the op cannot run (Unfit for
+an attribute that doesn't fit)."""
 
 ACTIVATION_NAMES = ("relu", "hswish")
-"""What the `act` of an op can name."""
+"""The values of an op's `act`."""
 GLOBAL_POOL_NAMES = ("avg", "max", "avgmax")
-"""What the `pool` of a classifier can name."""
+"""The values of a classifier's `pool`."""
 SQUEEZE_RATIO = 0.25
 
 
@@ -31,7 +31,7 @@ class Unfit(ValueError):
 
 
 def same_padded(shape: Shape, out_channels: int, kernel: int, stride: int) -> Shape:
-    """Output shape of a window op with padding kernel // 2; raises Unfit for a window that makes no sense."""
+    """Output shape of a window op with padding kernel // 2; raises Unfit for a kernel or stride that doesn't fit."""
     channels, height, width = shape
     side = min(height, width)
     if kernel % 2 == 0 or kernel < 1:
@@ -48,7 +48,7 @@ def same_padded(shape: Shape, out_channels: int, kernel: int, stride: int) -> Sh
 
 
 def window(shapes: Sequence[Shape], **attrs: Any) -> Shape:
-    """Rule of ops that slide a same-padded window: `kernel`, `stride`, and `out_channels` unless they keep them."""
+    """Rule of ops with a same-padded sliding window: `kernel`, `stride`, and `out_channels` unless they are kept."""
     return same_padded(shapes[0], attrs.get("out_channels", shapes[0][0]), attrs["kernel"], attrs["stride"])
 
 
@@ -62,7 +62,7 @@ def resized(shapes: Sequence[Shape], **attrs: Any) -> Shape:
 def equal(shapes: Sequence[Shape], **attrs: Any) -> Shape:
     """Rule of ops whose inputs and output are of one shape."""
     if len(set(shapes)) != 1:
-        raise ValueError(f"add needs inputs of one shape, but got {list(shapes)}")
+        raise ValueError(f"the inputs of add must be of one shape, but got {list(shapes)}")
     return shapes[0]
 
 
@@ -77,5 +77,6 @@ def mid_channels(in_channels: int, expand: float) -> int:
 
 
 def squeezed_channels(channels: int) -> int:
-    """Channels inside a squeeze-excite over `channels`: a quarter, as in MobileNetV3 (not rounded to eights)."""
+    """Channels inside a squeeze-excite over `channels`: a quarter, as in MobileNetV3 (not rounded to multiples of
+    8)."""
     return max(1, round(channels * SQUEEZE_RATIO))

@@ -19,7 +19,7 @@ class MaxPool(nn.Module):
 
 
 class AvgPool(nn.Module):
-    """Average pooling with same padding; padded cells don't count."""
+    """Average pooling with same padding; padded pixels don't count."""
 
     def __init__(self, kernel: int, stride: int) -> None:
         super().__init__()
@@ -38,13 +38,13 @@ class Resize(nn.Module):
 
     def forward(self, x_nchw: Tensor) -> Tensor:
         shrinks = self.side < max(x_nchw.shape[2:])
-        # in 32 bits, since the CPU's antialiasing knows no bfloat16
+        # in 32 bits, since antialiasing on CPUs doesn't support bfloat16
         resized = functional.interpolate(x_nchw.float(), (self.side, self.side), mode="bilinear", antialias=shrinks)
         return resized.to(x_nchw.dtype)
 
 
 class Add(nn.Module):
-    """Elementwise sum of any number of equal shapes: where the edges of a DAG cell meet."""
+    """Elementwise sum of any number of inputs of equal shape, such as the edges into a node of a DAG cell."""
 
     def forward(self, *x_nchw: Tensor) -> Tensor:
         return torch.stack(x_nchw).sum(0) if len(x_nchw) > 1 else x_nchw[0]
@@ -55,7 +55,7 @@ GLOBAL_POOLS: dict[str, Callable[[Tensor], Tensor]] = {
     "max": lambda x_nchw: x_nchw.amax((2, 3)),
     "avgmax": lambda x_nchw: (x_nchw.mean((2, 3)) + x_nchw.amax((2, 3))) / 2,
 }
-"""What the `pool` of a classifier can name: `[n, c, h, w]` to `[n, c]`."""
+"""The values of a classifier's `pool`: functions from `[n, c, h, w]` to `[n, c]`."""
 
 
 class Classifier(nn.Module):

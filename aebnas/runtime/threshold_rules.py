@@ -1,6 +1,6 @@
 """Rules that change the threshold of a sample: by the difficulty of its image and by the class predicted for it.
 
-A policy applies them in the order of this file and clamps the result to [0, 1]; since no score is above 1, infinity
+A policy applies them in the order of this file and clamps the result to [0, 1]; since no score exceeds 1, infinity
 (never) becomes 1. Together they are DART's Eq. 19: clamp(coefficient * threshold + beta_diff * alpha, 0, 1).
 
 Legend: n samples, c classes, e exits, b difficulty bins.
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 class DifficultyBins(ExitRule):
     """A threshold (None: never) for each bin of the image's difficulty, `thresholds [e - 1][b]`.
 
-    Bins are separated by `edges [b - 1]`, which rise; a difficulty at an edge belongs to the bin below. The policy's
-    own thresholds only determine which exits run. Raises ValueError for edges that don't rise.
+    Bins are separated by `edges [b - 1]` in ascending order; a difficulty equal to an edge belongs to the bin below.
+    The policy's fixed thresholds only determine which exits run. Raises ValueError for edges that don't ascend.
     """
 
     difficulty: Difficulty
@@ -36,7 +36,7 @@ class DifficultyBins(ExitRule):
 
     def __post_init__(self) -> None:
         if any(low >= high for low, high in pairwise(self.edges)):
-            raise ValueError(f"difficulty_edges must rise, but got {self.edges}")
+            raise ValueError(f"difficulty_edges must be ascending, but got {self.edges}")
 
     @property
     def estimator(self) -> Difficulty:
@@ -120,7 +120,7 @@ class Coefficients(ExitRule):
 
 @dataclass(frozen=True)
 class DifficultyOffset(ExitRule):
-    """`beta_diff` times the image's difficulty is added to thresholds: difficult images face higher ones.
+    """`beta_diff` times the image's difficulty is added to thresholds: difficult images have higher ones.
 
     With a `beta_diff` of 0 it changes no decision, but the estimate still runs and is charged. Raises ValueError for
     a `beta_diff` outside [0, 1].

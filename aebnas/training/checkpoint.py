@@ -1,4 +1,4 @@
-"""The state of a training as a file: all that it needs to go on as if it had not been stopped."""
+"""The state of a training as a file: everything that a resumed training needs to give the same results."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ from aebnas.training.task import Row
 
 @dataclass(frozen=True)
 class SavedTraining:
-    """What a checkpoint's file holds, and the precision that the training began with."""
+    """The content of a checkpoint file, and the precision that the training started with."""
 
     path: Path
     content: dict[str, Any]
@@ -26,14 +26,14 @@ class SavedTraining:
 
 
 def read_checkpoint(path: Path | None, ranks: Ranks) -> SavedTraining | None:
-    """The training saved at `path`; None where there is none. Raises UserError for a file that cannot be read.
+    """The training saved at `path`; None where there is no file. Raises UserError for a file that cannot be read.
 
-    Read before anything is made that depends on the precision, such as the gradient scaler.
+    Call it before creating anything that depends on the precision, such as the gradient scaler.
     """
     if path is None:
         return None
     with _readable(path):
-        # rank 0 reads for all, so that no rank on another machine begins elsewhere
+        # rank 0 reads for all ranks, so that all of them resume from the same epoch on any machine
         content = ranks.from_first(
             lambda: torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
         )
@@ -47,20 +47,20 @@ def read_checkpoint(path: Path | None, ranks: Ranks) -> SavedTraining | None:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Whatever goes wrong while a checkpoint is read is a UserError that says what to do."""
+    """Turn any exception raised while a checkpoint is read into a UserError with the remedy."""
     try:
         yield
     except Exception as error:
         raise UserError(
             f"{path}: must be a checkpoint of this run, but cannot be read "
-            f"({type(error).__name__}); delete it to start this phase anew"
+            f"({type(error).__name__}); delete it to start this phase again"
         ) from error
 
 
 class Checkpoint:
-    """The parts of a training that change with it; `others` are optimiser, schedule and gradient scaler.
+    """The stateful parts of a training; `others` are optimiser, schedule and gradient scaler.
 
-    `stateful` is what else the task says changes.
+    `stateful` maps names to the task's further stateful parts (see `Task.stateful`).
     """
 
     def __init__(
@@ -76,18 +76,18 @@ class Checkpoint:
         self.parts |= dict(zip(("optimiser", "schedule", "scaler"), others, strict=True))
 
     def save(self, path: Path, rows: list[Row], epochs_done: int) -> None:
-        """Write the parts' states, whole or not at all."""
+        """Write the parts' states atomically."""
         content: dict[str, Any] = {k: part.state_dict() for k, part in self.parts.items() if part is not None}
         content |= {"rows": rows, "epochs_done": epochs_done, "precision": self.precision}
-        # in memory first: torch's own writer reports a full disk in words of its own
+        # in memory first: torch's own writer doesn't report a full disk as an OSError
         buffer = io.BytesIO()
         torch.save(content, buffer)
         write_bytes(path, buffer.getbuffer())
 
     def load(self, saved: SavedTraining) -> tuple[list[Row], int]:
-        """Put the parts into the states saved; returns validation rows and epochs done.
+        """Restore the parts' states; returns the validation rows and the number of epochs done.
 
-        The precision must be the one saved. Raises UserError for a checkpoint of another kind.
+        The precision must be the one saved. Raises UserError for a checkpoint of another training.
         """
         with _readable(saved.path):
             for key, part in self.parts.items():

@@ -1,7 +1,7 @@
-"""Data-parallel training on Ray: Ray Train starts and places the workers, each runs the one training loop.
+"""Data-parallel training on Ray: Ray Train starts and places the workers, each of which runs the training loop.
 
-All ranks draw the same subnets and average their gradients once per step (`train.ranks`); a DDP wrapper doesn't
-fit, since a step runs several subnets that leave many parameters without a gradient.
+All ranks sample the same subnets and average their gradients once per step (`training.ranks`). A DDP wrapper isn't
+suitable, since a step runs several subnets that leave many parameters without a gradient.
 """
 
 import shutil
@@ -36,10 +36,10 @@ from aebnas.training.task import Row, Task
 from aebnas.training.training_spec import SupernetSpec
 
 RETRIES = 1
-"""How often training goes on from its checkpoint after a worker has died."""
+"""How many times training is resumed from its checkpoint after a worker has died."""
 
-TOLD_EVERY_S = 0.5
-"""How often rank 0 tells how far it is, and the bar is moved."""
+REPORT_EVERY_S = 0.5
+"""Seconds between two progress reports of rank 0, and between two updates of the progress bar."""
 
 
 def fit_on_workers(
@@ -54,9 +54,9 @@ def fit_on_workers(
 ) -> nn.Module:
     """`loop.fit` by `spec.workers` Ray workers; the module returned is on the CPU.
 
-    `checkpoint` must lie where all machines see it; rank 0 writes it and calls `on_rows`. `task` and `batches` are
-    sent to the workers. Raises UserError as `fit` does, for a cluster that can't be reached or is too small, and
-    when workers die more than once.
+    `checkpoint` must be on a file system that all machines share; rank 0 writes it and calls `on_rows`. `task` and
+    `batches` are sent to the workers. Raises UserError as `fit` does, for a cluster that can't be reached or is too
+    small, and when workers die more than once.
     """
     checkpoint = checkpoint.resolve()  # workers elsewhere have another working directory
     _check_shares(batches, spec.workers)
@@ -71,21 +71,21 @@ def fit_on_workers(
             each = "a GPU" if use_gpu else f"{threads} CPU thread{'s' if threads > 1 else ''}"
             print(f"{label}: starting {spec.workers} workers with {each} each", file=sys.stderr, flush=True)
             config = {
-                # through the object store once, whatever the number of workers
+                # put into the object store once, independent of the number of workers
                 "work": ray.put((task, batches, spec, seed, label, checkpoint, on_rows)),
-                "board": open_progress_actor(ray),
+                "progress_actor": open_progress_actor(ray),
                 "threads": threads,
                 "deterministic": deterministic,
             }
-            # in a process of its own: here Ray Train would take Ctrl-C for itself and not give it back
+            # in a separate process: in this one Ray Train would replace the handler of Ctrl-C and not restore it
             train = ray.remote(num_cpus=0, scheduling_strategy=on_this_machine(ray))(_train)
             training = train.remote(config, spec.workers, threads, use_gpu, scratch)
-            _follow(ray, config["board"], training, label)
+            _follow(ray, config["progress_actor"], training, label)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if not checkpoint.exists():
-        raise UserError(f"{checkpoint}: must lie on a file system that all machines of the cluster share")
-    return fit(task, batches, spec, seed, label, checkpoint, on_rows)  # what the workers left, with nothing to do
+        raise UserError(f"{checkpoint}: must be on a file system that all machines of the cluster share")
+    return fit(task, batches, spec, seed, label, checkpoint, on_rows)  # loads the finished checkpoint, trains nothing
 
 
 def _check_shares(batches: Batches, workers: int) -> None:
@@ -101,7 +101,7 @@ def _use_gpu(ray: Any, workers: int) -> bool:
 
 
 def _train(config: dict[str, Any], workers: int, threads: int, use_gpu: bool, scratch: Path) -> None:
-    """Run Ray Train to its end; `scratch` is for its own files."""
+    """Run Ray Train to completion; `scratch` is the folder for its files."""
     apply_settings()
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
@@ -119,7 +119,7 @@ def _train(config: dict[str, Any], workers: int, threads: int, use_gpu: bool, sc
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What each worker does."""
+    """The training function of each worker."""
     import ray
     from ray.train import get_context
     from ray.train.torch import get_device
@@ -127,46 +127,46 @@ def _work(config: dict[str, Any]) -> None:
     task, batches, spec, seed, label, checkpoint, on_rows = ray.get(config["work"])
     task.module.to(get_device())
     ranks = Ranks(get_context().get_world_rank(), get_context().get_world_size())
-    board = config["board"]
-    progress = partial(_told, board) if ranks.rank == 0 else no_bar
+    progress_actor = config["progress_actor"]
+    progress = partial(_reported_progress, progress_actor) if ranks.rank == 0 else no_bar
     try:
         with pinned(config["threads"], config["deterministic"]):
             fit(task, batches, spec, seed, label, checkpoint, on_rows, progress, ranks)
-    except (UserError, OSError) as error:  # trying again would end the same
-        ray.get(board.fail.remote(error))
+    except (UserError, OSError) as error:  # a retry would fail in the same way
+        ray.get(progress_actor.fail.remote(error))
 
 
 class _ProgressReporter:
-    """A bar whose steps are written on the board, now and then."""
+    """A progress counter that sends its steps to the progress actor, at most once in `REPORT_EVERY_S` seconds."""
 
-    def __init__(self, board: Any, total: int, done: int) -> None:
-        self.board, self.total, self.done = board, total, done
-        self.told = 0.0
+    def __init__(self, actor: Any, total: int, done: int) -> None:
+        self.actor, self.total, self.done = actor, total, done
+        self.reported_at = 0.0
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         self.done += steps
         now = time.monotonic()
-        if now - self.told >= TOLD_EVERY_S or self.done >= self.total:
-            self.board.report.remote(self.done, self.total)
-            self.told = now
+        if now - self.reported_at >= REPORT_EVERY_S or self.done >= self.total:
+            self.actor.report.remote(self.done, self.total)
+            self.reported_at = now
 
 
 @contextmanager
-def _told(board: Any, label: str, total: int, done: int) -> Iterator[Counter]:
-    teller = _ProgressReporter(board, total, done)
-    teller.advance(0)
-    yield teller
+def _reported_progress(actor: Any, label: str, total: int, done: int) -> Iterator[Counter]:
+    reporter = _ProgressReporter(actor, total, done)
+    reporter.advance(0)
+    yield reporter
 
 
-def _follow(ray: Any, board: Any, training: Any, label: str) -> None:
-    """Show the workers' progress until they are done; raises what stopped them."""
+def _follow(ray: Any, actor: Any, training: Any, label: str) -> None:
+    """Show the workers' progress until the training ends; raises the error that stopped it."""
     with ExitStack() as stack:
         bar: Counter | None = None
         shown = 0
         running = True
         while running:
-            _, running = ray.wait([training], timeout=TOLD_EVERY_S)
-            steps, error = ray.get(board.read.remote())
+            _, running = ray.wait([training], timeout=REPORT_EVERY_S)
+            steps, error = ray.get(actor.read.remote())
             if error is not None:
                 raise error
             if steps is None:
@@ -174,11 +174,11 @@ def _follow(ray: Any, board: Any, training: Any, label: str) -> None:
             done, total = steps
             if bar is None:
                 bar, shown = stack.enter_context(progress_bar(label, total, done)), done
-            if done != shown:  # less, where training went on from its checkpoint
+            if done != shown:  # fewer, where training was resumed from its checkpoint
                 bar.advance(done - shown)
                 shown = done
     try:
         ray.get(training)
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise UserError(f"supernet.workers: the workers must live, but failed twice: {reason}") from error
+        raise UserError(f"supernet.workers: the workers must not die, but failed twice: {reason}") from error

@@ -20,7 +20,7 @@ from aebnas.core.progress import Counter, progress_bar
 from aebnas.data.batches import Batches
 from aebnas.training.checkpoint import Checkpoint, read_checkpoint
 from aebnas.training.precision import computing_dtype
-from aebnas.training.ranks import ALONE, Ranks
+from aebnas.training.ranks import SINGLE_PROCESS, Ranks
 from aebnas.training.task import Row, Task
 from aebnas.training.training_spec import TrainSpec
 
@@ -34,21 +34,21 @@ def fit(
     checkpoint: Path | None,
     on_rows: Callable[[list[Row]], None] = lambda rows: None,
     progress: Callable[[str, int, int], AbstractContextManager[Counter]] = progress_bar,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
 ) -> nn.Module:
     """Train `task.module` and return it with averaged weights (a copy where averaging is on).
 
-    A checkpoint (unless None) is written after every epoch and picked up when it is there, with equal results,
-    since every epoch draws from its own generators. `on_rows` receives all validation rows so far after each
-    epoch. Where `ranks` are several, each calls this with equal arguments and takes its share of every batch;
-    rank 0 validates, writes and calls `on_rows`. `progress` makes the bar from label, steps and steps done.
-    Raises UserError when the loss stops being finite or the checkpoint can't be used.
+    A checkpoint (unless None) is written after every epoch, and training resumes from an existing one with equal
+    results, since every epoch has its own seeded generators. `on_rows` receives all validation rows so far after each
+    epoch. With several `ranks` each calls this with equal arguments and takes its share of every batch; rank 0
+    validates, writes and calls `on_rows`. `progress` makes the bar from label, number of steps and steps done.
+    Raises UserError when the loss is no longer finite or the checkpoint can't be used.
     """
     device = next(task.module.parameters()).device
     saved = read_checkpoint(checkpoint, ranks)
-    # as it began: another session may measure another precision to be faster
-    asked = partial(computing_dtype, spec.precision, device)
-    precision = ranks.from_first(asked) if saved is None else saved.precision
+    # that of the first session: another session may measure another precision to be faster
+    choose = partial(computing_dtype, spec.precision, device)
+    precision = ranks.from_first(choose) if saved is None else saved.precision
     if spec.channels_last:
         _to_channels_last(task.module)
     optimiser = _optimiser(task.module, spec)
@@ -80,12 +80,12 @@ def fit(
             if not math.isfinite(loss):
                 raise UserError(
                     f"{label}: the loss must stay finite, but got {loss} in epoch {epoch + 1}; "
-                    f"lower lr ({spec.lr}) or set precision: fp32, in a run of its own (--out)"
+                    f"lower lr ({spec.lr}) or set precision: fp32, in a new run (--out)"
                 )
             seconds = time.monotonic() - started
             if (epoch + 1) % spec.validate_every == 0 or epoch + 1 == spec.epochs:
                 module = task.module if averaged is None else averaged.module
-                here = {
+                common = {
                     "phase": label,
                     "epoch": epoch + 1,
                     "lr": schedule.get_last_lr()[0],
@@ -93,19 +93,19 @@ def fit(
                     "train_seconds": seconds,
                     "images_per_second": len(batches) * batches.batch_size / seconds,
                 }
-                rows = rows + ranks.from_first(partial(_validation_rows, task, module, here))
+                rows = rows + ranks.from_first(partial(_validation_rows, task, module, common))
             if checkpoint:
                 ranks.from_first(partial(state.save, checkpoint, rows, epoch + 1))
             ranks.from_first(partial(on_rows, rows))
     return task.module if averaged is None else averaged.module
 
 
-def _validation_rows(task: Task, module: nn.Module, here: Row) -> list[Row]:
-    return [here | row for row in task.validate(module)]
+def _validation_rows(task: Task, module: nn.Module, common: Row) -> list[Row]:
+    return [common | row for row in task.validate(module)]
 
 
 def warmup_cosine(step: int, warmup_steps: float, total_steps: int) -> float:
-    """Factor on the learning rate: linear up over the warm-up, then half a cosine down to zero."""
+    """Factor on the learning rate: a linear rise over the warm-up, then a half cosine to zero."""
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
     return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1.0, total_steps - warmup_steps)))
@@ -149,7 +149,7 @@ def _step(
 
 
 def _optimiser(module: nn.Module, spec: TrainSpec) -> torch.optim.Optimizer:
-    """SGD that decays weights but not norms and biases."""
+    """SGD with weight decay on weights, without it on norms and biases."""
     decayed = [p for p in module.parameters() if p.ndim > 1]
     others = [p for p in module.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": spec.weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -158,7 +158,7 @@ def _optimiser(module: nn.Module, spec: TrainSpec) -> torch.optim.Optimizer:
 
 
 def _ema_update(decay: float) -> Callable[[Any, Any, Any], None]:
-    """Torch's moving average with a decay that starts small, so that short runs don't remember their first weights."""
+    """Torch's moving average with a decay that starts small, so that initial weights don't dominate short runs."""
 
     def update(averaged: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
         steps = float(updates)

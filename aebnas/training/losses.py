@@ -21,9 +21,8 @@ def multi_exit_loss(
     """Sum over exits of weight * [(1 - d) CE(labels) + d CE(teacher's probabilities)].
 
     `logits` holds `[n, c]` of every exit, `labels_n` class numbers or (of mixtures) probabilities `[n, c]`.
-    Without a teacher, d is 0. An exit whose logits *are* the teacher learns from the labels alone. Cross-entropy
-    against soft targets has the gradient of the KL divergence (Hinton et al. 2015, temperature 1; the sandwich
-    rule's in-place distillation).
+    Without a teacher, d is 0: the loss is that of the labels. Cross-entropy against soft targets has the gradient of
+    the KL divergence (Hinton et al. 2015, temperature 1; the sandwich rule's in-place distillation).
     """
     total = torch.zeros((), device=labels_n.device)
     for exit_nc, weight in zip(logits, weights, strict=True):
@@ -43,15 +42,18 @@ def self_distillation_loss(
     label_smoothing: float,
     distillation: float,
 ) -> Tensor:
-    """`multi_exit_loss` with the network's last exit as teacher of the earlier ones; it learns from labels alone."""
+    """`multi_exit_loss` with the network's last exit as teacher of the earlier ones; the last exit learns from labels.
+
+    `logits` holds `[n, c]` of every exit.
+    """
     *early, last = logits
     loss = multi_exit_loss([last], labels_n, weights[-1:], label_smoothing, None, distillation)
     if not early:
         return loss
-    taught = multi_exit_loss(early, labels_n, weights[:-1], label_smoothing, probabilities(last), distillation)
-    return taught + loss
+    distilled = multi_exit_loss(early, labels_n, weights[:-1], label_smoothing, probabilities(last), distillation)
+    return distilled + loss
 
 
 def probabilities(logits_nc: Tensor) -> Tensor:
-    """A teacher's probabilities, cut off from its gradient."""
+    """A teacher's probabilities `[n, c]`, detached from its gradient."""
     return logits_nc.detach().float().softmax(-1)

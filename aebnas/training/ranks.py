@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process is number `rank` of `world`; more than one need an initialised process group.
+    """This process is number `rank` (from 0) of `world`; more than one require an initialised process group.
 
     All ranks call the same methods in the same order.
     """
@@ -29,7 +29,7 @@ class Ranks:
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace each gradient by its mean over the ranks, in one all-reduce.
 
-        Parameters without a gradient are left out: they must be the same ones on all ranks.
+        Parameters without a gradient are skipped; they must be the same on all ranks.
         """
         if self.world == 1:
             return
@@ -40,14 +40,14 @@ class Ranks:
             gradient.copy_(part.view(gradient.shape))
 
     def mean(self, value: Tensor) -> Tensor:
-        """Mean over the ranks; `value` is given up."""
+        """Mean over the ranks; `value` is overwritten."""
         if self.world > 1:
             dist.all_reduce(value)
             value /= self.world
         return value
 
     def from_first(self, act: Callable[[], T]) -> T:
-        """Let rank 0 alone act, and give all ranks what it returns or, if it fails, raise its exception in all."""
+        """Call `act` on rank 0 only; returns its result on all ranks or, if it fails, raises its exception on all."""
         if self.world == 1:
             return act()
         outcome: list[tuple[T | None, Exception | None]] = [(None, None)]
@@ -63,4 +63,4 @@ class Ranks:
         return result  # type: ignore[return-value]
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = Ranks()

@@ -22,10 +22,10 @@ from aebnas.training.validation import REFERENCE_CRITERION, exit_rows
 
 
 class SandwichTask:
-    """Each step: the largest backbone, the smallest, and random ones, each with several sets of branches.
+    """Each step trains the largest backbone, the smallest, and random ones, each with several sets of branches.
 
-    The largest backbone's last exit teaches all other exits of the step. `calibration` are the batches
-    (`x_nchw`) from which norm statistics are taken at validation.
+    The largest backbone's last exit is the teacher of all other exits of the step. `calibration` are the batches
+    (`x_nchw`) on which norm statistics are estimated at validation.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class SandwichTask:
         self.epoch = 0
 
     def begin_epoch(self, epoch: int) -> None:
-        """Exits are switched on and off by the epoch."""
+        """Record the epoch, which determines the exits that train."""
         self.epoch = epoch
 
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
@@ -68,7 +68,7 @@ class SandwichTask:
         labels_n: Tensor,
         teacher_nc: Tensor | None,
     ) -> Tensor:
-        """The largest backbone's own last exit is the teacher of its path, which has no other yet."""
+        """Mean loss over a path's branch sets; without a teacher (the first path) its own last exit is the teacher."""
         total = torch.zeros((), device=labels_n.device)
         for architecture, logits in zip(architectures, outputs, strict=True):
             weights = exit_weights(self.spec.exit_weights, architecture)
@@ -82,7 +82,7 @@ class SandwichTask:
         return total
 
     def _paths(self, rng: np.random.Generator) -> list[list[Architecture]]:
-        """Backbone paths of one step, the teacher's first, each as architectures that differ in branches only."""
+        """Backbone paths of one step, the teacher's first, each as architectures that differ only in branches."""
         randoms = [self.space.decode(self.space.sample(rng)).architecture for _ in range(self.spec.random_subnets)]
         paths = [
             [self.space.sample_branches(backbone, rng) for _ in range(self.spec.branches)]
@@ -98,9 +98,9 @@ class SandwichTask:
         """Rows of the largest subnet, and of the smallest backbone under one fixed set of branches."""
         assert isinstance(module, Supernet)
         rng = np.random.default_rng(0)
-        looked_at = {"largest": self.largest, "smallest": self.space.sample_branches(self.smallest, rng)}
+        validated = {"largest": self.largest, "smallest": self.space.sample_branches(self.smallest, rng)}
         rows = []
-        for name, architecture in looked_at.items():
+        for name, architecture in validated.items():
             network = module.extract(architecture, module.recalibrate(architecture, self.calibration))
             table = tabulate(network, self.validation, self.preprocessing, [REFERENCE_CRITERION])
             rows.append({"subnet": name} | exit_rows(table))

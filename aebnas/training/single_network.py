@@ -29,9 +29,10 @@ from aebnas.training.validation import REFERENCE_CRITERION, exit_rows
 
 
 class SingleTask:
-    """All exits, as `spec.exits` says; the last exit teaches the earlier ones. `calibration` as in `SandwichTask`.
+    """All exits, as `spec.exits` specifies; the last exit is the teacher of the earlier ones.
 
-    With `frozen` only the branches of early exits train. Without `validation` nothing is looked at in between.
+    `calibration` as in `SandwichTask`. With `frozen` only the branches of early exits train. Without `validation`
+    images the training is not validated.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class SingleTask:
             freeze_backbone(network)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Switch exits on and off; keep a frozen backbone's norms from moving."""
+        """Set which exits train; keep a frozen backbone's norm statistics unchanged."""
         self.weights = mask_inactive(self.all_weights, self.spec.exits.active(epoch, len(self.all_weights)))
         if self.frozen:
             backbone_to_eval(self._network(self.module))
@@ -83,7 +84,7 @@ class SingleTask:
         """Nothing: the loop steps all parameters."""
 
     def validate(self, module: nn.Module) -> list[Row]:
-        """One row of the network."""
+        """One row for the network; none without validation images."""
         if self.validation is None:
             return []
         network = self.finished(module, self.calibration)
@@ -91,9 +92,9 @@ class SingleTask:
         return [{"subnet": "chosen"} | exit_rows(table)]
 
     def finished(self, module: nn.Module, calibration: Sequence[Tensor]) -> Network:
-        """The network of a (trained) module: a copy in evaluation mode whose norm statistics fit its weights.
+        """The network of a (trained) module: a copy in evaluation mode with norm statistics estimated on `calibration`.
 
-        Those of a frozen backbone are as they were.
+        Those of a frozen backbone are unchanged.
         """
         if not self.frozen:
             return with_norm_stats(self._network(module), calibration)
@@ -109,14 +110,14 @@ class SingleTask:
 
 
 def fresh_network(architecture: Architecture, seed: int) -> Network:
-    """The architecture with newly drawn weights."""
+    """The architecture with weights initialised from the seed."""
     network = Network(lower(architecture))
     initialise(network, torch.Generator().manual_seed(seed))
     return network
 
 
 def with_norm_stats(module: nn.Module, calibration: Sequence[Tensor]) -> Network:
-    """A copy in evaluation mode whose norm statistics fit its (averaged) weights."""
+    """A copy in evaluation mode with norm statistics estimated on batches `x_nchw` for its (averaged) weights."""
     network = copy.deepcopy(module)
     assert isinstance(network, Network)
     return estimate_norms(network, calibration)

@@ -1,4 +1,4 @@
-"""Training one network from beginning to end: in one go, or the backbone first and then the branches on it."""
+"""Training one network completely: in one stage, or the backbone first and then the branches on it."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -36,9 +36,10 @@ def fit_network(
     on_rows: Callable[[list[Row]], None] = lambda rows: None,
     progress: Callable[[str, int, int], AbstractContextManager[Counter]] = progress_bar,
 ) -> Network:
-    """The trained network in evaluation mode, on the device of `network`; `loop.fit` explains most arguments.
+    """The trained network in evaluation mode, on the device of `network`; see `loop.fit` for most arguments.
 
-    Norm statistics are taken from `norm_calibration` in the end, from `calibration` at validations.
+    Norm statistics are estimated on `norm_calibration` at the end, on `calibration` at validations. Raises UserError
+    as `loop.fit`.
     """
     backbone_epochs = spec.exits.backbone_epochs if len(network.graph.exits) > 1 else 0
     earlier: list[Row] = []
@@ -47,20 +48,20 @@ def fit_network(
         task = SingleTask(network, architecture, spec, validation, batches.preprocessing, calibration, frozen)
         rows: list[Row] = []
 
-        def tell(so_far: list[Row]) -> None:
+        def report(so_far: list[Row]) -> None:
             rows[:] = so_far
             on_rows(earlier + so_far)
 
-        trained = fit(task, batches, spec, seed, label, checkpoint, tell, progress)
+        trained = fit(task, batches, spec, seed, label, checkpoint, report, progress)
         earlier.extend(rows)
         return task.finished(trained, norm_calibration)
 
     if backbone_epochs:
-        alone = ExitTrainingSpec(warmup_epochs=backbone_epochs)
-        first = updated(spec, {"epochs": backbone_epochs, "exits": alone})
+        last_exit_only = ExitTrainingSpec(warmup_epochs=backbone_epochs)
+        first = updated(spec, {"epochs": backbone_epochs, "exits": last_exit_only})
         at = checkpoint and checkpoint.with_name(BACKBONE_CHECKPOINT)
         network = stage(network, first, f"{label}, backbone", at, frozen=False)
-        # what is left is one training of the branches, without a stage before it
+        # the second stage is an ordinary training of the branches, without a backbone stage
         branches = updated(spec.exits, {"backbone_epochs": 0})
         spec = updated(spec, {"epochs": spec.epochs - backbone_epochs, "exits": branches})
     return stage(network, spec, label, checkpoint, frozen=backbone_epochs > 0)

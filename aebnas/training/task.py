@@ -16,27 +16,27 @@ class Task(Protocol):
 
     module: nn.Module
     stateful: Mapping[str, Any]
-    """What changes with the training beside the module, by name: each has a `state_dict`."""
+    """Further parts with a training state beside the module, by name: each has a `state_dict`."""
 
     def begin_epoch(self, epoch: int) -> None:
-        """Called before each epoch (from 0), when the module is in training mode."""
+        """Called before each epoch (from 0), with the module in training mode."""
         ...
 
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
         """Losses whose gradients add up to the step's; each is backpropagated before the next is computed.
 
-        `labels_n` are class numbers or, of mixtures, probabilities `[n, c]`.
+        `labels_n` are class numbers or, for mixed images, probabilities `[n, c]`.
         """
         ...
 
     def step(self, scaler: GradScaler) -> None:
-        """Called once the gradients of all losses of a step are there, before the loop's own step.
+        """Called after the gradients of all losses of a step are computed, before the loop's own step.
 
-        For parameters that the task steps by an optimiser of its own; `scaler` scaled the losses, and must unscale
+        For parameters that the task updates with its own optimiser; `scaler` scaled the losses, and must unscale
         the gradients. The task leaves those parameters without gradients.
         """
         ...
 
     def validate(self, module: nn.Module) -> list[Row]:
-        """Per-exit accuracy and expected cost of `module` (the averaged weights), a row per network looked at."""
+        """Per-exit accuracy and expected cost of `module` (the averaged weights), one row per validated network."""
         ...

@@ -1,4 +1,4 @@
-"""What the `supernet:` and `retrain:` parts of an experiment may say. Imports no torch."""
+"""The settings of the `supernet:` and `retrain:` parts of an experiment. Imports no torch."""
 
 from typing import Annotated, Literal, TypeVar
 
@@ -14,10 +14,10 @@ ExitWeights = Literal["equal", "linear"] | dict[str, Annotated[float, Field(stri
 
 
 class LoopSpec(Spec):
-    """Settings of the training loop but its length; SGD with Nesterov momentum, warm-up, then cosine to zero."""
+    """Settings of the training loop except its length; SGD with Nesterov momentum, warm-up, then cosine to zero."""
 
     batch_size: Annotated[int, Field(strict=True, ge=2, le=1_000_000)] = 128
-    """Images of a step, of all workers together."""
+    """Images per step, summed over all workers."""
     lr: Annotated[float, Field(strict=True, gt=0)] = 0.1
     """Peak learning rate."""
     momentum: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.9
@@ -29,22 +29,22 @@ class LoopSpec(Spec):
     label_smoothing: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.1
     """Share of each label's probability that is spread over all classes."""
     distillation: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.5
-    """Share of the loss that follows the teacher's probabilities instead of the labels. The teacher is the largest
+    """Share of the loss computed against the teacher's probabilities instead of the labels. The teacher is the largest
     subnet's last exit; for a single network its own last exit."""
     exit_weights: ExitWeights = "equal"
     """Weights of the exits' losses: `equal`, `linear` (exit i of E by i/E, as DART), or by site, such as
     `{stage1: 0.3, last: 1}`; they are scaled to sum to 1."""
     exits: ExitTrainingSpec = ExitTrainingSpec()
-    """How exits join the training."""
+    """How exits take part in the training."""
     clip: Annotated[float, Field(strict=True, gt=0)] = 5.0
-    """Bound of the gradient's norm."""
+    """Maximum norm of the gradient (clipping)."""
     ema: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.99
-    """Decay of averaged weights; 0 averages none."""
+    """Decay of the moving average of the weights; 0 turns averaging off."""
     precision: Precision = "auto"
-    """`auto` is bf16 where that is quicker (GPUs; a CPU is measured once), else fp32. A resumed training keeps the
-    format it began with."""
+    """`auto` is bf16 where that is faster (GPUs; a CPU is measured once), else fp32. A resumed training keeps the
+    format it started with."""
     channels_last: bool = True
-    """Train in the memory format channels_last."""
+    """Train in the channels_last memory format."""
     validate_every: Annotated[int, Field(strict=True, ge=1)] = 1
     """Epochs between validations."""
 
@@ -53,7 +53,7 @@ class TrainSpec(LoopSpec):
     """Settings of the training loop."""
 
     epochs: Epochs
-    """Length of the training."""
+    """Number of epochs."""
 
     @model_validator(mode="after")
     def _time_for_branches(self) -> "TrainSpec":
@@ -69,23 +69,23 @@ TrainSpecType = TypeVar("TrainSpecType", bound=TrainSpec)
 class SupernetSpec(TrainSpec):
     """Sandwich training (Yu & Huang 2019): each step trains the largest, the smallest and random backbones.
 
-    With workers, training is data-parallel on Ray: each takes an equal share of every batch, on a GPU each where the
-    cluster has GPUs.
+    With workers, training is data-parallel on Ray: each takes an equal share of every batch, each on its own GPU where
+    the cluster has GPUs.
     """
 
     recipe: Literal["sandwich"] = "sandwich"
     """The training recipe."""
     random_subnets: Annotated[int, Field(strict=True, ge=0, le=100)] = 2
-    """Random backbones in each step."""
+    """Random backbones per step."""
     branches: Annotated[int, Field(strict=True, ge=1, le=100)] = 2
     """Sets of random exit branches on every backbone path, which share its forward pass."""
     workers: Processes = 0
     """Ray workers that train data-parallel; 0 or 1 trains in this process."""
     threads: Threads | None = None
-    """CPU threads of each worker; the machines' cores are shared out if absent."""
+    """CPU threads of each worker; the machines' cores are divided among the workers if absent."""
     sync_norms: bool = True
-    """Let batch norm see the whole batch, which makes a step that of a single process; otherwise each worker normalises
-    its own share, which is quicker."""
+    """Batch norm uses the statistics of the whole batch, so a step equals that of a single process; otherwise each
+    worker normalises its own share, which is faster."""
 
     @model_validator(mode="after")
     def _equal_shares(self) -> "SupernetSpec":
@@ -99,7 +99,7 @@ class SupernetSpec(TrainSpec):
     def _exits_of_many_networks(self) -> "SupernetSpec":
         for name in ("backbone_epochs", "blended", "policy_loss", "stop_heads"):
             if getattr(self.exits, name):
-                raise SpecError(f"exits.{name}", "must be left to the training of single networks")
+                raise SpecError(f"exits.{name}", "must be set only for the training of single networks")
         return self
 
 
@@ -107,5 +107,5 @@ class RetrainSpec(TrainSpec):
     """Training of one selected architecture."""
 
     weights: Literal["supernet", "scratch", "kept"] = "supernet"
-    """Where it starts: the supernet's weights, fresh ones (`scratch`), or those under which a candidate that was
-    trained by itself was scored (`kept`)."""
+    """Initial weights: the supernet's, newly initialised ones (`scratch`), or those under which a separately trained
+    candidate was scored (`kept`)."""

@@ -1,4 +1,4 @@
-"""What training reports of a network after an epoch: per-exit accuracy and expected cost."""
+"""The figures that training reports for a network after an epoch: per-exit accuracy and expected cost."""
 
 import numpy as np
 
@@ -8,11 +8,11 @@ from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.training.task import Row
 
 REFERENCE_CRITERION, REFERENCE_THRESHOLD = "confidence", 0.9
-"""Policy under which the expected cost of a network in training is stated."""
+"""The policy under which training reports the expected cost of a network."""
 
 
 def exit_rows(table: ExitTable) -> Row:
-    """Accuracy of each exit alone, and accuracy and average MACs under the reference policy."""
+    """Accuracy of each exit over all samples, and accuracy and average MACs under the reference policy."""
     policy = ExitPolicy(REFERENCE_CRITERION, (REFERENCE_THRESHOLD,) * (table.exits - 1))
     scored = score_policy(table, policy)
     row: Row = {"accuracy_at_0.9": scored.accuracy, "avg_macs_at_0.9": scored.avg_macs}

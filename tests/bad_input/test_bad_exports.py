@@ -155,11 +155,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "graph: no exits": (
         changed("graph.json", "exits", []),
-        "graph.json: cannot be read: a graph needs at least one exit",
+        "graph.json: cannot be read: a graph must have at least one exit",
     ),
     "graph: an exit on nothing": (
         changed("graph.json", "exits.0.site", "x"),
-        "graph.json: cannot be read: exit on 'x': no",
+        "graph.json: cannot be read: exit on 'x': ",
     ),
     "policy: an unknown criterion": (
         changed("policy.json", "criterion", "luck"),
@@ -215,7 +215,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "record: fewer labels": (
         recorded(labels=np.zeros(1, np.int64)),
-        "check.npz: cannot be read: there must be an exit and",
+        "check.npz: cannot be read: an exit and a label must",
     ),
     "code: missing": (lambda folder: (folder / "runtime" / "ops.py").unlink(), "runtime/ops.py: no such file"),
     "code: cut": (written("runtime/ops.py", b"OPS = {"), "runtime: cannot be read: "),

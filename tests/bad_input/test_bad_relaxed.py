@@ -43,7 +43,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"relaxed.cost": "steps"}, "relaxed.cost: must be 'macs', 'params', 'weight_bytes', 'latency_ms', 'energy_mj' or"),
     ({"relaxed.temperature": [1.0, 0.0]}, "relaxed.temperature.1: must be greater than 0, but got 0.0"),
     ({"relaxed.arch_lr": 0}, "relaxed.arch_lr: must be greater than 0, but got 0"),
-    ({"relaxed.exits": {"blended": True}}, "relaxed.exits: must be left to the training of single networks"),
+    ({"relaxed.exits": {"blended": True}}, "relaxed.exits: must be set only for the training of single networks"),
 ]
 SPACES: list[tuple[dict[str, Any], str]] = [
     (STAGED, "backbone: must be dag where strategy is adaptive_darts, but got staged"),

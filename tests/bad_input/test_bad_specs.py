@@ -130,7 +130,7 @@ CHANGES: list[tuple[str, Any, str]] = [
     ),
     ("supernet.workers", 3, "supernet.batch_size: must give each worker an equal share of 2 or more, but got 64 for 3"),
     ("supernet.exit_weights", "halves", "supernet.exit_weights: must be 'equal' or 'linear', but got 'halves'"),
-    ("supernet.exit_weights", {"last": 1}, "supernet.exit_weights: must name every place, but stage1 is missing"),
+    ("supernet.exit_weights", {"last": 1}, "supernet.exit_weights: must name every exit site, but stage1 is missing"),
     ("retrain.exit_weights", {"stage1": 0, "last": 0}, "retrain.exit_weights: must not all be zero, but got "),
     (
         "supernet.exit_weights",

@@ -40,7 +40,7 @@ def test_without_deterministic_only_threads_are_pinned():
 
 
 def test_precision_is_not_measured_in_deterministic_mode(monkeypatch):
-    monkeypatch.setattr("aebnas.training.precision._quicker_on_this_cpu", lambda: torch.bfloat16)
+    monkeypatch.setattr("aebnas.training.precision._faster_on_this_cpu", lambda: torch.bfloat16)
     assert computing_dtype("auto", torch.device("cpu")) == torch.bfloat16
     with pinned(1, deterministic=True):
         assert computing_dtype("auto", torch.device("cpu")) == torch.float32

@@ -34,7 +34,7 @@ def random_job(space, rng) -> Job:
 
 
 def job_with_one_exit(policy=None) -> Job:
-    """The largest network of the space, whose exit costs far less than the end."""
+    """The largest network of the space, whose early exit costs far less than its last one."""
     return Job(OPTIMISE.extreme(largest=True), policy, "a test")
 
 
@@ -72,22 +72,22 @@ def test_an_average_is_infeasible_below_the_cheapest_exit(metric):
     assert reason.startswith(f"{metric} is at least ")
 
 
-def test_a_given_policy_without_the_exit_pays_for_the_end():
+def test_a_given_policy_without_the_exit_costs_the_last_exit():
     macs = count_graph(lower(job_with_one_exit().architecture)).macs
-    end_alone = macs.backbone_e[-1] + macs.branch_e[-1]
-    assert macs.taken_only[0] < end_alone < macs.total
+    last_only = macs.backbone_e[-1] + macs.branch_e[-1]
+    assert macs.taken_only[0] < last_only < macs.total
     never = job_with_one_exit(ExitPolicy("margin", (None,)))
-    assert provably_infeasible(never, [Constraint("avg_macs", "<=", end_alone)]) is None
-    assert provably_infeasible(never, [Constraint("avg_macs", "<=", end_alone - 1)]) is not None
+    assert provably_infeasible(never, [Constraint("avg_macs", "<=", last_only)]) is None
+    assert provably_infeasible(never, [Constraint("avg_macs", "<=", last_only - 1)]) is not None
     assert (
         provably_infeasible(
-            job_with_one_exit(ExitPolicy("margin", (0.5,))), [Constraint("avg_macs", "<=", end_alone - 1)]
+            job_with_one_exit(ExitPolicy("margin", (0.5,))), [Constraint("avg_macs", "<=", last_only - 1)]
         )
         is None
     )
 
 
-def test_what_must_be_measured_is_never_infeasible():
+def test_constraints_that_require_a_measurement_are_not_provably_infeasible():
     limits = [Constraint("accuracy", ">=", 1.0), Constraint("avg_macs", ">=", 1e12)]
     assert provably_infeasible(job_with_one_exit(), limits) is None
 
@@ -95,14 +95,14 @@ def test_what_must_be_measured_is_never_infeasible():
 def test_violations_add_up():
     job = job_with_one_exit()
     limits = [Constraint("params", "<=", 10), Constraint("macs", "<=", 100)]
-    apart = [provably_infeasible(job, [limit])[1] for limit in limits]
-    assert provably_infeasible(job, limits)[1] == pytest.approx(sum(apart))
+    separate = [provably_infeasible(job, [limit])[1] for limit in limits]
+    assert provably_infeasible(job, limits)[1] == pytest.approx(sum(separate))
 
 
 @settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 2**31), kind=st.sampled_from(["optimise", "genes", "costly_branch"]))
-def test_what_can_be_kept_is_never_infeasible(make_small, seed, kind):
-    """Bounds at the very figures that a network reaches, whatever it answers and whatever its thresholds."""
+def test_satisfiable_constraints_are_not_provably_infeasible(make_small, seed, kind):
+    """Bounds equal to the metrics that a network reaches, for any predictions and thresholds."""
     rng = np.random.default_rng(seed)
     space = {"optimise": OPTIMISE, "genes": WITH_GENES}.get(kind) or make_small(kind)
     job = random_job(space, rng)
@@ -119,46 +119,46 @@ def test_what_can_be_kept_is_never_infeasible(make_small, seed, kind):
 
 def test_a_gene_policy_gives_the_point_of_that_policy():
     job = job_with_one_exit(ExitPolicy("margin", (0.5,)))
-    known = tables(job)
-    trial = make_trial(3, job, {SEARCH: known[SEARCH]}, WITH_GENES.spec, [], None, 1.5)
+    scored = tables(job)
+    trial = make_trial(3, job, {SEARCH: scored[SEARCH]}, WITH_GENES.spec, [], None, 1.5)
     assert (trial.number, trial.status, trial.policy, trial.seconds) == (3, "ok", job.policy, 1.5)
-    assert trial.points == (operating_point(job.architecture.id, lower(job.architecture), job.policy, known[SEARCH]),)
-    stopped_n = known[SEARCH].scores["margin"][:, 0] > 0.5
-    right_n = np.where(stopped_n, *known[SEARCH].correct_ne.T)
+    assert trial.points == (operating_point(job.architecture.id, lower(job.architecture), job.policy, scored[SEARCH]),)
+    stopped_n = scored[SEARCH].scores["margin"][:, 0] > 0.5
+    right_n = np.where(stopped_n, *scored[SEARCH].correct_ne.T)
     assert trial.points[0].metrics["accuracy"] == pytest.approx(right_n.mean())
     assert trial.points[0].exit_shares[0] == pytest.approx(stopped_n.mean())
 
 
 def test_thresholds_are_found_on_calibrate_and_measured_on_search():
     job = job_with_one_exit()
-    known = tables(job)
-    trial = make_trial(0, job, known, OPTIMISE.spec, [], None, 0.0)
+    scored = tables(job)
+    trial = make_trial(0, job, scored, OPTIMISE.spec, [], None, 0.0)
     assert 1 < len(trial.points) <= 4
     for point in trial.points:
-        assert point == operating_point(job.architecture.id, lower(job.architecture), point.policy, known[SEARCH])
-    other_search = known | {SEARCH: random_table(job.architecture, np.random.default_rng(9))}
+        assert point == operating_point(job.architecture.id, lower(job.architecture), point.policy, scored[SEARCH])
+    other_search = scored | {SEARCH: random_table(job.architecture, np.random.default_rng(9))}
     same_policies = make_trial(0, job, other_search, OPTIMISE.spec, [], None, 0.0).points
     assert [point.policy for point in same_policies] == [point.policy for point in trial.points]
     assert same_policies != trial.points
 
 
-def test_a_trial_with_one_point_within_is_ok():
+def test_a_trial_with_one_feasible_point_is_ok():
     job = job_with_one_exit()
-    known = tables(job)
-    averages = sorted(p.metrics["avg_macs"] for p in make_trial(0, job, known, OPTIMISE.spec, [], None, 0.0).points)
+    scored = tables(job)
+    averages = sorted(p.metrics["avg_macs"] for p in make_trial(0, job, scored, OPTIMISE.spec, [], None, 0.0).points)
     limit = [Constraint("avg_macs", "<=", averages[0])]
-    trial = make_trial(0, job, known, OPTIMISE.spec, limit, None, 0.0)
+    trial = make_trial(0, job, scored, OPTIMISE.spec, limit, None, 0.0)
     assert trial.status == "ok" and len(trial.points) == len(averages)
 
 
-def test_an_infeasible_trial_says_by_how_much_it_failed():
+def test_an_infeasible_trial_records_its_violation():
     job = job_with_one_exit()
-    known = tables(job)
-    best = max(p.metrics["accuracy"] for p in make_trial(0, job, known, OPTIMISE.spec, [], None, 0.0).points)
-    trial = make_trial(0, job, known, OPTIMISE.spec, [Constraint("accuracy", ">=", 1.0)], None, 0.0)
+    scored = tables(job)
+    best = max(p.metrics["accuracy"] for p in make_trial(0, job, scored, OPTIMISE.spec, [], None, 0.0).points)
+    trial = make_trial(0, job, scored, OPTIMISE.spec, [Constraint("accuracy", ">=", 1.0)], None, 0.0)
     assert trial.status == "infeasible" and trial.points
     assert trial.violation == pytest.approx(1.0 - best)
-    assert trial.reason == f"closest accuracy is {best:g}, but must be >= 1"
+    assert trial.reason == f"the closest accuracy is {best:g}, but must be >= 1"
 
 
 def test_a_failure_is_a_failed_trial():

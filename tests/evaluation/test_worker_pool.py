@@ -9,7 +9,7 @@ from tiny_run import searched
 from torch.nn.modules.module import register_module_forward_hook
 
 from aebnas.evaluation.evaluator import Evaluator
-from aebnas.evaluation.worker_pool import Failure, InProcess, _why_lost, score_one
+from aebnas.evaluation.worker_pool import Failure, InProcess, _lost_reason, score_one
 from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.session import RunSession
 from aebnas.run.training_setup import trained_supernet
@@ -47,15 +47,15 @@ def test_tables_are_the_same_each_time_and_after_pickling(session, evaluator, ar
     assert not same(evaluator.score(a).tables, evaluator.score(b).tables)
 
 
-def test_what_was_scored_before_does_not_matter(session, evaluator, architectures):
-    asked = architectures(session.space, 4)
-    forward = dict(InProcess(evaluator).score(asked))
-    backward = dict(InProcess(evaluator).score(asked[::-1]))
+def test_scores_do_not_depend_on_their_order(session, evaluator, architectures):
+    work = architectures(session.space, 4)
+    forward = dict(InProcess(evaluator).score(work))
+    backward = dict(InProcess(evaluator).score(work[::-1]))
     assert sorted(forward) == sorted(backward) == [0, 1, 2, 3]
     assert all(same(forward[index].tables, backward[3 - index].tables) for index in range(4))
 
 
-def test_the_thread_count_is_pinned_and_given_back(session, evaluator):
+def test_the_thread_count_is_pinned_and_restored(session, evaluator):
     seen = set()
     hook = register_module_forward_hook(lambda *_: seen.add(torch.get_num_threads()))
     before = torch.get_num_threads()
@@ -82,7 +82,7 @@ class Failing(Evaluator):
 
 
 @pytest.mark.parametrize("error", [ValueError, RuntimeError, MemoryError, ZeroDivisionError])
-def test_a_candidate_that_raises_is_a_failure_and_the_others_go_on(session, evaluator, architectures, error):
+def test_a_candidate_that_raises_is_a_failure_and_the_others_are_scored(session, evaluator, architectures, error):
     bad, good = architectures(session.space, 2)
     outcomes = dict(InProcess(Failing(**vars(evaluator), bad=bad, error=error)).score([bad, good]))
     kind = "out of memory" if error is MemoryError else error.__name__
@@ -91,7 +91,7 @@ def test_a_candidate_that_raises_is_a_failure_and_the_others_go_on(session, eval
 
 
 class TooLarge(Evaluator):
-    """An evaluator whose networks fit no memory."""
+    """An evaluator whose networks need more memory than there is."""
 
     def network(self, architecture):
         return torch.empty(2**60)
@@ -102,16 +102,18 @@ def test_a_tensor_that_torch_cannot_allocate_is_out_of_memory(session, evaluator
     assert isinstance(outcome, Failure) and outcome.reason.startswith("out of memory: ")
 
 
-def test_why_a_worker_was_lost_is_one_line():
+def test_the_reason_why_a_worker_was_lost_is_one_line():
     died = ray.exceptions.ActorDiedError()
     died.error_msg = "The actor died unexpectedly.\n\tclass_name: _Worker\n\tpid: 17\nWorker exits: (1) OOM killer"
-    assert _why_lost(died) == "its worker was lost 2 times: The actor died unexpectedly. Worker exits: (1) OOM killer"
+    assert (
+        _lost_reason(died) == "its worker was lost 2 times: The actor died unexpectedly. Worker exits: (1) OOM killer"
+    )
     memory = ray.exceptions.OutOfMemoryError("Task was killed due to the node running low on memory.\nMemory: ...")
-    assert _why_lost(memory).startswith("out of memory, so Ray ended its worker 2 times: Task was killed due to")
-    assert "\n" not in _why_lost(memory)
+    assert _lost_reason(memory).startswith("out of memory, so Ray ended its worker 2 times: Task was killed due to")
+    assert "\n" not in _lost_reason(memory)
 
 
-def test_weights_that_are_not_numbers_are_a_failure(session):
+def test_weights_that_are_nan_are_a_failure(session):
     supernet = trained_supernet(session)
     with torch.no_grad():
         for parameter in supernet.parameters():

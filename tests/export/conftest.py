@@ -14,6 +14,6 @@ def grey(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    """An export of a test's own, to be damaged."""
+    """An export that a test may damage."""
     export(tmp_path / "model")
     return tmp_path / "model"

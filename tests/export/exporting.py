@@ -1,4 +1,4 @@
-"""What a test of exports needs: a random network, its images, and the folder made of them."""
+"""Helpers of the export tests: a random network, its images, and the folder exported from them."""
 
 import runpy
 from pathlib import Path
@@ -34,7 +34,7 @@ def facts(exits: int) -> CardFacts:
 
 
 def random_network(channels: int = 1, seed: int = 0) -> Network:
-    """Two exits and a head, everything random, so that images differ in where they leave."""
+    """A network of three exits with random weights and statistics, so that images leave at different exits."""
     space = SearchSpace.load(SPACE)
     architecture = space.extreme(largest=True).model_copy(update={"channels": channels})
     with torch.random.fork_rng():
@@ -55,7 +55,8 @@ def preprocessing(channels: int = 1) -> Preprocessing:
 
 
 def midway_policy(network: Network, x_nchw: torch.Tensor) -> ExitPolicy:
-    """Thresholds in the middle of the widest gap about the median: some leave at each, none on the edge."""
+    """Thresholds in the middle of the widest gap near the median: some samples leave at each exit, none is close to a
+    threshold."""
     thresholds = []
     with torch.no_grad():
         for logits_nc in network(x_nchw)[:-1]:
@@ -69,8 +70,8 @@ def midway_policy(network: Network, x_nchw: torch.Tensor) -> ExitPolicy:
 def export(folder: Path, channels: int = 1, seed: int = 0) -> tuple[Network, ExitPolicy]:
     network = random_network(channels, seed)
     policy = midway_policy(network, preprocessing(channels).apply(pixels(channels)))
-    kept = facts(len(network.graph.exits))
-    export_model(folder, network, policy, preprocessing(channels), NAMES, pixels(channels), kept)
+    card_facts = facts(len(network.graph.exits))
+    export_model(folder, network, policy, preprocessing(channels), NAMES, pixels(channels), card_facts)
     return network, policy
 
 
@@ -79,6 +80,6 @@ def files_of(folder: Path) -> set[str]:
 
 
 def own_main(folder: Path, *arguments: str) -> int:
-    """The command of the folder's own `model.py`, without the seconds a new process takes; gives its exit code."""
+    """Run the command of the folder's `model.py` in this process, which is faster than a new one; its exit code."""
     code: int = runpy.run_path(str(folder / "model.py"))["main"](arguments)
     return code

@@ -13,7 +13,7 @@ from aebnas.runtime.graph import INPUT, Graph, GraphExit, Node
 from aebnas.runtime.network import Network
 
 
-def test_the_card_says_what_where_and_of_how_many(grey: Path) -> None:
+def test_the_card_states_figures_split_and_number_of_samples(grey: Path) -> None:
     card = (grey / "README.md").read_text()
     for part in (
         "# a7-knee",
@@ -22,12 +22,12 @@ def test_the_card_says_what_where_and_of_how_many(grey: Path) -> None:
         "## Limits",
     ):
         assert part in card
-    assert card.count("\n| ") == 1 + 3 + 1 + 2  # both tables: their heads, three exits, two metrics
+    assert card.count("\n| ") == 1 + 3 + 1 + 2  # both tables: headers, three exits, two metrics
     assert str(Path.home()) not in card and str(grey) not in card
 
 
 def test_a_previous_export_is_replaced(own: Path) -> None:
-    Model.load(own)  # leaves bytecode beside the runtime
+    Model.load(own)  # writes bytecode beside the runtime
     before = (own / "weights.safetensors").read_bytes()
     export(own, seed=1)
     assert (own / "weights.safetensors").read_bytes() != before
@@ -35,7 +35,7 @@ def test_a_previous_export_is_replaced(own: Path) -> None:
 
 
 def test_an_export_of_an_older_version_is_replaced(own: Path) -> None:
-    (own / "runtime" / "self_check.py").rename(own / "runtime" / "recorded.py")  # as version 0.1 named it
+    (own / "runtime" / "self_check.py").rename(own / "runtime" / "recorded.py")  # its name in version 0.1
     export(own, seed=1)
     assert files_of(own) == FILES
     (own / "graph.json").unlink()
@@ -49,19 +49,19 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     assert files_of(tmp_path / "model") == FILES
 
 
-def test_other_peoples_files_are_left_alone(own: Path, tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_refused_and_unchanged(own: Path, tmp_path: Path) -> None:
     (own / "notes.txt").write_text("mine")
-    kept = {name: (own / name).read_bytes() for name in files_of(own)}
+    before = {name: (own / name).read_bytes() for name in files_of(own)}
     with pytest.raises(UserError, match=r"previous export, but got a folder with notes\.txt"):
         export(own, seed=1)
-    assert {name: (own / name).read_bytes() for name in files_of(own)} == kept
+    assert {name: (own / name).read_bytes() for name in files_of(own)} == before
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match="must be a directory, but got a file"):
         export(tmp_path / "file")
 
 
-def test_a_failed_export_leaves_the_previous_one(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = {name: (own / name).read_bytes() for name in files_of(own)}
+def test_a_failed_export_does_not_change_the_previous_one(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {name: (own / name).read_bytes() for name in files_of(own)}
     rename = Path.rename
 
     def full_disk(path: Path, target: Path) -> Path:
@@ -72,7 +72,7 @@ def test_a_failed_export_leaves_the_previous_one(own: Path, monkeypatch: pytest.
     monkeypatch.setattr(Path, "rename", full_disk)
     with pytest.raises(UserError, match=r"cannot be written: .*No space left"):
         export(own, seed=1)
-    assert {name: (own / name).read_bytes() for name in files_of(own)} == kept
+    assert {name: (own / name).read_bytes() for name in files_of(own)} == before
     assert [path.name for path in own.parent.iterdir()] == ["model"]
 
 
@@ -81,7 +81,7 @@ def test_imported_modules_are_refused(tmp_path: Path) -> None:
     head = Node.make("head", "classifier", ("net",), in_channels=8, classes=10)
     network = Network(Graph((1, 8, 8), (node, head), (GraphExit("net", "head"),)), {"net": torch.nn.Identity()})
     policy = ExitPolicy("margin", ())
-    with pytest.raises(UserError, match="node 'net': imported modules cannot be exported yet"):
+    with pytest.raises(UserError, match="node 'net': must not be an imported module"):
         export_model(tmp_path / "model", network, policy, preprocessing(), NAMES, pixels(), facts(1))
     assert not (tmp_path / "model").exists()
 
@@ -105,7 +105,7 @@ def test_parts_of_different_models_are_refused(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_facts_that_cannot_be_are_refused() -> None:
+def test_invalid_facts_are_refused() -> None:
     for changed in ({"samples": 0}, {"metrics": {"accuracy": float("nan")}}, {"exit_accuracy": (0.5,)}):
         with pytest.raises(ValueError, match="but got"):
             replace(facts(3), **changed)  # type: ignore[arg-type]

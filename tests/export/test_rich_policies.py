@@ -1,4 +1,4 @@
-"""Exports whose policy looks at more than a score: difficulty, temperatures, coefficients; and online adaptation."""
+"""Exports whose policy uses more than a score: difficulty, temperatures, coefficients; and online adaptation."""
 
 import json
 from dataclasses import replace
@@ -37,19 +37,19 @@ def test_the_folder_decides_as_the_policy_and_passes_its_own_check(dart: Path) -
     assert model.check().problems == ()
     network = random_network()
     alpha_n = model.policy.difficulty.alpha(pixels())
-    answer = network.infer(preprocessing().apply(pixels()), model.policy, alpha_n)
-    assert model.infer(pixels()).exit_index.tolist() == answer.exit_index.tolist()
-    assert len(set(answer.exit_index.tolist())) > 1
+    expected = network.infer(preprocessing().apply(pixels()), model.policy, alpha_n)
+    assert model.infer(pixels()).exit_index.tolist() == expected.exit_index.tolist()
+    assert len(set(expected.exit_index.tolist())) > 1
 
 
 def test_the_estimate_of_difficulty_is_part_of_the_costs(dart: Path, grey: Path) -> None:
-    seeing, blind = (json.loads((folder / "costs.json").read_text()) for folder in (dart, grey))
-    more = [a - b for a, b in zip(seeing["macs_to_exit"], blind["macs_to_exit"], strict=True)]
+    with_difficulty, without = (json.loads((folder / "costs.json").read_text()) for folder in (dart, grey))
+    more = [a - b for a, b in zip(with_difficulty["macs_to_exit"], without["macs_to_exit"], strict=True)]
     assert more == [estimator_macs((1, 8, 8))] * 3
-    assert seeing["macs_without_exits"] == blind["macs_without_exits"]
+    assert with_difficulty["macs_without_exits"] == without["macs_without_exits"]
 
 
-def test_the_card_says_what_decides(dart: Path, grey: Path) -> None:
+def test_the_card_lists_the_rules_of_the_policy(dart: Path, grey: Path) -> None:
     rich, plain = ((folder / "README.md").read_text(encoding="utf-8") for folder in (dart, grey))
     assert "- 0.1 times the image's difficulty" in rich
     assert "Probabilities are calibrated" in rich and all(
@@ -62,13 +62,13 @@ def test_the_card_says_what_decides(dart: Path, grey: Path) -> None:
 def test_probabilities_are_calibrated_by_the_exits_temperature(dart: Path) -> None:
     model = Model.load(dart)
     array = pixels().permute(0, 2, 3, 1).numpy()
-    answer = model.infer(pixels())
-    for prediction, logits_c, taken in zip(model.predict(array), answer.logits, answer.exit_index, strict=True):
+    found = model.infer(pixels())
+    for prediction, logits_c, taken in zip(model.predict(array), found.logits, found.exit_index, strict=True):
         scaled_c = logits_c / model.policy.temperatures[int(taken)]
         assert prediction.probability == pytest.approx(scaled_c.softmax(0).max().item(), rel=1e-4)
 
 
-def test_an_export_adapts_and_can_be_asked_to_stop(dart: Path) -> None:
+def test_adaptation_can_be_turned_on_and_off(dart: Path) -> None:
     model = Model.load(dart)
     fixed = model.infer(pixels()).exit_index.tolist()
     adaptive = model.adapt(every=20, window=20, audit_share=1.0, target=1.0, eta=0.5)
@@ -76,6 +76,6 @@ def test_an_export_adapts_and_can_be_asked_to_stop(dart: Path) -> None:
         model.infer(pixels())
     assert adaptive.state.seen == 120
     assert adaptive.state.coefficients_ek.max() > 1.05
-    assert model.check().problems == ()  # that of the policy as exported
+    assert model.check().problems == ()  # the check uses the exported policy
     model.adaptive = None
     assert model.infer(pixels()).exit_index.tolist() == fixed

@@ -44,32 +44,33 @@ def test_the_check_compares_logits_exits_and_labels(own: Path) -> None:
     labels = record["labels"].copy()
     labels[7] = (labels[7] + 1) % 10
     rewrite_record(own, logits=record["logits"], labels=labels)
-    assert "sample 7: class" in model.check().problems[0]
+    assert "sample 7: the class must be" in model.check().problems[0]
     exits = record["exit_index"].copy()
     exits[5] = (exits[5] + 1) % 3
     rewrite_record(own, labels=record["labels"], exit_index=exits)
     (problem,) = model.check().problems
-    assert problem == f"sample 5: exit {record['exit_index'][5] + 1}, recorded was exit {exits[5] + 1}"
+    got = record["exit_index"][5] + 1
+    assert problem == f"sample 5: the exit must be {exits[5] + 1} as recorded, but got {got}"
 
 
-def test_a_sample_on_the_threshold_may_leave_elsewhere(own: Path) -> None:
+def test_a_sample_on_the_threshold_may_leave_at_another_exit(own: Path) -> None:
     with np.load(own / "check.npz") as file:
         logits, exits = torch.from_numpy(file["logits"]), file["exit_index"]
     first = int(np.flatnonzero(exits == 0)[0])
     policy = json.loads((own / "policy.json").read_text())
     score = float(logits[first].softmax(-1).amax())
     for moved, undecided, problems in [(5e-6, 1, 0), (5e-5, 0, 1)]:
-        policy["thresholds"][0] = score + moved  # now it stays on, where the record says that it left
+        policy["thresholds"][0] = score + moved  # it no longer leaves at the recorded exit
         (own / "policy.json").write_text(json.dumps(policy))
         result = Model.load(own).check()
-        mine = [problem for problem in result.problems if problem.startswith(f"sample {first}:")]
-        assert (result.undecided >= undecided, len(mine)) == (True, problems)
+        own_problems = [problem for problem in result.problems if problem.startswith(f"sample {first}:")]
+        assert (result.undecided >= undecided, len(own_problems)) == (True, problems)
 
 
 @pytest.mark.parametrize("name", sorted(FILES - {"README.md", "card.json", "model.py"}))
 def test_a_missing_or_damaged_file_gives_one_line(own: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     whole = (own / name).read_bytes()
-    if name != "runtime/__init__.py":  # half a docstring aside, a module can be cut to what still runs
+    if name != "runtime/__init__.py":  # which would still run, since it is only a docstring
         (own / name).write_bytes(whole[: len(whole) // 2] + (b"\n(" if name.endswith(".py") else b""))
         assert own_main(own, "--check") == 2
         error = capsys.readouterr().err
@@ -83,11 +84,11 @@ def test_a_missing_or_damaged_file_gives_one_line(own: Path, name: str, capsys: 
 def test_files_of_different_models_are_refused(own: Path, tmp_path: Path) -> None:
     export(tmp_path / "colour", channels=3)
     for name in ("preprocessing.json", "weights.safetensors", "graph.json"):
-        kept = (own / name).read_bytes()
+        before = (own / name).read_bytes()
         (own / name).write_bytes((tmp_path / "colour" / name).read_bytes())
         with pytest.raises(BadInput):
             Model.load(own)
-        (own / name).write_bytes(kept)
+        (own / name).write_bytes(before)
     (own / "policy.json").write_text('{"criterion": "margin", "thresholds": [0.5]}')
     with pytest.raises(BadInput, match="do not belong together"):
         Model.load(own)
@@ -106,7 +107,7 @@ def test_bad_images_give_one_line(grey: Path, tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("arguments", [[], ["--check", "image.png"], ["--no-such"]])
-def test_arguments_that_make_no_sense(arguments: list[str]) -> None:
+def test_invalid_arguments_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2

@@ -19,10 +19,10 @@ from aebnas.runtime.exit_policy import ExitPolicy
 
 
 def run_without_aebnas(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Python where `import aebnas` fails, started from a directory of no consequence."""
+    """Run Python where `import aebnas` fails, from an unrelated directory."""
     stub = tmp_path / "stub"
     stub.mkdir(exist_ok=True)
-    (stub / "aebnas.py").write_text("raise ImportError('aebnas is not to be had here')\n")
+    (stub / "aebnas.py").write_text("raise ImportError('aebnas is not available here')\n")
     (stub / "runtime.py").write_text("raise ImportError('another package named runtime')\n")
     environment = os.environ | {"PYTHONPATH": str(stub), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
@@ -35,7 +35,7 @@ def run_without_aebnas(tmp_path: Path, *arguments: str) -> subprocess.CompletedP
     )
 
 
-def test_it_runs_where_aebnas_is_not(grey: Path, tmp_path: Path) -> None:
+def test_an_export_runs_without_aebnas(grey: Path, tmp_path: Path) -> None:
     checked = run_without_aebnas(tmp_path, str(grey / "model.py"), "--check")
     assert (checked.returncode, checked.stderr) == (0, "")
     assert checked.stdout.startswith("check passed: 40 samples")
@@ -48,7 +48,7 @@ def test_it_runs_where_aebnas_is_not(grey: Path, tmp_path: Path) -> None:
     assert lines[0].endswith("% of full MACs")
 
 
-def test_the_api_is_imported_from_anywhere(grey: Path, tmp_path: Path) -> None:
+def test_the_api_can_be_imported_from_any_directory(grey: Path, tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.append({str(grey)!r}); from model import Model; import numpy as np; "
         "print(Model.load().predict(np.zeros((1, 8, 8), np.uint8))[0]._fields, 'aebnas' in sys.modules)"
@@ -60,17 +60,17 @@ def test_the_api_is_imported_from_anywhere(grey: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 def test_predictions_are_those_of_the_network(tmp_path: Path, channels: int) -> None:
     network, policy = export(tmp_path / "model", channels)
-    answer = network.infer(preprocessing(channels).apply(pixels(channels)), policy)
-    assert len(set(answer.exit_index.tolist())) == 3
+    expected = network.infer(preprocessing(channels).apply(pixels(channels)), policy)
+    assert len(set(expected.exit_index.tolist())) == 3
     model = Model.load(tmp_path / "model")
     arrays = pixels(channels).permute(0, 2, 3, 1).numpy()
     batch = model.predict(arrays)
     singly = [model.predict(arrays[i : i + 1])[0] for i in range(len(arrays))]
     macs = count_graph(network.graph).macs.to_exit()
     for i, prediction in enumerate(batch):
-        label, taken = int(answer.logits[i].argmax()), int(answer.exit_index[i])
+        label, taken = int(expected.logits[i].argmax()), int(expected.exit_index[i])
         assert prediction[:2] == (label, NAMES[label])
-        assert prediction.probability == pytest.approx(float(answer.logits[i].softmax(-1)[label]), abs=1e-6)
+        assert prediction.probability == pytest.approx(float(expected.logits[i].softmax(-1)[label]), abs=1e-6)
         assert (prediction.exit_taken, prediction.macs) == (taken + 1, macs[taken])
         assert (singly[i].label, singly[i].exit_taken) == (prediction.label, prediction.exit_taken)
         assert singly[i].probability == pytest.approx(prediction.probability, abs=1e-5)
@@ -78,7 +78,7 @@ def test_predictions_are_those_of_the_network(tmp_path: Path, channels: int) -> 
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_images_are_turned_into_what_the_network_takes(tmp_path: Path, channels: int) -> None:
+def test_images_are_converted_to_the_networks_input(tmp_path: Path, channels: int) -> None:
     export(tmp_path / "model", channels)
     model = Model.load(tmp_path / "model")
     array = pixels(channels)[0].permute(1, 2, 0).numpy()
@@ -94,7 +94,7 @@ def test_images_are_turned_into_what_the_network_takes(tmp_path: Path, channels:
     assert model.predict([]) == model.predict(np.zeros((0, 8, 8, channels), np.uint8)) == []
 
 
-def test_grey_arrays_need_no_channel_axis(grey: Path) -> None:
+def test_grey_arrays_may_have_no_channel_axis(grey: Path) -> None:
     model, array = Model.load(grey), pixels()[:, 0].numpy()
     assert model.predict(array) == model.predict(array[..., None])
 
@@ -110,13 +110,13 @@ def test_16_bit_images_are_refused(grey: Path) -> None:
         Model.load(grey).predict(Image.fromarray(np.zeros((8, 8), np.uint16)))
 
 
-def test_loading_leaves_random_numbers_alone(grey: Path) -> None:
+def test_loading_does_not_change_the_random_state(grey: Path) -> None:
     before = torch.random.get_rng_state()
     Model.load(grey)
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_the_folder_holds_what_was_promised(grey: Path) -> None:
+def test_the_folder_holds_all_files_and_the_runtimes_code(grey: Path) -> None:
     assert files_of(grey) == FILES
     assert aebnas.runtime.__file__
     for copied in (grey / "runtime").glob("*.py"):
@@ -129,7 +129,7 @@ def test_the_folder_holds_what_was_promised(grey: Path) -> None:
     assert len({path.stat().st_mode for path in grey.rglob("*") if path.is_file()}) == 1
 
 
-def test_the_network_given_stays_as_it_was(tmp_path: Path) -> None:
+def test_the_given_network_is_not_changed(tmp_path: Path) -> None:
     network = random_network().double().train()
     policy = ExitPolicy("margin", (None, 0.5))
     export_model(tmp_path / "model", network, policy, preprocessing(), NAMES, pixels(), facts(3))

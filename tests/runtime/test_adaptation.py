@@ -1,4 +1,4 @@
-"""Online adaptation: updates and UCB1 against hand-worked numbers, bounded state, and the pseudo-label trap."""
+"""Online adaptation: updates and UCB1 against numbers worked out by hand, bounded state, and pseudo-labels."""
 
 import math
 
@@ -32,7 +32,7 @@ def observed(exits, classes, labels, cost=0.5):
     return Observation(torch.tensor(exits), torch.tensor(classes), torch.full((count,), cost), torch.tensor(labels))
 
 
-def test_coefficients_move_by_the_hand_worked_amounts():
+def test_coefficient_updates_by_hand():
     policy = adaptive()
     before = initial_state(policy)
     assert before.coefficients_ek.tolist() == [[1.0, 1.0]]
@@ -43,10 +43,10 @@ def test_coefficients_move_by_the_hand_worked_amounts():
     assert after.coefficients_ek[0].tolist() == pytest.approx(expected)
     assert current_policy(policy, after).find(Coefficients).factors[0] == pytest.approx(expected)
     assert current_policy(policy, after).thresholds == BASE.thresholds
-    assert before.coefficients_ek.tolist() == [[1.0, 1.0]] and before.seen == 0  # left alone
+    assert before.coefficients_ek.tolist() == [[1.0, 1.0]] and before.seen == 0  # not changed
 
 
-def test_temporal_and_class_aware_updates_can_stand_alone_and_f_is_clipped():
+def test_temporal_and_class_aware_updates_can_be_turned_off_separately_and_f_is_clipped():
     wrong = observed([0] * 4, [0, 0, 1, 1], [1, 1, 0, 0])
     temporal, by_class = adaptive(eta=0.0), adaptive(decay=1.0)
     # 1 + 0.85 - 0 is clipped to 1.25
@@ -54,17 +54,17 @@ def test_temporal_and_class_aware_updates_can_stand_alone_and_f_is_clipped():
     assert adapt(by_class, initial_state(by_class), wrong).coefficients_ek[0].tolist() == pytest.approx([1.0085] * 2)
 
 
-def test_without_labels_nothing_moves():
+def test_without_labels_coefficients_are_unchanged():
     policy = adaptive()
     state = adapt(policy, initial_state(policy), observed([0, 1] * 10, [0, 1] * 10, [UNKNOWN] * 20))
     assert state.coefficients_ek.tolist() == [[1.0, 1.0]] and state.seen == 20
 
 
-def test_a_window_forgets_what_is_older():
+def test_a_window_drops_the_oldest_samples():
     policy = adaptive(every=4, window=4, decay=1.0, eta=0.1, target=0.5)
     state = adapt(policy, initial_state(policy), observed([0] * 4, [0] * 4, [1] * 4))  # all wrong
     assert state.coefficients_ek[0].tolist() == pytest.approx([1.05, 1.0])
-    state = adapt(policy, state, observed([0] * 4, [0] * 4, [0] * 4))  # all right, the wrong ones are out
+    state = adapt(policy, state, observed([0] * 4, [0] * 4, [0] * 4))  # all right, the wrong ones were dropped
     assert state.coefficients_ek[0].tolist() == pytest.approx([1.0, 1.0])
     assert state.cells.held_c().tolist() == [4, 0, 0, 0]
 
@@ -79,7 +79,7 @@ def test_coefficients_stay_within_bounds():
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 1000), st.lists(st.integers(1, 9), min_size=1, max_size=8))
-def test_how_samples_are_split_into_observations_is_no_matter_and_state_does_not_grow(seed, parts):
+def test_the_state_depends_on_samples_and_not_on_their_split_into_observations(seed, parts):
     policy = adaptive(arms=(((1.0,),), ((0.9,),)), every=5)
     generator = torch.Generator().manual_seed(seed)
     count = sum(parts)
@@ -108,8 +108,8 @@ def test_ucb1_by_hand():
     assert ucb1(torch.tensor([0.5, 0.4, 0.9], dtype=torch.float64), torch.tensor([3, 0, 0])) == 1
 
 
-def test_ucb1_settles_on_the_set_that_pays():
-    """Under the second set the early exit is right three times in four, under the first one time in four."""
+def test_ucb1_converges_to_the_better_set():
+    """Under the second set the early exit is right in 3 of 4 cases, under the first in 1 of 4."""
     policy = adaptive(arms=(((0.6,),), ((1.0,),)), every=4, window=40, beta_opt=0.5, decay=1.0, eta=0.0)
     state = initial_state(policy)
     for _ in range(100):
@@ -131,19 +131,19 @@ def test_audits_are_the_stated_share_without_a_period():
     assert not adaptive(audit_share=0.0).audited(0, 1000).any()
 
 
-def test_the_pseudo_label_trap_is_real_and_avoided():
-    """An early exit that is right in 60 % of the cases. Labelled by itself it looks perfect and its thresholds fall
-    to the bound; labelled by an audit of every tenth sample they rise."""
+def test_an_exits_own_predictions_as_labels_lower_thresholds_and_audits_do_not():
+    """An early exit that is right in 60 % of the cases. With its own predictions as labels it seems perfect and its
+    thresholds fall to the bound; with an audit of every tenth sample they rise."""
     policy = AdaptivePolicy(BASE, 2, every=100, audit_share=0.1)
     fallen = risen = initial_state(policy)
     generator = torch.Generator().manual_seed(0)
     for _ in range(60):
         truth = torch.randint(0, 2, (100,), generator=generator)
-        answer = torch.where(torch.rand(100, generator=generator) < 0.6, truth, 1 - truth)
+        predicted = torch.where(torch.rand(100, generator=generator) < 0.6, truth, 1 - truth)
         exits, cost = torch.zeros(100, dtype=torch.int64), torch.full((100,), 0.3)
-        fallen = adapt(policy, fallen, Observation(exits, answer, cost, answer))
+        fallen = adapt(policy, fallen, Observation(exits, predicted, cost, predicted))
         audited = torch.where(policy.audited(risen.seen, 100), truth, UNKNOWN)
-        risen = adapt(policy, risen, Observation(exits, answer, cost, audited))
+        risen = adapt(policy, risen, Observation(exits, predicted, cost, audited))
     assert fallen.coefficients_ek.max() < 0.85
     assert risen.coefficients_ek.min() > 1.1
 
@@ -160,7 +160,7 @@ def test_the_pseudo_label_trap_is_real_and_avoided():
         ({"arms": (((1.0,), (1.0,)),)}, "coefficients must be 1"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(settings, problem):
+def test_invalid_settings_are_refused(settings, problem):
     with pytest.raises(ValueError, match=problem):
         adaptive(**settings)
 

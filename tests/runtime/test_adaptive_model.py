@@ -1,4 +1,4 @@
-"""A running network that adapts: the same answers as its parts, audits that label, and state that is kept."""
+"""A running network that adapts: predictions as without adaptation, audits as labels, and a state that is stored."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def policy_at_the_middle(network, x_nchw):
     return ExitPolicy("confidence", (confidence_n.median().item() + 1e-4,))
 
 
-def test_without_audits_it_answers_as_the_network_alone(two_exits, pixels):
+def test_without_audits_predictions_are_those_of_the_network(two_exits, pixels):
     architecture, network = two_exits
     x_nchw = pixels(architecture, 25)
     base = policy_at_the_middle(network, x_nchw)
@@ -37,17 +37,17 @@ def test_audits_label_samples_by_the_last_exit_and_are_charged(two_exits, pixels
     x_nchw = pixels(architecture, 30)
     base = policy_at_the_middle(network, x_nchw)
     adaptive = Adaptive(network, AdaptivePolicy(base, 10, every=50, window=50, audit_share=1.0), (0.25, 1.0), 0.5)
-    answer = adaptive.infer(x_nchw)
+    predicted = adaptive.infer(x_nchw)
     cells = adaptive.state.cells
     assert int((cells.right_cw >= 0).sum()) == 30
     with torch.no_grad():
-        agrees = answer.logits.argmax(-1) == network(x_nchw)[-1].argmax(-1)
+        agrees = predicted.logits.argmax(-1) == network(x_nchw)[-1].argmax(-1)
     assert int((cells.right_cw == 1).sum()) == int(agrees.sum())
-    early = int((answer.exit_index == 0).sum())
+    early = int((predicted.exit_index == 0).sum())
     assert cells.cost_cw.sum().item() == pytest.approx(early * 0.75 + (30 - early) * 1.5)
 
 
-def test_feedback_takes_the_place_of_audits_and_moves_thresholds(two_exits, pixels):
+def test_feedback_replaces_audits_and_changes_thresholds(two_exits, pixels):
     architecture, network = two_exits
     x_nchw = pixels(architecture, 40)
     leave_at_once = ExitPolicy("confidence", (0.0,))
@@ -57,7 +57,7 @@ def test_feedback_takes_the_place_of_audits_and_moves_thresholds(two_exits, pixe
     assert adaptive.state.coefficients_ek.min() > 1.0
 
 
-def test_a_kept_state_goes_on_where_it_was(two_exits, pixels):
+def test_adaptation_continues_from_a_stored_state(two_exits, pixels):
     architecture, network = two_exits
     x_nchw = pixels(architecture, 60)
     policy = AdaptivePolicy(policy_at_the_middle(network, x_nchw), 10, every=20, window=20, audit_share=0.3)

@@ -1,4 +1,4 @@
-"""Edges whose op depends on the image: grouping, what runs, what it costs, and that a Graph carries them."""
+"""Edges whose op depends on the image: grouping, the ops that run, costs, and their representation in a Graph."""
 
 import json
 
@@ -49,7 +49,7 @@ def adaptive() -> Architecture:
 
 @pytest.fixture(scope="module")
 def network(adaptive, random_network, pixels) -> Network:
-    """With global logits under which every candidate is chosen by somebody."""
+    """A network with alphas under which every candidate is selected by some image."""
     found = random_network(adaptive, seed=4)
     control = {}
     found.nodes["controller_head"].register_forward_hook(lambda module, args, result: control.update(delta=result))
@@ -72,10 +72,10 @@ def test_grouped_execution_equals_sample_by_sample(network, adaptive, pixels):
     for name, chosen_n in together.chosen.items():
         assert len(chosen_n.unique()) > 1, name
     for index in range(len(x_nchw)):
-        alone = outputs_of(network, x_nchw[index : index + 1])
-        for one, many in zip(alone.logits + alone.stop_logits, together.logits + together.stop_logits, strict=True):
+        single = outputs_of(network, x_nchw[index : index + 1])
+        for one, many in zip(single.logits + single.stop_logits, together.logits + together.stop_logits, strict=True):
             torch.testing.assert_close(one[0], many[index], rtol=1e-4, atol=1e-5)
-        assert all(alone.chosen[name][0] == chosen_n[index] for name, chosen_n in together.chosen.items())
+        assert all(single.chosen[name][0] == chosen_n[index] for name, chosen_n in together.chosen.items())
 
 
 def test_hard_inference_equals_the_tables_decisions(network, adaptive, pixels):
@@ -83,14 +83,14 @@ def test_hard_inference_equals_the_tables_decisions(network, adaptive, pixels):
     together = outputs_of(network, x_nchw)
     confidence_n = together.logits[0].softmax(-1).amax(-1)
     stop_n = (confidence_n > 0.36) & (together.stop_logits[0].sigmoid() > 0.45)
-    answer = network.infer(x_nchw, POLICY)
+    predicted = network.infer(x_nchw, POLICY)
     assert 0 < int(stop_n.sum()) < 40
-    assert answer.exit_index.tolist() == (1 - stop_n.long()).tolist()
-    for index, taken in enumerate(answer.exit_index.tolist()):
-        torch.testing.assert_close(answer.logits[index], together.logits[taken][index], rtol=1e-4, atol=1e-5)
+    assert predicted.exit_index.tolist() == (1 - stop_n.long()).tolist()
+    for index, taken in enumerate(predicted.exit_index.tolist()):
+        torch.testing.assert_close(predicted.logits[index], together.logits[taken][index], rtol=1e-4, atol=1e-5)
 
 
-def test_only_chosen_ops_run_and_each_once_for_its_samples(network, adaptive, pixels):
+def test_only_selected_ops_run_and_each_once_for_its_samples(network, adaptive, pixels):
     x_nchw = pixels(adaptive, 40)
     chosen = outputs_of(network, x_nchw).chosen
     ran: dict[tuple[str, int], list[int]] = {}
@@ -101,9 +101,9 @@ def test_only_chosen_ops_run_and_each_once_for_its_samples(network, adaptive, pi
             hooks.append(op.register_forward_hook(note))
     for batch in (x_nchw, x_nchw[:1]):
         ran.clear()
-        said = outputs_of(network, batch).chosen
+        selected = outputs_of(network, batch).chosen
         wanted = {}
-        for name, chosen_n in said.items():
+        for name, chosen_n in selected.items():
             for index, op in enumerate(network.nodes[name].names):
                 if op != "zero" and int((chosen_n == index).sum()):
                     wanted[name, index] = [int((chosen_n == index).sum())]
@@ -112,7 +112,7 @@ def test_only_chosen_ops_run_and_each_once_for_its_samples(network, adaptive, pi
         hook.remove()
 
 
-def test_an_op_gets_gradients_from_its_own_samples_alone():
+def test_an_op_gets_gradients_only_from_its_own_samples():
     conv = OPS["conv"].build(in_channels=2, out_channels=2, kernel=1, stride=1)
     choice = Choice((("conv", conv), ("zero", None)), 0)
     x_nchw = torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
@@ -123,7 +123,7 @@ def test_an_op_gets_gradients_from_its_own_samples_alone():
     assert choice.alpha.grad is None
 
 
-def test_each_sample_is_charged_what_it_chose(network, adaptive, pixels):
+def test_each_sample_is_charged_for_the_ops_selected_for_it(network, adaptive, pixels):
     graph = network.graph
     static = count_graph(graph).macs
     chosen = {name: chosen_n.numpy() for name, chosen_n in outputs_of(network, pixels(adaptive, 40)).chosen.items()}
@@ -150,7 +150,7 @@ def test_weights_of_all_kept_ops_and_the_controller_are_counted(network, adaptiv
     assert counts.weight_bytes.total == 4 * sum(tensor.numel() for tensor in floats)
 
 
-def test_an_adaptive_graph_survives_json_and_is_drawn_and_its_memory_known(adaptive):
+def test_an_adaptive_graph_can_be_written_as_json_drawn_and_its_memory_computed(adaptive):
     graph = lower(adaptive)
     assert Graph.from_json(json.loads(json.dumps(graph.to_json()))) == graph
     assert Architecture.from_json(json.loads(json.dumps(adaptive.to_json()))) == adaptive
@@ -159,7 +159,7 @@ def test_an_adaptive_graph_survives_json_and_is_drawn_and_its_memory_known(adapt
     assert peak_memory(graph).tolist()[-1] > 4 * (64 + 3 * 4 * 64)
 
 
-def test_a_choice_that_does_not_fit_is_refused():
+def test_a_choice_whose_shapes_do_not_fit_is_refused():
     conv = ("conv", (("in_channels", 2), ("kernel", 3), ("out_channels", 2), ("stride", 2)))
     control = Node.make("control", "classifier", ("input",), in_channels=2, classes=2)
     for ops, rule in [((conv, ("zero", ())), "keep the shape"), ((("zero", ()),) * 3, "needs 3 numbers")]:

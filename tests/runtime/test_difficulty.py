@@ -1,4 +1,4 @@
-"""The difficulty of images against hand-worked numbers, in whole numbers whatever the batch; its cost."""
+"""The difficulty of images against numbers worked out by hand, its independence of the batch, and its cost."""
 
 import json
 
@@ -17,30 +17,30 @@ def random_pixels(count=20, channels=3, side=32):
     return torch.randint(0, 256, (count, channels, side, side), generator=generator, dtype=torch.uint8)
 
 
-def test_a_flat_image_is_as_easy_as_can_be():
+def test_a_uniform_image_has_a_difficulty_of_zero():
     assert terms(torch.full((1, 3, 5, 5), 200, dtype=torch.uint8), 0.0).tolist() == [[0.0, 0.0, 0.0]]
 
 
-def test_a_hand_worked_step():
+def test_the_terms_of_a_step_by_hand():
     # one inner column of four is left of the step, one right of it: Gx = 4 * 255 on both, Gy = 0
     step = grey([[0, 0, 255, 255]] * 4)
     assert gradient_magnitude(step).item() == pytest.approx(4.0)
     edge, variance, fine = terms(step, 3.9)[0].tolist()
     assert edge == 1.0
-    assert terms(step, 4.0)[0, 0].item() == 0.0  # greater than, not at
+    assert terms(step, 4.0)[0, 0].item() == 0.0  # greater than, not equal
     assert variance == pytest.approx(0.25)
     # the Laplacian is 1 left of the step and -1 right of it
     assert fine == pytest.approx(1.0)
 
 
-def test_a_hand_worked_texture_is_as_hard_when_it_is_brighter():
+def test_the_gradient_term_of_a_texture_by_hand_does_not_depend_on_brightness():
     """Four neighbours less four times the centre, at the inner pixels of a 4 x 4 image."""
     rows = [[10, 20, 30, 10], [20, 40, 10, 30], [30, 10, 50, 20], [10, 30, 20, 60]]
     # inner pixels 40, 10, 10, 50: |20+10+20+10 - 160|, |30+50+40+30 - 40|, |40+30+30+50 - 40|, |10+20+10+20 - 200|
     want = (100 + 110 + 110 + 140) / 4 / 255
     dark, bright = (terms(grey(rows) + more, 0.1)[0] for more in (0, 150))
     assert dark[2].item() == pytest.approx(want) and bright.tolist() == dark.tolist()
-    # twice the contrast is twice as hard
+    # twice the contrast gives twice the term
     assert terms(grey(rows) * 2, 0.1)[0, 2].item() == pytest.approx(2 * want)
 
 
@@ -62,7 +62,7 @@ def test_terms_agree_with_a_plain_floating_point_computation():
 
 
 @pytest.mark.parametrize("channels, side", [(1, 8), (3, 32), (3, 200)])
-def test_an_image_is_as_hard_in_any_batch(channels, side):
+def test_the_difficulty_of_an_image_does_not_depend_on_the_batch(channels, side):
     pixels = random_pixels(5, channels, side)
     difficulty = Difficulty(0.5, (0.8, 0.1, 0.3))
     one_by_one = torch.cat([difficulty.alpha(image[None]) for image in pixels])
@@ -77,7 +77,7 @@ def test_alpha_is_the_weighted_sum_of_terms_in_the_unit_interval():
     assert mixed.tolist() == pytest.approx([0.5, 0.4 * 0.5 + 0.3, 1.0])
 
 
-def test_the_cost_is_within_the_published_budget():
+def test_the_cost_by_hand_is_within_the_published_budget():
     # 3 * 1024 for grey, 27 * 900 for the windows, 2 * 900 for squares, 3 * 1024 for the variance
     assert estimator_macs((3, 32, 32)) == 3072 + 24300 + 1800 + 3072
     assert estimator_macs((3, 32, 32)) <= 39_500
@@ -110,7 +110,7 @@ def test_constants_fitted_to_other_terms_are_refused(version, problem):
         ((1.0, (1.0, 1.0, 1.0), (0.5, 0.5, 0.5)), "weights must be three numbers"),
     ],
 )
-def test_nonsense_is_refused(arguments, problem):
+def test_invalid_constants_are_refused(arguments, problem):
     with pytest.raises(ValueError, match=problem):
         Difficulty(*arguments)
 
@@ -123,7 +123,7 @@ def test_other_images_are_refused(pixels):
         Difficulty(1.0, (1.0, 1.0, 1.0)).alpha(pixels)
 
 
-def test_noise_is_harder_than_its_blurred_self():
+def test_noise_has_a_higher_difficulty_than_blurred_noise():
     pixels = random_pixels(4)
     smooth = torch.nn.functional.avg_pool2d(pixels.float(), 5, 1, 2).byte()
     difficulty = Difficulty(gradient_magnitude(pixels).mean().item(), (1.0, 0.2, 1.0))

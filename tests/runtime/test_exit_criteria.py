@@ -1,4 +1,4 @@
-"""Exit criteria against hand-worked numbers."""
+"""Exit criteria against numbers worked out by hand."""
 
 import math
 
@@ -12,14 +12,14 @@ from aebnas.runtime.exit_criteria import CRITERIA, confidence, entropy, margin
 QUARTERS = torch.tensor([[0.5, 0.25, 0.25]]).log()
 
 
-def test_hand_worked_scores():
+def test_scores_by_hand():
     assert confidence(QUARTERS).item() == pytest.approx(0.5)
     assert margin(QUARTERS).item() == pytest.approx(0.25)
     # H = 0.5 ln 2 + 0.5 ln 4 = 1.5 ln 2
     assert entropy(QUARTERS).item() == pytest.approx(1 - 1.5 * math.log(2) / math.log(3))
 
 
-def test_uniform_and_certain():
+def test_scores_of_uniform_and_certain_predictions():
     uniform, certain = torch.zeros(1, 4), torch.tensor([[500.0, 0.0, 0.0, 0.0]])
     assert [score(uniform).item() for score in (confidence, margin, entropy)] == pytest.approx([0.25, 0.0, 0.0])
     assert [score(certain).item() for score in (confidence, margin, entropy)] == [1.0, 1.0, 1.0]

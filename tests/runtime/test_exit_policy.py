@@ -1,4 +1,4 @@
-"""The policy's decision."""
+"""Decisions of exit policies, their rules, JSON and descriptions."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from aebnas.runtime.threshold_rules import Coefficients, DifficultyBins, Difficu
 
 
 def stops(policy, exit_index, logits_nc, **more):
-    """Which samples leave at an exit that is the first to run."""
+    """Which samples leave at an exit that is the first one to run."""
     return policy.stops(exit_index, policy.observe(exit_index, logits_nc, **more))[0]
 
 
@@ -53,7 +53,7 @@ def test_temperatures_scale_logits_before_the_criterion():
     st.sampled_from([(), (1.7,)]),
     st.integers(-2, 2),
 )
-def test_one_sample_by_itself_leaves_as_it_does_in_a_batch(logits, criterion, temperatures, steps):
+def test_the_decision_for_a_single_sample_is_that_for_a_batch(logits, criterion, temperatures, steps):
     logits_1c = torch.tensor([logits])
     temperatures = temperatures and (*temperatures, 1.0)
     score = ExitPolicy(criterion, (0.5,), temperatures=temperatures).observe(0, logits_1c).score_n.item()
@@ -61,21 +61,25 @@ def test_one_sample_by_itself_leaves_as_it_does_in_a_batch(logits, criterion, te
         score = math.nextafter(score, math.inf if steps > 0 else -math.inf)
     policy = ExitPolicy(criterion, (min(max(score, 0.0), 1.0),), temperatures=temperatures)
     assert policy.by_score
-    assert policy.stops_one(0, logits_1c) == stops(policy, 0, logits_1c).item()
+    assert policy.stops_single_sample(0, logits_1c) == stops(policy, 0, logits_1c).item()
     if criterion in SINGLE_SAMPLE_SCORES and not temperatures:
         assert SINGLE_SAMPLE_SCORES[criterion](logits_1c) == CRITERIA[criterion](logits_1c).item()
 
 
-def test_one_sample_by_its_stop_head_and_one_whose_logits_are_no_numbers():
-    sure, policy = torch.tensor([[3.0, 0.0]]), ExitPolicy(LEARNED, (0.5,))
-    assert [policy.stops_one(0, sure, torch.tensor([value])) for value in (-1.0, 0.0, 1.0)] == [False, False, True]
+def test_single_samples_with_a_stop_head_and_with_nan_logits():
+    certain, policy = torch.tensor([[3.0, 0.0]]), ExitPolicy(LEARNED, (0.5,))
+    assert [policy.stops_single_sample(0, certain, torch.tensor([value])) for value in (-1.0, 0.0, 1.0)] == [
+        False,
+        False,
+        True,
+    ]
     with pytest.raises(ValueError, match="stop heads, but the network has none"):
-        policy.stops_one(0, sure)
+        policy.stops_single_sample(0, certain)
     for criterion in CRITERIA:
-        assert not ExitPolicy(criterion, (0.0,)).stops_one(0, torch.tensor([[math.nan, 0.0, 1.0]]))
+        assert not ExitPolicy(criterion, (0.0,)).stops_single_sample(0, torch.tensor([[math.nan, 0.0, 1.0]]))
 
 
-def test_classes_are_looked_at_by_rules_that_name_them_alone():
+def test_only_rules_that_use_classes_require_them():
     plain, patient = ExitPolicy("margin", (0.5,)), ExitPolicy("margin", (0.5,), rules=(Patience(2),))
     assert (plain.needs_classes, patient.needs_classes) == (False, True)
     assert (plain.by_score, patient.by_score) == (True, False)
@@ -86,23 +90,23 @@ def test_classes_are_looked_at_by_rules_that_name_them_alone():
 
 
 def test_learned_halting_and_the_dual_rule():
-    sure, stop_logit_n = torch.tensor([[3.0, 0.0]] * 3 + [[0.1, 0.0]]), torch.tensor([0.0, 2.0, -2.0, 2.0])
+    logits_nc, stop_logit_n = torch.tensor([[3.0, 0.0]] * 3 + [[0.1, 0.0]]), torch.tensor([0.0, 2.0, -2.0, 2.0])
     # sigma: 0.5, 0.88, 0.12, 0.88; confidence 0.95 three times, then 0.52
     learned = ExitPolicy(LEARNED, (0.5,))
-    assert stops(learned, 0, sure, stop_logit_n=stop_logit_n).tolist() == [False, True, False, True]
+    assert stops(learned, 0, logits_nc, stop_logit_n=stop_logit_n).tolist() == [False, True, False, True]
     dual = ExitPolicy("confidence", (0.9,), rules=(StopHeads((0.4,)),))
-    assert stops(dual, 0, sure, stop_logit_n=stop_logit_n).tolist() == [True, True, False, False]
+    assert stops(dual, 0, logits_nc, stop_logit_n=stop_logit_n).tolist() == [True, True, False, False]
     for policy in (learned, dual):
         with pytest.raises(ValueError, match="stop heads, but the network has none"):
-            stops(policy, 0, sure)
+            stops(policy, 0, logits_nc)
 
 
 def test_patience_counts_exits_in_a_row_that_agree():
     policy = ExitPolicy("confidence", (0.0, 0.0, None, 0.0), rules=(Patience(3),))
-    answers = [[0, 0, 0], [0, 1, 0], [1, 1, 1], [0, 1, 1]]  # by exit, of three samples; exit 2 never runs
+    classes = [[0, 0, 0], [0, 1, 0], [1, 1, 1], [0, 1, 1]]  # by exit, of three samples; exit 2 never runs
     streak, left = None, []
     for index in (0, 1, 3):
-        logits_nc = torch.nn.functional.one_hot(torch.tensor(answers[index]), 2).float()
+        logits_nc = torch.nn.functional.one_hot(torch.tensor(classes[index]), 2).float()
         stop_n, streak = policy.stops(index, policy.observe(index, logits_nc), streak)
         left.append(stop_n.tolist())
     assert left == [[False] * 3, [False] * 3, [True, False, False]]
@@ -139,10 +143,10 @@ def test_equation_19_raises_thresholds_for_hard_images_and_clamps():
         False,
         False,
         False,
-    ]  # the last: clamped to 1, and not above
+    ]  # the last: clamped to 1, which the score doesn't exceed
 
 
-def test_coefficients_go_by_predicted_class():
+def test_coefficients_depend_on_the_predicted_class():
     observation = ExitObservation(torch.tensor([0.6, 0.6]), torch.tensor([0, 1]))
     policy = ExitPolicy("confidence", (0.5,), rules=(Coefficients(((1.0, 1.3),)),))
     assert policy.stops(0, observation)[0].tolist() == [True, False]
@@ -168,7 +172,7 @@ def test_thresholds_by_difficulty_bin_may_be_never():
         ("margin", (float("nan"),), "exit 1 must lie"),
     ],
 )
-def test_refuses_nonsense(criterion, thresholds, problem):
+def test_invalid_criteria_and_thresholds_are_refused(criterion, thresholds, problem):
     with pytest.raises(ValueError, match=problem):
         ExitPolicy(criterion, thresholds)
 
@@ -183,21 +187,21 @@ def test_refuses_nonsense(criterion, thresholds, problem):
         (lambda: Coefficients(((), ())), "coefficients must be 2"),
         (lambda: DifficultyOffset(DIFFICULTY, 1.3), "beta_diff must lie in"),
         (lambda: DifficultyBins(DIFFICULTY, (0.5,), ((0.1, 0.2), (0.1,))), "binned_thresholds must be 2"),
-        (lambda: DifficultyBins(DIFFICULTY, (0.5, 0.5), ()), "difficulty_edges must rise"),
+        (lambda: DifficultyBins(DIFFICULTY, (0.5, 0.5), ()), "difficulty_edges must be ascending"),
     ],
 )
-def test_refuses_rules_that_cannot_be(make, problem):
+def test_invalid_rules_are_refused(make, problem):
     with pytest.raises(ValueError, match=problem):
         ExitPolicy("margin", (0.5, None), rules=(make(),))
 
 
 @pytest.mark.parametrize("temperatures", [(1.0, 1.0), (1.0, 0.0, 1.0)])
-def test_refuses_temperatures_that_cannot_be(temperatures):
+def test_invalid_temperatures_are_refused(temperatures):
     with pytest.raises(ValueError, match="temperatures must be 3"):
         ExitPolicy("margin", (0.5, None), temperatures)
 
 
-def test_refuses_rules_that_contradict_each_other():
+def test_rules_that_contradict_each_other_are_refused():
     with pytest.raises(ValueError, match="different kinds, but got Patience, Patience"):
         ExitPolicy("margin", (0.5,), rules=(Patience(2), Patience(3)))
     other = Difficulty(0.2, (1.0, 1.0, 1.0))
@@ -247,7 +251,7 @@ def test_json_round_trip_of_a_policy_with_one_rule(rule):
         ({"patients": 2}, "keys must be among criterion, .*, but got patients"),
     ],
 )
-def test_refuses_json_that_cannot_be(more, problem):
+def test_invalid_json_is_refused(more, problem):
     with pytest.raises(ValueError, match=problem):
         ExitPolicy.from_json({"criterion": "margin", "thresholds": [0.5]} | more)
 
@@ -271,7 +275,7 @@ def test_json_round_trip():
     assert policy.plain
 
 
-def test_a_policy_in_words():
+def test_label_sentences_and_threshold_texts_of_a_policy():
     plain = ExitPolicy("margin", (0.5, None))
     assert (plain.label, plain.sentences) == ("margin", [])
     assert [plain.threshold_text(index) for index in range(3)] == ["0.5", "never", "always"]

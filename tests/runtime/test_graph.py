@@ -1,4 +1,4 @@
-"""What a Graph accepts, and that it survives JSON."""
+"""The graphs that are valid, and their round trip through JSON."""
 
 import json
 
@@ -21,7 +21,7 @@ def head(name, at, classes=5, in_channels=4):
 
 
 def dag():
-    """Two edges meet in an `add`; an opaque module follows; an exit in the middle."""
+    """Two edges into an `add`, an opaque module after it, and an exit between them."""
     nodes = (
         conv("left", INPUT),
         conv("right", INPUT, kernel=1),
@@ -40,8 +40,8 @@ EXIT = GraphExit("b", "head")
 @pytest.mark.parametrize(
     "nodes, exits, problem",
     [
-        ((A, A, HEAD), (EXIT,), "node 'a': the name is taken"),
-        ((conv(INPUT, INPUT),), (EXIT,), "node 'input': the name is taken"),
+        ((A, A, HEAD), (EXIT,), "node 'a': the name must be unique"),
+        ((conv(INPUT, INPUT),), (EXIT,), "node 'input': the name must be unique"),
         ((B, A, HEAD), (EXIT,), r"node 'b': inputs must come before it, but got \['a'\]"),
         (
             (A, conv("b", "nowhere"), HEAD),
@@ -49,42 +49,42 @@ EXIT = GraphExit("b", "head")
             r"node 'b': inputs must come before it, but got \['nowhere'\]",
         ),
         ((Node.make("a", "add", ()),), (EXIT,), "node 'a': inputs must come before it, but got none"),
-        ((Node.make("a", "warp", (INPUT,)),), (EXIT,), "node 'a': unknown op 'warp', known are add"),
+        ((Node.make("a", "warp", (INPUT,)),), (EXIT,), "node 'a': op must be one of add, .*, but got 'warp'"),
         ((A, conv("b", "a", 5), HEAD), (EXIT,), "node 'b': built for 5 channels, but got 4"),
         ((A, conv("b", "a", 4, kernel=2), HEAD), (EXIT,), "node 'b': kernel must be odd"),
         (
             (A, B, Node.make("c", "add", ("b", INPUT)), HEAD),
             (EXIT,),
-            "node 'c': add needs inputs of one shape",
+            "node 'c': the inputs of add must be of one shape",
         ),
         (
             (A, Node.make("b", "maxpool", ("a", "a"), kernel=3, stride=1), HEAD),
             (EXIT,),
-            "takes one input, but got 2",
+            "must have one input, but got 2",
         ),
         ((A, B, HEAD), (), "at least one exit"),
-        ((A, B, HEAD), (GraphExit("b", "heads"),), "exit on 'heads': no such node"),
-        ((A, B, HEAD), (GraphExit("c", "head"),), "exit on 'c': no such node"),
+        ((A, B, HEAD), (GraphExit("b", "heads"),), "exit on 'heads': must name a node"),
+        ((A, B, HEAD), (GraphExit("c", "head"),), "exit on 'c': must name a node"),
         (
             (A, B, HEAD, head("other", "b", classes=7)),
             (GraphExit("b", "other"), EXIT),
             "one shape",
         ),
-        ((A, B, HEAD, conv("loose", "a", 4)), (EXIT,), r"nodes \['loose'\] lead to no exit"),
+        ((A, B, HEAD, conv("loose", "a", 4)), (EXIT,), r"every node must lead to an exit, but \['loose'\] don't"),
         # the second exit reads the layer in the first one's branch
         (
             (A, B, head("early", "b"), HEAD),
             (GraphExit("a", "early"), EXIT),
-            r"nodes \['b'\] belong to a branch and to something else",
+            r"nodes of a branch must belong only to it, but \['b'\] are used elsewhere",
         ),
     ],
 )
-def test_refuses_what_does_not_fit_together(nodes, exits, problem):
+def test_invalid_graphs_are_refused(nodes, exits, problem):
     with pytest.raises(ValueError, match=problem):
         Graph(SHAPE, nodes, exits)
 
 
-def test_the_sound_version_of_those_is_accepted():
+def test_the_valid_version_of_those_graphs_is_accepted():
     graph = Graph(SHAPE, (A, B, HEAD), (EXIT,))
     assert graph.classes == 5
     assert graph.shapes == {INPUT: SHAPE, "a": (4, 8, 8), "b": (4, 8, 8), "head": (5, 1, 1)}
@@ -104,7 +104,7 @@ def test_json_round_trip(bundled, architectures):
         assert again.shapes == graph.shapes
 
 
-def test_attributes_are_order_free_and_nodes_hashable():
+def test_the_order_of_attributes_does_not_matter_and_nodes_are_hashable():
     assert Node.make("a", "conv", ("b",), x=1, y=2) == Node.make("a", "conv", ("b",), y=2, x=1)
     assert len({conv("a", INPUT), conv("a", INPUT)}) == 1
     assert conv("a", INPUT).weights == "a"

@@ -1,4 +1,4 @@
-"""Networks from Graphs: hard exits that save real work and decide as thresholds on `forward` say."""
+"""Networks from Graphs: hard exits that skip computation and decide as thresholds on the logits of `forward`."""
 
 from collections import Counter
 
@@ -18,7 +18,7 @@ CLOSE = 1e-5
 
 
 def record_calls(network):
-    """Batch sizes each node sees, by node name; filled as the network runs."""
+    """Batch sizes of each node's inputs, by node name; filled as the network runs."""
     seen = {}
     for name, module in network.nodes.items():
         hook = lambda _, inputs, name=name: seen.setdefault(name, []).append(len(inputs[0]))  # noqa: E731
@@ -37,12 +37,12 @@ def three_exits(digits, architectures):
 
 
 @pytest.mark.parametrize("leaves_at", [0, 1, 2])
-def test_at_batch_1_nothing_behind_the_exit_runs(three_exits, random_network, pixels, leaves_at):
+def test_at_batch_1_nothing_after_the_exit_runs(three_exits, random_network, pixels, leaves_at):
     network = random_network(three_exits)
     seen = record_calls(network)
     policy = ExitPolicy("confidence", tuple(0.0 if index == leaves_at else 1.0 for index in range(2)))
-    answer = network.infer(pixels(three_exits, 1), policy)
-    assert answer.exit_index.tolist() == [leaves_at]
+    predicted = network.infer(pixels(three_exits, 1), policy)
+    assert predicted.exit_index.tolist() == [leaves_at]
     segments = network.graph.segments()
     expected = [n for segment in segments[: leaves_at + 1] for part in segment for n in names(part)]
     assert seen == {name: [1] for name in expected}
@@ -57,13 +57,13 @@ def test_branches_of_never_exits_do_not_run(three_exits, random_network, pixels)
     assert seen == {name: [1] for name in backbone + names(segments[-1].branch)}
 
 
-def test_in_a_batch_only_undecided_samples_go_on(three_exits, random_network, pixels):
+def test_in_a_batch_later_segments_run_only_for_the_remaining_samples(three_exits, random_network, pixels):
     network = random_network(three_exits)
     x = pixels(three_exits, 32)
     middles = [confidence.median().item() for confidence in map(CRITERIA["confidence"], network(x))]
     seen = record_calls(network)
-    answer = network.infer(x, ExitPolicy("confidence", tuple(middles[:2])))
-    left = Counter(answer.exit_index.tolist())
+    predicted = network.infer(x, ExitPolicy("confidence", tuple(middles[:2])))
+    left = Counter(predicted.exit_index.tolist())
     reached = [32, 32 - left[0], 32 - left[0] - left[1]]
     assert reached[0] > reached[1] > reached[2] > 0
     for segment, count in zip(network.graph.segments(), reached, strict=True):
@@ -78,7 +78,7 @@ def test_in_a_batch_only_undecided_samples_go_on(three_exits, random_network, pi
     criterion=st.sampled_from(sorted(CRITERIA)),
     thresholds=st.lists(st.none() | st.floats(0, 1), min_size=4, max_size=4),
 )
-def test_infer_says_what_forward_and_thresholds_say(
+def test_infer_agrees_with_thresholds_on_the_logits_of_forward(
     bundled, architectures, random_network, pixels, number, seed, samples, criterion, thresholds
 ):
     architecture = architectures(bundled, 30)[number]
@@ -98,20 +98,20 @@ def test_infer_says_what_forward_and_thresholds_say(
                 expected_logits.append(logits_nc[sample])
                 expected_exits.append(index)
                 break
-    answer = network.infer(x, policy)
-    assert answer.exit_index.tolist() == expected_exits
-    assert answer.logits.shape == (samples, bundled.spec.classes)
+    predicted = network.infer(x, policy)
+    assert predicted.exit_index.tolist() == expected_exits
+    assert predicted.logits.shape == (samples, bundled.spec.classes)
     if samples:
-        assert (answer.logits - torch.stack(expected_logits)).abs().max() <= CLOSE
+        assert (predicted.logits - torch.stack(expected_logits)).abs().max() <= CLOSE
 
 
-def test_all_never_answers_at_the_last_exit_and_an_empty_batch_is_fine(three_exits, random_network, pixels):
+def test_with_all_exits_never_samples_leave_at_the_last_also_in_an_empty_batch(three_exits, random_network, pixels):
     network = random_network(three_exits)
     never = ExitPolicy("margin", (None, None))
     x = pixels(three_exits, 5)
-    answer = network.infer(x, never)
-    assert answer.exit_index.tolist() == [2] * 5
-    assert torch.allclose(answer.logits, network(x)[-1])
+    predicted = network.infer(x, never)
+    assert predicted.exit_index.tolist() == [2] * 5
+    assert torch.allclose(predicted.logits, network(x)[-1])
     empty = network.infer(x[:0], never)
     assert empty.logits.shape == (0, 10)
     assert empty.exit_index.shape == (0,)
@@ -124,7 +124,7 @@ def test_a_policy_for_another_number_of_exits_is_refused(three_exits, random_net
 
 
 def dag_network():
-    """conv and pool meet in `add`; early exit; an opaque layer and a late edge from the image."""
+    """An `add` of conv and pool, an early exit, an opaque layer, and a late edge from the image."""
     nodes = (
         Node.make("left", "conv", (INPUT,), in_channels=3, out_channels=3, kernel=3, stride=1),
         Node.make("right", "avgpool", (INPUT,), kernel=3, stride=1),
@@ -149,13 +149,13 @@ def test_dag_cells_and_opaque_modules_run_with_compaction(randomise_module):
     for got, want in zip(network(x), expected, strict=True):
         assert torch.allclose(got, want, atol=CLOSE)
     threshold = CRITERIA["margin"](expected[0]).sort().values[7:9].mean().item()
-    answer = network.infer(x, ExitPolicy("margin", (threshold,)))
-    assert Counter(answer.exit_index.tolist()) == {0: 8, 1: 8}
+    predicted = network.infer(x, ExitPolicy("margin", (threshold,)))
+    assert Counter(predicted.exit_index.tolist()) == {0: 8, 1: 8}
     rows = range(16)
-    assert torch.allclose(answer.logits, torch.stack(expected)[answer.exit_index, rows], atol=CLOSE)
+    assert torch.allclose(predicted.logits, torch.stack(expected)[predicted.exit_index, rows], atol=CLOSE)
 
 
-def test_opaque_modules_must_be_handed_in():
+def test_opaque_modules_must_be_passed():
     graph, _ = dag_network()
     with pytest.raises(ValueError, match=r"opaque modules must be \['imported'\], but got \[\]"):
         Network(graph)
@@ -163,11 +163,11 @@ def test_opaque_modules_must_be_handed_in():
         Network(graph, {"imported": nn.Identity(), "more": nn.Identity()})
 
 
-def test_an_exit_may_give_what_an_earlier_segment_made(pixels):
+def test_an_exit_may_use_the_output_of_an_earlier_segment(pixels):
     nodes = (
         Node.make("a", "conv", (INPUT,), in_channels=1, out_channels=2, kernel=1, stride=1),
-        Node.make("answer", "classifier", ("a",), in_channels=2, classes=2),
+        Node.make("head", "classifier", ("a",), in_channels=2, classes=2),
     )
-    graph = Graph((1, 4, 4), nodes, (GraphExit("answer", "answer"), GraphExit("answer", "answer")))
-    answer = Network(graph).eval().infer(torch.rand(3, 1, 4, 4), ExitPolicy("margin", (1.0,)))
-    assert answer.exit_index.tolist() == [1, 1, 1]
+    graph = Graph((1, 4, 4), nodes, (GraphExit("head", "head"), GraphExit("head", "head")))
+    predicted = Network(graph).eval().infer(torch.rand(3, 1, 4, 4), ExitPolicy("margin", (1.0,)))
+    assert predicted.exit_index.tolist() == [1, 1, 1]

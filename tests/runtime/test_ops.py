@@ -46,7 +46,7 @@ def test_classifier_has_the_stated_output_shape(pool):
 
 
 @pytest.mark.parametrize("pool, pooled", [("avg", 2.5), ("max", 7.0), ("avgmax", 4.75)])
-def test_classifiers_pool_as_they_say(pool, pooled):
+def test_classifiers_pool_as_named(pool, pooled):
     classifier = Classifier(1, classes=2, pool=pool)
     torch.nn.init.ones_(classifier.linear.weight)
     torch.nn.init.zeros_(classifier.linear.bias)
@@ -64,9 +64,9 @@ def test_resize_has_the_stated_output_shape_and_keeps_the_type(side, dtype):
 
 
 def test_resize_averages_where_it_shrinks():
-    """Without antialiasing a quarter size would look at every fourth pair of pixels only."""
+    """Without antialiasing, resizing to a quarter would use only every fourth pair of pixels."""
     x = torch.zeros(1, 1, 16, 16)
-    x[..., ::4, :] = 1.0  # the rows that plain bilinear sampling at a quarter never touches
+    x[..., ::4, :] = 1.0  # the rows that plain bilinear sampling at a quarter doesn't use
     assert Resize(4)(x).min() > 0.1
     with pytest.raises(ValueError, match="side must be at least 1, but got 0"):
         OPS["resize"].out_shape([(4, 6, 6)], side=0)
@@ -132,12 +132,12 @@ def test_add_refuses_unequal_shapes():
         ((4, 8, 8), 0, 3, 1, "channels must be at least 1"),
     ],
 )
-def test_windows_that_make_no_sense_are_refused(shape, out_channels, kernel, stride, problem):
+def test_invalid_windows_are_refused(shape, out_channels, kernel, stride, problem):
     with pytest.raises(ValueError, match=problem):
         same_padded(shape, out_channels, kernel, stride)
 
 
-def test_shortcuts_are_there_where_the_shape_allows():
+def test_blocks_have_shortcuts_where_shapes_are_equal():
     x = torch.rand(1, 4, 6, 6)
     blocks = (Basic(4, 4, 3, 1), MBConv(4, 4, 3, 1, 2.0), FusedMBConv(4, 4, 3, 1, 2.0, se=True))
     for block in (block.eval() for block in blocks):
@@ -150,12 +150,12 @@ def test_shortcuts_are_there_where_the_shape_allows():
         assert not op(4, 6, 3, 1, 2.0).residual
 
 
-def test_average_pool_leaves_padding_out():
+def test_average_pooling_excludes_padding():
     assert torch.allclose(AvgPool(3, 1)(torch.ones(1, 1, 4, 4)), torch.ones(1, 1, 4, 4))
 
 
 @pytest.mark.parametrize("size", [(8, 8), (5, 7)])
-def test_few_channels_are_subsampled_to_the_same_numbers(size):
+def test_subsampled_convolutions_of_few_channels_give_the_same_numbers(size):
     narrow = conv_norm(4, 6, 1, stride=2)[0]
     plain = torch.nn.Conv2d(4, 6, 1, 2, bias=False)
     plain.load_state_dict(narrow.state_dict())

@@ -174,7 +174,7 @@ def test_invalid_requests_are_refused(own):
         calibrate(own, "knee", Goal.read(budget="joules=3"))
     for kept in (own / "answers").rglob("calibrate.npz"):
         kept.write_bytes(b"PK\x03\x04 not whole")
-    with pytest.raises(UserError, match="delete it, and the next command makes it anew"):
+    with pytest.raises(UserError, match="delete it, and the next command makes it again"):
         calibrate(own, "knee", Goal.read(beta=0.5))
 
 

@@ -153,7 +153,7 @@ def test_a_nan_loss_reports_what_to_change(tmp_path):
     ended = aebnas("search", write_spec(tmp_path / "spec", supernet=supernet), "--out", tmp_path / "run")
     assert ended.code == 2
     assert "supernet: the loss must stay finite, but got nan in epoch 1; lower lr (1e+30)" in ended.error
-    assert "in a run of its own (--out)" in ended.error
+    assert "in a new run (--out)" in ended.error
 
 
 @pytest.mark.parametrize("content", [b"", None])
@@ -164,7 +164,7 @@ def test_a_checkpoint_that_is_damaged_is_named_with_what_to_do(fresh, whole, con
     ended = aebnas("resume", fresh)
     assert ended.code == 2
     assert ended.error.startswith(f"error: {checkpoint}: must be a checkpoint of this run, but cannot be read")
-    assert "delete it to start this phase anew" in ended.error
+    assert "delete it to start this phase again" in ended.error
     checkpoint.unlink()
     goes_on(fresh, whole)
 

@@ -1,4 +1,4 @@
-"""A learnable problem in miniature: some of the digits, a small supernet, a task over both."""
+"""A small learnable problem: some of the digits, a small supernet, and a training task for both."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def calibration(some_digits, preprocessing):
 
 @pytest.fixture(scope="session")
 def two_stages() -> SearchSpace:
-    """Two stages, two places for exits: one optional branch in all its forms at each."""
+    """Two stages with an exit site each: one optional branch in all its forms at each site."""
     value = {
         "input": {"channels": 1, "resolution": 8},
         "classes": 10,
@@ -59,7 +59,7 @@ def two_stages() -> SearchSpace:
 
 @pytest.fixture(scope="session")
 def make_sandwich(two_stages, some_digits, preprocessing, calibration):
-    """The function from settings to a fresh SandwichTask; equal settings give equal weights."""
+    """The function from settings to a new SandwichTask; equal settings give equal weights."""
 
     def make(**settings) -> SandwichTask:
         spec = SupernetSpec(**({"epochs": 2, "random_subnets": 0, "branches": 1} | PLAIN | settings))

@@ -1,4 +1,4 @@
-"""Two Ray nodes of one CPU each on this machine, as one cluster: training and scoring go over both."""
+"""Two Ray nodes of one CPU each on this machine, as one cluster: training and scoring use both."""
 
 import os
 import signal
@@ -60,7 +60,7 @@ def on_cluster(address, tmp_path_factory):
 
 
 def search_as_rank(rank, folder):
-    """The same search without Ray: one of two processes that train together; the first goes on and scores."""
+    """The same search without Ray: one of two processes that train together; the first then scores candidates."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/init", rank=rank, world_size=WORKERS)
 
@@ -82,7 +82,7 @@ def without_ray(tmp_path_factory):
     return folder / "run0"
 
 
-def test_training_ends_as_if_no_worker_had_died(on_cluster, without_ray):
+def test_a_worker_that_dies_does_not_change_the_result_of_the_training(on_cluster, without_ray):
     assert (on_cluster / WEIGHTS).read_bytes() == (without_ray / WEIGHTS).read_bytes()
     tables = [pd.read_csv(run / "train_epoch_metrics.csv") for run in (on_cluster, without_ray)]
     assert list(tables[0].epoch.unique()) == list(range(1, EPOCHS + 1))
@@ -90,34 +90,34 @@ def test_training_ends_as_if_no_worker_had_died(on_cluster, without_ray):
     pd.testing.assert_frame_equal(*(table.drop(columns=times) for table in tables))
 
 
-def test_scores_of_both_nodes_are_those_of_one_process(on_cluster, without_ray):
+def test_scores_of_two_nodes_equal_those_of_one_process(on_cluster, without_ray):
     assert front_of(on_cluster) == front_of(without_ray)
 
 
-def test_nothing_is_left_beside_the_weights(on_cluster):
+def test_only_the_weights_are_left(on_cluster):
     assert [path.name for path in (on_cluster / "checkpoints").iterdir()] == ["supernet.safetensors"]
 
 
-def test_a_cluster_that_is_too_small_is_told(address, make_sandwich, batches, tmp_path):
+def test_a_cluster_that_is_too_small_is_reported(address, make_sandwich, batches, tmp_path):
     task = make_sandwich(workers=4, threads=1)
     with pytest.raises(UserError, match=r"room for 4 workers of 1 CPUs each, but its machines have 1, 1"):
         fit_on_workers(task, batches, task.spec, 5, "test", tmp_path / "c.pt", print, address)
 
 
 class FakeRay:
-    """What a board says is read from it in turn; the training ends with the last of it, well or with `lost`."""
+    """Returns the given progress reports one by one; the training ends after the last one, with `lost` if given."""
 
     exceptions = ray.exceptions
 
-    def __init__(self, *said, lost=None):
-        self.said, self.lost = list(said), lost
+    def __init__(self, *reports, lost=None):
+        self.reports, self.lost = list(reports), lost
         self.read = self
 
     def remote(self):
-        return self.said.pop(0)
+        return self.reports.pop(0)
 
     def wait(self, training, timeout):
-        return ([], training) if len(self.said) > 1 else (training, [])
+        return ([], training) if len(self.reports) > 1 else (training, [])
 
     def get(self, value):
         if value == "training" and self.lost:
@@ -129,14 +129,14 @@ def follow(fake):
     _follow(fake, fake, "training", "test")
 
 
-def test_an_error_on_the_board_ends_the_wait_at_once():
+def test_a_reported_error_ends_the_wait_at_once():
     fake = FakeRay((None, None), ((1, 4), None), ((2, 4), UserError("the loss must stay finite")), ((3, 4), None))
     with pytest.raises(UserError, match="the loss must stay finite"):
         follow(fake)
-    assert len(fake.said) == 1
+    assert len(fake.reports) == 1
 
 
-def test_workers_that_die_again_are_told_in_one_line():
+def test_workers_that_die_again_are_reported_in_one_line():
     lost = ray.exceptions.RaySystemError("Training failed due to worker errors:\n[Rank 0]\nThe actor died.")
     with pytest.raises(UserError, match=r"failed twice: The actor died\.$"):
         follow(FakeRay(((2, 4), None), lost=lost))
@@ -146,7 +146,11 @@ def test_progress_follows_the_first_rank(capsys, monkeypatch):
     monkeypatch.setattr("aebnas.core.progress.LOG_EVERY_S", 0.0)
     follow(FakeRay((None, None), ((2, 8), None), ((4, 8), None), ((2, 8), None), ((8, 8), None)))
     lines = capsys.readouterr().err.splitlines()
-    assert [line.split(",")[0].rstrip() for line in lines] == ["test: 4/8", "test: 2/8", "test: 8/8"]  # went back once
+    assert [line.split(",")[0].rstrip() for line in lines] == [
+        "test: 4/8",
+        "test: 2/8",
+        "test: 8/8",
+    ]  # went back once
 
 
 def test_shares_must_be_equal(make_sandwich, batches, tmp_path):
@@ -157,7 +161,7 @@ def test_shares_must_be_equal(make_sandwich, batches, tmp_path):
         fit_on_workers(task, batches, task.spec, 5, "test", tmp_path / "c.pt", print, "local")
 
 
-def test_a_cluster_that_is_not_there_is_told(make_sandwich, batches, tmp_path):
+def test_an_unreachable_cluster_is_reported(make_sandwich, batches, tmp_path):
     task = make_sandwich(workers=2)
     with pytest.raises(UserError, match=r"ray: 'nowhere' cannot be reached"):
         fit_on_workers(task, batches, task.spec, 5, "test", tmp_path / "c.pt", print, "nowhere")

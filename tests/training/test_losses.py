@@ -40,11 +40,11 @@ def test_distillation_has_the_gradient_of_the_kl_divergence():
     torch.testing.assert_close(gradient, expected)
 
 
-def test_a_share_of_nothing_ignores_the_teacher():
+def test_without_distillation_the_teacher_is_ignored():
     student, labels_n = random_logits(1), torch.tensor([0, 1, 2, 3, 4, 0])
     teacher_nc = probabilities(random_logits(2))
-    alone = multi_exit_loss([student], labels_n, [1.0], 0.1, None, 0.0)
-    torch.testing.assert_close(multi_exit_loss([student], labels_n, [1.0], 0.1, teacher_nc, 0.0), alone)
+    without_teacher = multi_exit_loss([student], labels_n, [1.0], 0.1, None, 0.0)
+    torch.testing.assert_close(multi_exit_loss([student], labels_n, [1.0], 0.1, teacher_nc, 0.0), without_teacher)
 
 
 def test_a_teacher_gets_no_gradient():
@@ -53,7 +53,7 @@ def test_a_teacher_gets_no_gradient():
     torch.testing.assert_close(probabilities(teacher).sum(-1), torch.ones(6))
 
 
-def test_half_precision_logits_are_scored_in_fp32():
+def test_the_loss_of_half_precision_logits_is_computed_in_fp32():
     logits_nc, labels_n = random_logits(1), torch.tensor([0, 1, 2, 3, 4, 0])
     loss = multi_exit_loss([logits_nc.bfloat16()], labels_n, [1.0], 0.0, None, 0.0)
     assert loss.dtype == torch.float32

@@ -1,4 +1,4 @@
-"""No batch norm is left at its initial statistics, whatever the images choose."""
+"""No batch norm keeps its initial statistics, whatever candidates the images select."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def adaptive():
 
 
 def initial(network):
-    """Names of norms whose statistics nothing was estimated for."""
+    """Names of norms whose statistics were not estimated."""
     return [
         name
         for name, norm in network.named_modules()
@@ -45,7 +45,7 @@ def initial(network):
     ]
 
 
-def test_candidates_that_no_image_chose_have_the_statistics_of_all_images_at_their_edge(adaptive, calibration):
+def test_candidates_that_no_image_selects_have_the_statistics_of_all_images_at_their_edge(adaptive, calibration):
     network = with_norm_stats(adaptive[0], calibration)
     choices = {name: module for name, module in network.named_modules() if isinstance(module, Choice)}
     assert len(choices) == 6 and all(len(choice.ops) == 4 for choice in choices.values())
@@ -65,7 +65,7 @@ def test_candidates_that_no_image_chose_have_the_statistics_of_all_images_at_the
 
 
 def before_first_norm(op, x_nchw):
-    """What the first norm of an op sees."""
+    """The input of the first norm of an op."""
     seen = []
     hook = next(norms_in(op)).register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
     op(x_nchw)
@@ -73,7 +73,7 @@ def before_first_norm(op, x_nchw):
     return seen[0].detach()
 
 
-def test_choices_and_answers_of_the_images_are_not_changed_by_what_none_of_them_chose(adaptive, calibration):
+def test_candidates_that_no_image_selects_do_not_change_the_logits(adaptive, calibration):
     network = with_norm_stats(adaptive[0], calibration)
     expected = network(calibration[0])
     for module in network.modules():

@@ -8,34 +8,34 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("name, dtype", [("fp32", torch.float32), ("bf16", torch.bfloat16), ("fp16", torch.float16)])
-def test_a_format_asked_for_is_taken(name, dtype):
+def test_a_specified_format_is_used(name, dtype):
     assert computing_dtype(name, CPU) == dtype
 
 
 @pytest.mark.parametrize(
     "bf16_share, dtype", [(0.5, torch.bfloat16), (0.8, torch.bfloat16), (0.81, torch.float32), (3.0, torch.float32)]
 )
-def test_auto_takes_bf16_where_it_is_clearly_quicker(bf16_share, dtype, monkeypatch):
+def test_auto_uses_bf16_where_it_is_clearly_faster(bf16_share, dtype, monkeypatch):
     seconds = {torch.float32: 1.0, torch.bfloat16: bf16_share}
     monkeypatch.setattr(precision, "_convolution_step", lambda dtype: dtype)
     monkeypatch.setattr(precision, "_seconds", seconds.__getitem__)
-    precision._quicker_on_this_cpu.cache_clear()
+    precision._faster_on_this_cpu.cache_clear()
     try:
         assert computing_dtype("auto", CPU) == dtype
     finally:
-        precision._quicker_on_this_cpu.cache_clear()
+        precision._faster_on_this_cpu.cache_clear()
 
 
-def test_measuring_leaves_no_trace():
+def test_measuring_changes_neither_random_state_nor_thread_count():
     torch.manual_seed(3)
     random, threads = torch.get_rng_state(), torch.get_num_threads()
-    precision._quicker_on_this_cpu.cache_clear()
+    precision._faster_on_this_cpu.cache_clear()
     first = computing_dtype("auto", CPU)
     assert first in (torch.float32, torch.bfloat16)
     assert torch.equal(torch.get_rng_state(), random) and torch.get_num_threads() == threads
 
 
-def test_a_training_goes_on_in_the_format_it_began_with(make_single, batches, tmp_path, monkeypatch):
+def test_a_resumed_training_keeps_the_format_it_started_with(make_single, batches, tmp_path, monkeypatch):
     seen = []
     step = loop._step
     monkeypatch.setattr(loop, "_step", lambda *args: (seen.append(args[4]), step(*args))[1])

@@ -1,4 +1,4 @@
-"""Two processes over gloo against one: gradients, whole trainings, failures. All of it in a single start of the two."""
+"""Two processes over gloo against one: gradients, whole trainings, failures, all in a single start of the two."""
 
 import pickle
 
@@ -11,14 +11,14 @@ from torch import nn
 from aebnas.core.errors import UserError
 from aebnas.supernet.synced_norm import SyncedNorm
 from aebnas.training.loop import fit
-from aebnas.training.ranks import ALONE, Ranks
+from aebnas.training.ranks import SINGLE_PROCESS, Ranks
 
 WORLD = 2
 TRAINING = {"epochs": 3, "ema": 0.9, "random_subnets": 0, "branches": 2, "workers": WORLD}
 
 
-def gradients(task, x_nchw, labels_n, ranks=ALONE):
-    task.module.double().zero_grad()  # where rounding moves no ReLU across its kink
+def gradients(task, x_nchw, labels_n, ranks=SINGLE_PROCESS):
+    task.module.double().zero_grad()  # in double precision rounding moves no ReLU across its kink
     for loss in task.losses(x_nchw.double(), labels_n, np.random.default_rng(7)):
         loss.backward()
     ranks.average_gradients(task.module.parameters())
@@ -66,13 +66,13 @@ class InDouble:
             yield x_nchw.double(), labels_n
 
 
-def train(task, batches, checkpoint, on_rows=lambda rows: None, ranks=ALONE):
+def train(task, batches, checkpoint, on_rows=lambda rows: None, ranks=SINGLE_PROCESS):
     task.module.double()
-    task.validate = lambda module: [{"subnet": "not looked at"}]
+    task.validate = lambda module: [{"subnet": "not validated"}]
     return weights(fit(task, InDouble(batches), task.spec, 5, "test", checkpoint, on_rows, ranks=ranks))
 
 
-def told(act):
+def raised_by(act):
     try:
         act()
     except Exception as error:
@@ -86,30 +86,30 @@ def cut_after_one(rows):
 
 
 def rank_work(rank, folder, pickled):
-    """What both processes do, with a task for each part of it."""
+    """The work of both processes, with a task for each part of it."""
     make, batches = pickle.loads(pickled)
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/init", rank=rank, world_size=WORLD)
-    ranks, answers = Ranks(rank, WORLD), {}
+    ranks, results = Ranks(rank, WORLD), {}
     x_nchw, labels_n = next(batches.epoch(torch.Generator().manual_seed(0), rank=rank, world=WORLD))
     for name in ("synced", "own"):
-        answers[name] = gradients(make[name], x_nchw, labels_n, ranks)
+        results[name] = gradients(make[name], x_nchw, labels_n, ranks)
     share = slice(4 * rank, 4 * rank + 4)
-    answers["norm"] = norm_step(make_norm(SyncedNorm), *(part[share] for part in norm_input()))
-    answers["flat"] = ranks.mean(torch.full((2,), float(rank)))
+    results["norm"] = norm_step(make_norm(SyncedNorm), *(part[share] for part in norm_input()))
+    results["flat"] = ranks.mean(torch.full((2,), float(rank)))
 
     def run(name, checkpoint, on_rows=lambda rows: None):
         return train(make[name], batches, folder / checkpoint, on_rows, ranks)
 
     seen = []
-    answers["whole"] = run("whole", "whole.pt", seen.append)
-    answers["rows"] = seen[-1] if seen else None
-    answers["cut"] = told(lambda: run("cut", "cut.pt", cut_after_one))
-    answers["resumed"] = run("resumed", "cut.pt")
-    answers["nan"] = told(lambda: run("nan", "nan.pt"))
+    results["whole"] = run("whole", "whole.pt", seen.append)
+    results["rows"] = seen[-1] if seen else None
+    results["cut"] = raised_by(lambda: run("cut", "cut.pt", cut_after_one))
+    results["resumed"] = run("resumed", "cut.pt")
+    results["nan"] = raised_by(lambda: run("nan", "nan.pt"))
     (folder / "bad.pt").write_bytes(b"no checkpoint")
-    answers["bad"] = told(lambda: run("bad", "bad.pt"))
-    torch.save(answers, folder / f"answers{rank}.pt")
+    results["bad"] = raised_by(lambda: run("bad", "bad.pt"))
+    torch.save(results, folder / f"results{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -121,10 +121,12 @@ def make(make_sandwich):
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory, make, batches):
+def results(tmp_path_factory, make, batches):
     folder = tmp_path_factory.mktemp("ranks")
-    torch.multiprocessing.spawn(rank_work, (folder, pickle.dumps((make, batches))), WORLD)  # else they shared weights
-    return [torch.load(folder / f"answers{rank}.pt", weights_only=False) for rank in range(WORLD)]
+    torch.multiprocessing.spawn(
+        rank_work, (folder, pickle.dumps((make, batches))), WORLD
+    )  # pickled: they must not share weights
+    return [torch.load(folder / f"results{rank}.pt", weights_only=False) for rank in range(WORLD)]
 
 
 @pytest.fixture
@@ -139,25 +141,25 @@ def assert_close(got, expected):
         torch.testing.assert_close(got[name], expected[name], rtol=1e-5, atol=1e-6 * size)
 
 
-def test_gradients_are_those_of_one_process_on_the_whole_batch(answers, make_sandwich, batch):
+def test_gradients_equal_those_of_one_process_on_the_whole_batch(results, make_sandwich, batch):
     expected = gradients(make_sandwich(**TRAINING), *batch)
     for rank in range(WORLD):
-        assert_close(answers[rank]["synced"], expected)
+        assert_close(results[rank]["synced"], expected)
     assert len(expected) < len(list(make_sandwich().module.parameters()))  # some stay without a gradient
 
 
-def test_without_synced_norms_they_are_the_mean_over_the_shares(answers, make_sandwich, batch):
+def test_without_synced_norms_gradients_are_the_mean_over_the_shares(results, make_sandwich, batch):
     task, (x_nchw, labels_n) = make_sandwich(**TRAINING), batch
     halves = [gradients(task, x_nchw[part], labels_n[part]) for part in (slice(0, 32), slice(32, 64))]
     expected = {name: (halves[0][name] + halves[1][name]) / 2 for name in halves[0]}
-    assert_close(answers[0]["own"], expected)
+    assert_close(results[0]["own"], expected)
     with pytest.raises(AssertionError):
-        assert_close(answers[0]["own"], answers[0]["synced"])
+        assert_close(results[0]["own"], results[0]["synced"])
 
 
-def test_synced_norm_is_batch_norm_over_all_shares(answers):
+def test_synced_norm_is_batch_norm_over_all_shares(results):
     expected = norm_step(make_norm(nn.BatchNorm2d), *norm_input())
-    got = [answers[rank]["norm"] for rank in range(WORLD)]
+    got = [results[rank]["norm"] for rank in range(WORLD)]
     torch.testing.assert_close(torch.cat([got[0][0], got[1][0]]), expected[0])
     # each rank's loss is the mean over its share, hence twice the whole batch's per sample
     torch.testing.assert_close(torch.cat([got[0][1], got[1][1]]) / WORLD, expected[1])
@@ -165,40 +167,41 @@ def test_synced_norm_is_batch_norm_over_all_shares(answers):
         torch.testing.assert_close((got[0][index] + got[1][index]) / WORLD, expected[index])
 
 
-def test_alone_a_synced_norm_is_plain_and_ranks_do_nothing():
+def test_in_a_single_process_a_synced_norm_is_a_batch_norm_and_ranks_do_nothing():
     expected = norm_step(make_norm(nn.BatchNorm2d), *norm_input())
     for got, wanted in zip(norm_step(make_norm(SyncedNorm), *norm_input()), expected, strict=True):
         assert torch.equal(got, wanted)
-    assert ALONE.mean(torch.tensor(3.0)) == 3 and ALONE.from_first(lambda: "x") == "x"
+    assert SINGLE_PROCESS.mean(torch.tensor(3.0)) == 3 and SINGLE_PROCESS.from_first(lambda: "x") == "x"
     with pytest.raises(ValueError, match=r"rank must be in 0\.\.1, but got 2"):
         Ranks(2, 2)
 
 
-def test_a_mean_over_ranks_by_hand(answers):
-    assert all(answers[rank]["flat"].tolist() == [0.5, 0.5] for rank in range(WORLD))
+def test_a_mean_over_ranks_by_hand(results):
+    assert all(results[rank]["flat"].tolist() == [0.5, 0.5] for rank in range(WORLD))
 
 
-def test_a_training_ends_equal_on_all_ranks_and_as_in_one_process(answers, make_sandwich, batches, tmp_path):
-    assert torch.equal(answers[0]["whole"], answers[1]["whole"])
+def test_a_training_ends_equal_on_all_ranks_and_as_in_one_process(results, make_sandwich, batches, tmp_path):
+    assert torch.equal(results[0]["whole"], results[1]["whole"])
     task, rows = make_sandwich(**TRAINING), []
-    alone = train(task, batches, tmp_path / "c.pt", rows.append)
-    moved = float((alone - weights(make_sandwich(**TRAINING).module)).norm())
-    assert float((answers[0]["whole"] - alone).norm()) < 1e-4 * moved
-    losses = [[row["loss"] for row in some] for some in (answers[0]["rows"], rows[-1])]
+    single = train(task, batches, tmp_path / "c.pt", rows.append)
+    moved = float((single - weights(make_sandwich(**TRAINING).module)).norm())
+    assert float((results[0]["whole"] - single).norm()) < 1e-4 * moved
+    losses = [[row["loss"] for row in some] for some in (results[0]["rows"], rows[-1])]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-    assert answers[1]["rows"] is None  # rank 0 alone reports
+    assert results[1]["rows"] is None  # only rank 0 reports
 
 
-def test_an_interrupted_training_ends_with_the_same_weights(answers):
+def test_an_interrupted_training_ends_with_the_same_weights_on_all_ranks(results):
     for rank in range(WORLD):
-        assert str(answers[rank]["cut"]) == "stopped"  # raised on rank 0, known to all
-        assert torch.equal(answers[rank]["resumed"], answers[0]["whole"])
+        assert str(results[rank]["cut"]) == "stopped"  # raised on rank 0, passed on to all
+        assert torch.equal(results[rank]["resumed"], results[0]["whole"])
 
 
 @pytest.mark.parametrize(
-    "name, says", [("nan", "loss must stay finite, but got nan in epoch"), ("bad", "must be a checkpoint of this run")]
+    "name, rule",
+    [("nan", "loss must stay finite, but got nan in epoch"), ("bad", "must be a checkpoint of this run")],
 )
-def test_errors_reach_all_ranks_as_one_line(answers, name, says):
+def test_errors_reach_all_ranks_as_one_line(results, name, rule):
     for rank in range(WORLD):
-        error = answers[rank][name]
-        assert isinstance(error, UserError) and says in str(error) and "\n" not in str(error)
+        error = results[rank][name]
+        assert isinstance(error, UserError) and rule in str(error) and "\n" not in str(error)

@@ -64,7 +64,7 @@ def test_branch_sets_share_the_backbone(make_sandwich, batch, monkeypatch):
     for architectures, ran in passes:
         distinct, in_all = set(), 0
         for architecture in architectures:
-            path = {"input": "input"}  # a layer and all that lies before it
+            path = {"input": "input"}  # a layer and all layers before it
             for node in lower(architecture).nodes:
                 path[node.name] = (node.weights, node.attrs, *(path[name] for name in node.inputs))
                 distinct.add(path[node.name])
@@ -88,7 +88,7 @@ def test_the_loss_is_the_mean_over_paths_and_branch_sets(make_sandwich, batch):
 
 
 def test_students_give_the_teacher_no_gradient(make_sandwich, two_stages, batch):
-    """What only the largest path uses must not learn from the smallest one's loss."""
+    """Weights that only the largest path uses must get no gradient from the smallest one's loss."""
     task = make_sandwich(distillation=1.0, random_subnets=0)
     _, students = task.losses(*batch, np.random.default_rng(0))
     students.backward()
@@ -100,8 +100,8 @@ def test_students_give_the_teacher_no_gradient(make_sandwich, two_stages, batch)
             assert parameter.grad is None
 
 
-def test_every_exit_learns(make_sandwich, batch):
-    """The last exit of the largest path has the labels to learn from even where the others only follow it."""
+def test_every_exit_gets_a_gradient(make_sandwich, batch):
+    """The last exit of the largest path learns from the labels even where the others only follow the teacher."""
     task = make_sandwich(distillation=1.0, random_subnets=0, branches=1)
     captured, forward_many = [], task.module.forward_many
 
@@ -120,7 +120,7 @@ def test_every_exit_learns(make_sandwich, batch):
             assert logits_nc.grad is not None and logits_nc.grad.abs().sum() > 0
 
 
-def test_validation_looks_at_both_ends(make_sandwich):
+def test_validation_covers_the_largest_and_the_smallest_subnet(make_sandwich):
     task = make_sandwich()
     before = {name: value.clone() for name, value in task.module.state_dict().items()}
     rows = task.validate(task.module)

@@ -37,4 +37,4 @@ def test_validation_is_one_row(make_single):
     (row,) = make_single().validate(make_single().module)
     assert row["subnet"] == "chosen"
     assert {"exit1_accuracy", "exit2_accuracy", "exit3_accuracy", "accuracy_at_0.9", "avg_macs_at_0.9"} < set(row)
-    assert row["accuracy_at_0.9"] == pytest.approx(row["exit3_accuracy"])  # nobody is that sure before training
+    assert row["accuracy_at_0.9"] == pytest.approx(row["exit3_accuracy"])  # no sample is that confident before training

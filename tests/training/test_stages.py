@@ -1,4 +1,4 @@
-"""Exit-aware training from beginning to end: what trains in which stage, and what stays as it was."""
+"""Exit-aware training from start to end: which parts train in which stage, and which stay unchanged."""
 
 import copy
 
@@ -20,7 +20,7 @@ from aebnas.training.training_spec import TrainSpec
 
 @pytest.fixture
 def train(two_stages, batches, calibration, some_digits):
-    """The function from settings to the network before and after training, and the rows that were told."""
+    """The function from settings to the network before and after training, and the reported rows."""
     architecture = two_stages.extreme(largest=True)
 
     def run(graph=None, checkpoint=None, **settings):
@@ -28,7 +28,7 @@ def train(two_stages, batches, calibration, some_digits):
         torch.manual_seed(3)
         network = Network(graph or lower(architecture))
         before = copy.deepcopy(network)
-        told = []
+        reported = []
         trained = fit_network(
             network,
             architecture,
@@ -40,9 +40,9 @@ def train(two_stages, batches, calibration, some_digits):
             some_digits[1],
             calibration,
             calibration,
-            told.append,
+            reported.append,
         )
-        return before, trained, told
+        return before, trained, reported
 
     return run
 
@@ -64,7 +64,7 @@ def backbone_nodes(network):
     return [name for name in network.nodes if name not in branch_nodes(network)]
 
 
-def test_two_stages_leave_backbone_and_its_norm_statistics_as_the_first_stage_left_them(train, monkeypatch):
+def test_the_second_stage_changes_neither_the_backbone_nor_its_norm_statistics(train, monkeypatch):
     seen = []
     real = stages.SingleTask
 
@@ -73,14 +73,14 @@ def test_two_stages_leave_backbone_and_its_norm_statistics_as_the_first_stage_le
         return real(network, *rest)
 
     monkeypatch.setattr(stages, "SingleTask", note)
-    _, after, told = train(epochs=3, exits={"backbone_epochs": 2})
+    _, after, reported = train(epochs=3, exits={"backbone_epochs": 2})
     first, middle = seen
     backbone, branches = backbone_nodes(after), branch_nodes(after)
     assert changed(weights_of(first, backbone), weights_of(middle, backbone))
     assert not changed(weights_of(middle, backbone), weights_of(after, backbone))
     moved = changed(weights_of(middle, branches), weights_of(after, branches))
     assert len(moved) == len(weights_of(after, branches))
-    assert [row["phase"] for row in told[-1]] == ["test, backbone"] * 2 + ["test"]
+    assert [row["phase"] for row in reported[-1]] == ["test, backbone"] * 2 + ["test"]
     assert not after.training
 
 
@@ -100,17 +100,17 @@ def test_in_the_first_stage_branches_get_no_gradient(train, make_single, batches
         assert any(p.grad.any() for p in task.module.nodes[name].parameters()), name
 
 
-def test_two_stages_go_on_from_their_checkpoints_with_equal_results(train, tmp_path):
+def test_two_stages_resume_from_their_checkpoints_with_equal_results(train, tmp_path):
     checkpoint = tmp_path / "checkpoint.pt"
     _, once, _ = train(checkpoint=checkpoint, epochs=2, exits={"backbone_epochs": 1})
     assert (tmp_path / BACKBONE_CHECKPOINT).exists()
     checkpoint.unlink()  # killed in the second stage
-    _, again, told = train(checkpoint=checkpoint, epochs=2, exits={"backbone_epochs": 1})
+    _, again, reported = train(checkpoint=checkpoint, epochs=2, exits={"backbone_epochs": 1})
     assert all(torch.equal(a, b) for a, b in zip(once.state_dict().values(), again.state_dict().values(), strict=True))
-    assert [row["phase"] for row in told[-1]] == ["test, backbone", "test"]
+    assert [row["phase"] for row in reported[-1]] == ["test, backbone", "test"]
 
 
-def test_a_network_without_exits_trains_its_backbone_all_the_time(two_stages, batches, calibration):
+def test_a_network_without_early_exits_trains_its_backbone_in_all_epochs(two_stages, batches, calibration):
     architecture = two_stages.extreme(largest=False)
     assert not architecture.exits
     spec = TrainSpec(epochs=2, batch_size=64, precision="fp32", exits={"backbone_epochs": 1})
@@ -123,7 +123,7 @@ def test_a_network_without_exits_trains_its_backbone_all_the_time(two_stages, ba
     assert changed(before, trained.state_dict())
 
 
-def test_blended_exits_learn_their_weights_and_give_a_plain_network(make_single, batches, train):
+def test_blended_exits_train_their_weights_and_result_in_a_plain_network(make_single, batches, train):
     task = make_single(exits={"blended": True})
     assert isinstance(task.module, Blended)
     task.begin_epoch(0)
@@ -147,16 +147,16 @@ def test_l_policy_adds_the_expected_cost(make_single, batches):
         losses[weight] = next(task.losses(x_nchw, labels_n, np.random.default_rng(0))).item()
     cost = losses[1.0] - losses[0.0]
     assert losses[2.0] - losses[0.0] == pytest.approx(2 * cost, rel=1e-3)
-    assert 0.9 < cost <= 1.0  # nobody is confident before training: nearly all go to the last exit
+    assert 0.9 < cost <= 1.0  # no sample is confident before training: nearly all go to the last exit
 
 
-def test_l_policy_makes_early_exits_surer(train, some_digits, preprocessing):
-    sure = []
+def test_l_policy_makes_early_exits_more_confident(train, some_digits, preprocessing):
+    confidence = []
     for weight in (0.0, 2.0):
         _, network, _ = train(epochs=4, lr=0.1, exits={"policy_loss": weight, "policy_temperature": 0.2})
         table = tabulate(network, some_digits[1], preprocessing, ["confidence"])
-        sure.append(table.scores["confidence"][:, :-1].mean(0))
-    assert (sure[1] > sure[0]).all()
+        confidence.append(table.scores["confidence"][:, :-1].mean(0))
+    assert (confidence[1] > confidence[0]).all()
 
 
 def test_stop_heads_train_with_the_network_and_are_charged(train, two_stages):

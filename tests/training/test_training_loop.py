@@ -7,7 +7,7 @@ from aebnas.training.loop import fit, warmup_cosine, write_rows
 
 
 class Stopped(Exception):
-    """Stands for a kill."""
+    """Simulates a kill."""
 
 
 def train(task, batches, path, on_rows=lambda rows: None, seed=5):
@@ -23,7 +23,7 @@ def test_warm_up_and_cosine_by_hand():
     assert factors == pytest.approx([0.25, 0.5, 0.75, 1.0, 0.853553, 0.5, 0.146447, 0.0], abs=1e-6)
 
 
-def test_no_warm_up_begins_at_the_top():
+def test_without_a_warm_up_the_rate_starts_at_its_peak():
     assert warmup_cosine(0, 0.0, 10) == 1.0
     assert warmup_cosine(0, 2.5, 10) == pytest.approx(1 / 3.5)
 
@@ -34,7 +34,7 @@ def test_a_warm_up_longer_than_the_training_only_rises():
 
 
 @pytest.mark.parametrize("kind", ["make_sandwich", "make_single"])
-def test_the_loss_falls_and_the_digits_are_learnt(kind, request, batches, tmp_path):
+def test_the_loss_falls_and_the_accuracy_rises(kind, request, batches, tmp_path):
     task = request.getfixturevalue(kind)(epochs=10, validate_every=5, ema=0.9, lr=0.3)
     rows = []
     train(task, batches, tmp_path / "c.pt", lambda all_rows: rows.append(all_rows))
@@ -58,7 +58,7 @@ def test_an_interrupted_training_ends_with_the_same_weights(make_sandwich, batch
         train(make_sandwich(**settings), batches, tmp_path / "cut.pt", stop_after_two)
     resumed = train(make_sandwich(**settings), batches, tmp_path / "cut.pt", rows.append)
     assert torch.equal(weights(whole), weights(resumed))
-    assert rows[0][-1]["epoch"] == 2  # what was known is told at once
+    assert rows[0][-1]["epoch"] == 2  # saved rows are reported at once
     without_times = [
         [{k: v for k, v in row.items() if "second" not in k} for row in some[-1]] for some in (whole_rows, rows)
     ]
@@ -80,15 +80,15 @@ def test_seeds_matter(make_single, batches, tmp_path):
     assert torch.equal(a, b) and not torch.equal(a, c)
 
 
-def test_a_loss_that_is_not_finite_is_told_in_one_line(make_single, batches, tmp_path):
+def test_a_loss_that_is_not_finite_is_reported_in_one_line(make_single, batches, tmp_path):
     task = make_single(lr=1e30, epochs=3, warmup_epochs=0, momentum=0.0)
-    with pytest.raises(UserError, match=r"loss must stay finite, but got (nan|inf) in epoch \d; lower lr") as told:
+    with pytest.raises(UserError, match=r"loss must stay finite, but got (nan|inf) in epoch \d; lower lr") as raised:
         train(task, batches, tmp_path / "c.pt")
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
-def test_a_checkpoint_that_cannot_be_used_is_told(make_single, batches, tmp_path, content):
+def test_a_checkpoint_that_cannot_be_used_is_reported(make_single, batches, tmp_path, content):
     path = tmp_path / "c.pt"
     if content is None:  # of another network
         torch.save({"module": {"other": torch.zeros(1)}}, path)
@@ -99,7 +99,7 @@ def test_a_checkpoint_that_cannot_be_used_is_told(make_single, batches, tmp_path
 
 
 def test_averaged_weights_by_hand(make_single, batches, tmp_path):
-    """The first step's weights, then a decay of (1 + k) / (10 + k), at most the one asked for."""
+    """The first step's weights, then a decay of (1 + k) / (10 + k), at most the specified one."""
     decay, task, seen = 0.2, make_single(epochs=1, ema=0.2), []
     losses = task.losses
 
@@ -112,8 +112,8 @@ def test_averaged_weights_by_hand(make_single, batches, tmp_path):
     seen.append(weights(task.module))
     expected = seen[1]
     for updates, current in enumerate(seen[2:], start=1):
-        kept = min(decay, (1 + updates) / (10 + updates))
-        expected = kept * expected + (1 - kept) * current
+        share = min(decay, (1 + updates) / (10 + updates))
+        expected = share * expected + (1 - share) * current
     assert len(seen) == 5
     torch.testing.assert_close(weights(averaged), expected)
     assert not torch.equal(weights(averaged), weights(task.module))
@@ -125,7 +125,7 @@ def test_without_averaging_the_weights_are_the_last_ones(make_single, batches, t
 
 
 def test_clipping_bounds_the_step(make_single, batches, tmp_path):
-    """Plain SGD without decay moves no further than the learning rate times the clipped norm."""
+    """Plain SGD without decay moves at most the learning rate times the clipped norm."""
     settings = {"epochs": 1, "ema": 0.0, "momentum": 0.0, "weight_decay": 0.0, "warmup_epochs": 0, "lr": 0.5}
     moved = []
     for clip in (1e-3, 1e9):
@@ -148,7 +148,7 @@ def test_norms_and_biases_do_not_decay(make_single, batches, tmp_path):
 
 @pytest.mark.parametrize("precision, dtype", [("bf16", torch.bfloat16), ("fp32", torch.float32)])
 @pytest.mark.parametrize("kind", ["make_sandwich", "make_single"])
-def test_the_precision_asked_for_is_the_one_computed_in(kind, precision, dtype, request, batches, tmp_path):
+def test_training_computes_in_the_specified_precision(kind, precision, dtype, request, batches, tmp_path):
     task = request.getfixturevalue(kind)(precision=precision, epochs=1)
     dtypes, losses, forward = set(), task.losses, torch.nn.Conv2d.forward
 
@@ -169,7 +169,7 @@ def test_the_precision_asked_for_is_the_one_computed_in(kind, precision, dtype, 
     assert {parameter.dtype for parameter in trained.parameters()} == {torch.float32}
 
 
-def test_the_thread_count_of_the_user_is_kept(make_single, batches, tmp_path):
+def test_training_does_not_change_the_thread_count(make_single, batches, tmp_path):
     before, seen = torch.get_num_threads(), []
     torch.set_num_threads(1)
     try:
@@ -185,16 +185,16 @@ def test_rows_are_a_table(tmp_path):
     assert (tmp_path / "m.csv").read_text().splitlines() == ["epoch,loss", "1,0.25", "2,0.125"]
 
 
-@pytest.mark.parametrize(("began", "resumed"), [("fp16", "fp32"), ("fp32", "fp16"), ("fp16", "bf16"), ("bf16", "fp16")])
-def test_a_training_goes_on_in_the_precision_that_it_began_in(make_single, batches, tmp_path, began, resumed):
-    """In fp16 gradients are scaled, in the others not, whatever the session that goes on would have computed in."""
-    whole = train(make_single(precision=began), batches, tmp_path / "whole.pt")
+@pytest.mark.parametrize(("first", "resumed"), [("fp16", "fp32"), ("fp32", "fp16"), ("fp16", "bf16"), ("bf16", "fp16")])
+def test_a_resumed_training_keeps_the_precision_it_started_with(make_single, batches, tmp_path, first, resumed):
+    """In fp16 gradients are scaled, in the others not, whatever precision the resuming session specifies."""
+    whole = train(make_single(precision=first), batches, tmp_path / "whole.pt")
 
     def stop_after_one(so_far):
         if so_far and so_far[-1]["epoch"] == 1:
             raise Stopped
 
     with pytest.raises(Stopped):
-        train(make_single(precision=began), batches, tmp_path / "cut.pt", stop_after_one)
+        train(make_single(precision=first), batches, tmp_path / "cut.pt", stop_after_one)
     again = train(make_single(precision=resumed), batches, tmp_path / "cut.pt")
     assert torch.equal(weights(whole), weights(again))

@@ -1,1 +1,1 @@
-"""Relaxed trainings as jobs of an evaluator."""
+"""Relaxed trainings as work of an evaluator."""

@@ -1,4 +1,4 @@
-"""One relaxed training, the figures of its soft network, and those of hard networks beside it."""
+"""One relaxed training, the figures of its soft network, and those of hard networks for comparison."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,26 +29,26 @@ from aebnas.training.loop import fit, write_rows
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 STOP = 0.5
-"""Above this stop probability a sample leaves, where hard networks are set beside their soft one."""
+"""Above this stop probability a sample leaves, where hard networks are compared with their soft one."""
 
 
 @dataclass(frozen=True)
 class Relaxation:
-    """Work: train the relaxed network under this lambda."""
+    """Work of an evaluator: train the relaxed network under the lambda `weight`."""
 
     weight: float
 
     @property
     def id(self) -> str:
-        """Its name in files."""
+        """Its name in file names."""
         return f"lambda-{self.weight:g}"
 
 
 @dataclass(frozen=True)
 class RelaxedTraining:
-    """How relaxed networks are trained: weights on `batches`, the architecture on `arch`, looked at on `validation`.
+    """How relaxed networks are trained: weights on `batches`, the architecture on `arch`, validated on `validation`.
 
-    `folder` takes checkpoints and rows; `choosing` are the images whose choices say which candidates are kept.
+    `folder` is for checkpoints and rows; `choosing` are the images whose choices determine the candidates kept.
     """
 
     spec: RelaxedSpec
@@ -67,7 +67,7 @@ class RelaxedTraining:
     ) -> tuple[RelaxedNetwork, dict[str, Any]]:
         """The trained network in evaluation mode, and the soft network's figures on `validation`.
 
-        A stopped training goes on. Raises UserError where the loss stops being finite.
+        An interrupted training resumes from its checkpoint. Raises UserError where the loss is no longer finite.
         """
         spec, preprocessing = self.spec, self.batches.preprocessing
         generator = torch.Generator().manual_seed(self.seed)
@@ -104,7 +104,7 @@ class RelaxedTraining:
 
 
 def hard_figures(table: ExitTable, stop: float = STOP) -> dict[str, Any]:
-    """A hard network beside its soft one: accuracy and costs where samples leave by their stop heads alone."""
+    """A hard network's accuracy and costs where only its stop heads decide, for comparison with the soft one."""
     early = table.exits - 1
     stops = (stop,) * early if table.has_stop_heads else ()
     thresholds = (0.0 if stops else None,) * early
@@ -121,7 +121,7 @@ def hard_figures(table: ExitTable, stop: float = STOP) -> dict[str, Any]:
 
 
 def calibration_summary(table: ExitTable) -> list[dict[str, Any]]:
-    """Of every early exit: quantiles of its stop probability and confidence, and its accuracy if all stopped there."""
+    """For every early exit: quantiles of its stop probability and confidence, and its accuracy over all samples."""
     summary = []
     for index in range(table.exits - 1):
         node: dict[str, Any] = {"exit": index + 1, "accuracy": float(table.correct_ne[:, index].mean())}

@@ -1,4 +1,4 @@
-"""Online adaptation replayed on the samples of an ExitTable as if they came as a stream.
+"""Online adaptation replayed on the samples of an ExitTable as a stream.
 
 Legend: n samples of the stream, e exits, k classes, u updates.
 """
@@ -26,9 +26,9 @@ from aebnas.runtime.adaptation import (
 
 @dataclass(frozen=True)
 class Replay:
-    """The stream's exits taken, correctness and costs (of the table's metric, audits charged), each `[n]`.
+    """The stream's exits taken, correctness and costs (of the selected metric, audits charged), each `[n]`.
 
-    After each of u updates: `seen_u` samples, the coefficients in force `[u, e - 1, k]` and the `arm_u` in use.
+    After each of u updates: `seen_u` samples, the current coefficients `[u, e - 1, k]` and the current `arm_u`.
     """
 
     exit_n: np.ndarray
@@ -46,11 +46,11 @@ def replay(
 ) -> Replay:
     """Replay the samples `stream_n` (indices) in that order; labels are those of audits, or all with `feedback`.
 
-    An audited sample runs once more to the last exit, whose prediction is its label: its own exit and the backbone to
-    the end are charged. Raises ValueError where the table lacks what the policy uses.
+    An audited sample runs again to the last exit, whose prediction is its label: both runs are charged. Raises
+    ValueError where the table lacks values that the policy uses.
     """
     costs = table.costs[cost]
-    whole = costs.full
+    full_cost = costs.full
     audit_ne = costs.to_exit_ne(np.arange(table.exits) == table.exits - 1)  # no early branch runs
     predicted_ne = table.predicted_ne
     if predicted_ne is None:
@@ -60,11 +60,11 @@ def replay(
     start = 0
     while start < len(stream_n):
         part_n = stream_n[start : start + until_update(policy, state)]
-        now = current_policy(policy, state)
-        exit_n = exits_taken(now, table.observe(now, part_n), len(part_n)).numpy()
+        current = current_policy(policy, state)
+        exit_n = exits_taken(current, table.observe(current, part_n), len(part_n)).numpy()
         audited_n = policy.audited(state.seen, len(part_n)).numpy()
-        runs_e = np.array([now.runs(index) for index in range(table.exits)])
-        cost_n = _at(costs.to_exit_ne(runs_e), part_n, exit_n) + difficulty_cost(table, now, cost)
+        runs_e = np.array([current.runs(index) for index in range(table.exits)])
+        cost_n = _at(costs.to_exit_ne(runs_e), part_n, exit_n) + difficulty_cost(table, current, cost)
         cost_n += audited_n * _at(audit_ne, part_n, table.exits - 1)
         class_n = predicted_ne[part_n, exit_n]
         label_n = _labels(table, part_n, predicted_ne, audited_n, feedback)
@@ -74,7 +74,7 @@ def replay(
             Observation(
                 torch.from_numpy(exit_n),
                 torch.from_numpy(class_n.astype(np.int64)),
-                torch.from_numpy(cost_n / whole),
+                torch.from_numpy(cost_n / full_cost),
                 torch.from_numpy(label_n),
             ),
         )

@@ -1,4 +1,4 @@
-"""Figures of an early-exit network under one policy, from its ExitTable alone.
+"""Figures of an early-exit network under one policy, computed from its ExitTable.
 
 Legend: n samples, e exits, c classes.
 """
@@ -18,7 +18,7 @@ from aebnas.runtime.exit_policy import ExitPolicy
 
 @dataclass(frozen=True)
 class Tail:
-    """How a cost is spread over samples, in the metric's unit."""
+    """Distribution of a cost over samples, in the metric's unit."""
 
     mean: float
     p50: float
@@ -35,7 +35,7 @@ def tail(cost_n: np.ndarray) -> Tail:
 
 @dataclass(frozen=True)
 class Description:
-    """Figures of a policy on a table; `None` where the table doesn't hold what they need.
+    """Figures of a policy on a table; `None` where the table lacks the values for them.
 
     `premature_rate` is the share of samples wrong at their exit but right at the last, `rescued_rate` the share right
     at their exit but wrong at the last. `class_depth` is the mean exit (from 0) of each class, NaN for one without
@@ -55,7 +55,7 @@ class Description:
 
 
 def describe(table: ExitTable, policy: ExitPolicy, tops: Sequence[int] = (1, 5)) -> Description:
-    """All figures of a policy that the table can give."""
+    """All figures of a policy that can be computed from the table."""
     scored = score_policy(table, policy)
     taken_n = table.exit_taken(policy)
     right_n = table.correct_ne[np.arange(table.samples), taken_n]
@@ -89,7 +89,7 @@ def _top_accuracy(table: ExitTable, taken_n: np.ndarray, tops: Sequence[int]) ->
     rows = np.arange(table.samples)
     logits_nc = table.logits_nec[rows, taken_n].astype(np.float32)
     above_n = (logits_nc > logits_nc[rows, table.labels_n][:, None]).sum(axis=1)
-    # of equal logits, which float16 makes of near ones, the first is predicted, as by argmax
+    # of equal logits, to which float16 rounds close ones, the first is the prediction, as by argmax
     before_nc = np.arange(logits_nc.shape[1]) < table.labels_n[:, None]
     above_n += ((logits_nc == logits_nc[rows, table.labels_n][:, None]) & before_nc).sum(axis=1)
     return {k: float((above_n < k).mean()) for k in tops if k <= logits_nc.shape[1]}

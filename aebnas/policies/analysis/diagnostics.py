@@ -1,4 +1,4 @@
-"""Diagnostics of an early-exit network on its ExitTable: known ways in which exits fail, each as one sentence."""
+"""Diagnostics of an early-exit network on its ExitTable: known failures of exits, each reported as one sentence."""
 
 import numpy as np
 
@@ -10,11 +10,11 @@ from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.runtime.exit_policy import ExitPolicy
 
 PREMATURE = 0.02
-"""Share of samples lost by leaving early from which on it is reported."""
-CROWDED = 0.95
-"""Share of samples at one exit above which the others hardly matter."""
+"""Minimum reported share of samples that are wrong at their exit and right at the last."""
+CONCENTRATED = 0.95
+"""Share of samples at one exit above which the others have little effect."""
 OVERCONFIDENT = 0.05
-"""Confidence above accuracy, and ECE, from which on an exit is called overconfident."""
+"""Confidence minus accuracy, and ECE, above which an exit is reported as overconfident."""
 MIN_SAMPLES = 50
 """With fewer samples, exits are not tested for overconfidence."""
 
@@ -30,14 +30,14 @@ def diagnose(
 
     `table` holds unseen samples, `calibrate` those that the thresholds were found on; `without_exits` is the accuracy
     of the same backbone trained without exits and the number of samples it was measured on. Checks whose input isn't
-    given are left out.
+    given are skipped.
     """
     found = [_premature(table, policy), _no_saving(table, policy, cost), *_exits_taken(table, policy)]
     found += _overconfident(table, policy)
     if without_exits is not None:
         found.append(_last_exit(table, *without_exits))
     if calibrate is not None:
-        found.append(_moved(table, calibrate, policy))
+        found.append(_threshold_overfitting(table, calibrate, policy))
     return [sentence for sentence in found if sentence]
 
 
@@ -52,12 +52,13 @@ def _no_saving(table: ExitTable, policy: ExitPolicy, cost: str) -> str:
     if table.exits == 1:
         return ""
     backbone_ne, branch_ne = table.costs[cost].parts()
-    alone = float((backbone_ne[:, -1] + branch_ne[:, -1]).mean())
+    without_branches = float((backbone_ne[:, -1] + branch_ne[:, -1]).mean())
     mean = score_policy(table, policy).mean_cost[cost]
-    if mean < alone:
+    if mean < without_branches:
         return ""
     return (
-        f"Exits save nothing: a sample takes {mean:.4g} {cost} on average, the backbone without branches {alone:.4g}."
+        f"Exits save nothing: a sample costs {mean:.4g} {cost} on average, the backbone without branches "
+        f"{without_branches:.4g}."
     )
 
 
@@ -68,17 +69,18 @@ def _exits_taken(table: ExitTable, policy: ExitPolicy) -> list[str]:
     if unused:
         which = ", ".join(str(exit_ + 1) for exit_ in unused)
         noun, verb = ("Exit", "is") if len(unused) == 1 else ("Exits", "are")
-        found.append(f"{noun} {which} {verb} run for every sample that gets there and taken by none; never is cheaper.")
+        found.append(f"{noun} {which} {verb} run for every sample that reaches it and taken by none; never is cheaper.")
     most = int(np.argmax(shares))
-    if len(shares) > 1 and shares[most] > CROWDED:
-        found.append(f"{_percent(shares[most])} of samples leave by exit {most + 1}; the other exits hardly matter.")
+    if len(shares) > 1 and shares[most] > CONCENTRATED:
+        share = _percent(shares[most])
+        found.append(f"{share} of samples leave at exit {most + 1}; the other exits have little effect.")
     return found
 
 
 def _overconfident(table: ExitTable, policy: ExitPolicy) -> list[str]:
     if "confidence" not in table.scores or table.samples < MIN_SAMPLES:
         return []
-    fitted = "its temperature doesn't hold for these images"
+    fitted = "its temperature doesn't fit these images"
     remedy = fitted if policy.temperatures else "`aebnas calibrate` fits a temperature"
     found = []
     for exit_, measured in enumerate(exit_reliability(table)[:-1]):
@@ -96,19 +98,19 @@ def _last_exit(table: ExitTable, accuracy: float, samples: int) -> str:
     if high >= 0:
         return ""
     return (
-        f"The exits cost the last one accuracy: {_percent(own)} with them, {_percent(accuracy)} without, which is more "
-        "than sampling error."
+        f"The early exits lower the accuracy of the last one: {_percent(own)} with them, {_percent(accuracy)} without, "
+        "a difference beyond sampling error."
     )
 
 
-def _moved(table: ExitTable, calibrate: ExitTable, policy: ExitPolicy) -> str:
+def _threshold_overfitting(table: ExitTable, calibrate: ExitTable, policy: ExitPolicy) -> str:
     seen, unseen = (score_policy(each, policy).accuracy for each in (calibrate, table))
     low, high = difference(seen, calibrate.samples, unseen, table.samples)
     if low <= 0 <= high:
         return ""
     return (
-        f"Thresholds don't carry over: {_percent(seen)} right on the samples they were found on, {_percent(unseen)} on "
-        "unseen ones, which is more than sampling error."
+        f"Thresholds don't generalise: {_percent(seen)} accuracy on the samples they were found on, {_percent(unseen)} "
+        "on unseen ones, a difference beyond sampling error."
     )
 
 

@@ -1,7 +1,7 @@
-"""Realistic traffic: skewed classes, and requests that arrive whether or not the previous one is finished.
+"""Realistic traffic: skewed class frequencies, and open-loop arrivals, which don't wait for the previous request.
 
-Requests wait in one queue, first come first served. Early exits shorten the mean service time but not the longest
-one, so waiting times have to be simulated: an average doesn't determine the tail.
+Requests wait in one queue, first come first served. Early exits shorten the mean service time but not the maximum,
+so waiting times have to be simulated: an average doesn't determine the tail.
 
 Legend: n requests, k classes, e exits, s servers.
 """
@@ -17,7 +17,7 @@ PERCENTILES = {"p50": 50, "p90": 90, "p95": 95, "p99": 99}
 def skewed_classes(labels_n: np.ndarray, classes: int, exponent: float, count: int, seed: int) -> np.ndarray:
     """Indices of `count` samples drawn with replacement whose classes follow Zipf's law, int64 `[count]`.
 
-    The class of rank r (an order drawn from the seed) comes with weight r ** -exponent; 0 is an even mix. Classes
+    The class of rank r (the order is drawn from the seed) has weight r ** -exponent; 0 gives equal frequencies. Classes
     without a sample are left out. Raises ValueError for no samples or a negative exponent.
     """
     if not len(labels_n) or exponent < 0:
@@ -32,16 +32,19 @@ def skewed_classes(labels_n: np.ndarray, classes: int, exponent: float, count: i
 
 
 def poisson_arrivals(count: int, rate_per_s: float, seed: int) -> np.ndarray:
-    """Times in ms at which requests arrive at random, `rate_per_s` of them on average, float64 `[count]`."""
+    """Arrival times in ms of a Poisson process of `rate_per_s` requests per second, float64 `[count]`.
+
+    Raises ValueError for a rate that isn't positive.
+    """
     if rate_per_s <= 0:
         raise ValueError(f"rate_per_s must be above 0, but got {rate_per_s}")
     return np.random.default_rng(seed).exponential(1e3 / rate_per_s, count).cumsum()
 
 
 def response_times_ms(arrival_ms_n: np.ndarray, service_ms_n: np.ndarray, servers: int = 1) -> np.ndarray:
-    """Time from each request's arrival to its response, waiting included, float64 `[n]`; arrivals in order of time.
+    """Time in ms from each request's arrival to its response, waiting included, float64 `[n]`; arrivals ascending.
 
-    Raises ValueError for times that are negative, out of order or of another number.
+    Raises ValueError for times that are negative, not in order or not equally many.
     """
     if len(arrival_ms_n) != len(service_ms_n) or servers < 1:
         got = f"{len(arrival_ms_n)} and {len(service_ms_n)}, {servers}"
@@ -61,7 +64,7 @@ def response_times_ms(arrival_ms_n: np.ndarray, service_ms_n: np.ndarray, server
 class TrafficFigures:
     """Figures of open-loop traffic: `latency_ms` (mean, p50, p90, p95, p99, worst), waiting included.
 
-    `load` is the share of time in which servers are busy; from 1 on the queue grows without bound.
+    `load` is the share of time in which servers are busy; at 1 or more the queue grows without bound.
     """
 
     rate_per_s: float
@@ -73,7 +76,7 @@ class TrafficFigures:
 def traffic_figures(
     service_ms_n: np.ndarray, rate_per_s: float, requests: int, seed: int, servers: int = 1
 ) -> TrafficFigures:
-    """Simulate `requests` Poisson arrivals whose service times are drawn from `service_ms_n` (one a sample)."""
+    """Simulate `requests` Poisson arrivals whose service times are drawn from `service_ms_n` (one per sample)."""
     rng = np.random.default_rng([seed, 1])
     drawn_n = rng.choice(np.asarray(service_ms_n, float), requests)
     response_n = response_times_ms(poisson_arrivals(requests, rate_per_s, seed), drawn_n, servers)

@@ -1,1 +1,1 @@
-"""Temperatures and reliability, and policies for a goal or with a guarantee about risk."""
+"""Temperatures and reliability, and policies for a goal or with a risk guarantee."""

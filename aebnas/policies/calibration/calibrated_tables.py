@@ -1,4 +1,4 @@
-"""The tables by which a network is scored: its exits' temperatures are fitted on `calibrate` before anything else."""
+"""The tables from which a network is scored: first its exits' temperatures are fitted on `calibrate`."""
 
 from collections.abc import Mapping
 
@@ -28,9 +28,9 @@ def calibrated_tables(
     keep_logits: bool = False,
     progress: MakeBar = no_bar,
 ) -> Tables:
-    """Tables of `network` (in evaluation mode, fp32) on splits, `calibrate` among them, whose images fit temperatures.
+    """Tables of `network` (in evaluation mode, fp32) on splits, with temperatures fitted on `calibrate`, one of them.
 
-    They hold the scores of all rules that `policy` has searched for the network (see `rules_for`), under those
+    They hold the scores of all rules that are searched for the network under `policy` (see `rules_for`), with those
     temperatures. Raises ValueError for NaN logits, UserError for a layer whose cost isn't known.
     """
     recorded = {name: record_logits(network, split, preprocessing, progress) for name, split in images.items()}

@@ -1,4 +1,4 @@
-"""What each exit does by itself, over all samples.
+"""A summary of each exit over all samples.
 
 Legend: n samples, e exits, q quantiles.
 """
@@ -16,7 +16,7 @@ SUMMARY_QUANTILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 @dataclass(frozen=True)
 class ExitSummary:
-    """One exit by itself: `accuracy_alone` if all stopped here, quantiles `[q]` of each score, threshold candidates.
+    """One exit: `accuracy_alone` over all samples, quantiles `[q]` of each score, threshold candidates.
 
     `candidates` maps a score to thresholds at those quantiles, 0 and infinity (never) included.
     """

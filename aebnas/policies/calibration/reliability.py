@@ -1,4 +1,4 @@
-"""Whether confidences are what they promise: reliability curves and the expected calibration error (ECE).
+"""Calibration of confidences: reliability curves and the expected calibration error (ECE; Guo et al. 2017).
 
 Legend: n samples, e exits, b bins.
 """
@@ -15,10 +15,10 @@ ECE_BINS = 15
 
 @dataclass(frozen=True)
 class Reliability:
-    """Confidence against accuracy in equal bins of confidence, `[b]`, bin i holding (i / b, (i + 1) / b].
+    """Confidence against accuracy in bins of equal width, `[b]`; bin i holds confidences in (i / b, (i + 1) / b].
 
     `confidence_b` and `accuracy_b` are means, NaN in empty bins. `ece` is the mean of their absolute difference,
-    weighed by samples; `overconfidence` is mean confidence less accuracy.
+    weighted by samples; `overconfidence` is mean confidence minus accuracy.
     """
 
     count_b: np.ndarray
@@ -29,9 +29,9 @@ class Reliability:
 
 
 def reliability(confidence_n: np.ndarray, correct_n: np.ndarray, bins: int = ECE_BINS) -> Reliability:
-    """The reliability curve and expected calibration error of predictions; raises ValueError for none."""
+    """The reliability curve and expected calibration error of n predictions; raises ValueError for no samples."""
     if not len(confidence_n):
-        raise ValueError("a reliability curve must be made of at least one sample, but got none")
+        raise ValueError("a reliability curve must have at least one sample, but got none")
     confidence_n = confidence_n.astype(float)
     bin_n = np.clip(np.ceil(confidence_n * bins).astype(int) - 1, 0, bins - 1)
     count_b = np.bincount(bin_n, minlength=bins)

@@ -1,13 +1,13 @@
 """Thresholds with a finite-sample guarantee (fixed-sequence testing, as in Learn then Test, Angelopoulos et al. 2021).
 
-The risk of a policy is the share of inputs that the full network gets right and the early exit gets wrong. With
-probability of at least 1 - delta over the draw of `certify`, that of the selected policy is at most epsilon.
+The risk of a policy is the share of inputs that the full network classifies correctly and the early exit doesn't. With
+probability of at least 1 - delta over the draw of `certify`, the risk of the selected policy is at most epsilon.
 
-Candidates are fixed and ordered on `calibrate`, from careful to cheap. On the untouched `certify` they are tested
-in this order, each for the hypothesis "its risk exceeds epsilon", and the last one before the first that can't be
-rejected at level delta is taken. A wrong choice needs the first candidate whose risk is too high to be rejected,
-and that happens with probability delta at most, however the risks of the others run. Where none passes, the full
-network is taken, whose risk is 0.
+Candidates are fixed and ordered on `calibrate`, from low to high risk. On `certify`, which is used for nothing else,
+they are tested in this order, each for the hypothesis "its risk exceeds epsilon", and the last one before the first
+whose hypothesis can't be rejected at level delta is selected. An error requires that the hypothesis of the first
+candidate whose risk is too high is rejected, which has probability delta at most, whatever the other candidates' risks.
+Where none passes, the full network is selected, whose risk is 0.
 
 Legend: n samples, e exits.
 """
@@ -18,7 +18,7 @@ from math import ceil, exp, log
 from typing import Any
 
 import numpy as np
-from scipy.special import bdtr  # the distribution's function alone: scipy.stats takes long to import
+from scipy.special import bdtr  # only the binomial distribution function: importing scipy.stats takes long
 
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.frontier import Frontier
@@ -26,7 +26,7 @@ from aebnas.runtime.exit_policy import ExitPolicy
 
 
 def keeps_final_answer(table_correct_ne: np.ndarray) -> np.ndarray:
-    """Whether leaving at each exit loses nothing, bool `[n, e]`: it is right, or the last exit is wrong, too.
+    """Whether leaving at each exit loses no correct prediction, bool `[n, e]`: it is right, or the last exit is wrong.
 
     With this as correctness, the accuracy of a policy is 1 - risk.
     """
@@ -34,7 +34,7 @@ def keeps_final_answer(table_correct_ne: np.ndarray) -> np.ndarray:
 
 
 def binomial_p_value(losses: int, samples: int, epsilon: float) -> float:
-    """The probability of at most so many losses if the risk were epsilon: exact for losses of 0 or 1."""
+    """The probability of at most `losses` losses if the risk were epsilon: exact for losses of 0 or 1."""
     return float(bdtr(losses, samples, epsilon))
 
 
@@ -46,7 +46,7 @@ def hoeffding_bentkus_p_value(risk: float, samples: int, epsilon: float) -> floa
     divergence = risk * log(risk / epsilon) if risk > 0 else 0.0
     divergence += (1 - risk) * log((1 - risk) / (1 - epsilon))
     hoeffding = exp(-samples * divergence)
-    # a count that rounding lifted above a whole number must not become the next one
+    # a count that rounding raised slightly above a whole number must not become the next one
     bentkus = exp(1) * float(bdtr(ceil(round(samples * risk, 6)), samples, epsilon))
     return min(hoeffding, bentkus, 1.0)
 
@@ -78,9 +78,9 @@ class RiskPromise:
 
     def __str__(self) -> str:
         chance = f"With probability of at least {1 - self.delta:g} over the draw of {self.samples} certify samples"
-        promise = f"at most {self.epsilon:g} of inputs are got wrong by leaving early that the full network gets right"
+        promise = f"a share of at most {self.epsilon:g} of inputs is wrong at an early exit and right at the last"
         if self.passed == 0:
-            return f"{chance}, {promise}: no candidate passed, so nothing leaves early."
+            return f"{chance}, {promise}: no candidate passed, so no input leaves early."
         return f"{chance}, {promise} ({self.passed} of {self.candidates} candidates passed)."
 
     def to_json(self) -> dict[str, Any]:
@@ -105,19 +105,20 @@ class RiskPromise:
         }
 
 
-def careful_to_cheap(found: Frontier[ExitPolicy]) -> list[ExitPolicy]:
+def ordered_by_risk(found: Frontier[ExitPolicy]) -> list[ExitPolicy]:
     """Candidates from a frontier found with `keeps_final_answer` as correctness, from low to high risk."""
     return [point.policy for point in reversed(found.points)]
 
 
 def losses(table: ExitTable, policy: ExitPolicy) -> np.ndarray:
-    """Whether leaving early lost a prediction that the last exit has right, bool `[n]`."""
+    """Whether the exit taken is wrong and the last exit right, bool `[n]`."""
     taken_n = table.exit_taken(policy)
     return ~keeps_final_answer(table.correct_ne)[np.arange(table.samples), taken_n]
 
 
 def certify(candidates: Sequence[ExitPolicy], table: ExitTable, epsilon: float, delta: float) -> RiskPromise:
-    """Test candidates in the given order on the `certify` table, which must not have been used to find them.
+    """Test candidates in the given order on the `certify` table, which must not have been used to find them (Learn then
+    Test, Angelopoulos et al. 2021).
 
     Raises ValueError for epsilon or delta outside (0, 1), no candidates or no samples.
     """

@@ -12,9 +12,9 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 def fit_temperature(logits_nc: np.ndarray, labels_n: np.ndarray) -> float:
     """The temperature that minimises the cross-entropy of logits / T (Guo et al. 2017).
 
-    The loss is convex in 1 / T, so its slope has one zero; where that lies outside [0.05, 20] the nearer end is
-    taken (if all predictions are right, T = 0 would be best). It runs for every candidate of a search, so it is kept
-    cheap: the root is sought in log T, where the slope is closer to a line (6 to 8 steps), and logits stay in 32
+    The loss is convex in 1 / T, so its slope has one zero; where that is outside [0.05, 20] the nearer bound is
+    returned (if all predictions are right, T = 0 would be best). It runs for every candidate of a search, so it has to
+    be fast: the root is found in log T, where the slope is closer to linear (6 to 8 steps), and logits stay in 32
     bits. Raises ValueError where there are no samples or logits are not finite.
     """
     if not len(labels_n):
@@ -38,5 +38,5 @@ def fit_temperature(logits_nc: np.ndarray, labels_n: np.ndarray) -> float:
 
 
 def fit_temperatures(logits_nec: np.ndarray, labels_n: np.ndarray) -> tuple[float, ...]:
-    """A temperature for every exit, each fitted by itself on all samples."""
+    """A temperature for every exit, each fitted separately on all samples."""
     return tuple(fit_temperature(logits_nec[:, exit_], labels_n) for exit_ in range(logits_nec.shape[1]))

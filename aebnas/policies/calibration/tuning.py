@@ -1,4 +1,4 @@
-"""From tables and a goal to one policy: on the frontier of `calibrate`, or, for a promise about risk, by `certify`.
+"""From tables and a goal to one policy: on the frontier of `calibrate`, or, for a risk promise, by `certify`.
 
 Legend: n samples, e exits; 3 terms of the difficulty.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aebnas.core.metrics import MACS
 from aebnas.core.spec_base import updated
-from aebnas.policies.calibration.risk_control import RiskPromise, careful_to_cheap, certify, keeps_final_answer
+from aebnas.policies.calibration.risk_control import RiskPromise, certify, keeps_final_answer, ordered_by_risk
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.dart import DartSetting, dart_scores
 from aebnas.policies.threshold_search.dart_tuning import tune_dart, tune_weights
@@ -28,15 +28,15 @@ from aebnas.space.policy_spec import OptimiseSpec, PolicySpec
 from aebnas.space.spec import SpaceSpec
 
 DART = "dart"
-"""The method whose thresholds rise with an image's difficulty (Eq. 19)."""
+"""The method whose thresholds rise with an image's difficulty (DART, Eq. 19)."""
 
 MAX_CANDIDATES = 50
-"""Of a promise about risk: with fewer, luck ends the sequence of tests less often before its time."""
+"""Maximum number of candidates for a risk promise: with fewer, chance ends the sequence of tests early less often."""
 
 TUNING_PER_EXIT = 8
-"""Quantiles of an exit while DART's setting is tuned: only settings are compared there."""
+"""Threshold candidates per exit while DART's setting is tuned, where settings are only compared."""
 
-EVERYWHERE = MinExits()
+NO_MIN_EXITS = MinExits()
 
 Finder = Callable[[ExitTable], Found]
 
@@ -55,14 +55,14 @@ class Rules:
 
     spec: PolicySpec
     optimise: OptimiseSpec
-    least: MinExits = EVERYWHERE
+    min_exits: MinExits = NO_MIN_EXITS
     cost: str = MACS
 
     @classmethod
     def of_space(
         cls, space: SpaceSpec, architecture: Architecture, table: ExitTable, cost: str = MACS, **changes: Any
     ) -> "Rules":
-        """The rules of a space for one of its networks, whose stop heads (or none) `table` shows; see `rules_for`.
+        """The rules of a space for one of its networks; `table` shows whether it has stop heads (see `rules_for`).
 
         `changes` replace fields of the space's OptimiseSpec, which is the default one where thresholds are genes.
         """
@@ -71,34 +71,33 @@ class Rules:
         return cls(rules, optimise, min_exits(space, architecture), cost)
 
     def find(self, table: ExitTable) -> Found:
-        """Their frontier on a table."""
-        return find(table, self.spec, self.optimise, self.least, self.cost)
+        """The frontier of the policies under these rules on a table."""
+        return find(table, self.spec, self.optimise, self.min_exits, self.cost)
 
     def find_dart(self, setting: DartSetting, table: ExitTable) -> Found:
         """The frontier of DART's policies on a table that holds the setting's difficulty, the estimate charged."""
         assert table.alpha_n is not None, "a table for DART holds difficulties"
         estimate = table.difficulty_costs.get(self.cost, 0)
-        scored = with_min_exit(ThresholdProblem.of(table, "confidence", self.cost), table, self.least)
+        scored = with_min_exit(ThresholdProblem.of(table, "confidence", self.cost), table, self.min_exits)
         shifted = dart_scores(scored, setting.difficulty, table.alpha_n, setting.beta_diff, estimate)
         return automatic(shifted, self.optimise.per_exit)
 
     def dart_setting(self, table: ExitTable, difficulty: Difficulty, terms_n3: Tensor, seed: int) -> DartSetting:
-        """Weights by cross-validated random search, then beta_diff likewise, for the middle trade-off beta 0.5.
+        """Weights by cross-validated random search, then beta_diff by cross-validation, for the trade-off beta 0.5.
 
         `terms_n3` are the raw terms of the table's images under the difficulty's `tau_edge`.
         """
-        scored = with_min_exit(ThresholdProblem.of(table, "confidence", self.cost), table, self.least)
+        scored = with_min_exit(ThresholdProblem.of(table, "confidence", self.cost), table, self.min_exits)
         estimate = table.difficulty_costs.get(self.cost, 0)
         search = partial(automatic, per_exit=TUNING_PER_EXIT)
-        weighed = tune_weights(scored, difficulty, terms_n3, search, 0.5, estimator_cost=estimate, seed=seed)
-        chosen = [weighed.difficulty]
-        return tune_dart(scored, chosen, terms_n3, search, 0.5, estimator_cost=estimate, seed=seed)
+        with_weights = tune_weights(scored, difficulty, terms_n3, search, 0.5, estimator_cost=estimate, seed=seed)
+        return tune_dart(scored, [with_weights.difficulty], terms_n3, search, 0.5, estimator_cost=estimate, seed=seed)
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """The policy, the frontier it was chosen on (for a promise: that of risk and cost), and the promise if one was
-    asked for."""
+    """The policy, the frontier it was selected from (for a promise: that of risk and cost), and the promise of a risk
+    goal."""
 
     policy: ExitPolicy
     found: Found
@@ -106,12 +105,12 @@ class Tuned:
 
 
 def tune(goal: Goal, finder: Finder, calibrate: ExitTable, certify_table: ExitTable | None = None) -> Tuned:
-    """The policy for a goal; a goal of risk needs `certify_table`, which must have had no part in anything before."""
+    """The policy for a goal; a risk goal requires `certify_table`, which must not have been used for anything else."""
     if goal.risk is None:
         found = finder(calibrate)
         return Tuned(goal.choose(found).policy, found)
-    assert certify_table is not None, "a promise about risk needs certify"
+    assert certify_table is not None, "a risk promise requires certify"
     found = finder(replace(calibrate, correct_ne=keeps_final_answer(calibrate.correct_ne)))
-    candidates = careful_to_cheap(found.thinned(MAX_CANDIDATES))
+    candidates = ordered_by_risk(found.thinned(MAX_CANDIDATES))
     promise = certify(candidates, certify_table, *goal.risk)
     return Tuned(promise.policy, found, promise)

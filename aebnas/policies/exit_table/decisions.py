@@ -1,4 +1,4 @@
-"""Where samples leave under any ExitPolicy, from an ExitTable: by the code that decides in a running network.
+"""Exits taken under any ExitPolicy, from an ExitTable, decided by the same code as in a running network.
 
 Legend: n samples, e exits, k early exits.
 """

@@ -1,4 +1,4 @@
-"""Fixing the constants of the difficulty estimator on images, and measuring its latency.
+"""Fitting the constants of the difficulty estimator on images, and measuring its latency.
 
 Legend: n images; 3 terms.
 """
@@ -26,12 +26,12 @@ def fit_difficulty(
     `tau_edge` is the mean gradient magnitude over them unless given. Raises ValueError for no images.
     """
     if not len(images):
-        raise ValueError("the difficulty's constants must be fixed on at least one image, but got none")
+        raise ValueError("the difficulty's constants must be fitted on at least one image, but got none")
     if tau_edge is None:
         tau_edge = float(torch.cat([gradient_magnitude(part) for part in _parts(images)]).mean())
     terms_n3 = raw_terms(images, tau_edge)
     scales = np.percentile(terms_n3.numpy(), PERCENTILE, axis=0)
-    edge, variance, fine = (float(scale) if scale > 0 else 1.0 for scale in scales)  # a term that is always 0 stays so
+    edge, variance, fine = (float(scale) if scale > 0 else 1.0 for scale in scales)  # a term that is always 0 stays 0
     return Difficulty(tau_edge, (edge, variance, fine), weights)
 
 

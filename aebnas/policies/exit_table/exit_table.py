@@ -28,12 +28,11 @@ class ExitTable:
     """Scores, predictions, correctness and costs of n samples at e exits.
 
     `scores` maps a criterion to float32 `[n, e]`; `correct_ne` is bool; `costs` maps a cost metric (`macs`) to the
-    cost to each exit. `labels_n` and `predicted_ne` are classes, `logits_nec` float16: where they were kept.
+    cost to each exit. `labels_n` and `predicted_ne` are classes, `logits_nec` float16; None where they were not kept.
     `stop_nk` are the stop heads' probabilities (k = e - 1), `alpha_n` the images' difficulty as estimated by
-    `difficulty`, both float32, where there are any; `difficulty_costs` is the cost of the estimate by metric (0 if not
-    named).
-    `temperatures` are those under which scores were computed. Raises ValueError when shapes disagree or a score is not
-    finite.
+    `difficulty`, both float32; None where there are none. `difficulty_costs` is the cost of the estimate by metric (0
+    for a metric that it lacks). `temperatures` are those under which scores were computed. Raises ValueError when
+    shapes disagree or a score is not finite.
     """
 
     scores: Mapping[str, np.ndarray]
@@ -74,12 +73,12 @@ class ExitTable:
     ) -> "ExitTable":
         """Build from the logits of every exit; raises ValueError where they are not finite.
 
-        The criterion `learned` needs the outputs of the stop heads, `stop_logits_nk`.
+        The criterion `learned` requires the outputs of the stop heads, `stop_logits_nk`.
         """
         if not torch.isfinite(logits_nec).all():
             raise ValueError("logits must be finite, but got NaN or infinity")
         predicted_ne = logits_nec.argmax(-1)
-        if stop_logits_nk is None and logits_nec.shape[1] == 1:  # where no exit is early, no stop head is missing
+        if stop_logits_nk is None and logits_nec.shape[1] == 1:  # a network without early exits lacks no stop head
             stop_logits_nk = logits_nec.new_empty(len(logits_nec), 0)
         stop_nk = None if stop_logits_nk is None else stop_logits_nk.float().sigmoid()
         if temperatures:
@@ -106,7 +105,7 @@ class ExitTable:
     def with_difficulty(
         self, difficulty: Difficulty, alpha_n: np.ndarray, costs: Mapping[str, float] | None = None
     ) -> "ExitTable":
-        """The same with the images' difficulty (float32 `[n]`) and the cost of estimating one by metric."""
+        """The table with the images' difficulty (float32 `[n]`) and the cost of one estimate by metric."""
         return replace(self, difficulty=difficulty, alpha_n=alpha_n, difficulty_costs=costs or {})
 
     @property
@@ -125,23 +124,24 @@ class ExitTable:
         return self.correct_ne.shape[1]
 
     def exit_taken(self, policy: ExitPolicy) -> np.ndarray:
-        """Exit at which each sample leaves under a policy, int `[n]`, as `Network.infer` decides it.
+        """Exit at which each sample leaves under a policy, int `[n]`, as in `Network.infer`.
 
-        Raises ValueError where the table doesn't hold what the policy uses.
+        Raises ValueError where the table lacks values that the policy uses.
         """
         if policy.plain and not self.temperatures:
             return self.exits_taken(policy.criterion, thresholds_te([policy]))[0]
         return exits_taken(policy, self.observe(policy), self.samples).numpy()
 
     def observe(self, policy: ExitPolicy, rows_n: np.ndarray | slice = slice(None)) -> list[ExitObservation]:
-        """Every early exit's observation of the samples `rows_n`, as far as the policy uses it; raises ValueError."""
+        """Every early exit's observation of the samples `rows_n`; raises ValueError where the table lacks values that
+        the policy uses."""
         if len(policy.thresholds) != self.exits - 1:
             raise ValueError(f"thresholds must be for {self.exits - 1} exits, but got {len(policy.thresholds)}")
         if policy.temperatures != self.temperatures:
             got = f"{self.temperatures} and {policy.temperatures}"
-            raise ValueError(f"table and policy must be of the same temperatures, but got {got}")
+            raise ValueError(f"table and policy must have the same temperatures, but got {got}")
         if policy.difficulty not in (None, self.difficulty):
-            raise ValueError("the table must hold the difficulty that the policy uses, but doesn't")
+            raise ValueError("the table must hold the difficulty that the policy uses, but has none or another one")
         predicted_ne = self.correct_ne if self.predicted_ne is None else self.predicted_ne
         if policy.needs_classes and self.predicted_ne is None:
             raise ValueError("the policy needs the classes predicted at each exit, but the table has none")
@@ -158,19 +158,19 @@ class ExitTable:
         rows = max(1, CHUNK_CELLS // max(1, scores_ne.size))
         for start in range(0, len(thresholds_te), rows):
             part = thresholds_te[start : start + rows]
-            stops_tne = np.ones((len(part), self.samples, self.exits), dtype=bool)  # at the last all leave
+            stops_tne = np.ones((len(part), self.samples, self.exits), dtype=bool)  # all leave at the last exit
             stops_tne[:, :, :-1] = scores_ne > part[:, None, :]
             taken_tn[start : start + rows] = stops_tne.argmax(-1)
         return taken_tn
 
 
 def stacked(first: ExitTable, second: ExitTable) -> ExitTable:
-    """The samples of two tables of one network, one after the other, with what both hold; costs must be per exit.
+    """The samples of two tables of one network, concatenated, with the values that both hold; costs must be per exit.
 
     Raises ValueError for tables of other networks, temperatures or difficulties.
     """
     if (first.exits, first.temperatures, first.difficulty) != (second.exits, second.temperatures, second.difficulty):
-        raise ValueError("tables must be of one network, with equal temperatures and difficulty, but aren't")
+        raise ValueError("tables must be of one network, with equal temperatures and difficulty, but they differ")
 
     def both(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
         return None if one is None or other is None else np.concatenate([one, other])
@@ -192,6 +192,6 @@ def stacked(first: ExitTable, second: ExitTable) -> ExitTable:
 
 
 def thresholds_te(policies: Sequence[ExitPolicy]) -> np.ndarray:
-    """Thresholds of policies as float32 `[t, e - 1]`, infinity for never: the numbers `Network.infer` compares with."""
+    """Thresholds of policies as float32 `[t, e - 1]`, infinity for never, as compared by `Network.infer`."""
     rows = [[np.inf if value is None else value for value in policy.thresholds] for policy in policies]
     return np.array(rows, dtype=np.float32).reshape(len(policies), -1)

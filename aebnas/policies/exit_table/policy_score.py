@@ -1,4 +1,4 @@
-"""How one policy does on one ExitTable: accuracy, costs and where samples leave.
+"""The score of one policy on one ExitTable: accuracy, costs and exits taken.
 
 Legend: n samples, e exits.
 """
@@ -14,11 +14,11 @@ from aebnas.runtime.exit_policy import ExitPolicy
 
 @dataclass(frozen=True)
 class PolicyScore:
-    """How one policy does on one table.
+    """The score of one policy on one table.
 
     `accuracy` is a fraction. `mean_cost` maps each cost metric to its mean over samples, charged with everything
     that ran for a sample, branches it passed included; `mean_cost_taken_only` with the backbone and the branch
-    taken. `exit_accuracy` is None where no sample leaves.
+    taken only. `exit_accuracy` is None where no sample leaves.
     """
 
     accuracy: float
@@ -60,13 +60,13 @@ def score_policy(table: ExitTable, policy: ExitPolicy) -> PolicyScore:
 
 
 def sample_costs(table: ExitTable, policy: ExitPolicy, cost: str = "macs") -> np.ndarray:
-    """What each sample costs under a policy, branches it passed included, `[n]`."""
+    """The cost of each sample under a policy, branches it passed included, `[n]`."""
     runs_e = np.array([policy.runs(index) for index in range(table.exits)])
     return _at(table.costs[cost].to_exit_ne(runs_e), table.exit_taken(policy)) + difficulty_cost(table, policy, cost)
 
 
 def difficulty_cost(table: ExitTable, policy: ExitPolicy, cost: str) -> float:
-    """What every sample is charged for the estimate of its difficulty, where the policy uses it."""
+    """The cost of estimating a sample's difficulty where the policy uses it, else 0."""
     return 0.0 if policy.difficulty is None else table.difficulty_costs.get(cost, 0.0)
 
 
@@ -76,7 +76,7 @@ def _at(cost_ne: np.ndarray, taken_n: np.ndarray) -> np.ndarray:
 
 
 def _mean(cost_ne: np.ndarray, taken_n: np.ndarray) -> float:
-    if len(cost_ne) == 1:  # whole numbers of samples times a cost: exact where costs are whole numbers
+    if len(cost_ne) == 1:  # numbers of samples times a cost: exact where costs are whole numbers
         counts_e = np.bincount(taken_n, minlength=cost_ne.shape[1])
         return float(counts_e @ cost_ne[0] / len(taken_n))
     return float(_at(cost_ne, taken_n).mean())

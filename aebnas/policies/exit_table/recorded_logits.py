@@ -1,4 +1,4 @@
-"""A network's outputs for a set of images: every ExitTable is made from them without running it again.
+"""A network's outputs for a set of images, from which every ExitTable is made without running the network again.
 
 Legend: n samples, e exits, k early exits, c classes.
 """
@@ -19,7 +19,7 @@ from aebnas.policies.exit_table.exit_table import ExitTable
 
 NAMES = ("logits", "labels", "stop_logits")
 CHOSEN = "chosen."
-"""Prefix of the arrays that hold the candidate of an edge which each sample was given."""
+"""Prefix of the arrays that hold the candidate of an edge selected for each sample."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class RecordedLogits:
     """Logits of every exit, the labels, and the outputs of stop heads where there are any; `chosen` maps every
     edge whose op depends on the image to the candidate of each sample, int64 `[n]`.
 
-    Logits are kept in 32 bits: with 16, a decision near a threshold could change. Raises ValueError where
-    shapes disagree.
+    Logits are stored in 32 bits: with 16 bits a decision near a threshold could change. Raises ValueError where shapes
+    disagree.
     """
 
     logits_nec: Tensor
@@ -62,13 +62,13 @@ class RecordedLogits:
         )
 
     def rows(self, indices_n: Tensor) -> "RecordedLogits":
-        """Those of the samples `indices_n` (or bool)."""
+        """The outputs for the samples `indices_n`, indices or bool `[n]`."""
         stops = None if self.stop_logits_nk is None else self.stop_logits_nk[indices_n]
         chosen = {name: chosen_n[indices_n] for name, chosen_n in self.chosen.items()}
         return RecordedLogits(self.logits_nec[indices_n], self.labels_n[indices_n], stops, chosen)
 
     def save(self, path: Path) -> None:
-        """Write an .npz, whole or not at all."""
+        """Write an .npz file atomically."""
         arrays = {"logits": self.logits_nec.numpy(), "labels": self.labels_n.numpy()}
         if self.stop_logits_nk is not None:
             arrays["stop_logits"] = self.stop_logits_nk.numpy()
@@ -89,4 +89,4 @@ class RecordedLogits:
             return cls(arrays["logits"].float(), arrays["labels"].long(), arrays.get("stop_logits"), chosen)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             why = " ".join(str(error).split())[:200]
-            raise UserError(f"{path}: cannot be read: {why}; delete it, and the next command makes it anew") from None
+            raise UserError(f"{path}: cannot be read: {why}; delete it, and the next command makes it again") from None

@@ -16,10 +16,10 @@ from aebnas.runtime.graph import Graph, Node
 
 
 def table_costs(model: CostModel, graph: Graph, chosen: Mapping[str, np.ndarray | Tensor]) -> dict[str, Costs]:
-    """All costs that the model knows, by name, of samples of which each was given a candidate of every `choice`.
+    """All costs of the cost model, by name, for samples with a selected candidate of every `choice`.
 
-    `chosen` maps the node to the candidates, int `[n]`; without any, costs are the same for all samples. So is a
-    latency that isn't made of layers' (a learned one), as if every sample were given the most expensive candidate.
+    `chosen` maps the node to the candidates, int `[n]`; without any, costs are the same for all samples. A latency that
+    isn't a sum over layers (a learned one) is the same for all, too: that of the most expensive candidates.
     """
     costs: dict[str, Costs] = dict(model.exit_costs([graph])[0])
     if not chosen:
@@ -40,7 +40,7 @@ def costs_of(
     each_run: float = 0.0,
     each_exit: float = 0.0,
 ) -> SampleCosts:
-    """One cost: that of the layers, `each_run` once per sample, `each_exit` for each exit that runs."""
+    """One cost: the sum over layers, `each_run` once per sample, and `each_exit` for each exit that runs."""
     samples = len(next(iter(chosen.values())))
     backbone, branch, so_far = [], [], np.full(samples, each_run)
     for segment in graph.segments():
@@ -53,6 +53,6 @@ def costs_of(
 
 
 def _node_n(graph: Graph, node: Node, chosen: Mapping[str, np.ndarray | Tensor], cost: LayerCost) -> np.ndarray:
-    """The cost of the node for each sample, or for all."""
+    """The cost of the node for each sample, `[n]`, or a scalar that is the same for all."""
     costs_k = np.array([0.0 if one is None else cost(layer_key(graph, one)) for one in node.candidates()])
     return costs_k[np.asarray(chosen.get(node.name, 0))]

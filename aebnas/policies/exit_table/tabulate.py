@@ -23,7 +23,7 @@ EVAL_BATCH = 250
 def record_logits(
     network: Network, images: ImageSet, preprocessing: Preprocessing, progress: MakeBar = no_bar
 ) -> RecordedLogits:
-    """The outputs of `network` (in evaluation mode, fp32) for `images` at all its exits."""
+    """The outputs of `network` (in evaluation mode, fp32) for `images` at all exits."""
     device = next(network.parameters()).device
     logits, labels, stops = [], [], []
     chosen: dict[str, list[torch.Tensor]] = {}
@@ -52,10 +52,10 @@ def tabulate(
     temperatures: tuple[float, ...] = (),
     costs: CostModel = COUNTS,
 ) -> ExitTable:
-    """The ExitTable of `network` (in evaluation mode, fp32) on `images`, with all costs that `costs` knows.
+    """The ExitTable of `network` (in evaluation mode, fp32) on `images`, with all costs of `costs`.
 
-    Raises ValueError for NaN logits, UserError for a layer whose cost isn't known. With `difficulty` it holds that of
-    every image, and what the estimate costs.
+    With `difficulty` it holds the difficulty of every image and the cost of the estimate. Raises ValueError for NaN
+    logits, UserError for a layer whose cost isn't known.
     """
     recorded = record_logits(network, images, preprocessing, progress)
     table = recorded.table(criteria, table_costs(costs, network.graph, recorded.chosen), keep_logits, temperatures)
@@ -65,8 +65,8 @@ def tabulate(
 def with_difficulty_of(
     table: ExitTable, difficulty: Difficulty, images: ImageSet, costs: CostModel = COUNTS
 ) -> ExitTable:
-    """The table with the images' difficulty and the cost of estimating one; raises UserError where `costs` don't know
-    that."""
+    """The table with the images' difficulty and the cost of one estimate; raises UserError where `costs` doesn't have
+    that cost."""
     return table.with_difficulty(difficulty, alphas(images, difficulty), costs.difficulty_costs(images.shape))
 
 
@@ -78,7 +78,7 @@ def tabulate_for(
     progress: MakeBar = no_bar,
     costs: CostModel = COUNTS,
 ) -> ExitTable:
-    """The ExitTable with everything that one policy uses; see `tabulate`."""
+    """The ExitTable with all values that one policy uses; see `tabulate`."""
     return tabulate(
         network,
         images,

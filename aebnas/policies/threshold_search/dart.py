@@ -1,8 +1,8 @@
-"""DART's thresholds on an ExitTable: Eq. 19 with the difficulty of images, which raises thresholds.
+"""DART's thresholds on an ExitTable (Eq. 19), which rise with the difficulty of images.
 
 A sample stops if its confidence exceeds tau_i + beta_diff * alpha, that is, if confidence - beta_diff * alpha exceeds
-tau_i. So any search for thresholds finds DART's base thresholds when it is given that difference as the score.
-(Clamping the sum to [0, 1] changes nothing: no confidence exceeds 1, and neither part is negative.)
+tau_i. So any threshold search with that difference as the score finds DART's base thresholds.
+(Clamping the sum to [0, 1] has no effect: no confidence exceeds 1, and neither part is negative.)
 
 Legend: n samples, k early exits.
 """
@@ -21,7 +21,7 @@ from aebnas.runtime.threshold_rules import DifficultyOffset
 
 @dataclass(frozen=True)
 class DartSetting:
-    """The difficulty that raises thresholds, and by how much; of cross-validated J `objective`."""
+    """The difficulty estimator, its factor in the thresholds, and `objective`, their cross-validated J."""
 
     difficulty: Difficulty
     beta_diff: float
@@ -31,7 +31,7 @@ class DartSetting:
 def dart_scores(
     scored: ThresholdProblem, difficulty: Difficulty, alpha_n: np.ndarray, beta_diff: float, estimator_cost: float = 0
 ) -> ThresholdProblem:
-    """The problem of finding DART's base thresholds. `estimator_cost` (of one image) is charged to every sample."""
+    """The problem of finding DART's base thresholds; `estimator_cost` (for one image) is charged to every sample."""
     shifted_nk = np.maximum(scored.scores_nk - np.float32(beta_diff) * alpha_n.astype(np.float32)[:, None], 0.0)
     return replace(
         scored,

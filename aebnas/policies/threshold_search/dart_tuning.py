@@ -32,10 +32,11 @@ def tune_dart(
     folds: int = 5,
     seed: int = 0,
 ) -> DartSetting:
-    """The difficulty and beta_diff of the best cross-validated J = accuracy - beta_opt * cost; of equals the first.
+    """The difficulty and beta_diff of the best cross-validated J = accuracy - beta_opt * cost; ties: the first.
 
-    `terms_n3` are the raw terms of the samples under the difficulties' one `tau_edge`. For each fold thresholds are
-    found by `search` on the others and evaluated on it. Raises ValueError for fewer samples than folds.
+    `terms_n3` are the raw terms of the samples under the common `tau_edge` of the difficulties. For each fold,
+    thresholds are found by `search` on the other folds and evaluated on it. Raises ValueError for fewer than 2 folds or
+    fewer samples than folds.
     """
     if scored.samples < folds or folds < 2:
         raise ValueError(f"folds must be at least 2 and at most as many as samples, but got {folds}, {scored.samples}")
@@ -65,20 +66,21 @@ def tune_weights(
     folds: int = 5,
     seed: int = 0,
 ) -> DartSetting:
-    """The weights of the best cross-validated J among the given ones and `trials` random ones (see `tune_dart`)."""
+    """The weights of the best cross-validated J among those of `difficulty` and `trials` random ones (see
+    `tune_dart`)."""
     drawn = random_weights(difficulty, trials, seed)
     return tune_dart(scored, drawn, terms_n3, search, beta_opt, (beta_diff,), estimator_cost, folds, seed)
 
 
 def random_weights(difficulty: Difficulty, trials: int, seed: int) -> Iterator[Difficulty]:
-    """The estimator itself, then `trials` with weights drawn uniformly from all that sum to 1."""
+    """The estimator itself, then `trials` ones with weights drawn uniformly from the simplex."""
     yield difficulty
     for edge, variance, fine in np.random.default_rng(seed).dirichlet(np.ones(3), trials).tolist():
         yield replace(difficulty, weights=(edge, variance, fine))
 
 
 def _held_out(scored: ThresholdProblem, held_n: np.ndarray, search: Search, beta_opt: float) -> float:
-    """J on the held-out samples of the policy that is best for it on the others."""
+    """J on the held-out samples of the policy with the best J on the other samples."""
     found = search(scored.rows(~held_n)).best_for(beta_opt)
     thresholds = [np.inf if value is None else value for value in found.policy.thresholds]
     vector_1k = np.array([thresholds], dtype=np.float32).reshape(1, scored.early)

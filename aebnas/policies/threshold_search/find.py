@@ -1,4 +1,4 @@
-"""Finding a network's policies as a space's YAML specifies: over all its rules, by the method it names.
+"""Finding a network's policies as specified by a space: over all its rules, by the method it names.
 
 Legend: n samples, e exits.
 """
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from aebnas.core.spec_base import updated
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.dual_rule import dual_scores
 from aebnas.policies.threshold_search.fixed import fixed
@@ -26,7 +27,7 @@ Found = Frontier[ExitPolicy]
 
 
 def automatic(scored: ThresholdProblem, per_exit: int) -> Found:
-    """The exact joint grid where it fits, else the Lagrangian sweep over the same candidates."""
+    """The exact joint grid where it is small enough, else the Lagrangian sweep over the same candidates."""
     return (joint_grid if grid_fits(scored, per_exit) else lagrangian)(scored, per_exit)
 
 
@@ -38,53 +39,52 @@ METHODS: dict[str, Callable[[ThresholdProblem, np.ndarray, int], Found]] = {
     "greedy": lambda scored, last_n, per_exit: greedy(scored, per_exit),
     "fixed": lambda scored, last_n, per_exit: fixed(scored),
 }
-"""From scores, the last exit's scores and the number of quantiles to a frontier."""
+"""Method name -> function from a problem, the last exit's scores `[n]` and the number of quantiles to a frontier."""
 
 
 def find(
     table: ExitTable,
     spec: PolicySpec,
     optimise: OptimiseSpec,
-    least: MinExits | None = None,
+    min_exits: MinExits | None = None,
     cost: str = "macs",
 ) -> Found:
     """The frontier of accuracy and a cost of the policies that a space allows, on one network's table.
 
-    Where the network has no early exit the rules don't differ, and the first stands for all. Raises ValueError where
-    the table lacks what a rule looks at (stop heads, say) or the cost.
+    Where the network has no early exit all rules are equivalent, and only the first is searched. Raises ValueError
+    where the table lacks values that a rule uses (such as stop heads) or the cost.
     """
     if cost not in table.costs:
         raise ValueError(f"the cost must be one of {', '.join(table.costs)}, but got '{cost}'")
-    least = least or MinExits()
+    min_exits = min_exits or MinExits()
     frontiers = []
     if PATIENCE in spec.criterion:
-        frontiers.append(patience_frontier(table, spec.patience, cost, least))
-    for scored, last_n in score_tables(table, spec, cost, least):
+        frontiers.append(patience_frontier(table, spec.patience, cost, min_exits))
+    for scored, last_n in threshold_problems(table, spec, cost, min_exits):
         frontiers.append(METHODS[optimise.method](scored, last_n, optimise.per_exit))
     return merged(frontiers if table.exits > 1 else frontiers[:1])
 
 
 def rules_for(spec: PolicySpec, stop_heads: bool) -> PolicySpec:
-    """The rules that are searched for a network under a space's policy spec, wherever that is done.
+    """The rules that every command searches for a network under a space's policy spec.
 
-    They are the spec's and, where the network has stop heads that none of these looks at, `learned` and `dual`. Genes
+    They are the spec's and, where the network has stop heads that none of these uses, `learned` and `dual`. Genes
     name their criteria, to which none is added.
     """
     if spec.needs_stop_heads or not stop_heads or spec.thresholds.genes is not None:
         return spec
-    # not `updated`: threshold genes can't express `dual`, but these rules are searched on tables, not by genes
-    return spec.model_copy(update={"criterion": (*spec.criterion, LEARNED, DUAL)})
+    return updated(spec, {"criterion": (*spec.criterion, LEARNED, DUAL)})
 
 
-def score_tables(
-    table: ExitTable, spec: PolicySpec, cost: str, least: MinExits
+def threshold_problems(
+    table: ExitTable, spec: PolicySpec, cost: str, min_exits: MinExits
 ) -> Iterator[tuple[ThresholdProblem, np.ndarray]]:
-    """For each rule that has thresholds what a search for them sees, and the last exit's scores `[n]`."""
+    """The problem of each rule that has thresholds, and the last exit's scores `[n]`."""
     for rule in spec.criterion:
         if rule == DUAL:
             for tau_s in spec.stop_thresholds:
                 scored = dual_scores(table, tau_s, "confidence", cost)
-                yield with_min_exit(scored, table, least), table.scores["confidence"][:, -1]
+                yield with_min_exit(scored, table, min_exits), table.scores["confidence"][:, -1]
         elif rule != PATIENCE:
             scored = ThresholdProblem.of(table, rule, cost)
-            yield with_min_exit(scored, table, least), table.scores[rule][:, -1]
+            yield with_min_exit(scored, table, min_exits), table.scores[rule][:, -1]

@@ -1,4 +1,4 @@
-"""One threshold for all exits, as people set it by hand: the simplest policy to compare others with.
+"""One threshold for all exits, as commonly set by hand: the simplest baseline.
 
 Legend: k early exits, t threshold vectors.
 """
@@ -16,9 +16,9 @@ FIXED = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 def fixed(scored: ThresholdProblem, values: Sequence[float] = FIXED) -> Frontier[ExitPolicy]:
-    """The frontier of policies with one threshold for all exits, that of no early exit among them.
+    """The frontier of policies with one threshold for all exits, including the one without early exits.
 
-    An exit where no sample can leave, whatever the threshold, is never.
+    An exit where no sample can leave, whatever the threshold, is `never`.
     """
     column_t1 = np.array([*values, np.inf], dtype=np.float32)[:, None]
     closed_k = (scored.scores_nk <= scored.lowest).all(axis=0)

@@ -1,4 +1,4 @@
-"""The accuracy-cost frontier of one network's policies, and the choices on it."""
+"""The accuracy-cost frontier of one network's policies, and the selection of one of them."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class TunedPolicy(Generic[P]):
 
 @dataclass(frozen=True)
 class Frontier(Generic[P]):
-    """Policies of which none dominates another in accuracy and cost, cheapest first; there is at least one.
+    """Policies of which none dominates another in accuracy and cost, cheapest first. Raises ValueError for none.
 
     `full_cost` is the mean cost where everything runs.
     """
@@ -33,17 +33,17 @@ class Frontier(Generic[P]):
 
     def __post_init__(self) -> None:
         if not self.points:
-            raise ValueError("a frontier must have at least one point")
+            raise ValueError("a frontier must have at least one point, but got none")
 
     @classmethod
     def of(cls, found: Iterable[TunedPolicy[P]], full_cost: float) -> "Frontier[P]":
-        """The undominated ones of policies; of equals the first."""
+        """The undominated policies among those found; ties: the first."""
         found = list(found)
-        kept = undominated(np.array([p.accuracy for p in found]), np.array([p.cost for p in found]))
-        return cls(tuple(found[index] for index in kept), full_cost)
+        indices = undominated(np.array([p.accuracy for p in found]), np.array([p.cost for p in found]))
+        return cls(tuple(found[index] for index in indices), full_cost)
 
     def thinned(self, max_points: int) -> "Frontier[P]":
-        """At most `max_points`, evenly spread over the frontier with both ends (a single one is the cheapest)."""
+        """At most `max_points`, evenly spaced over the frontier with both ends (a single one is the cheapest)."""
         if len(self.points) <= max_points:
             return self
         spread = np.linspace(0, len(self.points) - 1, max_points).round().astype(int)
@@ -64,7 +64,7 @@ class Frontier(Generic[P]):
 
 
 def undominated(accuracy_t: np.ndarray, cost_t: np.ndarray) -> np.ndarray:
-    """Indices of the undominated points, cheapest first; of equals the first."""
+    """Indices of the undominated points, cheapest first; ties: the first."""
     order = np.lexsort((-accuracy_t, cost_t))
     best_before = np.maximum.accumulate(np.concatenate([[-np.inf], accuracy_t[order][:-1]]))
     return order[accuracy_t[order] > best_before]
@@ -73,15 +73,15 @@ def undominated(accuracy_t: np.ndarray, cost_t: np.ndarray) -> np.ndarray:
 def frontier_of(scored: ThresholdProblem, thresholds_tk: np.ndarray) -> Frontier[ExitPolicy]:
     """The frontier of given threshold vectors `[t, k]` on a table."""
     figures = scored.evaluate(thresholds_tk)
-    kept = undominated(figures.right_t, figures.cost_t)
+    undominated_rows = undominated(figures.right_t, figures.cost_t)
     points = tuple(
         TunedPolicy(scored.policy(thresholds_tk[row]), float(figures.accuracy_t[row]), float(figures.cost_t[row]))
-        for row in kept
+        for row in undominated_rows
     )
     return Frontier(points, scored.full_cost)
 
 
 def merged(frontiers: Iterable[Frontier[P]]) -> Frontier[P]:
-    """One frontier of several of the same network; of equals the first."""
+    """One frontier from several of the same network; ties: the first."""
     frontiers = list(frontiers)
     return Frontier.of((point for each in frontiers for point in each.points), frontiers[0].full_cost)

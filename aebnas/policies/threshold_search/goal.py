@@ -1,4 +1,4 @@
-"""The user's goal, as a choice on the frontier of a network's policies."""
+"""The user's goal, by which a policy is selected from the frontier of a network's policies."""
 
 import math
 import re
@@ -14,10 +14,10 @@ _BUDGET = re.compile(r"\s*([^\s=]+)\s*=\s*([^\s=]+)\s*")
 
 @dataclass(frozen=True)
 class Goal:
-    """Exactly one of: a target accuracy, a budget for a mean cost, a trade-off beta, a guarantee about risk.
+    """Exactly one of: a target accuracy, a budget for a mean cost, a trade-off beta, a risk guarantee.
 
-    `risk` is (epsilon, delta): with probability of at least 1 - delta at most a share epsilon of inputs is lost by
-    leaving early. `cost` is the cost traded against accuracy. Raises UserError for none, for several
+    `risk` is (epsilon, delta): with probability of at least 1 - delta at most a share epsilon of inputs is wrong at an
+    early exit and right at the last. `cost` is the cost traded against accuracy. Raises UserError for none, for several
     and for values out of range.
     """
 
@@ -51,7 +51,7 @@ class Goal:
         risk: str | None = None,
         cost: str = MACS,
     ) -> "Goal":
-        """From command-line values: `--budget avg_macs=8e6`, `--risk 0.01,0.05`; raises UserError."""
+        """Parse command-line values: `--budget avg_macs=8e6`, `--risk 0.01,0.05`; raises UserError for invalid ones."""
         bound = None
         if budget is not None:
             match = _BUDGET.fullmatch(budget)
@@ -68,16 +68,16 @@ class Goal:
         return cls(accuracy_target, bound, beta, promise, cost)
 
     def choose(self, found: Frontier[ExitPolicy]) -> TunedPolicy[ExitPolicy]:
-        """The frontier's policy for it; for a risk there is none without `certify`."""
+        """The frontier's policy for the goal, which must not be a risk: that requires `certify`."""
         if self.accuracy_target is not None:
             return found.at_accuracy(self.accuracy_target)
         if self.budget is not None:
             return found.within(self.budget)
-        assert self.beta is not None, "a policy for a risk is not chosen on a frontier"
+        assert self.beta is not None, "a policy for a risk goal is not selected from a frontier"
         return found.best_for(self.beta)
 
     def missed(self, found: Frontier[ExitPolicy]) -> str:
-        """One sentence where no policy of the frontier reaches the goal; else empty."""
+        """One sentence where no policy of the frontier reaches the goal; otherwise an empty string."""
         chosen = None if self.risk is not None else self.choose(found)
         if chosen is not None and self.accuracy_target is not None and chosen.accuracy < self.accuracy_target:
             return (
@@ -86,7 +86,7 @@ class Goal:
             )
         if chosen is not None and self.budget is not None and chosen.cost > self.budget:
             return (
-                f"No policy keeps to {mean_of(self.cost)} {self.budget:g}; the cheapest takes "
+                f"No policy is within {mean_of(self.cost)} {self.budget:g}; the cheapest has "
                 f"{chosen.cost:.6g} and is used."
             )
         return ""

@@ -1,4 +1,4 @@
-"""Thresholds exit by exit, without looking ahead.
+"""Greedy thresholds, set exit by exit.
 
 Legend: n samples, c candidates of an exit, t threshold vectors.
 """
@@ -16,11 +16,11 @@ from aebnas.runtime.exit_policy import ExitPolicy
 def greedy(
     scored: ThresholdProblem, per_exit: int = 50, targets: Sequence[float] | None = None
 ) -> Frontier[ExitPolicy]:
-    """The frontier of thresholds set exit by exit, the first exit first, without looking ahead.
+    """The frontier of thresholds set exit by exit from the first on, independent of later exits.
 
     For a target accuracy each exit gets the lowest of `per_exit` quantiles at which the samples that leave there have
     at least that accuracy; `never` where there is none. Each target (by default 101 from 0.5 or less to 1) gives one
-    vector.
+    threshold vector.
     """
     if targets is None:
         own = scored.correct_ne.mean(axis=0)

@@ -16,8 +16,8 @@ from aebnas.runtime.exit_policy import ExitPolicy
 def candidate_thresholds(scores_n: np.ndarray, per_exit: int, lowest: float = 0.0) -> np.ndarray:
     """`lowest`, midpoints between neighbouring observed scores at `per_exit` quantiles, and infinity (never); float32.
 
-    Samples that score above `lowest` can leave; quantiles are of those alone, since no threshold lets the others leave.
-    Where there are none, never is the only candidate.
+    Only samples that score above `lowest` can leave, so quantiles are computed over these. Where there are none,
+    `never` is the only candidate.
     """
     able_n = scores_n[scores_n > lowest]
     if len(scores_n) and not len(able_n):
@@ -27,13 +27,13 @@ def candidate_thresholds(scores_n: np.ndarray, per_exit: int, lowest: float = 0.
 
 
 def midpoints(values_n: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-    """Midpoints between neighbouring observed values at quantiles of the samples (all where they are fewer), float32.
+    """Midpoints between neighbouring observed values at quantiles of the samples (or all, if fewer), float32.
 
-    No value lies on one, so rounding can't flip a comparison between the table and a running network.
+    No value equals a midpoint, so rounding can't make a running network decide otherwise than the table.
     """
     observed = np.unique(values_n)
     middles = ((observed[1:].astype(np.float64) + observed[:-1]) / 2).astype(np.float32)
-    # neighbouring floats have nothing between them
+    # there is no float between neighbouring floats
     between = (observed[:-1] < middles) & (middles < observed[1:])
     if len(middles) > len(quantiles):
         # quantiles of the samples, not of the distinct scores, which concentrate near 1
@@ -49,7 +49,7 @@ def candidates(scored: ThresholdProblem, per_exit: int) -> list[np.ndarray]:
 
 
 def combinations(grid: Sequence[np.ndarray]) -> np.ndarray:
-    """Every combination of one candidate per exit `[t, k]`, float32; the last exit's candidates run fastest."""
+    """Every combination of one candidate per exit `[t, k]`, float32; the last exit's candidates vary fastest."""
     if not grid:
         return np.zeros((1, 0), dtype=np.float32)
     axes = np.meshgrid(*grid, indexing="ij")
@@ -59,7 +59,7 @@ def combinations(grid: Sequence[np.ndarray]) -> np.ndarray:
 def joint_grid(scored: ThresholdProblem, per_exit: int) -> Frontier[ExitPolicy]:
     """The frontier over all combinations of `per_exit` quantiles at every exit, 0 and never.
 
-    Where they are more than MAX_COMBINATIONS, each exit gets fewer.
+    Where there are more than MAX_COMBINATIONS, each exit gets fewer quantiles.
     """
     if scored.early:
         per_exit = min(per_exit, max(1, int(MAX_COMBINATIONS ** (1 / scored.early)) - 2))
@@ -67,5 +67,5 @@ def joint_grid(scored: ThresholdProblem, per_exit: int) -> Frontier[ExitPolicy]:
 
 
 def grid_fits(scored: ThresholdProblem, per_exit: int) -> bool:
-    """Whether the joint grid of `per_exit` quantiles can be searched as it is."""
+    """Whether the joint grid of `per_exit` quantiles has at most MAX_COMBINATIONS combinations."""
     return (per_exit + 2) ** scored.early <= MAX_COMBINATIONS

@@ -1,13 +1,13 @@
-"""Thresholds of many exits by a Lagrangian sweep with coordinate ascent, where a joint grid would not fit.
+"""Thresholds of many exits by a Lagrangian sweep with coordinate ascent, for problems too large for a joint grid.
 
 For a price beta of cost the objective is the mean of accuracy - beta * cost / full cost. With all thresholds but one
 given, the best candidate of that exit is exact: which samples reach it depends on the exits before, the value of
 a sample beyond it on the exits after. One pass from the last exit to the first thus costs O(n k), and passes repeat
-until nothing changes. That finds a local optimum, so there are several starts. The prices are those of the
-chords between points found (both ends first), which visits every corner of the frontier's hull once.
+until nothing changes. That finds a local optimum, so there are several starts. The prices are the slopes of the
+chords between points found (both ends first), so every corner of the frontier's hull is found once.
 
-Between the corners lie points that no price finds. Every corner's thresholds are therefore varied exit by exit,
-and two neighbouring exits at a time as far as a limit allows; all vectors are then evaluated at once.
+Points between the corners are optimal for no price. Every corner's thresholds are therefore varied exit by exit,
+and two neighbouring exits at a time up to a limit; all vectors are then evaluated together.
 
 Legend: n samples, k early exits, c candidates of an exit, t threshold vectors; indices are of candidates.
 """
@@ -22,11 +22,11 @@ from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
 from aebnas.runtime.exit_policy import ExitPolicy
 
 STARTS = 6
-"""Random starts of every price, beside the exits' two extremes and the neighbours on the frontier."""
+"""Random starts for every price, besides the two extremes of all exits and the neighbours on the frontier."""
 MAX_PRICES = 60
 MAX_PASSES = 50
 MAX_VARIED = 60_000
-"""At most about this many vectors are tried around the corners of the hull."""
+"""Approximate maximum number of vectors evaluated around the corners of the hull."""
 EPSILON = 1e-12
 
 
@@ -77,7 +77,7 @@ class _Problem:
             gain_n = self.right_ne[:, exit_] - beyond_n
             size = len(self.grid[exit_])
             gain_c = np.bincount(above_n[running_n], weights=gain_n[running_n], minlength=size)
-            # at candidate c those leave that are above more than c candidates
+            # at candidate c the samples leave that are above more than c candidates
             value_c = np.append(np.cumsum(gain_c[:0:-1])[::-1], 0.0)
             branch_n = self.branch_ne[:, exit_]
             value_c[:-1] -= beta * branch_n[running_n].sum()
@@ -90,9 +90,9 @@ class _Problem:
 
 
 def lagrangian(scored: ThresholdProblem, per_exit: int, seed: int = 0) -> Frontier[ExitPolicy]:
-    """The frontier over `per_exit` quantiles of every exit, 0 and never, found without trying all combinations.
+    """The frontier over `per_exit` quantiles of every exit, 0 and never, found without evaluating all combinations.
 
-    Seeded: the same table gives the same frontier.
+    Random starts are drawn from `seed`: the same table gives the same frontier.
     """
     if scored.early == 0:
         return frontier_of(scored, np.zeros((1, 0), dtype=np.float32))
@@ -112,7 +112,7 @@ def _problem(scored: ThresholdProblem, per_exit: int) -> _Problem:
 
 
 def _corners(problem: _Problem, rng: np.random.Generator, scored: ThresholdProblem) -> np.ndarray:
-    """Vectors at the corners of the frontier's hull, indices `[t, k]`, with all other vectors evaluated on the way."""
+    """Vectors at the corners of the frontier's hull, indices `[t, k]`, and all other vectors that were evaluated."""
     sizes_k = np.array([len(grid) for grid in problem.grid])
     seen: dict[bytes, tuple[np.ndarray, float, float]] = {}
 
@@ -135,7 +135,7 @@ def _corners(problem: _Problem, rng: np.random.Generator, scored: ThresholdProbl
     accurate = max([accurate, solve(1e-6, [accurate[0]])], key=lambda each: (each[1], -each[2]))
     pending, prices = [(cheap, accurate)], 0
     while pending and prices < MAX_PRICES:
-        # the widest gap first, in case the prices run out
+        # the widest gap first, in case MAX_PRICES is reached
         pending.sort(key=lambda pair: (pair[1][1] - pair[0][1]) * (pair[1][2] - pair[0][2]))
         low, high = pending.pop()
         if high[1] <= low[1] or high[2] <= low[2]:
@@ -149,7 +149,7 @@ def _corners(problem: _Problem, rng: np.random.Generator, scored: ThresholdProbl
 
 
 def _varied(problem: _Problem, corners_tk: np.ndarray) -> list[np.ndarray]:
-    """Each vector with one threshold, or two neighbouring ones, set to every candidate (of a coarser choice)."""
+    """Each vector with one threshold, or two neighbouring ones, set to every candidate (of a coarser grid)."""
     early = corners_tk.shape[1]
     share = max(1, MAX_VARIED // (len(corners_tk) * early))
     varied = []

@@ -1,4 +1,4 @@
-"""Minimum depth on a table: samples that may not leave yet score 0 there, which exceeds no threshold.
+"""Minimum depth on a table: samples that must not leave at an exit score 0 there, which exceeds no threshold.
 
 Legend: n samples, k early exits.
 """
@@ -17,9 +17,9 @@ from aebnas.space.min_exits import MinExits
 
 
 def with_min_exit(scored: ThresholdProblem, table: ExitTable, min_exits: MinExits) -> ThresholdProblem:
-    """The problem where no sample leaves before `min_exits`; its policies have rules to that effect.
+    """The problem where no sample leaves before `min_exits`; its policies have the corresponding rules.
 
-    Raises ValueError where classes have minimum exits of their own and the table lacks the predicted classes.
+    Raises ValueError where minimum exits depend on the class and the table lacks the predicted classes.
     """
     if min_exits == MinExits():
         return scored
@@ -37,7 +37,7 @@ def with_min_exit(scored: ThresholdProblem, table: ExitTable, min_exits: MinExit
 
 
 def min_exits_of(policy: ExitPolicy) -> MinExits:
-    """The minimum depth that a policy's rules keep to."""
+    """The minimum depth of a policy's rules."""
     rule, by_class = policy.find(MinExit), policy.find(MinExitByClass)
     return MinExits(0 if rule is None else rule.exit_index, () if by_class is None else by_class.exits)
 

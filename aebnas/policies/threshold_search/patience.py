@@ -1,7 +1,7 @@
-"""Policies with the rule `Patience` on a table: the search is over the sets of exits that run.
+"""Policies with the rule `Patience` on a table: a search over the sets of exits that run.
 
-An exit that doesn't run costs nothing and breaks no streak, so fewer exits can raise or lower both cost and accuracy.
-Every set of exits is therefore evaluated as a policy.
+An exit that doesn't run costs nothing and interrupts no streak, so fewer exits can raise or lower both cost and
+accuracy. Every set of exits is therefore evaluated as a policy.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,13 +15,13 @@ from aebnas.runtime.gate_rules import Patience
 from aebnas.space.min_exits import MinExits
 
 ALL_SETS_UP_TO = 12
-"""Early exits; with more, only sets of every exit, every second, third, ... from some exit on are tried."""
+"""Number of early exits; with more, only sets of every exit, every second, third, ... from one exit on are searched."""
 
 
 def patience_frontier(
     table: ExitTable, patience: Sequence[int], cost: str = "macs", min_exits: MinExits | None = None
 ) -> Frontier[ExitPolicy]:
-    """The frontier over the sets of exits that run and `patience`, the numbers of exits that have to agree."""
+    """The frontier over the sets of exits that run and the numbers of exits that have to agree, `patience`."""
     rules = (min_exits or MinExits()).rules
     found = []
     for agree in patience:

@@ -1,10 +1,10 @@
-"""How many samples pass each exit under very many threshold vectors at once, by sets of bits.
+"""The number of samples that pass each exit under many threshold vectors at once, by bit sets.
 
 "Sample stays at exit k under threshold t" is a set of samples that only grows with t, so all sets of an exit are
 the prefixes of one order: a table of bit rows, one row per distinct set. The samples beyond exit k under a vector
 are the AND of k rows, looked up and counted 64 samples at a time. Samples are ordered by their score at the first
 exit and vectors by their first threshold, so words beyond the last sample that stays at the first exit are
-skipped. Samples are cut into blocks (their counts add up), which bounds the tables.
+skipped. Samples are split into blocks (their counts add up), which bounds the size of the tables.
 
 With g the change of correctness from one exit to the next (-1, 0, 1), sum g over a set R is
 |(R & D) ^ B| - |B|, where D holds the samples with g != 0 and B those with g = -1: one count, not two.
@@ -17,16 +17,16 @@ from dataclasses import dataclass
 import numpy as np
 
 BLOCK_SAMPLES = 4096
-"""Samples of a block: tables of an exit hold at most this squared bits (2 MiB)."""
+"""Samples of a block: the table of an exit holds at most the square of this number of bits (2 MiB)."""
 CHUNK_VECTORS = 1024
-"""Vectors at a time: their rows fit into the processor's cache."""
-CHUNK_WEIGHED = 64
-"""The same where weights are added up, which takes 64 times the memory."""
+"""Vectors processed together: their rows fit into the processor's cache."""
+CHUNK_WEIGHTED = 64
+"""The same where weights are summed, which requires 64 times the memory."""
 
 
 @dataclass(frozen=True)
 class Reached:
-    """What passes each early exit: samples `count_kt`, the sum of gains `gain_kt`, of weights `weight_ktf`."""
+    """Sums over the samples that pass each early exit: `count_kt`, gains `gain_kt`, weights `weight_ktf`."""
 
     count_kt: np.ndarray
     gain_kt: np.ndarray
@@ -39,7 +39,7 @@ def reached(
     """Sums over the samples that pass exits 0..k (no score above its threshold), for every threshold vector.
 
     Scores and thresholds are float32, `gain_nk` is -1, 0 or 1. Counts and gains are exact whole numbers;
-    `weights_nkf` (any numbers) are added in float64.
+    `weights_nkf` (any numbers) are summed in float64.
     """
     vectors, early = thresholds_tk.shape
     weights_nkf = np.zeros((len(scores_nk), early, 0)) if weights_nkf is None else weights_nkf
@@ -77,10 +77,10 @@ def _add_block(
     samples, early = gain_nk.shape
     changed_kw = [_pack(gain_nk[:, exit_] != 0) for exit_ in range(early)]
     lost_kw = [_pack(gain_nk[:, exit_] < 0) for exit_ in range(early)]
-    weighed = weights_nkf.shape[2] > 0
+    weighted = weights_nkf.shape[2] > 0
     found.count_kt[0] += staying_t
     found.gain_kt[0] += np.concatenate([[0], np.cumsum(gain_nk[:, 0], dtype=np.int64)])[staying_t]
-    chunk = CHUNK_WEIGHED if weighed else CHUNK_VECTORS
+    chunk = CHUNK_WEIGHTED if weighted else CHUNK_VECTORS
     for start in range(0, len(staying_t), chunk):
         part = slice(start, min(start + chunk, len(staying_t)))
         words = -(-int(staying_t[part.stop - 1]) // 64)
@@ -97,7 +97,7 @@ def _add_block(
                 lost_w = lost_kw[exit_][:words]
                 gain_t = _ones((running_tw & changed_kw[exit_][:words]) ^ lost_w)
                 found.gain_kt[exit_, part] += gain_t - _ones(lost_w)
-            if weighed:
+            if weighted:
                 shown_tn = np.unpackbits(running_tw.view(np.uint8), axis=1, bitorder="little")[:, :samples]
                 found.weight_ktf[exit_, part] += shown_tn.astype(float) @ weights_nkf[: shown_tn.shape[1], exit_]
 
@@ -113,7 +113,7 @@ def _rows(scores_n: np.ndarray, ascending_t: np.ndarray, order_t: np.ndarray) ->
     row_t = np.empty(len(order_t), dtype=np.int64)
     row_t[order_t] = ascending_row_t
     sets = int(ascending_row_t[-1]) + 1
-    # the first set a sample belongs to; those that never stay go into a spare row
+    # the first set that contains a sample; samples that never stay go into an extra row
     first_n = np.append(ascending_row_t, sets)[below_n]
     at_n = np.arange(len(scores_n))
     bits_uw = np.zeros((sets + 1, -(-len(scores_n) // 64)), dtype=np.uint64)

@@ -1,6 +1,6 @@
-"""The problem of finding thresholds: one score per sample and exit, correctness and costs; threshold vectors evaluated.
+"""The problem of finding thresholds: scores per sample and exit, correctness, costs; evaluation of threshold vectors.
 
-The score can be anything, such as a confidence less a multiple of the difficulty.
+The score can be any number, such as a confidence minus a multiple of the difficulty.
 
 Legend: n samples, e exits, k early exits (e - 1), t threshold vectors.
 """
@@ -40,11 +40,11 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class ThresholdProblem:
-    """Scores `scores_nk` (float32) of the early exits, `correct_ne`, the costs, and `make`, which makes a policy of
+    """Scores `scores_nk` (float32) of the early exits, `correct_ne`, the costs, and `make`, which makes a policy from
     thresholds.
 
     A sample leaves at the first exit where its score is above the threshold; infinity means `never`. `lowest` is
-    the smallest threshold that `make` takes. Raises ValueError where shapes disagree or a score is not finite.
+    the minimum threshold that `make` accepts. Raises ValueError where shapes disagree or a score is not finite.
     """
 
     scores_nk: np.ndarray
@@ -67,7 +67,7 @@ class ThresholdProblem:
 
     @classmethod
     def of(cls, table: ExitTable, criterion: str, cost: str = "macs") -> "ThresholdProblem":
-        """The scores of a criterion with a cost metric of the table; raises KeyError for one it doesn't have."""
+        """The problem of a criterion and a cost metric of the table; raises KeyError for one that it doesn't have."""
         early = table.exits - 1
         make = partial(ExitPolicy, criterion, temperatures=table.temperatures)
         return cls(table.scores[criterion][:, :early], table.correct_ne, table.costs[cost], make)
@@ -84,7 +84,7 @@ class ThresholdProblem:
 
     @property
     def full_cost(self) -> float:
-        """Mean cost where everything runs; costs divided by it lie in [0, 1]."""
+        """Mean cost where everything runs; costs divided by it are in [0, 1]."""
         return self.costs.full
 
     def rows(self, rows_n: np.ndarray) -> "ThresholdProblem":
@@ -101,9 +101,10 @@ class ThresholdProblem:
         return self.make(tuple(None if np.isinf(value) else float(value) for value in thresholds_k))
 
     def evaluate(self, thresholds_tk: np.ndarray) -> Evaluation:
-        """Exact figures of arbitrary threshold vectors (float32 `[t, k]`, infinity for never).
+        """Exact figures of any threshold vectors (float32 `[t, k]`, infinity for never).
 
-        Whole numbers, and costs that are whole numbers, are those of one evaluation after another to the last bit.
+        Counts, and costs that are whole numbers, are bitwise equal to those of separate evaluations. Raises ValueError
+        for vectors of another number of exits.
         """
         if thresholds_tk.ndim != 2 or thresholds_tk.shape[1] != self.early:
             raise ValueError(f"thresholds must be for {self.early} exits, but got shape {thresholds_tk.shape}")
@@ -114,7 +115,7 @@ class ThresholdProblem:
         backbone_ne, branch_ne = self.costs.parts()
         per_sample = self.costs.samples is not None
         steps_nkf = None
-        if per_sample:  # what going on to the next exit adds: backbone, its branch, and the difference of branches
+        if per_sample:  # additional cost of the next exit: backbone, its branch, and the difference of branches
             changes = np.diff(backbone_ne, axis=1), branch_ne[:, 1:], np.diff(branch_ne, axis=1)
             steps_nkf = np.stack(changes, axis=-1)
         found = reached(self.scores_nk, thresholds_tk, gain_nk, steps_nkf)

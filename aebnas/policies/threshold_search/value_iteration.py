@@ -1,13 +1,12 @@
 """DART's thresholds by value iteration, on transitions and rewards estimated from the table.
 
-States are (exit, difficulty bin, score bin). To leave at exit i earns R = P(right | state) - beta * C_i, with C_i the
-cost to exit i, all branches on the way charged, divided by the full cost; to go on earns the expected value of the
-next exit's state, estimated from the samples of the state. V is the larger of the two; gamma is 1, since a discount
-would not maximise J = sum_i pi_i (A_i - beta C_i). At the last exit all leave, so as many sweeps as there are exits
-suffice.
+States are (exit, difficulty bin, score bin). The reward of leaving at exit i is R = P(right | state) - beta * C_i, with
+C_i the cost to exit i, all branches passed charged, divided by the full cost; the value of continuing is the expected
+value of the next exit's state, estimated from the samples of the state. V is the larger of the two; gamma is 1, since a
+discount would not maximise J = sum_i pi_i (A_i - beta C_i). At the last exit all leave, so one sweep per exit suffices.
 
-It is an approximation: a state doesn't remember the scores of earlier exits, so a transition is that of all samples
-in a bin, not only of those that would get there. The policies are therefore evaluated on the table.
+It is an approximation: a state doesn't contain the scores of earlier exits, so a transition is that of all samples
+in a bin, not only of those that would reach it. The policies are therefore evaluated on the table.
 
 Legend: n samples, e exits, k early exits (e - 1), a difficulty bins, b score bins.
 """
@@ -27,9 +26,9 @@ DEFAULT_BETAS = tuple(np.linspace(0.0, 1.0, 41).tolist())
 
 @dataclass(frozen=True)
 class Model:
-    """A Markov chain over exits: `reward_eab`, and per early exit the chance `next_kabb` of each bin of the next.
+    """A Markov chain over exits: `reward_eab`, and per early exit the probability `next_kabb` of each bin of the next.
 
-    `count_kab` are the samples behind it; where there are none the state is never entered.
+    `count_kab` are the numbers of samples that they were estimated from; a state without samples is never entered.
     """
 
     count_kab: np.ndarray
@@ -38,7 +37,7 @@ class Model:
 
 
 def estimate(bin_ne: np.ndarray, bins: int, difficulty_bin_n: np.ndarray, earned_ne: np.ndarray) -> Model:
-    """The chain of samples whose score bins are `bin_ne` and that earn `earned_ne` where they leave."""
+    """The chain estimated from samples with score bins `bin_ne` and rewards `earned_ne` for leaving at each exit."""
     exits = bin_ne.shape[1]
     groups = int(difficulty_bin_n.max()) + 1
     count = np.zeros((exits, groups, bins))
@@ -55,7 +54,7 @@ def estimate(bin_ne: np.ndarray, bins: int, difficulty_bin_n: np.ndarray, earned
 
 
 def solve(model: Model) -> tuple[np.ndarray, np.ndarray]:
-    """Value of every state `[e, a, b]`, and the reward of leaving less that of going on, `[k, a, b]`."""
+    """Value of every state `[e, a, b]`, and the advantage of leaving over continuing, `[k, a, b]`."""
     value_eab = model.reward_eab.copy()
     advantage_kab = np.zeros_like(model.count_kab)
     for exit_ in reversed(range(len(advantage_kab))):
@@ -66,9 +65,9 @@ def solve(model: Model) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cut(advantage_b: np.ndarray, count_b: np.ndarray) -> int:
-    """How many of the lowest bins stay, so that leaving from those above, weighted by samples, gains most.
+    """The number of lowest bins that stay for which the sample-weighted advantage of the bins above is largest.
 
-    Decisions of neighbouring bins may disagree; this is the one threshold that loses least. Of equals the highest.
+    Optimal decisions of neighbouring bins may disagree; this is the best single threshold. Ties: the highest.
     """
     gain_c = np.append(np.cumsum((advantage_b * count_b)[::-1])[::-1], 0.0)
     return len(gain_c) - 1 - int(np.argmax(gain_c[::-1]))
@@ -83,7 +82,7 @@ def value_iteration(
 ) -> np.ndarray:
     """Thresholds of each difficulty bin for a trade-off, float32 `[a, k]`, infinity for never.
 
-    `last_scores_n` are the scores of the last exit: its states are their bins.
+    `last_scores_n` are the scores of the last exit, whose states are their bins.
     """
     difficulty_bin_n = np.zeros(scored.samples, dtype=int) if difficulty_bin_n is None else difficulty_bin_n
     grid = candidates(scored, bins - 1)

@@ -18,7 +18,7 @@ from aebnas.training.exits.exit_losses import exit_distribution
 
 
 class Soft(NamedTuple):
-    """The exit distribution `q_ne`, the expected answer `logits_nc` and the expected cost `cost_n` of n samples."""
+    """The exit distribution `q_ne`, the expected logits `logits_nc` and the expected cost `cost_n` of n samples."""
 
     q_ne: Tensor
     logits_nc: Tensor
@@ -26,7 +26,7 @@ class Soft(NamedTuple):
 
 
 def soft_exits(outputs: RelaxedOutputs, cost_ne: Tensor) -> Soft:
-    """What is expected of samples that cost `cost_ne` (n may be 1) at each exit."""
+    """The expectations for samples whose cost at each exit is `cost_ne`, `[n or 1, e]`."""
     q_ne = exit_distribution(outputs.stop_logits_nk.sigmoid())
     logits_nec = torch.stack([exit_nc.float() for exit_nc in outputs.logits], 1)
     return Soft(q_ne, torch.einsum("ne,nec->nc", q_ne, logits_nec), (q_ne * cost_ne).sum(1))
@@ -41,7 +41,7 @@ def relaxed_loss(
     mu: float,
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """The objective; `weight` is lambda(t), `labels_n` class numbers or probabilities `[n, c]`."""
+    """The objective, a scalar; `weight` is lambda(t), `labels_n` class numbers or probabilities `[n, c]`."""
     soft = soft_exits(outputs, cost_ne)
 
     def entropy(logits_nc: Tensor) -> Tensor:

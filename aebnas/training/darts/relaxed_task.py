@@ -24,7 +24,7 @@ FINITE_DIFFERENCE = 0.01
 
 
 class RelaxedTask:
-    """The loop trains the weights; this the rest, before each of the loop's steps, with an optimiser of its own.
+    """The loop trains the weights; this task trains the architecture with its own optimiser, before each loop step.
 
     `weight` is the lambda that the cost's weight rises to; `costs` None charges exit i of E with i / E (the published
     code). `calibration` as in `SandwichTask`.
@@ -60,7 +60,8 @@ class RelaxedTask:
         self.epoch, self.lambda_now = 0, 0.0
 
     def begin_epoch(self, epoch: int) -> None:
-        """lambda, temperature and the order of `arch` are those of the epoch, so a resumed training goes on equally."""
+        """Set lambda, temperature and the order of `arch` from the epoch, so that a resumed training gives equal
+        results."""
         network = self._network(self.module)
         self.epoch, self.lambda_now = epoch, self.spec.lambda_at(epoch, self.weight)
         network.temperature, network.hard = self.spec.temperature_at(epoch), self.spec.mixing == "straight_through"
@@ -69,14 +70,14 @@ class RelaxedTask:
         self._arch = self._endless(torch.Generator().manual_seed(int(seeds[1])))
 
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
-        """A step of the architecture on `arch`, then the loss of the weights on the batch given."""
+        """A step of the architecture on `arch`, then the loss of the weights on the given batch."""
         network = self._network(self.module)
         if self.spec.bilevel == "joint":
             self._learn(network, weights=True, architecture=True)
-            yield self.loss(network, x_nchw, labels_n)  # `step` then moves the architecture, the loop the weights
+            yield self.loss(network, x_nchw, labels_n)  # then `step` updates the architecture, the loop the weights
             return
         arch_x, arch_labels = (part.to(x_nchw.device) for part in next(self._arch))
-        # small gradients vanish in fp16, where the loop scales those of the weights
+        # small gradients underflow in fp16; the loop's gradient scaler only covers those of the weights
         kind = x_nchw.device.type
         half = torch.get_autocast_dtype(kind) == torch.float16
         with torch.autocast(kind, enabled=torch.is_autocast_enabled(kind) and not half):
@@ -92,33 +93,33 @@ class RelaxedTask:
         yield self.loss(network, x_nchw, labels_n)
 
     def step(self, scaler: GradScaler) -> None:
-        """Of `bilevel: joint` the architecture's step, by the gradients of the loss that the weights learn from."""
+        """For `bilevel: joint`, the architecture's step by the gradients of the weights' loss; otherwise nothing."""
         if self.spec.bilevel == "joint":
             network = self._network(self.module)
             self._step(network, scaler)
             self._learn(network, weights=True)
 
     def loss(self, network: RelaxedNetwork, x_nchw: Tensor, labels_n: Tensor) -> Tensor:
-        """The objective on a batch, as it stands in this epoch."""
+        """The objective on a batch under this epoch's lambda and temperature."""
         outputs, spec = network(x_nchw, self.noise), self.spec
         cost_ne = self.cost(network, outputs.mix_ngk, len(outputs.logits))
         return relaxed_loss(outputs, labels_n, cost_ne, self.lambda_now, spec.aux, spec.mu, spec.label_smoothing)
 
     def cost(self, network: RelaxedNetwork, mix_ngk: Tensor, exits: int) -> Tensor:
-        """C_i(x), `[n or 1, e]`."""
+        """Costs C_i(x) as shares of the most expensive architecture's, `[n or 1, e]`."""
         if self.costs is None:
             return torch.linspace(1 / exits, 1.0, exits, device=mix_ngk.device)[None]
         return self.costs.expected(mix_ngk, list(network.beta))
 
     def validate(self, module: nn.Module) -> list[Row]:
-        """Accuracy of the expected answer and of each exit, expected cost, stop probabilities."""
+        """Accuracy of the expected logits and of each exit, expected cost, stop probabilities."""
         network = self.finished(module, self.calibration)
-        found = soft_figures(network, self, self.validation, self.preprocessing)
-        about = {"subnet": "soft", "images": len(self.validation)}
-        return [about | found | {"lambda": self.lambda_now, "temperature": network.temperature}]
+        figures = soft_figures(network, self, self.validation, self.preprocessing)
+        common = {"subnet": "soft", "images": len(self.validation)}
+        return [common | figures | {"lambda": self.lambda_now, "temperature": network.temperature}]
 
     def finished(self, module: nn.Module, calibration: Sequence[Tensor]) -> RelaxedNetwork:
-        """A copy in evaluation mode whose norm statistics fit its weights; it mixes by softmax."""
+        """A copy in evaluation mode with norm statistics estimated on `calibration`; it mixes candidates by softmax."""
         network = copy.deepcopy(self._network(module))
         network.hard = False
         network.temperature = self.spec.temperature_at(self.epoch)
@@ -131,16 +132,17 @@ class RelaxedTask:
         train: tuple[Tensor, Tensor],
         arch: tuple[Tensor, Tensor],
     ) -> None:
-        """Gradient of the architecture at w' = w - xi * dL_train/dw, less xi times a Hessian product (eqs. 7, 8).
+        """Gradient of the architecture at w' = w - xi * dL_train/dw, minus xi times a Hessian product (Liu et al.
+        2019, eqs. 7, 8).
 
-        L_train is one function throughout: wherever it is evaluated the sampled candidates have the same Gumbel noise.
+        L_train is the same function throughout: at every evaluation the sampled candidates have the same Gumbel noise.
         """
         weights, architecture = network.weights(), network.architecture_parameters()
         xi = self.spec.lr
         self._learn(network, weights=True, architecture=True)
         train_noise = self.noise.get_state()
         first = torch.autograd.grad(self.loss(network, *train), weights, allow_unused=True)
-        kept = [weight.detach().clone() for weight in weights]
+        before = [weight.detach().clone() for weight in weights]
         _move(weights, first, -xi)
         ahead = self.loss(network, *arch)
         next_noise = self.noise.get_state()
@@ -150,11 +152,11 @@ class RelaxedTask:
         step = FINITE_DIFFERENCE / float(length.clamp_min(1e-12))
         sides = []
         for sign in (step, -step):
-            _restore(weights, kept)
+            _restore(weights, before)
             _move(weights, towards, sign)
             self.noise.set_state(train_noise)
             sides.append(torch.autograd.grad(self.loss(network, *train), architecture, allow_unused=True))
-        _restore(weights, kept)
+        _restore(weights, before)
         self.noise.set_state(next_noise)
         for parameter, grad, plus, minus in zip(architecture, own, *sides, strict=True):
             grad = torch.zeros_like(parameter) if grad is None else grad
@@ -163,8 +165,8 @@ class RelaxedTask:
             parameter.grad = grad
 
     def _step(self, network: RelaxedNetwork, scaler: GradScaler | None = None) -> None:
-        """One step of Adam by gradients that `scaler` scaled, if it is given; they are gone afterwards, so the loop's
-        optimiser leaves these parameters alone."""
+        """One step of Adam by gradients that `scaler` scaled, if it is given; they are cleared afterwards, so the
+        loop's optimiser doesn't update these parameters."""
         scaler = scaler or GradScaler(network.alpha_gk.device.type, enabled=False)
         scaler.unscale_(self.optimiser)
         nn.utils.clip_grad_norm_(network.architecture_parameters(), self.spec.clip)
@@ -173,7 +175,7 @@ class RelaxedTask:
 
     @staticmethod
     def _learn(network: RelaxedNetwork, weights: bool = False, architecture: bool = False) -> None:
-        """What gets gradients from now on."""
+        """Set which parameters receive gradients."""
         for parameter in network.weights():
             parameter.requires_grad_(weights)
         for parameter in network.architecture_parameters():

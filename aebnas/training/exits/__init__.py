@@ -1,1 +1,1 @@
-"""How early exits join a training."""
+"""How early exits take part in a training."""

@@ -15,7 +15,7 @@ from aebnas.runtime.network import Network
 def exit_distribution(stop_ne: Tensor) -> Tensor:
     """Probability of leaving at each exit, `[n, e]`, if each early exit stops with `stop_ne` (`[n, e - 1]`).
 
-    q_i = s_i * prod_{m<i} (1 - s_m); the last exit gets what is left, so rows sum to 1.
+    q_i = s_i * prod_{m<i} (1 - s_m); the last exit gets the rest, so rows sum to 1.
     """
     ones_n1 = stop_ne.new_ones(len(stop_ne), 1)
     reached_ne = torch.cat([ones_n1, (1 - stop_ne).cumprod(1)], 1)
@@ -31,14 +31,14 @@ def soft_stops(logits: Sequence[Tensor], threshold: float, temperature: float) -
 
 
 def expected_cost(stop_ne: Tensor, cost_e: Tensor) -> Tensor:
-    """Mean over the samples of sum_i q_i C_i (DART's L_policy); `cost_e` are shares of the full cost."""
+    """Mean over the samples of sum_i q_i C_i, a scalar (DART's L_policy); `cost_e` are shares of the full cost."""
     return (exit_distribution(stop_ne) @ cost_e).mean()
 
 
 def halting_loss(logits: Sequence[Tensor], stop_ne: Tensor, labels_n: Tensor) -> Tensor:
-    """Mean of sum_i q_i CE_i: the loss expected if each exit stops with its stop head's probability.
+    """Mean of sum_i q_i CE_i, a scalar: the expected loss if each exit stops with its stop head's probability.
 
-    Exits' logits are cut off from the gradient, so that only stop heads (and what feeds them) learn when to stop.
+    Exits' logits are detached, so that only stop heads and the layers before them receive gradients.
     """
     losses_ne = torch.stack([F.cross_entropy(nc.detach().float(), labels_n, reduction="none") for nc in logits], 1)
     return (exit_distribution(stop_ne) * losses_ne).sum(1).mean()
@@ -56,5 +56,5 @@ class Blended(nn.Module):
         return self.network(x_nchw)
 
     def blend(self, logits: Sequence[Tensor]) -> Tensor:
-        """sum_i softmax(beta)_i y_i, `[n, c]`: needs all exits, so it saves nothing."""
+        """sum_i softmax(beta)_i y_i, `[n, c]`: requires all exits, so it saves no computation."""
         return torch.einsum("e,enc->nc", self.beta_e.softmax(0), torch.stack([nc.float() for nc in logits]))

@@ -1,4 +1,4 @@
-"""How exits join a training: what `exits:` may say in `retrain:`, `evaluate.training` and `supernet:`. No torch."""
+"""How exits take part in a training: the `exits:` of `retrain:`, `evaluate.training` and `supernet:`. No torch."""
 
 from typing import Annotated, Literal
 
@@ -14,39 +14,40 @@ class ExitTrainingSpec(Spec):
     """How exits are trained; by default all jointly, from the first epoch."""
 
     warmup_epochs: Count = 0
-    """Epochs at the beginning that train the last exit only."""
+    """Initial epochs that train only the last exit."""
     activation: Literal["all", "shallow_first", "deep_first"] = "all"
-    """How early exits join after that: `all` at once, or one after another from the shallow or the deep end."""
+    """How early exits are added after that: `all` at once, or one by one from the shallow or the deep end."""
     activation_epochs: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = 1
-    """Epochs between two exits that join one after another."""
+    """Epochs between the additions of two exits that are added one by one."""
     backbone_epochs: Count = 0
-    """Of all epochs, this many train the last exit only; then the backbone is frozen, its norm statistics too, and the
+    """Of all epochs, this many train only the last exit; then the backbone and its norm statistics are frozen, and the
     branches train (two-stage training)."""
     blended: bool = False
-    """One loss, that of the mixture of all exits' logits under learned weights, in place of one per exit (a baseline:
-    it needs every exit)."""
+    """A single loss on the mixture of all exits' logits under learned weights, instead of one per exit (a baseline that
+    requires every exit)."""
     policy_loss: Annotated[float, Field(strict=True, ge=0)] = 0.0
     """Weight of DART's L_policy: the expected share of the full cost if a sample leaves where its confidence exceeds
-    about `policy_threshold`. With `stop_heads`, weight of the expected cost of their decisions."""
+    `policy_threshold`, softened by `policy_temperature`. With `stop_heads`, weight of the expected cost of their
+    decisions."""
     policy_threshold: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.9
     """Confidence threshold that L_policy assumes."""
     policy_temperature: Annotated[float, Field(strict=True, gt=0)] = 0.05
     """Softness of that threshold."""
     stop_heads: bool = False
-    """Give each early exit a stop head, trained by the loss expected under its decisions; the criteria `learned` and
-    `dual` need it."""
+    """Give each early exit a stop head, trained by the expected loss under its decisions; the criteria `learned` and
+    `dual` require it."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> "ExitTrainingSpec":
+    def _blended_excludes_others(self) -> "ExitTrainingSpec":
         others = [name for name in ("policy_loss", "stop_heads", "backbone_epochs") if getattr(self, name)]
         if self.activation != "all" or self.warmup_epochs:
             others.append("activation" if self.activation != "all" else "warmup_epochs")
         if self.blended and others:
-            raise SpecError("blended", f"must stand alone, but got {others[0]} with it")
+            raise SpecError("blended", f"cannot be combined with {others[0]}")
         return self
 
     def active(self, epoch: int, exits: int) -> tuple[bool, ...]:
-        """Which of `exits` exits train in an epoch (from 0), shallow to deep; the last always does."""
+        """Which of `exits` exits train in an epoch (from 0), `[exits]` from shallow to deep; the last always does."""
         since = epoch - self.warmup_epochs
         if since < 0:
             return (False,) * (exits - 1) + (True,)

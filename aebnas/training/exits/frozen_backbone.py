@@ -1,4 +1,4 @@
-"""Training branches on a frozen backbone, whose norm statistics stay as they are."""
+"""Training branches on a frozen backbone, whose norm statistics stay unchanged."""
 
 from aebnas.runtime.network import Network
 
@@ -9,14 +9,14 @@ def branch_nodes(network: Network) -> list[str]:
 
 
 def freeze_backbone(network: Network) -> None:
-    """Let nothing but early exits' branches get a gradient."""
+    """Let only the branches of early exits receive gradients."""
     branches = set(branch_nodes(network))
     for name, module in network.nodes.items():
         module.requires_grad_(name in branches)
 
 
 def backbone_to_eval(network: Network) -> None:
-    """Put all but early exits' branches into evaluation mode: their norms use and keep the statistics they have."""
+    """Put everything except early exits' branches into evaluation mode: norms use their statistics unchanged."""
     branches = set(branch_nodes(network))
     for name, module in network.nodes.items():
         if name not in branches:

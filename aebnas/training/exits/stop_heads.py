@@ -1,4 +1,4 @@
-"""Networks with the stop heads that their training asks for."""
+"""Adding the stop heads that a network's training specifies."""
 
 import torch
 
@@ -9,7 +9,7 @@ from aebnas.training.exits.exit_training_spec import ExitTrainingSpec
 
 
 def add_stop_heads(network: Network, exits: ExitTrainingSpec, seed: int = 0) -> Network:
-    """The network with the stop heads that its training asks for, newly drawn from the seed; else as it is."""
+    """The network with the stop heads that its training specifies, initialised from the seed; otherwise unchanged."""
     graph = with_stop_heads(network.graph)
     if not exits.stop_heads or graph == network.graph:
         return network

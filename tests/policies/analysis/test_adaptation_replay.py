@@ -1,4 +1,4 @@
-"""Replaying a stream: audits are charged, thresholds adapt, and without updates it is the plain policy."""
+"""Replaying a stream: audits are charged, thresholds adapt, and without updates it equals the plain policy."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ BASE = ExitPolicy("confidence", (0.5,))
 
 
 def table_of(early_right, samples=400, seed=0):
-    """Two classes; the last exit is always right, the early one in a share of cases, whatever its confidence."""
+    """Two classes; the last exit is always right, the early one in a share of cases, independent of its confidence."""
     rng = np.random.default_rng(seed)
     labels_n = rng.integers(0, 2, samples)
     wrong_n = rng.random(samples) >= early_right
@@ -30,7 +30,7 @@ def table_of(early_right, samples=400, seed=0):
     )
 
 
-def test_without_labels_a_replay_is_the_plain_policy():
+def test_without_labels_a_replay_equals_the_plain_policy():
     table = table_of(0.6)
     done = replay(table, AdaptivePolicy(BASE, 2, audit_share=0.0), np.arange(400))
     assert done.exit_n.tolist() == table.exit_taken(BASE).tolist()
@@ -40,7 +40,7 @@ def test_without_labels_a_replay_is_the_plain_policy():
     assert (done.coefficients_uek == 1).all() and done.coefficients_uek.shape == (4, 1, 2)
 
 
-def test_audits_are_charged_with_a_run_to_the_end():
+def test_audits_are_charged_with_a_run_to_the_last_exit():
     table = table_of(0.6)
     policy = AdaptivePolicy(BASE, 2, audit_share=0.1, eta=0.0, decay=1.0)
     done = replay(table, policy, np.arange(400))
@@ -49,7 +49,7 @@ def test_audits_are_charged_with_a_run_to_the_end():
     assert extra_n.tolist() == np.where(done.audited_n, 100 + 3, 0).tolist()
 
 
-def test_thresholds_rise_where_the_early_exit_is_too_often_wrong_and_fall_where_it_is_right():
+def test_thresholds_rise_where_the_early_exit_is_below_the_target_and_fall_where_it_is_above():
     stream_n = np.tile(np.arange(400), 20)
     poor, good = (replay(table_of(share), AdaptivePolicy(BASE, 2, audit_share=0.1), stream_n) for share in (0.5, 1.0))
     assert poor.coefficients_uek[-1].min() > 1.2 and good.coefficients_uek[-1].max() < 0.9
@@ -58,7 +58,7 @@ def test_thresholds_rise_where_the_early_exit_is_too_often_wrong_and_fall_where_
     assert good.cost_n[-400:].mean() < good.cost_n[:400].mean()
 
 
-def test_real_feedback_labels_every_sample():
+def test_with_feedback_every_sample_has_a_label():
     table = table_of(0.5)
     policy = AdaptivePolicy(BASE, 2, audit_share=0.0)
     done = replay(table, policy, np.arange(400), feedback=True)
@@ -69,8 +69,8 @@ def test_real_feedback_labels_every_sample():
         replay(bare, policy, np.arange(4), feedback=True)
 
 
-def test_ucb1_finds_the_set_of_coefficients_that_pays():
-    """An early exit that is nearly always right: half the threshold lets more samples out at no loss."""
+def test_ucb1_selects_the_better_set_of_coefficients():
+    """With an early exit that is nearly always right, a lower threshold saves cost without losing accuracy."""
     table = table_of(0.99)
     arms = (((2.0,),), ((0.6,),))
     policy = AdaptivePolicy(BASE, 2, audit_share=0.2, arms=arms, beta_opt=1.0, eta=0.0, decay=1.0)
@@ -79,6 +79,6 @@ def test_ucb1_finds_the_set_of_coefficients_that_pays():
     assert done.state.pulls_a[1] > done.state.pulls_a[0]
 
 
-def test_an_empty_stream_is_fine():
+def test_an_empty_stream_gives_empty_results():
     done = replay(table_of(0.6, 4), AdaptivePolicy(BASE, 2), np.arange(0))
     assert len(done.exit_n) == len(done.cost_n) == len(done.seen_u) == 0

@@ -1,4 +1,4 @@
-"""What is reported of a policy, against hand-worked numbers."""
+"""The figures of a policy against numbers worked out by hand."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def table():
     return ExitTable({"confidence": SCORES}, CORRECT, {"macs": COSTS}, labels_n=np.array([0, 2, 2, 2]))
 
 
-def test_by_hand(table):
+def test_a_description_by_hand(table):
     found = describe(table, POLICY)
     assert (found.samples, found.accuracy, found.exit_shares) == (4, 0.5, (0.5, 0.5))
     assert found.exit_accuracy == (0.5, 0.5)
@@ -35,18 +35,18 @@ def test_by_hand(table):
     assert found.ece == pytest.approx((0.1 + 0.8 + 0.4 + 0.2) / 4)
 
 
-def test_a_table_without_labels_or_confidence_gives_what_it_can(table):
+def test_a_table_without_labels_or_confidence_gives_the_other_figures(table):
     bare = ExitTable({"margin": SCORES}, CORRECT, {"macs": COSTS})
     found = describe(bare, ExitPolicy("margin", (0.5,)))
     assert (found.accuracy, found.ece, found.class_depth, found.top_accuracy) == (0.5, None, None, None)
 
 
-def test_a_tail_is_made_of_costs_that_were_paid():
+def test_percentiles_of_a_tail_are_observed_costs():
     found = tail(np.arange(1, 201).astype(float))
     assert (found.mean, found.p50, found.p90, found.p95, found.p99, found.worst) == (100.5, 100, 180, 190, 198, 200)
 
 
-def test_costs_of_samples_have_a_tail_each():
+def test_every_cost_has_a_tail():
     table = random_table(60, 3, 0)
     rng = np.random.default_rng(0)
     latency = SampleCosts(np.cumsum(rng.random((60, 3)), 1), rng.random((60, 3)))
@@ -58,13 +58,13 @@ def test_costs_of_samples_have_a_tail_each():
     taken_n = table.exit_taken(policy)
     for sample in range(60):
         ran = [index for index in range(taken_n[sample] + 1) if index != 0]
-        paid = latency.backbone_ne[sample, taken_n[sample]] + latency.branch_ne[sample, ran].sum()
-        assert cost_n[sample] == pytest.approx(paid)
+        expected = latency.backbone_ne[sample, taken_n[sample]] + latency.branch_ne[sample, ran].sum()
+        assert cost_n[sample] == pytest.approx(expected)
     assert found.costs["latency_ms"].mean == pytest.approx(score_policy(table, policy).mean_cost["latency_ms"])
     assert found.costs["latency_ms"].worst == cost_n.max()
 
 
-def test_top_k_is_that_of_the_exit_taken():
+def test_top_k_accuracy_is_that_of_the_exit_taken():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(200, 3, 10, generator=generator)
     labels = torch.randint(10, (200,), generator=generator)
@@ -81,7 +81,7 @@ def test_top_k_is_that_of_the_exit_taken():
     assert found[1] == pytest.approx(describe(table, policy).accuracy, abs=0.01)  # rounding may make ties
 
 
-def test_of_equal_logits_the_first_is_the_answer():
+def test_of_equal_logits_the_first_is_the_prediction():
     logits = torch.tensor([[[1.0, 1.0, 0.0]], [[1.0, 1.0, 0.0]]])
     table = ExitTable.from_logits(logits, torch.tensor([0, 1]), [], {"macs": ExitCosts((1,), (0,))}, True)
     assert describe(

@@ -12,7 +12,7 @@ SAMPLES = 1000
 
 
 def healthy(right=0.9, seed=0, costs=None, confidence=None):
-    """Three exits, half the samples sure and right early; confidence is what the accuracy is."""
+    """Three exits, half the samples confident and right early; the confidence equals the accuracy."""
     rng = np.random.default_rng(seed)
     first = rng.random(SAMPLES)
     scores = np.stack([first, first**0.5, first**0.3], 1)
@@ -27,7 +27,7 @@ def healthy(right=0.9, seed=0, costs=None, confidence=None):
 POLICY = ExitPolicy("confidence", (0.9, 0.9))
 
 
-def test_a_healthy_network_is_said_nothing_about():
+def test_nothing_is_reported_of_a_healthy_network():
     table = healthy()
     assert diagnose(table, POLICY, calibrate=healthy(seed=1), without_exits=(0.95, SAMPLES)) == []
 
@@ -40,12 +40,12 @@ def test_premature_exits():
 def test_no_saving():
     costly = healthy(costs=ExitCosts((10, 50, 100), (90, 90, 1)))
     (sentence,) = diagnose(costly, POLICY)
-    assert sentence.startswith("Exits save nothing: a sample takes ") and sentence.endswith("without branches 101.")
+    assert sentence.startswith("Exits save nothing: a sample costs ") and sentence.endswith("without branches 101.")
 
 
-def test_exits_nobody_takes():
+def test_exits_that_no_sample_takes():
     (sentence,) = diagnose(healthy(), ExitPolicy("confidence", (1.0, 0.9)))
-    assert sentence.startswith("Exit 1 is run for every sample that gets there and taken by none")
+    assert sentence.startswith("Exit 1 is run for every sample that reaches it and taken by none")
     sentences = diagnose(healthy(), ExitPolicy("confidence", (1.0, 1.0)))
     assert any(sentence.startswith("Exits 1, 2 are run") for sentence in sentences)
     assert diagnose(healthy(), ExitPolicy("confidence", (None, 0.9))) == []  # it was switched off
@@ -54,7 +54,7 @@ def test_exits_nobody_takes():
 def test_one_exit_taken_by_nearly_all():
     sentences = diagnose(healthy(), ExitPolicy("confidence", (None, None)))
     assert any(
-        "100.0 % of samples leave by exit 3; the other exits hardly matter" in sentence for sentence in sentences
+        "100.0 % of samples leave at exit 3; the other exits have little effect" in sentence for sentence in sentences
     )
 
 
@@ -65,21 +65,21 @@ def test_overconfidence():
     assert not any("overconfident" in sentence for sentence in diagnose(healthy(confidence=0.2), POLICY))
 
 
-@pytest.mark.parametrize("alone, said", [(0.96, False), (0.995, True)])
-def test_the_last_exit_is_compared_with_the_network_without_exits(alone, said):
-    sentences = diagnose(healthy(), POLICY, without_exits=(alone, SAMPLES))
-    assert any(sentence.startswith("The exits cost the last one accuracy") for sentence in sentences) == said
+@pytest.mark.parametrize("accuracy, reported", [(0.96, False), (0.995, True)])
+def test_the_last_exit_is_compared_with_the_network_without_exits(accuracy, reported):
+    sentences = diagnose(healthy(), POLICY, without_exits=(accuracy, SAMPLES))
+    assert any("lower the accuracy of the last one" in sentence for sentence in sentences) == reported
 
 
-@pytest.mark.parametrize("right, said", [(0.9, False), (0.2, True)])
-def test_thresholds_that_do_not_carry_over(right, said):
+@pytest.mark.parametrize("right, reported", [(0.9, False), (0.2, True)])
+def test_thresholds_that_do_not_generalise(right, reported):
     sentences = diagnose(healthy(), POLICY, calibrate=healthy(right, seed=1))
-    assert any(sentence.startswith("Thresholds don't carry over") for sentence in sentences) == said
+    assert any(sentence.startswith("Thresholds don't generalise") for sentence in sentences) == reported
 
 
-def test_one_exit_alone():
+def test_nothing_is_reported_of_a_network_without_early_exits():
     table = ExitTable(
         {"confidence": np.ones((9, 1), np.float32)}, np.ones((9, 1), bool), {"macs": ExitCosts((9,), (1,))}
     )
-    # it is its own backbone: there is nothing that it could save
+    # it equals its backbone: there is nothing to save
     assert diagnose(table, ExitPolicy("confidence", ())) == []

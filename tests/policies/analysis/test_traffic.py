@@ -1,4 +1,4 @@
-"""Queueing against hand-worked lines and queueing theory; skewed classes against Zipf's law."""
+"""Queueing against queues worked out by hand and queueing theory; skewed classes against Zipf's law."""
 
 import numpy as np
 import pytest
@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from aebnas.policies.analysis.traffic import poisson_arrivals, response_times_ms, skewed_classes, traffic_figures
 
 
-def test_a_hand_worked_line():
-    # at 0 (4 ms), at 1 (2 ms): starts at 4; at 10 (1 ms): the line is empty; at 10.5 (1 ms): starts at 11
+def test_response_times_by_hand():
+    # at 0 (4 ms), at 1 (2 ms): starts at 4; at 10 (1 ms): the queue is empty; at 10.5 (1 ms): starts at 11
     arrivals, services = np.array([0.0, 1.0, 10.0, 10.5]), np.array([4.0, 2.0, 1.0, 1.0])
     assert response_times_ms(arrivals, services).tolist() == [4.0, 5.0, 1.0, 1.5]
     assert response_times_ms(arrivals, services, servers=2).tolist() == [4.0, 2.0, 1.0, 1.0]
 
 
-def test_mean_wait_is_that_of_queueing_theory():
+def test_the_mean_wait_agrees_with_queueing_theory():
     # M/D/1: mean wait = load * service / (2 (1 - load)), Pollaczek-Khinchine
     figures = traffic_figures(np.array([10.0]), rate_per_s=50, requests=200_000, seed=1)
     assert figures.load == pytest.approx(0.5)
@@ -43,11 +43,11 @@ def test_nobody_is_answered_before_their_service_and_more_servers_never_hurt(ste
     assert (response_times_ms(arrivals, services, servers + 1) <= response + 1e-9).all()
 
 
-def test_arrivals_come_at_the_rate_asked_for():
+def test_arrivals_have_the_given_rate():
     assert poisson_arrivals(50_000, 200, seed=0)[-1] / 1e3 == pytest.approx(250, rel=0.02)
 
 
-def test_classes_follow_zipfs_law_whatever_their_sizes():
+def test_classes_follow_zipfs_law_independent_of_their_sizes():
     labels = np.repeat([0, 1, 2], [500, 50, 5])
     drawn = labels[skewed_classes(labels, 3, 1.0, 60_000, seed=2)]
     shares = np.sort(np.bincount(drawn) / len(drawn))[::-1]
@@ -66,6 +66,6 @@ def test_classes_follow_zipfs_law_whatever_their_sizes():
         (lambda: response_times_ms(np.array([1.0]), np.array([1.0, 1.0])), "but got 1 and 2, 1"),
     ],
 )
-def test_nonsense_is_refused(act, problem):
+def test_invalid_arguments_are_refused(act, problem):
     with pytest.raises(ValueError, match=problem):
         act()

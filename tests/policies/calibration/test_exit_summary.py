@@ -7,7 +7,7 @@ from random_tables import random_table
 from aebnas.policies.calibration.exit_summary import summarise_exits
 
 
-def test_exits_by_themselves():
+def test_each_exit_is_summarised_over_all_samples():
     table = random_table(50, 3, 0)
     summaries = summarise_exits(table, quantiles=(0.25, 0.5, 0.75))
     assert [summary.accuracy_alone for summary in summaries] == table.correct_ne.mean(0).tolist()

@@ -27,7 +27,7 @@ def test_confidences_at_the_ends_have_a_bin():
     assert reliability(np.array([0.0, 1.0]), np.array([False, True])).count_b[[0, -1]].tolist() == [1, 1]
 
 
-def test_of_a_policy_the_answers_given_count():
+def test_the_reliability_of_a_policy_is_that_of_its_predictions():
     confidence = np.array([[0.9, 0.2], [0.4, 1.0]], np.float32)
     correct = np.array([[1, 0], [0, 1]], bool)
     table = ExitTable({"confidence": confidence}, correct, {"macs": ExitCosts((1, 2), (0, 0))})

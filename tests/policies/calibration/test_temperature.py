@@ -1,4 +1,4 @@
-"""Temperatures where the true one is known, and at the ends of their range."""
+"""Temperatures where the true one is known, and at the bounds of their range."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from aebnas.policies.calibration.temperature import fit_temperature, fit_tempera
 
 
 def drawn(temperature, samples=20_000, classes=5, seed=0):
-    """Logits, and labels drawn as often as logits / temperature say."""
+    """Logits, and labels drawn with the probabilities softmax(logits / temperature)."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(samples, classes)) * 3
     chances = softmax(logits / temperature, axis=1)
@@ -34,22 +34,22 @@ def test_no_other_temperature_has_a_smaller_loss():
     assert loss(found) < loss(found * 1.01) and loss(found) < loss(found / 1.01)
 
 
-def test_ends_of_the_range():
+def test_bounds_of_the_range():
     logits = np.array([[3.0, 0.0], [0.0, 2.0]])
     assert fit_temperature(logits, np.array([0, 1])) == 0.05  # always right
     assert fit_temperature(logits, np.array([1, 0])) == 20.0  # always wrong
-    assert fit_temperature(np.zeros((2, 3)), np.array([0, 1])) == 20.0  # says nothing
+    assert fit_temperature(np.zeros((2, 3)), np.array([0, 1])) == 20.0  # without information
     with pytest.raises(ValueError, match="at least one sample"):
         fit_temperature(np.zeros((0, 3)), np.zeros(0, int))
 
 
-def test_each_exit_has_its_own_temperature_and_huge_logits_do_no_harm():
+def test_each_exit_has_its_own_temperature_also_with_very_large_logits():
     (a, labels), (b, _) = drawn(2.0, 2000), drawn(0.7, 2000)
     first, second = fit_temperatures(np.stack([a, b * 1000], 1).astype(np.float32), labels)
     assert first == pytest.approx(2.0, rel=0.1) and second == 20.0
 
 
-def test_a_temperature_mends_the_calibration():
+def test_a_temperature_reduces_the_calibration_error():
     logits, labels = drawn(2.5)
     errors = []
     for temperature in (1.0, fit_temperature(logits, labels)):

@@ -1,4 +1,4 @@
-"""Decisions on a table and in a running network are the same, sample for sample, whatever a policy demands."""
+"""Decisions on a table and in a running network are the same for every sample, under any policy."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ DIFFICULTY = Difficulty(0.3, (1.0, 0.5, 0.5))
 OVERHEAD = 36_864
 CLASSES = 3
 CLOSE = 1e-4
-"""Rounding of logits may differ with the batch: thresholds this near to a score are moved away."""
+"""Rounding of logits may differ with the batch: cases with a threshold this close to a score are not compared."""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def policies(draw, early=3):
 
 
 def clear_cut(policy, table):
-    """Whether no decision hangs on rounding."""
+    """Whether no decision depends on rounding."""
     stop_heads = policy.find(StopHeads)
     for index, observation in enumerate(table.observe(policy)):
         if policy.runs(index):
@@ -96,10 +96,10 @@ def test_a_running_network_decides_as_the_table(four_exits, pixels, randomise_mo
     alpha_n = torch.rand(samples, generator=torch.Generator().manual_seed(seed))
     table = table_of(network, x_nchw, alpha_n, policy.temperatures)
     taken_n = table.exit_taken(policy)
-    answer = network.infer(x_nchw, policy, alpha_n)
+    predicted = network.infer(x_nchw, policy, alpha_n)
     if clear_cut(policy, table):
-        assert answer.exit_index.tolist() == taken_n.tolist()
-        assert answer.logits.argmax(-1).tolist() == table.predicted_ne[np.arange(samples), taken_n].tolist()
+        assert predicted.exit_index.tolist() == taken_n.tolist()
+        assert predicted.logits.argmax(-1).tolist() == table.predicted_ne[np.arange(samples), taken_n].tolist()
         one_by_one = [
             int(network.infer(x[None], policy, a[None]).exit_index)
             for x, a in zip(x_nchw[:4], alpha_n[:4], strict=True)
@@ -110,7 +110,7 @@ def test_a_running_network_decides_as_the_table(four_exits, pixels, randomise_mo
 
 @settings(deadline=None, max_examples=20)
 @given(policy=policies(), seed=st.integers(0, 4), index=st.integers(0, 2), higher=shares)
-def test_raising_a_threshold_lets_no_more_samples_out_there(
+def test_with_a_higher_threshold_no_more_samples_leave_at_the_exit(
     four_exits, pixels, randomise_module, policy, seed, index, higher
 ):
     network, x_nchw = network_of(four_exits, seed, randomise_module), pixels(four_exits, 20, seed)
@@ -125,7 +125,7 @@ def test_raising_a_threshold_lets_no_more_samples_out_there(
         assert score_policy(table, raised).avg_macs >= score_policy(table, policy).avg_macs
 
 
-def test_all_never_is_the_full_network_whatever_else_is_demanded(four_exits, pixels, randomise_module):
+def test_with_all_exits_never_it_is_the_full_network_under_any_rules(four_exits, pixels, randomise_module):
     network, x_nchw = network_of(four_exits, 0, randomise_module), pixels(four_exits, 9)
     table = table_of(network, x_nchw, torch.rand(9))
     rules = Patience(2), Coefficients(((0.5,),) * 3), StopHeads((0.0,) * 3)
@@ -134,19 +134,21 @@ def test_all_never_is_the_full_network_whatever_else_is_demanded(four_exits, pix
     assert score_policy(table, never).avg_macs == count_graph(network.graph).macs.to_exit(np.array([0, 0, 0, 1]))[-1]
 
 
-def test_the_estimate_of_difficulty_is_charged_to_every_sample_of_a_policy_that_looks_at_it(
+def test_the_estimate_of_difficulty_is_charged_to_every_sample_of_a_policy_that_uses_it(
     four_exits, pixels, randomise_module
 ):
     network, x_nchw = network_of(four_exits, 1, randomise_module), pixels(four_exits, 9)
     table = table_of(network, x_nchw, torch.rand(9))
-    blind = ExitPolicy("confidence", (0.5,) * 3)
-    seeing = blind.with_rules(DifficultyOffset(DIFFICULTY, 0.0))
-    assert table.exit_taken(blind).tolist() == table.exit_taken(seeing).tolist()
-    assert score_policy(table, seeing).avg_macs == pytest.approx(score_policy(table, blind).avg_macs + OVERHEAD)
-    assert (sample_costs(table, seeing) - sample_costs(table, blind)).tolist() == [OVERHEAD] * 9
+    plain = ExitPolicy("confidence", (0.5,) * 3)
+    with_difficulty = plain.with_rules(DifficultyOffset(DIFFICULTY, 0.0))
+    assert table.exit_taken(plain).tolist() == table.exit_taken(with_difficulty).tolist()
+    assert score_policy(table, with_difficulty).avg_macs == pytest.approx(
+        score_policy(table, plain).avg_macs + OVERHEAD
+    )
+    assert (sample_costs(table, with_difficulty) - sample_costs(table, plain)).tolist() == [OVERHEAD] * 9
 
 
-def test_a_table_refuses_a_policy_that_looks_at_what_it_does_not_hold(four_exits, pixels, randomise_module):
+def test_a_table_refuses_a_policy_that_uses_values_it_lacks(four_exits, pixels, randomise_module):
     network, x_nchw = network_of(four_exits, 0, randomise_module), pixels(four_exits, 3)
     table = table_of(network, x_nchw, torch.rand(3))
     other = Difficulty(0.4, (1.0, 1.0, 1.0))
@@ -164,7 +166,7 @@ def test_a_table_refuses_a_policy_that_looks_at_what_it_does_not_hold(four_exits
         bare.exit_taken(ExitPolicy("confidence", (0.5,) * 3, rules=(StopHeads((0.5,) * 3),)))
 
 
-def test_a_network_refuses_a_policy_that_looks_at_what_there_is_not(four_exits, pixels, random_network):
+def test_a_network_refuses_a_policy_that_uses_values_it_lacks(four_exits, pixels, random_network):
     network, x_nchw = random_network(four_exits), pixels(four_exits, 3)
     with pytest.raises(ValueError, match="images' difficulty"):
         network.infer(x_nchw, ExitPolicy("confidence", (0.5,) * 3, rules=(DifficultyOffset(DIFFICULTY, 0.3),)))
@@ -172,5 +174,5 @@ def test_a_network_refuses_a_policy_that_looks_at_what_there_is_not(four_exits, 
         network.infer(x_nchw, ExitPolicy(LEARNED, (0.5,) * 3))
 
 
-def test_a_network_without_early_exits_decides_nothing():
+def test_in_a_network_without_early_exits_all_leave_at_the_only_exit():
     assert exits_taken(ExitPolicy("confidence", ()), [], 4).tolist() == [0] * 4

@@ -1,4 +1,4 @@
-"""The constants of the difficulty estimator, fixed on images."""
+"""The constants of the difficulty estimator, fitted on images."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ DIFFICULTY = Difficulty(0.2, (1.0, 1.0, 1.0))
 def images():
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (40, 3, 12, 12), generator=generator, dtype=torch.uint8)
-    pixels[:10] = 128  # flat ones
+    pixels[:10] = 128  # uniform ones
     return ImageSet.of(pixels, torch.zeros(40, dtype=torch.int64), 2)
 
 
@@ -33,7 +33,7 @@ def test_terms_reach_one_at_their_99th_percentile(images):
     assert alpha_n.tolist() == difficulty.alpha(images.pixels()).tolist()
 
 
-def test_flat_images_give_an_estimator_all_the_same_and_none_give_an_error(images):
+def test_uniform_images_give_an_estimator_and_no_images_an_error(images):
     flat = images.subset(torch.arange(10))
     assert fit_difficulty(flat).scales == (1.0, 1.0, 1.0)
     assert (alphas(flat, fit_difficulty(flat)) == 0).all()

@@ -1,4 +1,4 @@
-"""ExitTable and policy scores against loops, hand-worked numbers and running networks."""
+"""ExitTable and policy scores against loops, numbers worked out by hand and running networks."""
 
 import numpy as np
 import pytest
@@ -88,9 +88,9 @@ def test_decisions_equal_those_of_the_running_network(bundled, architectures, ra
             grid = [candidate_thresholds(table.scores[criterion][:, e], 5) for e in range(table.exits - 1)]
             picked = [float(rng.choice(candidates)) for candidates in grid]
             policy = ExitPolicy(criterion, tuple(None if np.isinf(value) else value for value in picked))
-            answer = network.infer(x, policy)
-            assert np.array_equal(table.exit_taken(policy), answer.exit_index.numpy())
-            accuracy = (answer.logits.argmax(-1) == labels).float().mean().item()
+            predicted = network.infer(x, policy)
+            assert np.array_equal(table.exit_taken(policy), predicted.exit_index.numpy())
+            accuracy = (predicted.logits.argmax(-1) == labels).float().mean().item()
             assert score_policy(table, policy).accuracy == pytest.approx(accuracy)
 
 
@@ -124,7 +124,7 @@ def test_logits_that_are_not_finite_raise(value):
         (SCORES, SampleCosts(np.ones((5, 3)), np.ones((5, 3))), "macs: costs must be of 4 samples, but got 5"),
     ],
 )
-def test_a_table_refuses_what_does_not_fit(scores, costs, problem):
+def test_a_table_refuses_invalid_scores_and_costs(scores, costs, problem):
     with pytest.raises(ValueError, match=problem):
         ExitTable({"margin": scores}, CORRECT, {"macs": costs})
 
@@ -135,7 +135,7 @@ def test_a_policy_for_another_number_of_exits_is_refused(table, count):
         table.exit_taken(ExitPolicy("margin", (0.5,) * count))
 
 
-def test_half_precision_logits_are_scored_in_single(table):
+def test_half_precision_logits_are_scored_in_single_precision(table):
     logits_nec = torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(0)).half()
     built = ExitTable.from_logits(
         logits_nec, logits_nec[:, 0].argmax(-1), ["margin"], {"macs": ExitCosts((1, 2), (1, 1))}

@@ -1,4 +1,4 @@
-"""Scores of a policy by hand, and against what a running network spends."""
+"""Scores of a policy by hand, and against the MACs of a running network."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def table():
     return ExitTable({"margin": SCORES}, CORRECT, {"macs": COSTS})
 
 
-def test_hand_worked_score(table):
+def test_a_score_by_hand(table):
     # sample 0 leaves at exit 1 (right), sample 1 at exit 2 (right), 2 at exit 2 (wrong), 3 at exit 3 (right)
     score = score_policy(table, ExitPolicy("margin", (0.5, 0.3)))
     assert table.exit_taken(ExitPolicy("margin", (0.5, 0.3))).tolist() == [0, 1, 1, 2]
@@ -42,7 +42,7 @@ def test_hand_worked_score(table):
 
 def test_a_never_exits_branch_is_not_charged(table):
     score = score_policy(table, ExitPolicy("margin", (None, 0.3)))
-    # sample 0 goes past exit 2 (score 0.1) and is wrong at the last
+    # sample 0 doesn't leave at exit 2 (score 0.1) and is wrong at the last
     assert table.exit_taken(ExitPolicy("margin", (None, 0.3))).tolist() == [2, 1, 1, 2]
     assert score.accuracy == 0.5
     assert score.avg_macs == (66 + 32 + 32 + 66) / 4
@@ -51,20 +51,20 @@ def test_a_never_exits_branch_is_not_charged(table):
     assert score.exit_accuracy == (None, 0.5, 0.5)
 
 
-def test_an_exit_nobody_takes_is_charged_unless_never(table):
+def test_an_exit_that_no_sample_takes_is_charged_unless_never(table):
     closed, never = (score_policy(table, ExitPolicy("margin", (value,) * 2)) for value in (1.0, None))
     assert (closed.accuracy, never.accuracy) == (0.75, 0.75)
     assert (closed.avg_macs, never.avg_macs) == (67.0, 64.0)
     assert closed.avg_macs_taken_only == never.avg_macs_taken_only == 64.0
 
 
-def test_one_exit_alone():
+def test_a_network_without_early_exits():
     table = ExitTable({"margin": SCORES[:, :1]}, CORRECT[:, :1], {"macs": ExitCosts((10,), (1,))})
     score = score_policy(table, ExitPolicy("margin", ()))
     assert (score.accuracy, score.avg_macs, score.exit_shares) == (0.5, 11.0, (1.0,))
 
 
-def test_average_macs_equal_what_the_running_network_spends(digits, architectures, random_network, pixels):
+def test_average_macs_equal_those_of_the_running_network(digits, architectures, random_network, pixels):
     architecture = next(a for a in architectures(digits, 100) if len(a.exits) == 2)
     network, x = random_network(architecture), pixels(architecture, 24)
     macs = count_graph(lower(architecture)).macs

@@ -1,4 +1,4 @@
-"""Eq. 19 as a search for thresholds sees it: its policies score on their table as promised."""
+"""Threshold search for DART's Eq. 19: its policies score on their table as the search states."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def search(scored):
 
 @settings(deadline=None, max_examples=25)
 @given(st.integers(0, 1000), st.sampled_from([0.0, 0.1, 0.3, 1.0]))
-def test_what_a_search_on_shifted_scores_promises_the_policies_keep(seed, beta_diff):
+def test_policies_found_on_shifted_scores_score_as_stated(seed, beta_diff):
     alpha_n = np.random.default_rng(seed).random(60)
     table = table_of(60, seed, alpha_n)
     shifted = dart_scores(ThresholdProblem.of(table, "confidence"), DIFFICULTY, alpha_n, beta_diff, estimator_cost=7)
@@ -50,8 +50,8 @@ def test_what_a_search_on_shifted_scores_promises_the_policies_keep(seed, beta_d
         assert figures.avg_macs == pytest.approx(point.cost)
 
 
-def test_an_estimate_that_takes_a_fraction_is_charged():
-    """Of milliseconds, say, which are no whole numbers as MACs are."""
+def test_an_estimate_with_a_fractional_cost_is_charged():
+    """Milliseconds, for example, are not whole numbers as MACs are."""
     alpha_n = np.random.default_rng(0).random(60)
     costs = {"macs": COSTS, "latency_ms": ExitCosts((0.4, 0.7, 1.0), (0.03, 0.04, 0.05))}
     table = replace(table_of(60, 0, alpha_n), costs=costs, difficulty_costs={"macs": 7, "latency_ms": 0.3})

@@ -21,8 +21,8 @@ def search(scored):
     return joint_grid(scored, 8)
 
 
-def hard_ones_mislead(samples=600, seed=0):
-    """On hard images the first exit is as confident as on easy ones, and wrong; what is hard is told by term 0."""
+def confidently_wrong_on_hard_images(samples=600, seed=0):
+    """On hard images the first exit is as confident as on easy ones, and wrong; term 0 states which images are hard."""
     rng = np.random.default_rng(seed)
     hard_n = rng.random(samples) < 0.5
     terms_n3 = torch.tensor(np.stack([hard_n, rng.random(samples), rng.random(samples)], 1), dtype=torch.float64)
@@ -35,31 +35,31 @@ def hard_ones_mislead(samples=600, seed=0):
     return scored, terms_n3
 
 
-def test_tuning_finds_the_factor_and_the_weights_where_difficulty_says_something():
-    scored, terms_n3 = hard_ones_mislead()
+def test_tuning_finds_the_factor_and_the_weights_where_difficulty_is_informative():
+    scored, terms_n3 = confidently_wrong_on_hard_images()
     only_noise = Difficulty(0.2, (1.0, 1.0, 1.0), (0.0, 0.5, 0.5))
-    blind = tune_dart(scored, [only_noise], terms_n3, search, beta_opt=0.3, folds=3)
-    weighed = tune_weights(scored, only_noise, terms_n3, search, 0.3, beta_diff=0.5, trials=8, folds=3)
-    assert weighed.difficulty.weights[0] > 0.4
-    assert weighed.objective > blind.objective + 0.05
-    chosen = tune_dart(scored, [weighed.difficulty], terms_n3, search, beta_opt=0.3, folds=3)
+    from_noise = tune_dart(scored, [only_noise], terms_n3, search, beta_opt=0.3, folds=3)
+    with_weights = tune_weights(scored, only_noise, terms_n3, search, 0.3, beta_diff=0.5, trials=8, folds=3)
+    assert with_weights.difficulty.weights[0] > 0.4
+    assert with_weights.objective > from_noise.objective + 0.05
+    chosen = tune_dart(scored, [with_weights.difficulty], terms_n3, search, beta_opt=0.3, folds=3)
     assert chosen.beta_diff >= 0.3
 
 
-def test_a_difficulty_that_says_nothing_is_switched_off_when_it_costs_something():
-    scored, terms_n3 = hard_ones_mislead()
+def test_an_uninformative_difficulty_is_switched_off():
+    scored, terms_n3 = confidently_wrong_on_hard_images()
     noise = terms_n3[torch.randperm(len(terms_n3), generator=torch.Generator().manual_seed(1))]
     chosen = tune_dart(scored, [DIFFICULTY], noise, search, beta_opt=0.3, betas=(0.0, 0.4), folds=3)
     assert chosen.beta_diff == 0.0
 
 
 def test_more_folds_than_samples_are_refused():
-    scored, terms_n3 = hard_ones_mislead(4)
+    scored, terms_n3 = confidently_wrong_on_hard_images(4)
     with pytest.raises(ValueError, match="but got 5, 4"):
         tune_dart(scored, [DIFFICULTY], terms_n3, search, 0.3)
 
 
-def test_random_weights_begin_with_the_given_ones_and_sum_to_one():
+def test_random_weights_start_with_the_given_ones_and_sum_to_one():
     drawn = list(random_weights(DIFFICULTY, 5, seed=2))
     assert drawn[0] == DIFFICULTY and len(drawn) == 6
     assert all(sum(each.weights) == pytest.approx(1) for each in drawn)

@@ -1,4 +1,4 @@
-"""The dual rule found on a table: what is promised there, the policies keep."""
+"""The dual rule found on a table: its policies score as the search states."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ COSTS = {"macs": ExitCosts((30, 60, 100), (2, 3, 4))}
 
 @pytest.fixture
 def tables():
-    """One network's tables at two temperatures; stop heads know when an exit is right."""
+    """One network's tables at two temperatures; stop heads predict whether an exit is right."""
     generator = torch.Generator().manual_seed(3)
     labels_n = torch.randint(0, 4, (200,), generator=generator)
     logits_nec = torch.randn(200, 3, 4, generator=generator)
@@ -37,7 +37,7 @@ def found(table, *stop_thresholds):
     return find(table, spec, OptimiseSpec(per_exit=10))
 
 
-def test_policies_found_score_on_their_table_as_promised(tables):
+def test_policies_found_score_on_their_table_as_stated(tables):
     for table in tables:
         points = found(table, 0.0, 0.5).points
         for point in points:
@@ -47,15 +47,15 @@ def test_policies_found_score_on_their_table_as_promised(tables):
         assert any(point.policy.find(StopHeads) == StopHeads((0.5,) * 2) for point in points)
 
 
-def test_stop_heads_that_know_beat_confidence_alone(tables):
-    alone, both = found(tables[0], 0.0), found(tables[0], 0.0, 0.5)
+def test_informative_stop_heads_improve_on_confidence(tables):
+    confidence, both = found(tables[0], 0.0), found(tables[0], 0.0, 0.5)
     assert both.best_for(0.5).accuracy - 0.5 * both.best_for(0.5).cost / both.full_cost > (
-        alone.best_for(0.5).accuracy - 0.5 * alone.best_for(0.5).cost / alone.full_cost
+        confidence.best_for(0.5).accuracy - 0.5 * confidence.best_for(0.5).cost / confidence.full_cost
     )
 
 
 def test_a_table_without_stop_heads_is_refused(tables):
     bare = ExitTable(tables[0].scores, tables[0].correct_ne, COSTS)
-    with pytest.raises(ValueError, match="needs stop heads"):
+    with pytest.raises(ValueError, match="requires stop heads"):
         dual_scores(bare, 0.5)
     assert np.isfinite(dual_scores(tables[0], 0.5).scores_nk).all()

@@ -1,4 +1,4 @@
-"""Finding what a space's YAML asks for: every rule and method, each policy doing on its table as promised."""
+"""Finding the policies that a space specifies: every rule and method; policies score on their table as stated."""
 
 from itertools import product
 
@@ -24,7 +24,7 @@ RULES = ("confidence", "entropy", "margin", "learned", "patience", "dual")
 
 
 def lifelike_table(samples=150, exits=4, classes=4, seed=0) -> ExitTable:
-    """Later exits are better, stop heads know something, costs are random."""
+    """Later exits are better, stop heads are informative, costs are random."""
     generator = torch.Generator().manual_seed(seed)
     labels_n = torch.randint(0, classes, (samples,), generator=generator)
     logits_nec = torch.randn(samples, exits, classes, generator=generator)
@@ -46,7 +46,7 @@ def policy(*criteria, **changes) -> PolicySpec:
 
 
 def best_goals(found):
-    """The best goal of a frontier for several trade-offs: frontiers that share them are equally good."""
+    """The best J of a frontier for several trade-offs: frontiers with equal ones are equally good."""
     betas = np.linspace(0, 2, 21)
     bests = [(beta, found.best_for(beta)) for beta in betas]
     return [best.accuracy - beta * best.cost / found.full_cost for beta, best in bests]
@@ -54,30 +54,30 @@ def best_goals(found):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("rule", RULES)
-def test_policies_do_on_their_table_as_promised(rule, method):
+def test_policies_score_on_their_table_as_stated(rule, method):
     table = lifelike_table()
-    least = MinExits(1, (1, 3, 2, 1))
+    by_class = MinExits(1, (1, 3, 2, 1))
     spec = policy(rule, stop_thresholds=[0.1, 0.5], patience=[2, 3])
-    for deep in (MinExits(), MinExits(1), least):
-        found = find(table, spec, optimise(method=method), deep)
+    for min_exits in (MinExits(), MinExits(1), by_class):
+        found = find(table, spec, optimise(method=method), min_exits)
         for point in found.points:
             figures = score_policy(table, point.policy)
             assert figures.accuracy == pytest.approx(point.accuracy) and figures.avg_macs == pytest.approx(point.cost)
             taken = table.exit_taken(point.policy)
-            assert taken.min() >= deep.all
-            if deep.by_class:
-                said = table.predicted_ne[np.arange(table.samples), taken]
-                assert (taken >= np.array(deep.by_class)[said]).all()
+            assert taken.min() >= min_exits.all
+            if min_exits.by_class:
+                class_n = table.predicted_ne[np.arange(table.samples), taken]
+                assert (taken >= np.array(min_exits.by_class)[class_n]).all()
 
 
-def test_a_depth_is_searched_exactly():
-    """As brute force over the policies that say so."""
-    table, least = lifelike_table(60, 3), MinExits(0, (0, 1, 2, 0))
-    found = find(table, policy("margin"), optimise(4, method="joint"), least)
-    masked = with_min_exit(ThresholdProblem.of(table, "margin"), table, least)
+def test_a_minimum_depth_is_searched_exactly():
+    """Against brute force over the policies with the rule."""
+    table, min_exits = lifelike_table(60, 3), MinExits(0, (0, 1, 2, 0))
+    found = find(table, policy("margin"), optimise(4, method="joint"), min_exits)
+    masked = with_min_exit(ThresholdProblem.of(table, "margin"), table, min_exits)
     for values in product(*grid_module.candidates(masked, 4)):
         vector = tuple(None if np.isinf(value) else float(value) for value in values)
-        figures = score_policy(table, ExitPolicy("margin", vector, rules=(MinExitByClass(least.by_class),)))
+        figures = score_policy(table, ExitPolicy("margin", vector, rules=(MinExitByClass(min_exits.by_class),)))
         assert found.within(figures.avg_macs).accuracy >= figures.accuracy
 
 
@@ -91,7 +91,7 @@ def test_patience_is_the_best_of_all_sets_of_exits():
     assert all(point.policy.find(Patience) == Patience(2) for point in many.points)
 
 
-def test_joint_is_never_worse_than_greedy_and_fixed_values_among_its_own():
+def test_joint_is_never_worse_than_greedy_and_lagrangian_is_as_good():
     table = lifelike_table()
     joint = best_goals(find(table, policy("confidence"), optimise(30, method="joint")))
     greedy = best_goals(find(table, policy("confidence"), optimise(30, method="greedy")))
@@ -109,7 +109,7 @@ def test_criteria_share_one_frontier():
             assert whole.within(point.cost).accuracy >= point.accuracy
 
 
-def test_what_does_not_fit_a_grid_is_searched_all_the_same(monkeypatch):
+def test_problems_too_large_for_a_grid_are_searched(monkeypatch):
     table = random_table(60, 3, 0)
     exact = find(table, policy(*CRITERIA), optimise())
     monkeypatch.setattr(grid_module, "MAX_COMBINATIONS", 99)
@@ -138,10 +138,10 @@ def test_one_exit_gives_one_point():
     assert point.accuracy == pytest.approx(table.correct_ne.mean())
 
 
-def test_rules_that_need_stop_heads_say_so():
+def test_a_rule_that_requires_stop_heads_is_refused_without_them():
     table = random_table(10, 3, 0)
     table = ExitTable(
         {"confidence": table.scores["margin"]}, table.correct_ne, {"macs": ExitCosts((1, 2, 3), (0,) * 3)}
     )
-    with pytest.raises(ValueError, match="the dual rule needs stop heads"):
+    with pytest.raises(ValueError, match="the dual rule requires stop heads"):
         find(table, policy("dual"), optimise())

@@ -1,4 +1,4 @@
-"""What a frontier keeps, and its three questions."""
+"""The points of a frontier, and the three ways to select one."""
 
 import pytest
 from hypothesis import given
@@ -26,7 +26,7 @@ def test_best_for_a_trade_off():
 
 
 @given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=12))
-def test_what_is_beaten_goes_and_of_equals_the_first_stays(pairs):
+def test_dominated_points_are_dropped_and_of_ties_the_first_stays(pairs):
     found = Frontier.of((TunedPolicy(i, a / 6, float(c)) for i, (a, c) in enumerate(pairs)), 6)
     expected = [
         i
@@ -58,6 +58,6 @@ def test_frontiers_are_merged_into_one():
         )
 
 
-def test_nothing_is_no_frontier():
+def test_an_empty_frontier_is_refused():
     with pytest.raises(ValueError, match="at least one point"):
         Frontier((), 1.0)

@@ -1,4 +1,4 @@
-"""What a user asks for, read and answered on a frontier."""
+"""Goals of a user, parsed and applied to a frontier."""
 
 import pytest
 
@@ -14,7 +14,7 @@ FOUND = Frontier(
 
 
 @pytest.mark.parametrize(
-    "words, chosen, told",
+    "words, chosen, text",
     [
         ({"accuracy_target": 0.7}, 1, "accuracy >= 0.7"),
         ({"budget": "avg_macs=45"}, 1, "avg_macs <= 45"),
@@ -22,15 +22,15 @@ FOUND = Frontier(
         ({"beta": 0.5}, 1, "beta 0.5"),  # 0.55, 0.6, 0.4
     ],
 )
-def test_the_three_questions(words, chosen, told):
+def test_the_policy_selected_for_each_kind_of_goal(words, chosen, text):
     goal = Goal.read(**words)
     assert goal.choose(FOUND).policy == POLICIES[chosen]
-    assert str(goal) == told and goal.missed(FOUND) == ""
+    assert str(goal) == text and goal.missed(FOUND) == ""
 
 
-def test_what_cannot_be_reached_is_said():
+def test_a_goal_that_cannot_be_reached_is_reported():
     assert "most accurate has 0.9000 and is used" in Goal.read(accuracy_target=0.95).missed(FOUND)
-    assert "cheapest takes 10 and is used" in Goal.read(budget="avg_macs=5").missed(FOUND)
+    assert "cheapest has 10 and is used" in Goal.read(budget="avg_macs=5").missed(FOUND)
 
 
 def test_a_risk_and_another_cost():
@@ -39,7 +39,7 @@ def test_a_risk_and_another_cost():
 
 
 @pytest.mark.parametrize(
-    "words, says",
+    "words, message",
     [
         ({}, "exactly one of --accuracy-target, --budget, --beta, --risk must be given, but got none"),
         ({"beta": 1.0, "risk": "0.1,0.1"}, "but got --beta and --risk"),
@@ -52,6 +52,6 @@ def test_a_risk_and_another_cost():
         ({"risk": "0.01,1.5"}, r"--risk must be two numbers in \(0, 1\), but got 0.01,1.5"),
     ],
 )
-def test_invalid_requests_are_refused(words, says):
-    with pytest.raises(UserError, match=says):
+def test_invalid_goals_are_refused(words, message):
+    with pytest.raises(UserError, match=message):
         Goal.read(**words)

@@ -1,4 +1,4 @@
-"""The joint grid against brute force, and the candidates it is made of."""
+"""The joint grid against brute force, and its candidate thresholds."""
 
 from itertools import product
 
@@ -28,7 +28,7 @@ from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
     st.integers(2, 4),
     st.sampled_from(["margin", "entropy"]),
 )
-def test_the_frontier_is_what_brute_force_finds(samples, exits, seed, per_exit, criterion):
+def test_the_frontier_equals_that_of_brute_force(samples, exits, seed, per_exit, criterion):
     table = random_table(samples, exits, seed)
     scored = ThresholdProblem.of(table, criterion)
     points = joint_grid(scored, per_exit).points
@@ -37,11 +37,11 @@ def test_the_frontier_is_what_brute_force_finds(samples, exits, seed, per_exit, 
     best = [(a, c) for a, c in every if not any((a2 >= a and c2 <= c and (a2, c2) != (a, c)) for a2, c2 in every)]
     assert [(point.accuracy, point.cost) for point in points] == sorted(best, key=lambda pair: pair[1])
     for point in points:
-        alone = score_policy(table, point.policy)
-        assert (alone.accuracy, alone.avg_macs) == (point.accuracy, pytest.approx(point.cost, rel=1e-12))
+        score = score_policy(table, point.policy)
+        assert (score.accuracy, score.avg_macs) == (point.accuracy, pytest.approx(point.cost, rel=1e-12))
 
 
-def test_combinations_run_fastest_at_the_last_exit():
+def test_combinations_vary_fastest_at_the_last_exit():
     grid = [np.array([0.1, 0.2]), np.array([0.3, np.inf])]
     assert combinations(grid).tolist() == np.array(list(product(*grid)), np.float32).tolist()
     assert combinations([]).shape == (1, 0)
@@ -67,8 +67,8 @@ def test_many_exits_make_the_grid_coarser(monkeypatch):
     st.lists(st.integers(0, 2**10) | st.integers(2**24 - 3, 2**24), min_size=1, max_size=60),
     st.integers(2, 100),
 )
-def test_candidates_lie_strictly_between_observed_scores(numbers, per_exit):
-    """Also where scores pile up at 1.0, one float beside the other."""
+def test_candidates_are_strictly_between_observed_scores(numbers, per_exit):
+    """Also where scores concentrate near 1.0, in neighbouring floats."""
     observed = (np.array(numbers) / 2**24).astype(np.float32)
     found = candidate_thresholds(observed, per_exit)
     assert found.dtype == np.float32
@@ -85,10 +85,10 @@ def test_candidates_by_hand():
     assert candidate_thresholds(scores, 5).tolist() == pytest.approx([0.0, 0.3, 0.6, np.inf])
     assert candidate_thresholds(scores - 1, 5, lowest=-1).tolist() == pytest.approx([-1.0, -0.7, -0.4, np.inf])
     assert candidate_thresholds(scores, 5, lowest=0.4).tolist() == pytest.approx([0.4, np.inf])
-    assert candidate_thresholds(scores, 5, lowest=0.8).tolist() == [np.inf]  # nobody can leave
-    # those who score 0 leave nowhere, so quantiles are of the others
+    assert candidate_thresholds(scores, 5, lowest=0.8).tolist() == [np.inf]  # no sample can leave
+    # samples that score 0 leave nowhere, so quantiles are of the others
     masked = np.array([0.0, 0.0, 0.0, 0.0, *scores], np.float32)
     assert candidate_thresholds(masked, 5).tolist() == candidate_thresholds(scores, 5).tolist()
-    # quantiles 1/4 and 3/4 of ten samples, nine of them crowded
-    crowded = np.array([0.01, 0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98], np.float32)
-    assert candidate_thresholds(crowded, 2).tolist() == pytest.approx([0.0, 0.915, 0.955, np.inf])
+    # quantiles 1/4 and 3/4 of ten samples, nine of them close together
+    close_together = np.array([0.01, 0.9, 0.91, 0.92, 0.93, 0.94, 0.95, 0.96, 0.97, 0.98], np.float32)
+    assert candidate_thresholds(close_together, 2).tolist() == pytest.approx([0.0, 0.915, 0.955, np.inf])

@@ -23,22 +23,22 @@ def test_the_hull_is_that_of_the_joint_grid(samples, exits, per_exit, seed):
     scored = lifelike(samples, exits, seed)
     exact, found = joint_grid(scored, per_exit), lagrangian(scored, per_exit)
     assert hull(found) == pytest.approx(hull(exact), abs=1e-12)
-    # between the corners of the hull it may miss a little
+    # between the corners of the hull it may be slightly worse
     budgets = np.linspace(exact.points[0].cost, exact.points[-1].cost, 50)
     assert max(exact.within(b).accuracy - found.within(b).accuracy for b in budgets) <= 0.015
 
 
-def test_scores_without_meaning_make_no_difference():
+def test_the_hull_is_that_of_the_joint_grid_also_for_uninformative_scores():
     scored = ThresholdProblem.of(random_table(60, 4, 0), "entropy")
     assert hull(lagrangian(scored, 6)) == pytest.approx(hull(joint_grid(scored, 6)), abs=1e-12)
 
 
-def test_costs_of_samples():
+def test_the_hull_is_that_of_the_joint_grid_also_for_costs_per_sample():
     scored = per_sample(lifelike(80, 3, 1), 1)
     assert hull(lagrangian(scored, 8)) == pytest.approx(hull(joint_grid(scored, 8)), abs=1e-9)
 
 
-def test_twelve_exits_and_the_same_again():
+def test_twelve_exits_give_the_same_frontier_every_time():
     scored = lifelike(300, 12, 0)
     found = lagrangian(scored, 8)
     assert found == lagrangian(scored, 8)
@@ -49,7 +49,7 @@ def test_twelve_exits_and_the_same_again():
         assert (figures.accuracy_t[0], figures.cost_t[0]) == (point.accuracy, point.cost)
 
 
-def test_one_exit_has_nothing_to_search():
+def test_without_early_exits_there_is_one_policy():
     scored = lifelike(20, 1, 0)
     (point,) = lagrangian(scored, 5).points
     assert point.accuracy == scored.correct_ne.mean()

@@ -1,4 +1,4 @@
-"""Very many threshold vectors at once against one after another."""
+"""Evaluation of many threshold vectors together against separate evaluation."""
 
 import numpy as np
 import pytest
@@ -22,14 +22,14 @@ HAND = ThresholdProblem(SCORES, CORRECT, COSTS, lambda thresholds: ExitPolicy("m
 
 
 def vectors(scored, rng, count):
-    """Scores themselves, values beyond both ends, never, and anything."""
+    """Vectors of observed scores, the bounds, never, and random values."""
     shape = (count, scored.early)
     drawn = rng.choice(np.append(scored.scores_nk.reshape(-1), [0, 1]), shape)
     drawn = np.where(rng.random(shape) < 0.4, rng.random(shape), drawn)
     return np.where(rng.random(shape) < 0.2, np.inf, drawn).astype(np.float32)
 
 
-def test_hand_worked_vectors():
+def test_vectors_by_hand():
     thresholds = np.array([[0.5, 0.3], [np.inf, 0.3], [1, 1], [np.inf, np.inf], [0, np.inf]], np.float32)
     found = HAND.evaluate(thresholds)
     assert found.right_t.tolist() == [3, 2, 3, 3, 2]
@@ -69,7 +69,7 @@ def test_costs_may_differ_from_sample_to_sample(samples, exits, seed, chunk):
     thresholds = vectors(scored, np.random.default_rng(seed), 8)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reach_module, "BLOCK_SAMPLES", 70)
-        patch.setattr(reach_module, "CHUNK_WEIGHED", chunk)
+        patch.setattr(reach_module, "CHUNK_WEIGHTED", chunk)
         found = scored.evaluate(thresholds)
     for row, (right, counts, charged, taken_only) in enumerate(map(plainly, [scored] * 8, thresholds)):
         assert found.right_t[row] == right and found.exit_counts_te[row].tolist() == counts
@@ -90,32 +90,32 @@ def test_more_samples_than_a_block_holds():
 
 
 @settings(deadline=None, max_examples=30)
-@given(samples=st.integers(1, 60), exits=st.integers(1, 4), seed=st.integers(0, 2**31), own=st.booleans())
-def test_a_policy_scored_by_itself_is_the_same(samples, exits, seed, own):
+@given(samples=st.integers(1, 60), exits=st.integers(1, 4), seed=st.integers(0, 2**31), costs_per_sample=st.booleans())
+def test_policies_scored_separately_have_the_same_figures(samples, exits, seed, costs_per_sample):
     table = random_table(samples, exits, seed)
-    if own:
+    if costs_per_sample:
         scored = per_sample(ThresholdProblem.of(table, "margin"), seed)
         table = type(table)(table.scores, table.correct_ne, {"macs": scored.costs})
     scored = ThresholdProblem.of(table, "margin")
     thresholds = vectors(scored, np.random.default_rng(seed), 6)
     found = scored.evaluate(thresholds)
     for row, vector in enumerate(thresholds):
-        alone = score_policy(table, scored.policy(vector))
-        assert alone.accuracy == found.accuracy_t[row]
-        assert alone.avg_macs == pytest.approx(found.cost_t[row], rel=1e-12)
-        assert alone.avg_macs_taken_only == pytest.approx(found.cost_taken_only_t[row], rel=1e-12)
-        assert np.allclose(alone.exit_shares, found.exit_counts_te[row] / samples)
+        score = score_policy(table, scored.policy(vector))
+        assert score.accuracy == found.accuracy_t[row]
+        assert score.avg_macs == pytest.approx(found.cost_t[row], rel=1e-12)
+        assert score.avg_macs_taken_only == pytest.approx(found.cost_taken_only_t[row], rel=1e-12)
+        assert np.allclose(score.exit_shares, found.exit_counts_te[row] / samples)
 
 
-def test_policies_of_a_table_with_temperatures_have_them_too():
+def test_policies_have_the_temperatures_of_their_table():
     logits = torch.randn(50, 3, 4, generator=torch.Generator().manual_seed(0))
     costs = {"macs": ExitCosts((1, 2, 3), (1, 1, 1))}
     labels = torch.zeros(50, dtype=torch.int64)
     table = ExitTable.from_logits(logits, labels, ["confidence"], costs, temperatures=(2.0, 1.5, 1.0))
     scored = ThresholdProblem.of(table, "confidence")
     vector = np.median(scored.scores_nk, axis=0)
-    found, alone = scored.evaluate(vector[None]), score_policy(table, scored.policy(vector))
-    assert (alone.accuracy, alone.avg_macs) == (found.accuracy_t[0], found.cost_t[0])
+    found, score = scored.evaluate(vector[None]), score_policy(table, scored.policy(vector))
+    assert (score.accuracy, score.avg_macs) == (found.accuracy_t[0], found.cost_t[0])
 
 
 @settings(deadline=None, max_examples=60)
@@ -126,24 +126,24 @@ def test_policies_of_a_table_with_temperatures_have_them_too():
     low=st.floats(0, 1, width=32),
     raised=st.floats(0, 1, width=32) | st.just(np.inf),
 )
-def test_raising_one_threshold_keeps_samples_in(seed, exits, at, low, raised):
+def test_raising_one_threshold_never_makes_samples_leave_earlier(seed, exits, at, low, raised):
     scored, at = lifelike(60, exits, seed), at % (exits - 1)
     vector = vectors(scored, np.random.default_rng(seed), 1)
     pair = np.repeat(vector, 2, axis=0)
     pair[:, at] = min(low, raised), max(low, raised)
     found = scored.evaluate(pair)
-    # no more leave at that exit, none fewer go beyond any exit, exits before it don't notice
+    # no more samples leave at that exit, no fewer pass any exit, and exits before it are not affected
     assert found.exit_counts_te[1, at] <= found.exit_counts_te[0, at]
     beyond = scored.samples - np.cumsum(found.exit_counts_te, axis=1)
     assert (beyond[1] >= beyond[0]).all()
     assert found.exit_counts_te[1, :at].tolist() == found.exit_counts_te[0, :at].tolist()
-    if np.isfinite(raised) or np.isinf(pair[0, at]):  # a branch that doesn't run any more may save what it cost
+    if np.isfinite(raised) or np.isinf(pair[0, at]):  # a branch that no longer runs may save its cost
         assert found.cost_t[1] >= found.cost_t[0] and found.cost_taken_only_t[1] >= found.cost_taken_only_t[0] - 1e-9
 
 
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 2**31), exits=st.integers(1, 6))
-def test_all_never_is_the_full_network_without_branches(seed, exits):
+def test_with_all_exits_never_it_is_the_full_network_without_branches(seed, exits):
     scored = lifelike(50, exits, seed)
     found = scored.evaluate(np.full((1, exits - 1), np.inf, np.float32))
     assert found.right_t[0] == scored.correct_ne[:, -1].sum()
@@ -165,7 +165,7 @@ def test_no_vectors_give_no_figures():
         ({"costs": SampleCosts(np.ones((5, 3)), np.ones((5, 3)))}, "costs must be of 3 exits and 4 samples"),
     ],
 )
-def test_what_does_not_fit_is_refused(change, problem):
+def test_invalid_scores_and_costs_are_refused(change, problem):
     fields = {"scores_nk": SCORES, "correct_ne": CORRECT, "costs": COSTS, "make": HAND.make} | change
     with pytest.raises(ValueError, match=problem):
         ThresholdProblem(**fields)
@@ -180,6 +180,6 @@ def test_vectors_for_another_number_of_exits_are_refused(shape):
 @pytest.mark.parametrize(
     "backbone, branch", [(np.ones((2, 3)), np.ones((2, 2))), (np.ones(3), np.ones(3)), (-np.ones((2, 3)),) * 2]
 )
-def test_costs_of_samples_that_make_no_sense_are_refused(backbone, branch):
+def test_invalid_costs_of_samples_are_refused(backbone, branch):
     with pytest.raises(ValueError, match=r"must be of one shape|must be finite and at least 0"):
         SampleCosts(backbone, branch)

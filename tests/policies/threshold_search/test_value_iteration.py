@@ -28,8 +28,8 @@ def random_model(seed, samples=40, exits=3, bins=2, groups=2):
     return bin_ne, group_n, estimate(bin_ne, bins, group_n, earned_ne), earned_ne
 
 
-def worth(model, leaves_kab):
-    """What a fixed set of decisions earns on average, by following the chain forwards."""
+def expected_reward(model, leaves_kab):
+    """The mean reward of a fixed set of decisions, by following the chain forwards."""
     mass_ab = model.count_kab[0] / model.count_kab[0].sum()
     earned = 0.0
     for exit_, leaves_ab in enumerate(leaves_kab):
@@ -46,24 +46,24 @@ def test_estimates_by_hand():
     assert model.reward_eab.tolist() == [[[0.5, 1.0]], [[-0.5, 0.5]]]
     assert model.next_kabb[0, 0].tolist() == [[1 / 3, 2 / 3], [0, 1]]
     value, advantage = solve(model)
-    # bin 0: leave 0.5 or go on 1/3 * -0.5 + 2/3 * 0.5; bin 1: leave 1.0 or go on 0.5
+    # bin 0: leave 0.5 or continue 1/3 * -0.5 + 2/3 * 0.5; bin 1: leave 1.0 or continue 0.5
     assert value[0, 0].tolist() == [0.5, 1.0]
     assert advantage[0, 0].tolist() == pytest.approx([0.5 - 1 / 6, 0.5])
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_no_decisions_earn_more(seed):
+def test_no_decisions_have_a_higher_reward(seed):
     bin_ne, group_n, model, _ = random_model(seed)
     value_eab, advantage_kab = solve(model)
     every = [
-        worth(model, np.array(decisions).reshape(model.count_kab.shape))
+        expected_reward(model, np.array(decisions).reshape(model.count_kab.shape))
         for decisions in product([False, True], repeat=model.count_kab.size)
     ]
-    assert worth(model, advantage_kab > 0) == pytest.approx(max(every))
+    assert expected_reward(model, advantage_kab > 0) == pytest.approx(max(every))
     assert value_eab[0][group_n, bin_ne[:, 0]].mean() == pytest.approx(max(every))
 
 
-def test_a_cut_gains_most():
+def test_a_cut_maximises_the_advantage():
     advantage, count = np.array([-1.0, 2.0, -0.5, 1.0]), np.array([5, 1, 2, 3])
     # from bin 0: -1, from 1: 4, from 2: 2, from 3: 3, never: 0
     assert cut(advantage, count) == 1
@@ -73,13 +73,13 @@ def test_a_cut_gains_most():
 
 
 def markov_table():
-    """Three exits whose next score is drawn from the present one alone, in equal shares: the model is exact."""
+    """Three exits whose next score depends only on the current one: the model is exact."""
     levels, rows = np.array([0.2, 0.5, 0.9], np.float32), []
     for first, second, last in product(range(3), repeat=3):
         weight = 4 // (1 + abs(first - second)) * (4 // (1 + abs(second - last)))
         rows += [(first, second, last)] * weight
     score_index = np.array(rows)
-    # the same answers for all samples of a level, in each exit
+    # the same correctness for all samples of a level, at each exit
     right = np.array([[0, 1, 1], [0, 0, 1], [0, 1, 1]], bool)
     correct = np.stack([right[exit_][score_index[:, exit_]] for exit_ in range(3)], 1)
     costs = ExitCosts((10, 20, 40), (1, 1, 1))
@@ -110,7 +110,7 @@ def test_the_frontier_is_at_most_the_joint_grids():
     assert len(found.points) > 5
     for point in found.points:
         assert exact.within(point.cost).accuracy >= point.accuracy
-    # and not far from it
+    # and close to it
     for beta in (0.1, 0.3, 0.6):
         best, got = exact.best_for(beta), found.best_for(beta)
         gap = best.accuracy - got.accuracy - beta * (best.cost - got.cost) / exact.full_cost

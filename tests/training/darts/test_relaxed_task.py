@@ -1,4 +1,5 @@
-"""Training relaxed networks: who learns from what, the second order, the published recipe, and going on."""
+"""Training relaxed networks: the data that weights and architecture learn from, the second order, the published
+recipe, and resuming."""
 
 import copy
 
@@ -46,7 +47,7 @@ def make(some_digits, preprocessing, calibration):
 
 
 def one_step(task, x_nchw, labels_n, epoch=2):
-    """Losses of one step with their gradients taken, as the loop does it; returns what was given and got gradients."""
+    """One step as the loop does it; returns the names of the parameters that changed and of those with gradients."""
     network = task.module.train()
     task.begin_epoch(epoch)
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
@@ -63,7 +64,7 @@ def architecture_names(network):
 
 
 @pytest.mark.parametrize("bilevel", ["first_order", "second_order"])
-def test_weights_learn_from_train_alone_and_the_architecture_from_arch_alone(make, some_digits, preprocessing, bilevel):
+def test_weights_learn_only_from_train_and_the_architecture_only_from_arch(make, some_digits, preprocessing, bilevel):
     def batch(images, rows):
         return preprocessing.apply(images.pixels(rows)), images.labels[rows]
 
@@ -75,15 +76,15 @@ def test_weights_learn_from_train_alone_and_the_architecture_from_arch_alone(mak
         task.begin_epoch(0)
         moved, graded = one_step(task, x_nchw, labels_n)
         wanted = architecture_names(task.module)
-        # the first step leaves those layers of the controller that stand before its zero one where they are
+        # the controller's last layer is initially zero, so the first step doesn't change the layers before it
         assert {n for n in moved if "controller_conv" not in n} == {n for n in wanted if "controller_conv" not in n}
         assert not graded & wanted and graded
         assert "before.stem.conv.0.weight" in graded and "head.linear.weight" in graded
         results[name] = task
     alphas = [results[name].module.alpha_gk.detach() for name in "ab"]
     heads = [results[name].module.head.linear.weight.grad for name in "ab"]
-    assert not torch.equal(*heads)  # the weights see the training batch
-    # the first order doesn't see it; the second looks one step of the weights on it ahead
+    assert not torch.equal(*heads)  # the weights' gradients depend on the training batch
+    # the first order doesn't depend on it; the second unrolls one step of the weights on it
     assert torch.equal(*alphas) == (bilevel == "first_order")
 
 
@@ -99,7 +100,7 @@ def test_the_architectures_step_depends_on_arch(make, some_digits, preprocessing
 
 @pytest.mark.parametrize("mixing", ["softmax", "straight_through"])
 def test_the_second_order_is_the_gradient_through_one_step_of_the_weights(make, some_digits, preprocessing, mixing):
-    """Against autograd through w - xi * dL/dw itself, for samples under the same Gumbel noise."""
+    """Against autograd through w - xi * dL/dw, with the same Gumbel noise."""
     task = make(bilevel="second_order", lr=0.02, controller=0, stop_heads=False, aux=0.0, mixing=mixing)
     network = task.module.train()
     task.begin_epoch(2)
@@ -133,7 +134,7 @@ def test_the_second_order_is_the_gradient_through_one_step_of_the_weights(make, 
 
     loss = torch.func.functional_call(Loss(network), {f"inner.{k}": v for k, v in ahead.items()}, (arch,))
     exact = torch.autograd.grad(loss, network.alpha_gk)[0]
-    assert torch.equal(task.noise.get_state(), next_noise)  # the loss that follows draws noise of its own
+    assert torch.equal(task.noise.get_state(), next_noise)  # the next loss draws new noise
     task.noise.set_state(arch_noise)
     first = torch.autograd.grad(task.loss(network, *arch), network.alpha_gk)[0]
     product, wanted = (found - first).flatten(), (exact - first).flatten()
@@ -142,18 +143,18 @@ def test_the_second_order_is_the_gradient_through_one_step_of_the_weights(make, 
     assert wanted.norm() > 1e-3 * first.norm()
 
 
-def test_the_published_recipe_learns_everything_from_one_split(make, some_digits, preprocessing):
+def test_the_published_recipe_trains_everything_on_one_split(make, some_digits, preprocessing):
     task = make(bilevel="joint", cost="linspace")
     x_nchw, labels_n = preprocessing.apply(some_digits[0].pixels(torch.arange(32))), some_digits[0].labels[:32]
     moved, graded = one_step(task, x_nchw, labels_n)
     assert "alpha_gk" in moved and "stops.0.linear.weight" in moved
-    assert not graded & architecture_names(task.module)  # stepped already, and gone
+    assert not graded & architecture_names(task.module)  # applied already, and cleared
     assert "head.linear.weight" in graded
     np.testing.assert_allclose(task.cost(task.module, torch.ones(1, 3, 3), 2)[0], [0.5, 1.0])
 
 
 def joint_step(make, images, preprocessing, scale, overflow=False):
-    """One step of the published recipe, its loss scaled as in fp16 (not at all, where `scale` is None)."""
+    """One step of the published recipe, its loss scaled as in fp16 (unscaled where `scale` is None)."""
     task = make(bilevel="joint", arch_weight_decay=0.0)
     scaler = torch.amp.GradScaler("cpu", enabled=scale is not None, init_scale=scale or 1.0)
     task.module.train()
@@ -175,7 +176,7 @@ def test_the_published_recipe_steps_the_architecture_by_unscaled_gradients(make,
     torch.testing.assert_close(plain.module.alpha_gk, scaled.module.alpha_gk)
 
 
-def test_gradients_that_overflowed_move_no_architecture(make, some_digits, preprocessing):
+def test_gradients_that_overflowed_do_not_change_the_architecture(make, some_digits, preprocessing):
     before = make(bilevel="joint").module.alpha_gk
     task = joint_step(make, some_digits[0], preprocessing, 2.0**16, overflow=True)
     assert torch.equal(task.module.alpha_gk, before)
@@ -187,7 +188,7 @@ def graded_architecture(task):
 
 
 @pytest.mark.parametrize("bilevel", ["first_order", "second_order", "joint"])
-def test_half_precision_learns_the_same_architecture_but_for_rounding(make, batches, bilevel):
+def test_half_precision_learns_the_same_architecture_up_to_rounding(make, batches, bilevel):
     alphas = {}
     for precision in ("fp32", "fp16"):
         task = make(bilevel=bilevel, precision=precision, epochs=1, lambda_warmup_epochs=0)
@@ -199,7 +200,7 @@ def test_half_precision_learns_the_same_architecture_but_for_rounding(make, batc
     assert 0.8 < moved[1].norm() / moved[0].norm() < 1.25
 
 
-def test_lambda_waits_and_then_rises_and_the_temperature_falls():
+def test_lambda_rises_after_its_warm_up_and_the_temperature_falls():
     spec = RelaxedSpec(epochs=10, lambda_warmup_epochs=2, temperature=(1.0, 0.1))
     assert [round(spec.lambda_at(epoch, 0.8), 6) for epoch in (0, 1, 2, 5, 9)] == [0, 0, 0.1, 0.4, 0.8]
     cosine = spec.model_copy(update={"ramp": "cosine"})
@@ -208,7 +209,7 @@ def test_lambda_waits_and_then_rises_and_the_temperature_falls():
     assert spec.temperature_at(3) / spec.temperature_at(2) == pytest.approx(0.1 ** (1 / 9))
 
 
-def test_cost_counts_when_lambda_is_large(make, batches):
+def test_a_large_lambda_lowers_the_expected_cost(make, batches):
     costs = {}
     for weight in (0.0, 50.0):
         task = make(weight)
@@ -220,7 +221,7 @@ def test_cost_counts_when_lambda_is_large(make, batches):
 
 
 @pytest.mark.parametrize("mixing", ["softmax", "straight_through"])
-def test_a_stopped_training_goes_on_to_equal_weights(make, batches, tmp_path, mixing):
+def test_a_resumed_training_gives_equal_weights(make, batches, tmp_path, mixing):
     class Stopped(Exception):
         pass
 

@@ -1,4 +1,4 @@
-"""Soft exit distributions and what is made of them, against hand-worked numbers."""
+"""Soft exit distributions and the losses computed from them, against numbers worked out by hand."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def test_expected_cost_by_hand():
     assert expected_cost(stop_ne, torch.tensor([0.2, 0.6, 1.0])).item() == pytest.approx(0.36)
 
 
-def test_l_policy_pulls_early_confidence_up_and_leaves_the_last_exit_alone():
+def test_l_policy_raises_early_confidence_and_has_no_effect_on_the_last_exit():
     early, last = torch.zeros(4, 3), torch.zeros(4, 3)
     early[:, 0] = 1.0
     early.requires_grad_(), last.requires_grad_()
@@ -42,11 +42,11 @@ def test_l_policy_pulls_early_confidence_up_and_leaves_the_last_exit_alone():
     confidence = torch.tensor([1.0, 0, 0]).softmax(0).max()
     torch.testing.assert_close(stop_ne.detach(), ((confidence - 0.9) / 0.1).sigmoid().expand(4, 1))
     expected_cost(stop_ne, torch.tensor([0.3, 1.0])).backward()
-    assert (early.grad[:, 0] < 0).all()  # a step down the gradient makes the class that leads lead by more
+    assert (early.grad[:, 0] < 0).all()  # a gradient step raises the logit of the predicted class
     assert last.grad is None
 
 
-def test_the_halting_loss_is_the_loss_expected_under_the_stop_heads():
+def test_the_halting_loss_is_the_expected_loss_under_the_stop_heads():
     logits = [torch.tensor([[2.0, 0.0]], requires_grad=True), torch.tensor([[0.0, 1.0]], requires_grad=True)]
     labels_n, stop_ne = torch.tensor([1]), torch.tensor([[0.25]], requires_grad=True)
     by_hand = 0.25 * F.cross_entropy(logits[0], labels_n) + 0.75 * F.cross_entropy(logits[1], labels_n)

@@ -1,4 +1,4 @@
-"""Weights of the exits' losses, by name or by place."""
+"""Weights of the exits' losses, by name or by depth."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def test_weights_of_absent_exits_are_left_out(without_exits):
 
 
 @pytest.mark.parametrize("setting, named", [({"stage1": 1, "last": 1}, "stage2"), ({"stage1": 1, "stage2": 1}, "last")])
-def test_a_place_without_weight_is_an_error(largest, setting, named):
+def test_a_site_without_weight_is_an_error(largest, setting, named):
     with pytest.raises(UserError, match=f"but {named} is missing"):
         exit_weights(setting, largest)
 
