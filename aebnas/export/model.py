@@ -16,6 +16,7 @@ import importlib
 import importlib.util
 import json
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,9 +38,12 @@ if TYPE_CHECKING:  # for type checkers alone: what runs is the copy in `runtime/
 
 RUNTIME = (
     *("__init__", "adaptation", "adaptive_model", "blocks", "choice", "choice_rules", "conv_norm", "cost_rules"),
-    *("difficulty", "exit_criteria", "exit_policy", "exit_rule", "gate_rules", "graph", "monitor", "network", "op"),
-    *("ops", "score_rules", "self_check", "shape_rules", "simple_layers", "threshold_rules"),
+    *("difficulty", "exit_criteria", "exit_policy", "exit_rule", "fresh_lock", "gate_rules", "graph", "monitor"),
+    *("network", "op", "ops", "score_rules", "self_check", "shape_rules", "simple_layers", "threshold_rules"),
 )
+_RANDOM_NUMBERS = threading.Lock()
+"""Held while the process's random numbers are put aside: threads that did so at once would restore each other's."""
+
 BATCH = 256
 PROBLEMS_SHOWN = 10
 
@@ -76,7 +80,8 @@ class Model:
     `shape` is (channels, height, width) of an image, `macs_to_exit [E]` the multiply-adds of an image that
     leaves at each exit, `full_macs` those of one that goes all the way. `monitor` counts what `predict` and `infer`
     answer: `monitor.report()` tells exits taken and mean confidences, `monitor.drift` whether exit rates have left the
-    bands that were measured when thresholds were.
+    bands that were measured when thresholds were. Several threads may use one model: each image is counted
+    once, and only the counting waits for other threads.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -141,8 +146,9 @@ class Model:
         return self.adaptive
 
     def _counted(self, pixels: Tensor) -> "ExitPrediction":
-        if self.adaptive is not None:
-            answer: ExitPrediction = self.adaptive.infer(self._normalised(pixels), self._alpha(pixels))
+        adaptive = self.adaptive  # read once: another thread may end it
+        if adaptive is not None:
+            answer: ExitPrediction = adaptive.infer(self._normalised(pixels), self._alpha(pixels))
         else:
             answer = self._infer(pixels)
         self.monitor.see(self._calibrated(answer), answer.exit_index)
@@ -278,7 +284,7 @@ def _load_runtime(folder: Path) -> dict[str, ModuleType]:
 
 def _load_network(folder: Path, runtime: dict[str, ModuleType]) -> "Network":
     # building draws initial weights; reading a model must not move the caller's random numbers
-    with _reading(folder / "graph.json") as path, torch.random.fork_rng(devices=[]):
+    with _reading(folder / "graph.json") as path, _RANDOM_NUMBERS, torch.random.fork_rng(devices=[]):
         graph = runtime["graph"].Graph.from_json(_read_json(path))
         network: Network = runtime["network"].Network(graph)
     with _reading(folder / "weights.safetensors") as path:
