@@ -16,7 +16,8 @@ import importlib
 import importlib.util
 import json
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -37,13 +38,26 @@ if TYPE_CHECKING:  # only for type checkers: at run time the copy in `runtime/` 
 
 RUNTIME = (
     *("__init__", "adaptation", "adaptive_model", "blocks", "choice", "choice_rules", "conv_norm", "cost_rules"),
-    *("difficulty", "exit_criteria", "exit_policy", "exit_rule", "gate_rules", "graph", "monitor", "network", "op"),
-    *("ops", "score_rules", "self_check", "shape_rules", "simple_layers", "threshold_rules"),
+    *("difficulty", "exit_criteria", "exit_policy", "exit_rule", "fresh_lock", "gate_rules", "graph", "monitor"),
+    *("network", "op", "ops", "score_rules", "self_check", "shape_rules", "simple_layers", "threshold_rules"),
 )
+_RANDOM_NUMBERS = threading.Lock()
+"""Held while the process's random numbers are put aside: threads that did so at once would restore each other's."""
+
 BATCH = 256
 PROBLEMS_SHOWN = 10
 
-ImageLike = str | Path | Image.Image
+ImageLike = str | Path | Image.Image | np.ndarray | Tensor
+Images = ImageLike | Iterable[ImageLike]
+"""One or more images, in any of these forms:
+
+- a uint8 array `[n, h, w, c]` (`[n, h, w]` will do for a grey model) of the model's own size;
+- a uint8 tensor `[n, c, h, w]` (or `[n, h, w]`) of the model's own size;
+- a path or a PIL image, of any size;
+- several of the last, or of arrays `[h, w, c]` and tensors `[c, h, w]` of the model's own size.
+"""
+
+KINDS = "a path, a PIL image, an array or a tensor"
 
 
 class BadInput(ValueError):
@@ -66,7 +80,8 @@ class Model:
     `shape` is (channels, height, width) of an image, `macs_to_exit [E]` the multiply-adds of an image that leaves at
     each exit, `full_macs` those of one that leaves at the last. `monitor` counts the predictions of `predict` and
     `infer`: `monitor.report()` returns exits taken and mean confidences, `monitor.drift` is whether exit rates have
-    left the bands that were determined with the thresholds.
+    left the bands that were determined with the thresholds. Several threads may use one model: each image is counted
+    once, and only the counting waits for other threads.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -100,35 +115,23 @@ class Model:
         """Read a model from `folder`, by default the folder of this file; raises BadInput."""
         return cls(Path(folder) if folder is not None else Path(__file__).resolve().parent)
 
-    def predict(self, images: np.ndarray | ImageLike | Sequence[ImageLike]) -> list[Prediction]:
-        """One prediction per image; raises BadInput.
-
-        `images` is a uint8 array `[n, h, w, c]` (or `[n, h, w]` for a grey model) of the model's size, or one path or
-        PIL image or a list of them, of any size.
-        """
-        if isinstance(images, np.ndarray):
-            pixels = self._from_array(images)
-        else:
-            several = [images] if isinstance(images, str | Path | Image.Image) else images
-            read = [self._from_image(image) for image in several]
-            pixels = torch.stack(read) if read else torch.empty(0, *self.shape, dtype=torch.uint8)
+    def predict(self, images: Images) -> list[Prediction]:
+        """One prediction per image, of what `Images` allows; raises BadInput for anything else."""
         predictions = []
-        for part in pixels.split(BATCH) if len(pixels) else ():
-            found = self.infer(part)
+        for part in self._pixels(images).split(BATCH):
+            found = self._counted(part)
             probability, label = self._calibrated(found).softmax(-1).max(-1)
             for index, p, taken in zip(label.tolist(), probability.tolist(), found.exit_index.tolist(), strict=True):
                 name, macs = self.class_names[index], self.macs_to_exit[taken]
                 predictions.append(Prediction(index, name, p, taken + 1, macs))
         return predictions
 
-    def infer(self, pixels: Tensor) -> "ExitPrediction":
-        """Logits `[n, classes]` and exit taken `[n]` (from 0) of uint8 `[n, c, h, w]`."""
-        if self.adaptive is not None:
-            found: ExitPrediction = self.adaptive.infer(self._normalised(pixels), self._alpha(pixels))
-        else:
-            found = self._infer(pixels)
-        self.monitor.record(self._calibrated(found), found.exit_index)
-        return found
+    def infer(self, images: Images) -> "ExitPrediction":
+        """Logits `[n, classes]` and exit taken `[n]` (from 0) of the images that `predict` takes; raises BadInput.
+
+        All of them run as one batch.
+        """
+        return self._counted(self._pixels(images))
 
     def adapt(self, **settings: Any) -> "Adaptive":
         """Turn on online adaptation of thresholds; `settings` are those of `AdaptivePolicy`.
@@ -142,10 +145,20 @@ class Model:
         self.adaptive = self._runtime["adaptive_model"].Adaptive(self.network, policy, shares, audit)
         return self.adaptive
 
+    def _counted(self, pixels: Tensor) -> "ExitPrediction":
+        adaptive = self.adaptive  # read once: another thread may end it
+        if adaptive is not None:
+            found: ExitPrediction = adaptive.infer(self._normalised(pixels), self._alpha(pixels))
+        else:
+            found = self._infer(pixels)
+        self.monitor.record(self._calibrated(found), found.exit_index)
+        return found
+
     def _infer(self, pixels: Tensor) -> "ExitPrediction":
         return self.network.infer(self._normalised(pixels), self.policy, self._alpha(pixels))
 
     def _normalised(self, pixels: Tensor) -> Tensor:
+        # pixels are uint8, so this is a copy that may be written to
         return pixels.to(torch.float32, memory_format=torch.channels_last).mul_(self._scale).add_(self._shift)
 
     def _alpha(self, pixels: Tensor) -> Tensor | None:
@@ -162,9 +175,9 @@ class Model:
             pixels, want_logits_nc = torch.from_numpy(file["images"]), torch.from_numpy(file["logits"])
             want_exit_n = torch.from_numpy(file["exit_index"])
             want_label_n = torch.from_numpy(file["labels"])
-            n = len(pixels)
-            if tuple(pixels.shape[1:]) != self.shape or want_logits_nc.shape != (n, len(self.class_names)):
-                raise ValueError("the recorded images and logits must have this model's shapes")
+            n = len(self._from_array(pixels))
+            if want_logits_nc.shape != (n, len(self.class_names)):
+                raise ValueError("the recorded logits must have this model's shapes")
             if want_exit_n.shape != (n,) or want_label_n.shape != (n,) or n == 0:
                 raise ValueError("an exit and a label must be recorded for each of one or more images")
         recorded = self._runtime["network"].ExitPrediction(want_logits_nc, want_exit_n)
@@ -173,16 +186,39 @@ class Model:
         )
         return result
 
-    def _from_array(self, images: np.ndarray) -> Tensor:
-        channels, height, width = self.shape
-        if channels == 1 and images.ndim == 3:
-            images = images[..., None]
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (height, width, channels):
-            want = f"[n, {height}, {width}, {channels}]"
-            raise BadInput(f"images must be uint8 {want}, but got {images.dtype} {list(images.shape)}")
-        return torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C"))
+    def _pixels(self, images: Images) -> Tensor:
+        """uint8 `[n, c, h, w]` of everything that can be given; raises BadInput."""
+        if isinstance(images, np.ndarray | Tensor):
+            return self._from_array(images)
+        several = [images] if isinstance(images, str | Path | Image.Image) else images
+        if not isinstance(several, Iterable):
+            raise BadInput(f"images must be {KINDS}, or several of them, but got {type(images).__name__}")
+        read = [self._from_one(one) for one in several]
+        return torch.cat(read) if read else torch.empty(0, *self.shape, dtype=torch.uint8)
 
-    def _from_image(self, given: ImageLike) -> Tensor:
+    def _from_one(self, image: ImageLike) -> Tensor:
+        if isinstance(image, np.ndarray | Tensor):
+            return self._from_array(image[None])
+        if isinstance(image, str | Path | Image.Image):
+            return self._from_image(image)[None]
+        raise BadInput(f"an image must be {KINDS}, but got {type(image).__name__}")
+
+    def _from_array(self, images: np.ndarray | Tensor) -> Tensor:
+        channels, height, width = self.shape
+        tensor = isinstance(images, Tensor)
+        want = self.shape if tensor else (height, width, channels)
+        fitting = images
+        if channels == 1 and images.ndim == 3:
+            fitting = images[:, None] if tensor else images[..., None]
+        dtype = str(images.dtype).removeprefix("torch.")
+        if dtype != "uint8" or tuple(fitting.shape[1:]) != want:
+            wanted = f"uint8 {'tensor' if tensor else 'array'} [n, {', '.join(map(str, want))}]"
+            raise BadInput(f"images must be {wanted}, but got {dtype} {list(images.shape)}")
+        if isinstance(fitting, Tensor):
+            return fitting.cpu()
+        return torch.from_numpy(np.array(fitting.transpose(0, 3, 1, 2), order="C"))
+
+    def _from_image(self, given: str | Path | Image.Image) -> Tensor:
         """uint8 `[c, h, w]`: grey or RGB, cropped centrally to the network's aspect ratio and resized (bilinear)."""
         channels, height, width = self.shape
         image = given if isinstance(given, Image.Image) else _open(Path(given))
@@ -248,7 +284,7 @@ def _load_runtime(folder: Path) -> dict[str, ModuleType]:
 
 def _load_network(folder: Path, runtime: dict[str, ModuleType]) -> "Network":
     # building draws initial weights; reading a model must not change the caller's random state
-    with _reading(folder / "graph.json") as path, torch.random.fork_rng(devices=[]):
+    with _reading(folder / "graph.json") as path, _RANDOM_NUMBERS, torch.random.fork_rng(devices=[]):
         graph = runtime["graph"].Graph.from_json(_read_json(path))
         network: Network = runtime["network"].Network(graph)
     with _reading(folder / "weights.safetensors") as path:

@@ -10,11 +10,13 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu, "hswis
 """The values of an op's `act`; h-swish as in MobileNetV3 (Howard et al. 2019)."""
 
 
-class Subsampled(nn.Conv2d):
-    """A strided 1x1 convolution, computed as one without stride on subsampled pixels, with the same result.
+class SubsampledPointwise(nn.Conv2d):
+    """A strided pointwise (1x1) convolution, computed as one without stride on subsampled pixels, with the same result.
 
-    In channels_last, with one thread and 4 channels, oneDNN's backward pass of a strided one writes out of bounds on
-    CPUs that have AVX2 but not AVX-512, which crashes the process (observed with torch 2.15).
+    In channels_last, oneDNN's backward pass of a strided one with fewer input channels than the CPU's vectors hold
+    writes out of bounds, which crashes the process (torch 2.15: below 8 channels with AVX2, below 16 with AVX-512, on
+    larger maps). Without a stride it doesn't on any CPU, so every strided pointwise convolution takes this way,
+    whatever the CPU and its channels. `benchmarks/strided_pointwise.py` measures the cost.
     """
 
     def forward(self, x_nchw: Tensor) -> Tensor:
@@ -24,6 +26,6 @@ class Subsampled(nn.Conv2d):
 
 def conv_norm(in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
     """Convolution without bias and its batch norm."""
-    kind = Subsampled if kernel == 1 and stride > 1 and in_channels < 8 else nn.Conv2d
+    kind = SubsampledPointwise if kernel == 1 and stride > 1 else nn.Conv2d
     conv = kind(in_channels, out_channels, kernel, stride, kernel // 2, groups=groups, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels))

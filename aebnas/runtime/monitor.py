@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .fresh_lock import FreshLock
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -126,28 +128,31 @@ def exits_out_of_band(expected: Expected, rates_e: tuple[float, ...]) -> tuple[i
 
 
 class Monitor:
-    """Applies `watch` to a state, which may be stored and replaced."""
+    """Applies `watch` to a state, which may be stored and replaced; several threads may `record` at once."""
 
     def __init__(self, expected: Expected) -> None:
         self.expected = expected
         self.state = initial_monitor_state(expected)
+        self._lock = FreshLock()
 
     def record(self, logits_nc: Tensor, exit_n: Tensor) -> None:
         """Count predictions by their logits (divided by temperatures, if there are any) and the exits they left by."""
         confidence_n = logits_nc.float().softmax(-1).amax(-1) if len(logits_nc) else logits_nc.new_zeros(0)
-        self.state = watch(self.expected, self.state, exit_n, confidence_n)
+        exit_n, confidence_n = exit_n.cpu(), confidence_n.cpu()  # waits for the device without the lock
+        with self._lock:
+            self.state = watch(self.expected, self.state, exit_n, confidence_n)
 
     @property
     def drift(self) -> bool:
         """Whether any exit's rate was outside its band in the last full window."""
-        return self.state.last_e is not None and bool(exits_out_of_band(self.expected, self.state.last_e))
+        return bool(self._out_of_band(self.state))
 
     def report(self) -> dict[str, Any]:
         """All counts, JSON-ready. Exits are numbered from 1."""
         state, counts_e = self.state, self.state.counts_e.tolist()
         seen = sum(counts_e)
         sums_e = state.confidence_e.tolist()
-        out = exits_out_of_band(self.expected, state.last_e) if state.last_e is not None else ()
+        out = self._out_of_band(state)
         return {
             "seen": seen,
             "exit_counts": counts_e,
@@ -160,6 +165,9 @@ class Monitor:
             "windows": state.windows,
             "windows_that_drifted": state.drifted,
             "last_window_rates": None if state.last_e is None else list(state.last_e),
-            "drift": self.drift,
+            "drift": bool(out),
             "exits_out_of_band": [index + 1 for index in out],
         }
+
+    def _out_of_band(self, state: MonitorState) -> tuple[int, ...]:
+        return () if state.last_e is None else exits_out_of_band(self.expected, state.last_e)

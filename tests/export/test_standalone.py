@@ -101,7 +101,7 @@ def test_grey_arrays_may_have_no_channel_axis(grey: Path) -> None:
 
 @pytest.mark.parametrize("images", [np.zeros((2, 8, 8)), np.zeros((2, 9, 8, 1), np.uint8), np.zeros((8, 8), np.uint8)])
 def test_arrays_of_another_kind_are_refused(grey: Path, images: np.ndarray) -> None:
-    with pytest.raises(BadInput, match=r"must be uint8 \[n, 8, 8, 1\], but got"):
+    with pytest.raises(BadInput, match=r"must be uint8 array \[n, 8, 8, 1\], but got"):
         Model.load(grey).predict(images)
 
 

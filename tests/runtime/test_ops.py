@@ -154,11 +154,12 @@ def test_average_pooling_excludes_padding():
     assert torch.allclose(AvgPool(3, 1)(torch.ones(1, 1, 4, 4)), torch.ones(1, 1, 4, 4))
 
 
+@pytest.mark.parametrize("channels, groups", [(1, 1), (4, 1), (6, 6), (32, 1)])
 @pytest.mark.parametrize("size", [(8, 8), (5, 7)])
-def test_subsampled_convolutions_of_few_channels_give_the_same_numbers(size):
-    narrow = conv_norm(4, 6, 1, stride=2)[0]
-    plain = torch.nn.Conv2d(4, 6, 1, 2, bias=False)
-    plain.load_state_dict(narrow.state_dict())
-    x = torch.randn(3, 4, *size)
-    assert torch.allclose(narrow(x), plain(x), atol=1e-6)
-    assert type(narrow) is not type(plain) and type(conv_norm(8, 6, 1, stride=2)[0]) is type(plain)
+def test_strided_pointwise_convolutions_are_subsampled_to_the_same_numbers(size, channels, groups):
+    subsampled = conv_norm(channels, 6, 1, stride=2, groups=groups)[0]
+    plain = torch.nn.Conv2d(channels, 6, 1, 2, groups=groups, bias=False)
+    plain.load_state_dict(subsampled.state_dict())
+    x = torch.randn(3, channels, *size)
+    assert torch.allclose(subsampled(x), plain(x), atol=1e-6)
+    assert type(subsampled) is not type(plain) and type(conv_norm(channels, 6, 1)[0]) is type(plain)
