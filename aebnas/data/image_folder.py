@@ -3,7 +3,6 @@
 Legend: m images asked for, c channels, h height, w width.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from aebnas.core.errors import UserError
 from aebnas.core.progress import progress_bar
-from aebnas.data.class_names import class_folders
+from aebnas.data.folder_walk import PARTS, FolderWalk, left_out_text
 from aebnas.data.image_set import ImageSet, InMemory, Source
 from aebnas.data.loader_workers import Workers
 
@@ -114,14 +113,15 @@ def _same(source: Source) -> Source:
     return source
 
 
-def load_folder(path: Path, resolution: int, channels: int, train: bool) -> ImageSet:
+def load_folder(path: Path, resolution: int, channels: int, train: bool, follow_links: bool = False) -> ImageSet:
     """One part of a folder of images; classes are the folders of `train`, sorted by name.
 
-    Images lie at any depth below their class. The training part is looked at with its test part's folders and names
-    of files, so that a lack shows before a long search. Raises UserError for a class without images, or one of
-    `test` that `train` hasn't.
+    Images lie at any depth below their class; see `FolderWalk` for symbolic links. The training part is looked at with
+    its test part's folders and names of files, so that a lack shows before a long search. Raises UserError for a class
+    without images, or one of `test` that `train` hasn't.
     """
-    parts = {part: class_folders(path, part) for part in ("train", "test")}
+    walk = FolderWalk(path, follow_links)
+    parts = {part: walk.classes(part) for part in PARTS}
     classes, tested = parts["train"], parts["test"]
     if len(classes) < 2:
         raise UserError(f"{path / 'train'}: must hold at least 2 classes, but got only '{classes[0]}'")
@@ -129,7 +129,7 @@ def load_folder(path: Path, resolution: int, channels: int, train: bool) -> Imag
     if unknown:
         raise UserError(f"{path / 'test' / unknown[0]}: must be a class of {path / 'train'}, but got no such one there")
     found = {
-        part: {name: _images_below(path / part / name) for name in names}
+        part: {name: _images_of(walk, part, name) for name in names}
         for part, names in parts.items()
         if train or part == "test"
     }
@@ -138,16 +138,15 @@ def load_folder(path: Path, resolution: int, channels: int, train: bool) -> Imag
     for name, files in found["train" if train else "test"].items():
         paths += files
         labels += [classes.index(name)] * len(files)
-    return ImageSet(Files(tuple(paths), resolution, channels), torch.tensor(labels), len(classes))
+    return ImageSet(Files(tuple(paths), resolution, channels), torch.tensor(labels), len(classes), walk.left_out)
 
 
-def _images_below(folder: Path) -> list[str]:
-    found = sorted(
-        os.path.join(parent, name)  # noqa: PTH118 (a Path for each of a million files takes its time)
-        for parent, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if name.lower().endswith(EXTENSIONS)
-    )
+def _images_of(walk: FolderWalk, part: str, name: str) -> list[str]:
+    before = walk.left_out.copy()
+    found = walk.images(part, name, EXTENSIONS)
     if not found:
-        raise UserError(f"{folder}: must hold images ({', '.join(EXTENSIONS)}), but got none")
+        left_out = left_out_text(walk.left_out - before)
+        raise UserError(
+            f"{walk.root / part / name}: must hold images ({', '.join(EXTENSIONS)}), but got none{left_out}"
+        )
     return found

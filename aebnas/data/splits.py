@@ -6,7 +6,8 @@ temperatures and thresholds, `certify` is touched by the risk promise alone. The
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -28,13 +29,17 @@ MOST_READ_FIRST = (SEARCH, CALIBRATE, "train", "arch", "certify")
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """The disjoint parts of the official training part; `arch` and `certify` may be empty."""
+    """The disjoint parts of the official training part; `arch` and `certify` may be empty.
+
+    `left_out` counts, by reason, what lay beside the images and was not read as one.
+    """
 
     train: ImageSet
     arch: ImageSet
     search: ImageSet
     calibrate: ImageSet
     certify: ImageSet
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def load_splits(spec: DataSpec, base: Path) -> Splits:
@@ -48,7 +53,7 @@ def load_splits(spec: DataSpec, base: Path) -> Splits:
     if crop >= side:
         raise SpecError("data.augment.crop", f"must be less than the side of an image ({side}), but got {crop}")
     parts = {name: images.subset(part) for name, part in cut_splits(images.labels, spec.splits).items()}
-    return Splits(**_held(parts, spec))
+    return Splits(**_held(parts, spec), left_out=images.left_out)
 
 
 def read_held(splits: Splits) -> None:

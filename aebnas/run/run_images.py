@@ -9,6 +9,7 @@ from torch import Tensor
 
 from aebnas.core.errors import SpecError, in_file
 from aebnas.data.batches import Batches, Preprocessing
+from aebnas.data.folder_walk import left_out_text
 from aebnas.data.splits import Splits, load_splits
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.space.spec import SpaceSpec
@@ -40,6 +41,11 @@ class RunImages:
             rule = f"must be {splits.train.classes}, as in the data, but got {self.space.classes}"
             raise SpecError("classes", rule, self.experiment.space)
         return splits
+
+    def notes(self) -> list[str]:
+        """What whoever searches on these images should know of them, a line each."""
+        left_out = left_out_text(self.splits.left_out)
+        return [f"not all of the data's files are read as images{left_out}"] if left_out else []
 
     @cached_property
     def preprocessing(self) -> Preprocessing:

@@ -1,5 +1,6 @@
 """The main verb: train the supernet, then ask, evaluate, tell and record until the strategy is done."""
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -68,6 +69,8 @@ def run_plan(plan: Plan, listen: Listen = RunEvents) -> RunSession:
     read_held(session.images.splits)
     config = RunConfig(experiment, space, base).to_json(folder, plan.profile)
     run = Run.start(folder, config, config_in_full)
+    for note in session.images.notes():
+        print(f"note: {note}", file=sys.stderr)
     if plan.profile is not None and not run.profile_file.exists():
         plan.profile.save(run.profile_file)
     _go_on(session, listen)
