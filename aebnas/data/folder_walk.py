@@ -2,7 +2,8 @@
 
 A symbolic link is followed where it leads to another place of the folder than `train` and `test`, such as
 `images/007.jpg`; one that leads back to these is left out, since what it leads to is read where it lies. Links that
-lead outside the folder are followed only with `data.follow_links: true`.
+lead outside the folder are followed only with `data.follow_links: true`. Hidden entries are never data: names that
+begin with a dot, and `SYSTEM_ENTRIES`.
 """
 
 import os
@@ -14,6 +15,10 @@ from aebnas.core.errors import UserError
 
 PARTS = ("train", "test")
 
+SYSTEM_ENTRIES = frozenset({"__macosx", "@eadir", "lost+found", "$recycle.bin", "system volume information"})
+"""What archives, network storage and operating systems leave in folders, in lower case."""
+
+HIDDEN = "hidden"
 READ_ANYWAY = "symbolic link(s) to what is read anyway"
 LEADS_OUTSIDE = "symbolic link(s) that lead outside (data.follow_links: true follows them)"
 LEADS_NOWHERE = "symbolic link(s) that lead nowhere"
@@ -42,7 +47,7 @@ class FolderWalk:
             raise UserError(f"{folder}: must be a folder with one folder of images a class, but got no such folder")
         self._check_part(folder)
         names = []
-        for entry in _entries(folder):
+        for entry in self._visible(folder):
             if entry.is_symlink():
                 target, why = self._target(entry.path)
                 if target is None or not Path(target).is_dir():
@@ -74,7 +79,7 @@ class FolderWalk:
                     self.left_out[READ_ANYWAY] += 1
                     continue
                 walked.add(real)
-            for entry in _entries(folder):
+            for entry in self._visible(folder):
                 if entry.is_symlink():
                     target, why = self._target(entry.path)
                     if target is not None and not self._may_follow(target):
@@ -93,6 +98,18 @@ class FolderWalk:
                 elif entry.name.lower().endswith(extensions) and self._is_new(entry.path, target, f"{part}/{name}"):
                     found.append(entry.path)
         return sorted(found)
+
+    def _visible(self, folder: str | Path) -> Iterator[os.DirEntry[str]]:
+        """The entries of a folder but hidden ones; raises UserError where it can't be read."""
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name.startswith(".") or entry.name.lower() in SYSTEM_ENTRIES:
+                        self.left_out[HIDDEN] += 1
+                    else:
+                        yield entry
+        except OSError as error:
+            raise UserError(f"{folder}: must be a folder that can be read, but got {type(error).__name__}") from None
 
     def _target(self, link: str) -> tuple[str | None, str]:
         """The real path that a link leads to; or None and why it is left out, whether or not links are followed."""
@@ -139,11 +156,3 @@ def left_out_text(left_out: Mapping[str, int]) -> str:
 
 def _within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
-
-
-def _entries(folder: str | Path) -> Iterator[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            yield from entries
-    except OSError as error:
-        raise UserError(f"{folder}: must be a folder that can be read, but got {type(error).__name__}") from None

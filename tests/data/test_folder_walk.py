@@ -163,3 +163,20 @@ def test_a_class_of_which_nothing_is_read_says_why(base: Path) -> None:
     assert str(raised.value).startswith(f"{base / 'set/train/cow'}: must hold images")
     why = "(left out: 1 symbolic link(s) that lead outside (data.follow_links: true follows them))"
     assert str(raised.value).endswith(f"but got none {why}")
+
+
+def test_hidden_entries_are_not_data(base: Path) -> None:
+    """Neither classes, nor images, nor folders of images."""
+    for part in ("train", "test"):
+        write(base / f"set/{part}/.ipynb_checkpoints/0-checkpoint.png")
+        write(base / f"set/{part}/__MACOSX/cat/._0.png")
+        write(base / f"set/{part}/cat/.ipynb_checkpoints/0-checkpoint.png")
+        write(base / f"set/{part}/cat/@eaDir/0.png/SYNOPHOTO_THUMB_M.jpg")
+        (base / f"set/{part}/cat/._0.png").write_bytes(b"\0\5\x16\7")  # what macOS keeps of a file elsewhere
+        (base / f"set/{part}/.DS_Store").write_bytes(b"\0")
+    link(base / "set/train/cat/.loop", ".")
+    train, test = load_train(SPEC, base), load_test(SPEC, base)
+    assert files(train, base) == PLAIN and train.pixels().shape == (6, 3, 4, 4)
+    assert files(test, base) == ["0 test/cat/0.png", "1 test/dog/0.png"]
+    assert train.left_out == {walk.HIDDEN: 13}
+    assert class_names(SPEC, base) == ("cat", "dog")

@@ -1,5 +1,6 @@
 """A whole run on a folder of images, in memory and streamed."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,18 @@ def search(folder: Path, **data: Any) -> Path:
     run = folder / f"run-{data['memory']}"
     run_search(write_spec(folder / f"spec-{data['memory']}", data=where | spec | data), run)
     return run
+
+
+def test_what_is_left_out_is_reported_once_and_recorded(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hidden = folder / "digits/train/.ipynb_checkpoints"
+    hidden.mkdir()
+    (hidden / "0-checkpoint.png").write_bytes(b"")
+    run = search(folder, memory="always")
+    hidden.joinpath("0-checkpoint.png").unlink()
+    hidden.rmdir()
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert notes == ["note: not all of the data's files are read as images (left out: 1 hidden)"]
+    assert json.loads((run / "protocol.json").read_text())["left_out"] == {"hidden": 1}
 
 
 def test_streamed_and_in_memory_searches_find_the_same(folder: Path) -> None:
