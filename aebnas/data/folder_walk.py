@@ -24,6 +24,10 @@ LEADS_OUTSIDE = "symbolic link(s) that lead outside (data.follow_links: true fol
 LEADS_NOWHERE = "symbolic link(s) that lead nowhere"
 NO_FILE = "neither a file nor a folder"
 BESIDE_CLASSES = "file(s) beside the folders of classes"
+NO_IMAGE = "file(s) that are not of an image format"
+LONGEST_EXTENSION = 12
+MOST_REASONS = 6
+"""In a line for people; the protocol has all."""
 
 
 class FolderWalk:
@@ -95,7 +99,9 @@ class FolderWalk:
                     waiting.append((entry.path, target))
                 elif not is_file:  # a pipe or a device, which could be read for ever
                     self.left_out[NO_FILE] += 1
-                elif entry.name.lower().endswith(extensions) and self._is_new(entry.path, target, f"{part}/{name}"):
+                elif not entry.name.lower().endswith(extensions):
+                    self.left_out[f"{NO_IMAGE} ({_extension(entry.name)})"] += 1
+                elif self._is_new(entry.path, target, f"{part}/{name}"):
                     found.append(entry.path)
         return sorted(found)
 
@@ -151,7 +157,16 @@ class FolderWalk:
 def left_out_text(left_out: Mapping[str, int]) -> str:
     """The counts in words, the greatest first, such as ` (left out: 3 hidden entries)`; empty where there are none."""
     counts = sorted(left_out.items(), key=lambda item: (-item[1], item[0]))
-    return f" (left out: {'; '.join(f'{count:,} {reason}' for reason, count in counts)})" if counts else ""
+    texts = [f"{count:,} {reason}" for reason, count in counts[:MOST_REASONS]]
+    if more := sum(count for _, count in counts[MOST_REASONS:]):
+        texts.append(f"{more:,} more, of {len(counts) - MOST_REASONS} kinds")
+    return f" (left out: {'; '.join(texts)})" if texts else ""
+
+
+def _extension(name: str) -> str:
+    """The extension of a file for a person: short and printable, whatever the file is called."""
+    end = Path(name).suffix.lower()
+    return end if 1 < len(end) <= LONGEST_EXTENSION and end.isprintable() else "no known extension"
 
 
 def _within(path: str, folder: str) -> bool:

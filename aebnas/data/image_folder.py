@@ -4,6 +4,7 @@ Legend: m images asked for, c channels, h height, w width.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from aebnas.data.folder_walk import PARTS, FolderWalk, left_out_text
 from aebnas.data.image_set import ImageSet, InMemory, Source
 from aebnas.data.loader_workers import Workers
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
+"""Formats of which Pillow itself reads the header alone."""
 READ_AT_ONCE = 256
 
 
@@ -143,10 +145,17 @@ def load_folder(path: Path, resolution: int, channels: int, train: bool, follow_
 
 def _images_of(walk: FolderWalk, part: str, name: str) -> list[str]:
     before = walk.left_out.copy()
-    found = walk.images(part, name, EXTENSIONS)
+    found = walk.images(part, name, image_extensions())
     if not found:
         left_out = left_out_text(walk.left_out - before)
-        raise UserError(
-            f"{walk.root / part / name}: must hold images ({', '.join(EXTENSIONS)}), but got none{left_out}"
-        )
+        raise UserError(f"{walk.root / part / name}: must hold images (.jpg, .png, ...), but got none{left_out}")
     return found
+
+
+@cache
+def image_extensions() -> tuple[str, ...]:
+    """Extensions of the files that Pillow reads, in lower case and sorted."""
+    from PIL import Image
+
+    known = Image.registered_extensions()
+    return tuple(sorted(end for end, kind in known.items() if kind in Image.OPEN and kind not in NOT_DECODED))

@@ -180,3 +180,33 @@ def test_hidden_entries_are_not_data(base: Path) -> None:
     assert files(test, base) == ["0 test/cat/0.png", "1 test/dog/0.png"]
     assert train.left_out == {walk.HIDDEN: 13}
     assert class_names(SPEC, base) == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *(("a.jfif", "JPEG"), ("a.JPE", "JPEG"), ("a.gif", "GIF"), ("a.webp", "WEBP"), ("a.tif", "TIFF")),
+        *(("a.tga", "TGA"), ("a.ico", "ICO"), ("a.jp2", "JPEG2000"), ("a.pnm", "PPM"), ("a.dib", "DIB")),
+    ],
+)
+def test_what_pillow_reads_is_an_image(base: Path, name: str, kind: str) -> None:
+    path = base / "set/train/cat" / name
+    Image.new("RGB", (16, 16), (200, 200, 200)).save(path, kind)
+    train = load_train(SPEC, base)
+    assert f"0 train/cat/{name}" in files(train, base) and not train.left_out
+    assert (train.pixels()[3].int() - 200).abs().max() < 8
+
+
+def test_files_of_other_formats_are_counted(base: Path) -> None:
+    for name in ("a.txt", "b.TXT", "c.heic", "Thumbs.db", "noextension", "of.an\nother", "film.mpg", "picture.eps"):
+        (base / "set/train/cat" / name).write_bytes(b"")
+    train = load_train(SPEC, base)
+    assert files(train, base) == PLAIN
+    extensions = {".txt": 2, ".heic": 1, ".db": 1, "no known extension": 2, ".mpg": 1, ".eps": 1}
+    assert train.left_out == {f"{walk.NO_IMAGE} ({end})": count for end, count in extensions.items()}
+    for number in range(3):
+        (base / f"set/train/cat/{number}.png").unlink()
+    with pytest.raises(UserError) as raised:
+        load_train(SPEC, base)
+    said = str(raised.value).partition("set/train/cat: ")[2]
+    assert said.startswith("must hold images (.jpg, .png, ...), but got none (left out: 2 file(s) that are not of an ")

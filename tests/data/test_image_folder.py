@@ -143,7 +143,7 @@ def test_faults_of_a_folder(folder: Path) -> None:
     assert fault() == f"{folder / 'set/test/horse'}: must be a class of {train}, but got no such one there"
     (folder / "set/test/horse").rmdir()
     (train / "horse").mkdir()
-    with pytest.raises(UserError, match=r"train/horse: must hold images \(\.jpg, .*\), but got none"):
+    with pytest.raises(UserError, match=r"train/horse: must hold images \(\.jpg, \.png, \.\.\.\), but got none"):
         load_train(SPEC, folder)
     load_test(SPEC, folder)  # a class of train need not be tested
     (folder / "set/test/horse").mkdir()
