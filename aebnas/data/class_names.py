@@ -52,6 +52,12 @@ def class_names(spec: DataSpec, base: Path) -> tuple[str, ...] | None:
     return CLASS_NAMES.get(spec.name)
 
 
+def named_classes(spec: DataSpec, base: Path, classes: int) -> list[str]:
+    """The same, but their numbers where there are no names."""
+    names = class_names(spec, base)
+    return [str(number) for number in range(classes)] if names is None else list(names)
+
+
 def data_path(spec: DataSpec, base: Path) -> Path:
     """The file of `npz`, the folder of `folder`."""
     assert spec.path is not None  # the spec checks it

@@ -41,6 +41,12 @@ class Splits:
     certify: ImageSet
     left_out: Mapping[str, int] = field(default_factory=dict)
 
+    def missing_classes(self, name: str) -> list[int]:
+        """The classes of which a split has no image, where it has any images."""
+        split: ImageSet = getattr(self, name)
+        present = set(split.labels.tolist())
+        return [label for label in range(split.classes) if label not in present] if present else []
+
 
 def load_splits(spec: DataSpec, base: Path) -> Splits:
     """Load the official training part and cut it; `base` as in `load_train`.
@@ -78,8 +84,9 @@ def _held(parts: dict[str, ImageSet], spec: DataSpec) -> dict[str, ImageSet]:
 def cut_splits(labels: Tensor, spec: SplitSpec) -> dict[str, Tensor]:
     """Sorted indices `[n_split]` (int64) into `labels [n]` of train, arch, search, calibrate and certify.
 
-    Each class is shared out in proportion, by largest remainders. (scikit-learn's stratified splitters refuse
-    classes of one image and parts smaller than the number of classes, which a small `certify` may well be.)
+    Each class is shared out in proportion, by largest remainders, except for one image of it that `train` keeps.
+    (scikit-learn's stratified splitters refuse classes of one image and parts smaller than the number of classes, which
+    a small `certify` may well be.)
     Raises UserError where a split other than arch and certify would hold fewer images than classes.
     """
     labels = labels.cpu()
@@ -110,11 +117,21 @@ def _size(size: int | float, total: int) -> int:
 
 
 def _share_out(size: int, available: Tensor, generator: torch.Generator) -> list[int]:
-    """Whole numbers that sum to `size`, in proportion to `available`; equal remainders are settled by lot."""
+    """Whole numbers that sum to `size`, in proportion to `available` and leaving 1 of each; equal remainders are
+    settled by a seeded draw. Where a class would lose its last image, another gives one more.
+    """
+    counts = _in_proportion(size, available, generator)
+    kept = torch.minimum(counts, available - 1)
+    if missing := size - int(kept.sum()):
+        kept += _in_proportion(missing, available - 1 - kept, generator)
+    return kept.tolist()
+
+
+def _in_proportion(size: int, available: Tensor, generator: torch.Generator) -> Tensor:
     scaled = available * size
     total = int(available.sum())
     counts, remainders = scaled // total, scaled % total
-    lot = torch.randperm(len(available), generator=generator)
-    largest_first = lot[remainders[lot].argsort(descending=True, stable=True)]
+    drawn = torch.randperm(len(available), generator=generator)
+    largest_first = drawn[remainders[drawn].argsort(descending=True, stable=True)]
     counts[largest_first[: size - int(counts.sum())]] += 1
-    return counts.tolist()
+    return counts

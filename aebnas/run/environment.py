@@ -37,6 +37,7 @@ def _protocol(session: RunSession) -> dict[str, object]:
         "split_seed": experiment.data.splits.seed,
         "images": {name: len(getattr(splits, name)) for name in names},
         "left_out": dict(splits.left_out) or None,
+        "classes_without_images": session.images.missing_classes() or None,
         "seed": experiment.seed,
         "objectives": list(experiment.objectives),
         "constraints": list(experiment.constraints),
