@@ -1,5 +1,6 @@
 """The command line. Heavy imports wait inside the commands, so that help and spec errors come at once."""
 
+import io
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise KeyboardInterrupt  # the one exception that Ray lets through as it is
 
     signal.signal(signal.SIGTERM, on_sigterm)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be any bytes
     if arguments is None:
         arguments = sys.argv[1:]
     debug = "--debug" in arguments

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from aebnas.core.errors import UserError
+from aebnas.core.errors import UserError, check_utf8
 
 PARTS = ("train", "test")
 
@@ -43,8 +43,8 @@ class FolderWalk:
         self._linked: dict[str, tuple[str, str]] = {}  # files that links led to: the class, and the path there
 
     def classes(self, part: str) -> list[str]:
-        """Sorted names of the class folders of a part; raises UserError where there are none or where one lies outside
-        the folder and links aren't followed.
+        """Sorted names of the class folders of a part; raises UserError where there are none, where one lies outside
+        the folder and links aren't followed, or where a name isn't UTF-8, as the files of a run and an export are.
         """
         folder = self.root / part
         if not folder.is_dir():
@@ -61,6 +61,7 @@ class FolderWalk:
             elif not entry.is_dir(follow_symlinks=False):
                 self.left_out[BESIDE_CLASSES] += 1
                 continue
+            check_utf8(entry.name, f"{folder}: a class")
             names.append(entry.name)
         if not names:
             raise UserError(f"{folder}: must hold one folder of images a class, but got none")

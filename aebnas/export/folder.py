@@ -19,7 +19,7 @@ from torch import Tensor
 
 import aebnas.runtime
 from aebnas.core.atomic_files import write_atomically, write_json, write_text
-from aebnas.core.errors import UserError
+from aebnas.core.errors import UserError, check_utf8
 from aebnas.data.batches import Preprocessing
 from aebnas.export import model as model_source
 from aebnas.export.card import CardFacts, ExportCosts, model_card
@@ -55,8 +55,8 @@ def export_model(
     """Write the folder `directory`, whole or not at all; a previous export there is replaced.
 
     `samples`, uint8 `[n, c, h, w]`, are recorded with the answers to them. Raises UserError for a directory
-    that holds something else or cannot be written, for imported (opaque) modules, for ops defined outside
-    `aebnas/runtime` and for weights that are not finite; ValueError when the parts are not of one model.
+    that holds something else, cannot be written or has a path that isn't UTF-8, for imported (opaque) modules, for ops
+    defined outside `aebnas/runtime` and for weights that are not finite; ValueError when the parts are not of one model.
     """
     opaque = [node.name for node in network.graph.nodes if node.op == OPAQUE]
     if opaque:
@@ -72,6 +72,7 @@ def export_model(
     if preprocessing.shape[0] not in (1, 3):
         raise UserError(f"input.channels must be 1 or 3 for export, but got {preprocessing.shape[0]}")
     network = copy.deepcopy(network).to("cpu", torch.float32).eval()
+    check_utf8(str(directory.resolve()), f"{directory}: the folder of an export")  # safetensors opens no other
     directory = directory.resolve()
     try:
         _refuse_foreign(directory)

@@ -259,6 +259,22 @@ def test_a_folder_with_another_number_of_classes(refused, folder_of_images):
     assert line == "space.yaml: classes: must be 3, as in the data, but got 2"
 
 
+def test_a_class_whose_name_is_not_utf8(refused, folder_of_images):
+    """Searched and evaluated, it could not be exported."""
+    for part in ("train", "test"):
+        (folder_of_images / part / "dog").rename(folder_of_images / part / os.fsdecode(b"d\xf6g"))
+    line = search(refused, folder_of_images.parent, **FOLDER)
+    assert line == f"{folder_of_images / 'train'}: a class must have a name in UTF-8, but got bytes b'd\\xf6g'"
+
+
+def test_a_run_whose_name_is_not_utf8(refused, project):
+    (project / "set.npz").write_bytes(npz())
+    spec = EXPERIMENT | {"data": {"name": "npz", "path": "set.npz"}}
+    (project / "spec.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    line = refused(project, "search", "spec.yaml", "--out", os.fsdecode(b"r\xfcn"))
+    assert line.startswith(r"r\udcfcn: the folder of a run must have a name in UTF-8, but got bytes b'")
+
+
 def test_a_file_where_a_folder_should_be(refused, project):
     (project / "set").write_bytes(b"")
     line = search(refused, project, **FOLDER)
