@@ -8,7 +8,7 @@ import dataclasses
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.monitor import Expected
 from aebnas.runtime.network import Network
 from aebnas.runtime.ops import OPAQUE, OPS
+from aebnas.space.input_spec import EXPORTED_CHANNELS
 
 FILES = frozenset(
     {"README.md", "card.json", "check.npz", "costs.json", "graph.json", "model.py", "monitor.json", "policy.json"}
@@ -56,20 +57,21 @@ def export_model(
 
     `samples`, uint8 `[n, c, h, w]`, are recorded with the answers to them. Raises UserError for a directory
     that holds something else, cannot be written or has a path that isn't UTF-8, for imported (opaque) modules, for ops
-    defined outside `aebnas/runtime` and for weights that are not finite; ValueError when the parts are not of one model.
+    defined outside `aebnas/runtime` and for weights that are not finite; ValueError when the parts are not of one
+    model.
     """
     opaque = [node.name for node in network.graph.nodes if node.op == OPAQUE]
     if opaque:
         raise UserError(f"node '{opaque[0]}': imported modules cannot be exported yet, but got one")
-    for op in {node.op for node in network.graph.nodes}:
-        if not (where := OPS[op].kind.__module__).startswith(f"{aebnas.runtime.__name__}."):
-            raise UserError(f"op '{op}' must be defined in aebnas/runtime to be exported, but got {where}")
+    for op in ops_left_behind(node.op for node in network.graph.nodes):
+        where = OPS[op].kind.__module__
+        raise UserError(f"op '{op}' must be defined in aebnas/runtime to be exported, but got {where}")
     if preprocessing.shape != network.graph.input_shape or len(class_names) != network.graph.classes:
         want = f"{network.graph.input_shape} images and {network.graph.classes} class names"
         raise ValueError(f"the network needs {want}, but got {preprocessing.shape} and {len(class_names)}")
     if not len(samples):
         raise ValueError("samples must hold at least one image to record, but got none")
-    if preprocessing.shape[0] not in (1, 3):
+    if preprocessing.shape[0] not in EXPORTED_CHANNELS:
         raise UserError(f"input.channels must be 1 or 3 for export, but got {preprocessing.shape[0]}")
     network = copy.deepcopy(network).to("cpu", torch.float32).eval()
     check_utf8(str(directory.resolve()), f"{directory}: the folder of an export")  # safetensors opens no other
@@ -92,6 +94,12 @@ def export_model(
             _put_in_place(made, directory, aside=Path(staging) / PREVIOUS)
     except OSError as error:
         raise UserError(f"{directory}: cannot be written: {error}") from None
+
+
+def ops_left_behind(ops: Iterable[str]) -> list[str]:
+    """Those whose code an export doesn't take along, sorted."""
+    known = {op: OPS[op].kind.__module__ for op in set(ops) - {OPAQUE}}
+    return sorted(op for op, module in known.items() if not module.startswith(f"{aebnas.runtime.__name__}."))
 
 
 def _clear_left_over(directory: Path, hidden: str) -> None:

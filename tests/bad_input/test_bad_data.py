@@ -172,6 +172,17 @@ def test_data_of_another_kind_than_the_space_says(refused, project, changes, say
     assert line.startswith(f"space.yaml: {says}"), line
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+def test_images_of_which_no_network_can_be_exported(refused, project, channels):
+    """Not after hours of searching."""
+    (project / "set.npz").write_bytes(npz(x_train=np.zeros((N, 8, 8, channels), np.uint8)))
+    space = SPACE | {"classes": 2, "input": {"channels": channels, "resolution": 8}}
+    (project / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
+    line = search(refused, project, name="npz", path="set.npz")
+    rule = "must be 1 or 3, since networks of other images can't be exported"
+    assert line == f"space.yaml: input.channels: {rule}, but got {channels}"
+
+
 def test_a_crop_that_could_lose_the_image(refused, project):
     (project / "set.npz").write_bytes(npz())
     line = search(refused, project, name="npz", path="set.npz", augment={"crop": 8})
