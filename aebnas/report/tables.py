@@ -63,9 +63,12 @@ def spread_points(points: Sequence[FrontPoint]) -> Sequence[FrontPoint]:
 
 
 def print_table(table: Table) -> None:
-    """Print a table as wide as the terminal; in a pipe there is no width to fit into, and a cut id is of no use."""
-    console = Console()
-    (console if console.is_terminal else Console(width=160)).print(table)
+    """Print a table as wide as the terminal; in a pipe there is no width to fit into, and a cut id is of no use.
+
+    Texts are shown as they are: names of runs and classes may look like markup (`[bold]`, `:smile:`).
+    """
+    width = None if Console().is_terminal else 160
+    Console(width=width, markup=False, emoji=False).print(table)
 
 
 def print_point(point: OperatingPoint, samples: int) -> None:

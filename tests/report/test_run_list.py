@@ -117,6 +117,16 @@ def test_names_of_any_bytes_can_be_listed(copy, tmp_path, capsysbinary):
     assert b"r\\udcfcn" in capsysbinary.readouterr().out
 
 
+def test_names_are_listed_as_they_are(copy, tmp_path, capsys):
+    """Not as markup, nor emoji."""
+    names = ["r [bold]x", "[red]", ":smile:"]
+    for name in names:
+        copy(name)
+    print_runs(list_runs(tmp_path))
+    out = capsys.readouterr().out
+    assert all(f" {name} " in out for name in names)
+
+
 def test_there_must_be_a_folder(tmp_path):
     with pytest.raises(UserError, match="must be a folder of runs"):
         list_runs(tmp_path / "none")
