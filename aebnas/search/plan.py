@@ -186,10 +186,9 @@ def check_relaxable(spec: SpaceSpec, space_file: Path) -> None:
     if spec.policy.thresholds.optimise is None:
         raise SpecError("policy.thresholds", f"must be optimise {because}, but got genes", space_file)
     for site in spec.sites():
-        place = f"exits.sites.{site.name}" if site.name in spec.exits.sites else "exits"
         if (count := count_branches(spec, site)) > MOST_BRANCHES:
             rule = f"must offer at most {MOST_BRANCHES} branches {because}, but got {count}"
-            raise SpecError(place, rule, space_file)
+            raise SpecError(spec.branch_place(site), rule, space_file)
 
 
 def check_relaxed_cost(experiment: ExperimentSpec, profile: Profile | None) -> None:

@@ -70,7 +70,7 @@ class ExitsSpec(BranchChoices):
     """`every_stage` (the end of every stage, or stack of cells, but the last, which has the final classifier) or a list
     of sites: `stage2` is the end of stage 2, `stage2.block1` lies behind its first block where more follow. In a DAG
     `every_cell` and `every_node` (all but the last) name sites, too; `cell2` is the end of cell 2, `cell2.node1` its
-    first node."""
+    first node, `stage1` the end of the first stack."""
     sites: dict[str, BranchChoices] = Field(default_factory=dict)
     """What differs at one site, by its name; everything else holds for all."""
 
