@@ -1,5 +1,6 @@
 """Devices: `profile`."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -67,7 +68,8 @@ def profile(
         job = jobs.make_job(loaded, setting, rounds, count, max_layers, whole=whole)
         if emit is not None:
             profiling.emit_job(job, emit, onnx=onnx)
-            print(f"{emit} is written; run python measure.py there, then aebnas profile {space} --import result.json")
+            then = f"aebnas profile {shlex.quote(str(space))} --import result.json"
+            print(f"{emit} is written; run python measure.py there, then {then}")
             return
         found = profiling.profile_space(job, out, helpers=helpers)
     profiling.print_profile(found)

@@ -1,5 +1,6 @@
 """The command line. Slow imports are inside the commands, so that help and spec errors are printed at once."""
 
+import io
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -64,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise KeyboardInterrupt  # the only exception that Ray doesn't wrap or suppress
 
     signal.signal(signal.SIGTERM, on_sigterm)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be any bytes
     if arguments is None:
         arguments = sys.argv[1:]
     debug = "--debug" in arguments

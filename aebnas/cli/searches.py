@@ -1,5 +1,6 @@
 """Commands that search: `search` and `resume`."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -63,7 +64,8 @@ def search(
     show(session.run.folder)
     folder = session.run.folder
     print(f"\n{folder}/pareto.csv, pareto.png and report.html are written.")
-    print(f"Next: aebnas evaluate {folder} --pick best-accuracy, or aebnas export {folder} --pick knee --out DIR")
+    run = shlex.quote(str(folder))
+    print(f"Next: aebnas evaluate {run} --pick best-accuracy, or aebnas export {run} --pick knee --out DIR")
 
 
 def _numbers(text: str) -> list[int]:

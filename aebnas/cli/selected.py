@@ -1,6 +1,7 @@
 """Commands on one point of a front: `retrain`, `evaluate`, `export` and `measure`."""
 
 import math
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -65,7 +66,7 @@ def export(
     from aebnas.selected.evaluate import export as export_pick
 
     point_id = export_pick(run, pick, out)
-    print(f"{point_id} is in {out}; try: python {out}/model.py --check")
+    print(f"{point_id} is in {out}; try: python {shlex.quote(str(out / 'model.py'))} --check")
 
 
 def measure(

@@ -1,5 +1,6 @@
 """The exceptions a user sees as a single line instead of a traceback."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,14 @@ class SpecError(UserError):
 
     def __str__(self) -> str:
         return str(UserError(": ".join(str(part) for part in (self.file, self.path, self.rule) if part)))
+
+
+def check_utf8(path: str, what: str) -> None:
+    """Raise UserError unless a name or path from a file system, which takes any bytes, can be written in UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{what} must have a name in UTF-8, but got bytes {os.fsencode(path)!r}") from None
 
 
 @contextmanager

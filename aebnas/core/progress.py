@@ -114,7 +114,7 @@ def _shown_in(console: Console) -> Iterator[_Bars | None]:
         yield _outer[-1] if _outer else None
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

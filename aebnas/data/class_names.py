@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from aebnas.core.errors import UserError
 from aebnas.data.data_spec import DataSpec
+from aebnas.data.folder_walk import FolderWalk
 
 DIGITS = tuple("0123456789")
 
@@ -48,22 +48,17 @@ def class_names(spec: DataSpec, base: Path) -> tuple[str, ...] | None:
     if spec.class_names is not None:
         return spec.class_names
     if spec.name == "folder":
-        return tuple(class_folders(data_path(spec, base), "train"))
+        return tuple(FolderWalk(data_path(spec, base), spec.follow_links).classes("train"))
     return CLASS_NAMES.get(spec.name)
+
+
+def named_classes(spec: DataSpec, base: Path, classes: int) -> list[str]:
+    """The same, but their numbers where there are no names."""
+    names = class_names(spec, base)
+    return [str(number) for number in range(classes)] if names is None else list(names)
 
 
 def data_path(spec: DataSpec, base: Path) -> Path:
     """Absolute path of the file of `npz` or the folder of `folder`."""
     assert spec.path is not None  # the spec checks it
     return (base / spec.path.expanduser()).absolute()
-
-
-def class_folders(path: Path, part: str) -> list[str]:
-    """Sorted names of the class folders of a part; raises UserError where there are none."""
-    folder = path / part
-    if not folder.is_dir():
-        raise UserError(f"{folder}: must be a folder with one subfolder of images per class, but got no such folder")
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
-    if not names:
-        raise UserError(f"{folder}: must hold one subfolder of images per class, but got none")
-    return names

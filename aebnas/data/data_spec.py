@@ -103,6 +103,7 @@ ONLY_FOR = {
     "root": TORCHVISION,
     "resolution": ("folder",),
     "channels": ("folder",),
+    "follow_links": ("folder",),
     "memory": ("folder",),
     "memory_limit_bytes": ("folder",),
 }
@@ -122,6 +123,8 @@ class DataSpec(Spec):
     """Of `folder` only: images are cropped to a square and resized to this many pixels a side."""
     channels: Literal[1, 3] = 3
     """Of `folder` only: 3 (RGB) or 1 (grey)."""
+    follow_links: bool = False
+    """Of `folder` only: also read what symbolic links to places outside the folder lead to."""
     memory: Literal["auto", "always", "never"] = "auto"
     """Of `folder` only: hold images in memory `always`, `never` (files are read again whenever they are needed), or
     where they take at most `memory_limit_bytes` (`auto`)."""

@@ -3,8 +3,8 @@
 Legend: n images, c channels, h height, w width; m images read.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -120,12 +120,14 @@ class Taken:
 class ImageSet:
     """Images with `labels [n]` (int64) in `0..classes-1`; n may be 0.
 
-    Raises ValueError for labels of another type, number or range.
+    `left_out` counts, by reason, what lay beside the images of a whole set and was not read as one. Raises ValueError
+    for labels of another type, number or range.
     """
 
     source: Source
     labels: Tensor
     classes: int
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.source),):

@@ -6,7 +6,8 @@ temperatures and thresholds, `certify` is used by the risk guarantee only. The t
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -28,13 +29,23 @@ MEMORY_PRIORITY = (SEARCH, CALIBRATE, "train", "arch", "certify")
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """The disjoint parts of the official training part; `arch` and `certify` may be empty."""
+    """The disjoint parts of the official training part; `arch` and `certify` may be empty.
+
+    `left_out` counts, by reason, what lay beside the images and was not read as one.
+    """
 
     train: ImageSet
     arch: ImageSet
     search: ImageSet
     calibrate: ImageSet
     certify: ImageSet
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    def missing_classes(self, name: str) -> list[int]:
+        """The classes of which a split has no image, where it has any images."""
+        split: ImageSet = getattr(self, name)
+        present = set(split.labels.tolist())
+        return [label for label in range(split.classes) if label not in present] if present else []
 
 
 def load_splits(spec: DataSpec, base: Path) -> Splits:
@@ -48,7 +59,7 @@ def load_splits(spec: DataSpec, base: Path) -> Splits:
     if crop >= side:
         raise SpecError("data.augment.crop", f"must be less than the side of an image ({side}), but got {crop}")
     parts = {name: images.subset(part) for name, part in cut_splits(images.labels, spec.splits).items()}
-    return Splits(**_held(parts, spec))
+    return Splits(**_held(parts, spec), left_out=images.left_out)
 
 
 def read_held(splits: Splits) -> None:
@@ -73,8 +84,9 @@ def _held(parts: dict[str, ImageSet], spec: DataSpec) -> dict[str, ImageSet]:
 def cut_splits(labels: Tensor, spec: SplitSpec) -> dict[str, Tensor]:
     """Sorted indices `[n_split]` (int64) into `labels [n]` of train, arch, search, calibrate and certify.
 
-    Each class is divided in proportion, by largest remainders. (scikit-learn's stratified splitters refuse
-    classes of one image and parts smaller than the number of classes, which `certify` may be.)
+    Each class is divided in proportion, by largest remainders, except for one image of it that `train` keeps.
+    (scikit-learn's stratified splitters refuse classes of one image and parts smaller than the number of classes, which
+    `certify` may be.)
     Raises SpecError where a split other than arch and certify would hold fewer images than there are classes.
     """
     labels = labels.cpu()
@@ -105,11 +117,21 @@ def _size(size: int | float, total: int) -> int:
 
 
 def _share_out(size: int, available: Tensor, generator: torch.Generator) -> list[int]:
-    """Whole numbers that sum to `size`, in proportion to `available`; ties between remainders are broken at random."""
+    """Whole numbers that sum to `size`, in proportion to `available` and leaving 1 of each; ties between
+    remainders are broken at random. Where a class would lose its last image, another gives one more.
+    """
+    counts = _in_proportion(size, available, generator)
+    taken = torch.minimum(counts, available - 1)
+    if missing := size - int(taken.sum()):
+        taken += _in_proportion(missing, available - 1 - taken, generator)
+    return taken.tolist()
+
+
+def _in_proportion(size: int, available: Tensor, generator: torch.Generator) -> Tensor:
     scaled = available * size
     total = int(available.sum())
     counts, remainders = scaled // total, scaled % total
     tie_order = torch.randperm(len(available), generator=generator)
     largest_first = tie_order[remainders[tie_order].argsort(descending=True, stable=True)]
     counts[largest_first[: size - int(counts.sum())]] += 1
-    return counts.tolist()
+    return counts

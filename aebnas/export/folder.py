@@ -8,7 +8,7 @@ import dataclasses
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 import aebnas.runtime
 from aebnas.core.atomic_files import write_atomically, write_json, write_text
-from aebnas.core.errors import UserError
+from aebnas.core.errors import UserError, check_utf8
 from aebnas.data.batches import Preprocessing
 from aebnas.export import model as model_source
 from aebnas.export.card import CardFacts, ExportCosts, model_card
@@ -28,6 +28,7 @@ from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.monitor import Expected
 from aebnas.runtime.network import Network
 from aebnas.runtime.ops import OPAQUE, OPS
+from aebnas.space.input_spec import EXPORTED_CHANNELS
 
 FILES = frozenset(
     {"README.md", "card.json", "check.npz", "costs.json", "graph.json", "model.py", "monitor.json", "policy.json"}
@@ -55,24 +56,26 @@ def export_model(
     """Write the folder `directory` atomically; a previous export there is replaced.
 
     `samples`, uint8 `[n, c, h, w]`, are recorded with the network's outputs for them. Raises UserError for a directory
-    that holds something else or cannot be written, for imported (opaque) modules, for ops defined outside
-    `aebnas/runtime` and for weights that are not finite; ValueError when the parts are not of one model.
+    that holds something else, cannot be written or has a path that isn't UTF-8, for imported (opaque) modules, for ops
+    defined outside `aebnas/runtime` and for weights that are not finite; ValueError when the parts are not of one
+    model.
     """
     opaque = [node.name for node in network.graph.nodes if node.op == OPAQUE]
     if opaque:
         raise UserError(f"node '{opaque[0]}': must not be an imported module, which cannot be exported")
-    for op in {node.op for node in network.graph.nodes}:
-        if not (where := OPS[op].kind.__module__).startswith(f"{aebnas.runtime.__name__}."):
-            raise UserError(f"op '{op}' must be defined in aebnas/runtime to be exported, but got {where}")
+    for op in ops_left_behind(node.op for node in network.graph.nodes):
+        where = OPS[op].kind.__module__
+        raise UserError(f"op '{op}' must be defined in aebnas/runtime to be exported, but got {where}")
     if preprocessing.shape != network.graph.input_shape or len(class_names) != network.graph.classes:
         want = f"{network.graph.input_shape} and {network.graph.classes}"
         got = f"{preprocessing.shape} and {len(class_names)}"
         raise ValueError(f"image shape and number of class names must be {want}, but got {got}")
     if not len(samples):
         raise ValueError("samples must hold at least one image to record, but got none")
-    if preprocessing.shape[0] not in (1, 3):
+    if preprocessing.shape[0] not in EXPORTED_CHANNELS:
         raise UserError(f"input.channels must be 1 or 3 for export, but got {preprocessing.shape[0]}")
     network = copy.deepcopy(network).to("cpu", torch.float32).eval()
+    check_utf8(str(directory.resolve()), f"{directory}: the folder of an export")  # safetensors opens no other
     directory = directory.resolve()
     try:
         _refuse_foreign(directory)
@@ -92,6 +95,12 @@ def export_model(
             _move_into_place(staged, directory, backup=Path(staging) / PREVIOUS)
     except OSError as error:
         raise UserError(f"{directory}: cannot be written: {error}") from None
+
+
+def ops_left_behind(ops: Iterable[str]) -> list[str]:
+    """Those whose code an export doesn't take along, sorted."""
+    known = {op: OPS[op].kind.__module__ for op in set(ops) - {OPAQUE}}
+    return sorted(op for op, module in known.items() if not module.startswith(f"{aebnas.runtime.__name__}."))
 
 
 def _clear_left_over(directory: Path, hidden: str) -> None:

@@ -8,6 +8,7 @@ import matplotlib
 matplotlib.use("Agg")  # before pyplot, since there may be no display
 
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from aebnas.core.atomic_files import write_atomically
 from aebnas.core.metrics import METRICS, Objective
@@ -22,9 +23,17 @@ LINES = ("-", "--", ":", "-.")
 def draw_fronts(
     fronts: Mapping[str, Sequence[FrontPoint]], objectives: Sequence[Objective], title: str, path: Path
 ) -> None:
-    """Plot named fronts: accuracy (or the first objective) over the first of the other objectives.
+    """Write `front_figure` as an image."""
+    figure = front_figure(fronts, objectives, title)
+    write_atomically(path, lambda partial: figure.savefig(partial, dpi=130, metadata={"Software": None}))
+    plt.close(figure)
 
-    With two objectives each front is drawn as a step function; with more, only as points.
+
+def front_figure(fronts: Mapping[str, Sequence[FrontPoint]], objectives: Sequence[Objective], title: str) -> Figure:
+    """Named fronts: accuracy (or the first objective) over the first of the other objectives.
+
+    Names and title are shown literally. With two objectives each front is drawn as a step function; with more, only as
+    points.
     """
     names = [objective.metric for objective in objectives]
     y = "accuracy" if "accuracy" in names else names[0]
@@ -32,7 +41,7 @@ def draw_fronts(
     scale_x, label_x = axis_scale(x)
     scale_y, label_y = axis_scale(y)
     figure, panel = plt.subplots(figsize=(8, 5), layout="constrained")
-    for index, (name, points) in enumerate(fronts.items()):
+    for index, points in enumerate(fronts.values()):
         ordered = sorted((point.metrics for _, point in points), key=lambda metrics: metrics[x])
         panel.plot(
             [metrics[x] * scale_x for metrics in ordered],
@@ -44,7 +53,6 @@ def draw_fronts(
             linestyle=LINES[index // len(COLOURS) % len(LINES)] if len(names) == 2 else "none",
             drawstyle="steps-post",
             alpha=0.85,
-            label=f"{name}, {len(points)} points",
         )
     panel.set_xscale("log")
     for axis in ("major", "minor"):
@@ -52,11 +60,14 @@ def draw_fronts(
     panel.tick_params(axis="x", which="minor", labelsize=7)
     panel.set_xlabel(label_x)
     panel.set_ylabel(label_y)
-    panel.set_title(title)
+    panel.set_title(title, parse_math=False)
     panel.grid(alpha=0.3)
-    panel.legend()
-    write_atomically(path, lambda partial: figure.savefig(partial, dpi=130, metadata={"Software": None}))
-    plt.close(figure)
+    legend = panel.legend(panel.get_lines(), ["front"] * len(fronts))
+    for text, (name, points) in zip(legend.get_texts(), fronts.items(), strict=True):
+        # set afterwards: legends leave out labels that begin with an underscore, and `$` is for formulas
+        text.set_parse_math(False)
+        text.set_text(f"{name}, {len(points)} points")
+    return figure
 
 
 def axis_scale(metric: str) -> tuple[float, str]:

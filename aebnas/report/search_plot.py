@@ -55,7 +55,7 @@ def plot_front(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontP
     panel.tick_params(axis="x", which="minor", labelsize=7)
     panel.set_xlabel(label_x)
     panel.set_ylabel(label_y)
-    panel.set_title(f"{facts.name}: search split (N = {facts.samples:,})")
+    panel.set_title(f"{facts.name}: search split (N = {facts.samples:,})", parse_math=False)
     panel.grid(alpha=0.3)
     panel.legend(loc="lower right")
     path = facts.folder / "pareto.png"

@@ -63,9 +63,12 @@ def spread_points(points: Sequence[FrontPoint]) -> Sequence[FrontPoint]:
 
 
 def print_table(table: Table) -> None:
-    """Print a table in the width of the terminal; in a pipe, 160 characters wide, so that no id is cut."""
-    console = Console()
-    (console if console.is_terminal else Console(width=160)).print(table)
+    """Print a table in the width of the terminal; in a pipe, 160 characters wide, so that no id is cut.
+
+    Texts are shown literally: names of runs and classes may look like markup (`[bold]`, `:smile:`).
+    """
+    width = None if Console().is_terminal else 160
+    Console(width=width, markup=False, emoji=False).print(table)
 
 
 def print_point(point: OperatingPoint, samples: int) -> None:

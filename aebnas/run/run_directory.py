@@ -14,7 +14,7 @@ from typing import Any
 
 from aebnas.core.atomic_files import cannot_write, remove_partials, sync_folder, write_json
 from aebnas.core.earlier_names import with_present_names
-from aebnas.core.errors import UserError
+from aebnas.core.errors import UserError, check_utf8
 from aebnas.run.locks import is_locked, lock
 from aebnas.strategies.trial import Trial
 
@@ -29,11 +29,14 @@ SHOWN = 40
 
 
 class Run:
-    """One directory under `results/`."""
+    """One directory under `results/`. Raises UserError where its path isn't UTF-8: reports and exports state its name,
+    and safetensors opens no such file.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.name = folder.resolve().name
+        check_utf8(str(folder.resolve()), f"{folder}: the folder of a run")
         self.trials_file = folder / "trials.jsonl"
         self.checkpoints = folder / "checkpoints"
         self._run_lock = folder / "run.lock"

@@ -9,11 +9,15 @@ from torch import Tensor
 
 from aebnas.core.errors import SpecError, in_file
 from aebnas.data.batches import Batches, Preprocessing
-from aebnas.data.splits import Splits, load_splits
+from aebnas.data.class_names import named_classes
+from aebnas.data.folder_walk import left_out_text
+from aebnas.data.splits import CUT, Splits, load_splits
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.space.spec import SpaceSpec
 
 CALIBRATION_BATCH = 256
+CLASSES_NAMED = 4
+"""In a note."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,25 @@ class RunImages:
             rule = f"must be {splits.train.classes}, as in the data, but got {self.space.classes}"
             raise SpecError("classes", rule, self.experiment.space)
         return splits
+
+    def notes(self) -> list[str]:
+        """What whoever searches on these images should know of them, a line each."""
+        left_out = left_out_text(self.splits.left_out)
+        notes = [f"not all of the data's files are read as images{left_out}"] if left_out else []
+        for split, missing in self.missing_classes().items():
+            first = ", ".join(missing[:CLASSES_NAMED]) + (", ..." if len(missing) > CLASSES_NAMED else "")
+            notes.append(
+                f"{split} has no image of {len(missing)} of {self.space.classes} classes, too small to be cut ({first})"
+            )
+        return notes
+
+    def missing_classes(self) -> dict[str, list[str]]:
+        """By split the names of the classes of which it has no image; splits that have all, or no images, aren't
+        there.
+        """
+        names = named_classes(self.experiment.data, self.base, self.space.classes)
+        missing = {split: [names[label] for label in self.splits.missing_classes(split)] for split in CUT}
+        return {split: labels for split, labels in missing.items() if labels}
 
     @cached_property
     def preprocessing(self) -> Preprocessing:

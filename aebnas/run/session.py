@@ -7,7 +7,7 @@ from typing import Any
 
 from aebnas.cost.latency.network_profile import Profile
 from aebnas.cost.model import CostModel
-from aebnas.data.class_names import class_names
+from aebnas.data.class_names import named_classes
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.run.run_config import RunConfig
 from aebnas.run.run_directory import Run
@@ -85,7 +85,4 @@ class RunSession:
 
     def class_names(self) -> list[str]:
         """Names of the classes, or their numbers if the data have no names."""
-        names = class_names(self.experiment.data, self.base)
-        if names is None:
-            return [str(number) for number in range(self.space.spec.classes)]
-        return list(names)
+        return named_classes(self.experiment.data, self.base, self.space.spec.classes)

@@ -1,5 +1,6 @@
 """The search loop: train the supernet, then ask, evaluate, tell and record until the strategy is done."""
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from aebnas.evaluation.darts.relaxed_training import Relaxation
 from aebnas.evaluation.evaluator import RelaxedResult, Scored, Work
 from aebnas.evaluation.operating_points import failed_trial, make_trial, provably_infeasible, pruned_trial
 from aebnas.evaluation.worker_pool import Failure, Pool, open_pool
+from aebnas.export.folder import ops_left_behind
 from aebnas.policies.calibration.calibrated_tables import Tables
 from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.environment import write_environment
@@ -27,8 +29,10 @@ from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
 from aebnas.run.training_setup import new_supernet, repeatable, training_device, with_pinned_precision
 from aebnas.run.weight_files import candidate_weights, delete_other_weights, load_weights, save_weights
+from aebnas.runtime.ops import OPS
 from aebnas.search.darts.relaxed_trials import initial_genomes, record_relaxed, resolve_trial
 from aebnas.search.plan import UNSATISFIABLE, Plan, make_plan
+from aebnas.space.layers import space_layers
 from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.build import make_strategy
 from aebnas.strategies.front import front
@@ -69,10 +73,20 @@ def run_plan(plan: Plan, listen: Listen = RunEvents) -> RunSession:
     read_held(session.images.splits)
     config = RunConfig(experiment, space, base).to_json(folder, plan.profile)
     run = Run.start(folder, config, config_with_defaults)
+    for note in [*session.images.notes(), *_export_notes(space.spec)]:
+        print(f"note: {note}", file=sys.stderr)
     if plan.profile is not None and not run.profile_file.exists():
         plan.profile.save(run.profile_file)
     _run_to_end(session, listen)
     return session
+
+
+def _export_notes(spec: SpaceSpec) -> list[str]:
+    """What will keep `aebnas export` from taking along what the search finds."""
+    if not ops_left_behind(OPS):
+        return []
+    ops = ops_left_behind(layer.op for layer in space_layers(spec))
+    return [f"op '{op}' isn't defined in aebnas/runtime: networks that have it can't be exported" for op in ops]
 
 
 def check_memory(spec: SpaceSpec, constraints: Sequence[Constraint], source: Path) -> None:

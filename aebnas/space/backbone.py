@@ -38,6 +38,10 @@ class Backbone(ABC):
     def everywhere(self, at: str) -> tuple[Site, ...]:
         """The sites that a keyword such as `every_stage` stands for; raises SpecError for one of another backbone."""
 
+    def other_names(self) -> dict[str, Site]:
+        """Sites that have a second name, by it: what a word of `everywhere` means can be named one by one."""
+        return {}
+
     @abstractmethod
     def check_sites(self, sites: Sequence[Site]) -> None:
         """Raise SpecError where exits cannot be placed at one of these sites."""

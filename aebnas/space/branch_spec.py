@@ -70,7 +70,7 @@ class ExitsSpec(BranchChoices):
     """`every_stage` (the end of every stage, or stack of cells, except the last, which has the final classifier) or a
     list of sites: `stage2` is the end of stage 2, `stage2.block1` the position after its first block where more follow.
     In a DAG `every_cell` and `every_node` (except the last) are allowed, too; `cell2` is the end of cell 2,
-    `cell2.node1` its first node."""
+    `cell2.node1` its first node, `stage1` the end of the first stack."""
     sites: dict[str, BranchChoices] = Field(default_factory=dict)
     """Name of a site -> the choices that differ there; all other choices are those given for all sites."""
 

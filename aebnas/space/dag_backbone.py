@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 from aebnas.core.errors import SpecError
@@ -38,12 +38,21 @@ class DagBackbone(Backbone):
         return Site(stage=part, block=block, in_cell=True)
 
     def everywhere(self, at: str) -> tuple[Site, ...]:
-        cells, stacks = range(len(self.dag.stack_of)), self.dag.stack_of
+        cells = range(len(self.dag.stack_of))
         if at == "every_stage":
-            return tuple(self.site(cell, None) for cell in cells[:-1] if stacks[cell + 1] != stacks[cell])
+            return tuple(self.other_names().values())
         inside = range(1, self.dag.nodes) if at == "every_node" else ()
         sites = [self.site(cell, node) for cell in cells for node in (*inside, None)]
         return tuple(sites[:-1])  # the final classifier is after the last cell
+
+    def other_names(self) -> dict[str, Site]:
+        """`stage1`, ... for the ends of stacks but the last."""
+        stacks = self.dag.stack_of
+        return {
+            f"stage{stack + 1}": self.site(cell, None)
+            for cell, (stack, behind) in enumerate(pairwise(stacks))
+            if behind != stack
+        }
 
     def check_sites(self, sites: Sequence[Site]) -> None:
         inside = [site.name for site in sites if site.block is not None]

@@ -4,6 +4,9 @@ from aebnas.core.spec_base import Spec
 from aebnas.core.spec_types import Side
 from aebnas.space.fields import Acts, Kernel, Sides, Stride, Width, Widths
 
+EXPORTED_CHANNELS = (1, 3)
+"""Grey and RGB, which image files can be brought to; other arrays have no preprocessing that an export could hold."""
+
 
 class InputSpec(Spec):
     """The image."""

@@ -42,7 +42,7 @@ def _layers_at(spec: SpaceSpec, resolution: int, stop_heads: bool) -> set[Layer]
         maps, here = spec.layout.part_layers(number, maps)
         layers |= here
         for site in (site for site in spec.sites() if site.stage == number):
-            with yaml_place(f"exits.sites.{site.name}" if site.name in spec.exits.sites else "exits"):
+            with yaml_place(spec.branch_place(site)):
                 for at_site in maps:
                     layers |= branch_layers_at(spec, site, at_site)
                     if stop_heads:

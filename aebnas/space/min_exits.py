@@ -28,7 +28,7 @@ def min_exits(spec: SpaceSpec, architecture: Architecture) -> MinExits:
     present = [names.index(one.site.name) for one in architecture.exits]
 
     def first(name: str) -> int:
-        return sum(position < names.index(name) for position in present)
+        return sum(position < names.index(spec.site_name(name)) for position in present)
 
     minimum = 0 if policy.min_exit is None else first(policy.min_exit)
     by_class = [minimum] * spec.classes

@@ -1,5 +1,6 @@
 """The search-space DSL: the contents of `search_spaces/*.yaml`, checked and frozen."""
 
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -69,11 +70,13 @@ class SpaceSpec(Spec):
         if len(set(names)) != len(names):
             raise SpecError("exits.at", f"sites must be distinct, but got {names}")
         for name in self.exits.sites:
-            if name not in names:
+            if self.site_name(name) not in names:
                 rule = f"must be of {', '.join(names) or 'no exit'}, but got '{name}'"
                 raise SpecError("exits.sites", rule)
+        if len(self._sites_that_differ) < len(self.exits.sites):
+            raise SpecError("exits.sites", f"sites must be distinct, but got {list(self.exits.sites)}")
         for where, name in self.policy.named_sites.items():
-            if name not in (*names, LAST):
+            if self.site_name(name) not in (*names, LAST):
                 rule = f"must be of {', '.join((*names, LAST))}, but got '{name}'{did_you_mean(name, names)}"
                 raise SpecError(f"policy.{where}", rule)
         for label in self.policy.min_exit_by_class:
@@ -87,7 +90,7 @@ class SpaceSpec(Spec):
     def _branch_widths_differ(self) -> "SpaceSpec":
         for site in self.sites():
             branch = self.branch(site)
-            place = f"exits.sites.{site.name}" if site.name in self.exits.sites else "exits"
+            place = self.branch_place(site)
             for channels in self.widths_at(site):
                 widths = check_differ(f"{place}.width", branch.width, channels, branch_channels)
                 if any("expand" in taken_by(op) for op in branch.layer):
@@ -115,4 +118,19 @@ class SpaceSpec(Spec):
 
     def branch(self, site: Site) -> BranchChoices:
         """The branch choices of the exit at a site."""
-        return self.exits.sites.get(site.name, self.exits)
+        written = self._sites_that_differ.get(site.name)
+        return self.exits if written is None else self.exits.sites[written]
+
+    def branch_place(self, site: Site) -> str:
+        """The YAML path of the branch choices of the exit at a site."""
+        written = self._sites_that_differ.get(site.name)
+        return "exits" if written is None else f"exits.sites.{written}"
+
+    def site_name(self, name: str) -> str:
+        """A site's own name where `name` is its other name; any other text unchanged."""
+        return ExitSites(self.layout).name_of(name)
+
+    @cached_property
+    def _sites_that_differ(self) -> dict[str, str]:
+        """Names in `exits.sites` by the sites' own names."""
+        return {self.site_name(name): name for name in self.exits.sites}

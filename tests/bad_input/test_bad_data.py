@@ -181,6 +181,17 @@ def test_data_that_do_not_fit_the_space(refused, project, changes, expected):
     assert line.startswith(f"space.yaml: {expected}"), line
 
 
+@pytest.mark.parametrize("channels", [2, 4])
+def test_images_of_which_no_network_can_be_exported(refused, project, channels):
+    """Not after hours of searching."""
+    (project / "set.npz").write_bytes(npz(x_train=np.zeros((N, 8, 8, channels), np.uint8)))
+    space = SPACE | {"classes": 2, "input": {"channels": channels, "resolution": 8}}
+    (project / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
+    line = search(refused, project, name="npz", path="set.npz")
+    rule = "must be 1 or 3, since networks of other images can't be exported"
+    assert line == f"space.yaml: input.channels: {rule}, but got {channels}"
+
+
 def test_a_crop_that_could_miss_the_image(refused, project):
     (project / "set.npz").write_bytes(npz())
     line = search(refused, project, name="npz", path="set.npz", augment={"crop": 8})
@@ -266,6 +277,22 @@ def test_a_folder_with_another_number_of_classes(refused, folder_of_images):
     image(folder_of_images / "train/cow/1.png")
     line = search(refused, folder_of_images.parent, **FOLDER)
     assert line == "space.yaml: classes: must be 3, as in the data, but got 2"
+
+
+def test_a_class_whose_name_is_not_utf8(refused, folder_of_images):
+    """Searched and evaluated, it could not be exported."""
+    for part in ("train", "test"):
+        (folder_of_images / part / "dog").rename(folder_of_images / part / os.fsdecode(b"d\xf6g"))
+    line = search(refused, folder_of_images.parent, **FOLDER)
+    assert line == f"{folder_of_images / 'train'}: a class must have a name in UTF-8, but got bytes b'd\\xf6g'"
+
+
+def test_a_run_whose_name_is_not_utf8(refused, project):
+    (project / "set.npz").write_bytes(npz())
+    spec = EXPERIMENT | {"data": {"name": "npz", "path": "set.npz"}}
+    (project / "spec.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    line = refused(project, "search", "spec.yaml", "--out", os.fsdecode(b"r\xfcn"))
+    assert line.startswith(r"r\udcfcn: the folder of a run must have a name in UTF-8, but got bytes b'")
 
 
 def test_a_file_where_a_folder_should_be(refused, project):

@@ -1,4 +1,5 @@
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -241,3 +242,17 @@ def test_a_front_fits_one_screen_unless_all_of_it_is_asked_for(run, tmp_path):
     assert max(map(len, shown[1:])) <= 100  # the first line names the folder
     assert any(line.strip().startswith(ids[0]) for line in shown) and any(ids[-1] in line for line in shown)
     assert f"24 of {len(ids)} points" in "\n".join(shown) and all(point_id in full for point_id in ids)
+
+
+def test_printed_commands_can_be_given_to_a_shell(tmp_path):
+    """Whatever the folders are called."""
+    spec, folder, out = write_spec(tmp_path / "a spec"), tmp_path / "a run's $HOME", tmp_path / "an export; ls"
+    said = invoke("search", spec, "--out", folder)
+    [line] = [line for line in said.splitlines() if line.startswith("Next: ")]
+    words = shlex.split(line.partition("Next: ")[2])
+    assert words[:3] == ["aebnas", "evaluate", str(folder)] and words[-6:-4] == ["export", str(folder)]
+    said = invoke("export", folder, "--pick", "knee", "--out", out)
+    assert shlex.split(said.partition("try: ")[2]) == ["python", str(out / "model.py"), "--check"]
+    space = tmp_path / "a spec" / "space.yaml"
+    said = invoke("profile", space, "--emit", tmp_path / "job", "--networks", 0, "--max-layers", 20, "--out", out)
+    assert shlex.split(said.rpartition("then: ")[2]) == ["aebnas", "profile", str(space), "--import", "result.json"]

@@ -3,8 +3,10 @@
 from unittest.mock import patch
 
 import pytest
+import tiny_run
 import torch
 from shown_code import blocks
+from tiny_run import write_spec
 
 from aebnas.core.errors import UserError
 from aebnas.core.spec_base import parse_spec
@@ -12,6 +14,7 @@ from aebnas.cost.counts import count_graph
 from aebnas.export.folder import export_model
 from aebnas.runtime.network import Network
 from aebnas.runtime.ops import OPS
+from aebnas.search.loop import run_search
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lowering import lower
 from aebnas.space.spec import SpaceSpec
@@ -84,3 +87,15 @@ def test_one_that_stays_in_a_script_cannot_be_exported(dilated, tmp_path):
     ):
         export_model(tmp_path / "out", network, None, None, (), torch.empty(0), None)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_search_with_it_says_so_at_its_start(dilated, tmp_path, capsys):
+    stages = [
+        {"width": 4, "depth": 1, "op": ["basic", "dilated"]},
+        {"width": 8, "depth": 1, "stride": 2, "op": "basic"},
+    ]
+    run_search(write_spec(tmp_path, tiny_run.SPACE | {"stages": stages}), tmp_path / "run")
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert notes == [
+        "note: op 'dilated' isn't defined in aebnas/runtime: networks that have it can't be exported",
+    ]

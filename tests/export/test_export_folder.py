@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +42,12 @@ def test_an_export_of_an_older_version_is_replaced(own: Path) -> None:
     (own / "graph.json").unlink()
     with pytest.raises(UserError, match=r"previous export, but got a folder with no graph\.json"):
         export(own, seed=1)
+
+
+def test_a_folder_whose_path_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"folder of an export must have a name in UTF-8, but got bytes b'.*o\\xfct'"):
+        export(tmp_path / os.fsdecode(b"o\xfct"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ import struct
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot as plt
 from tiny_run import searched
 from typer.testing import CliRunner
 
-from aebnas.cli.main import app
+from aebnas.cli.main import app, main
 from aebnas.core.errors import UserError
 from aebnas.report.compare import compare_runs
+from aebnas.report.front_plot import front_figure
 from aebnas.run.hypervolume import normalised_hypervolume
 from aebnas.run.run_facts import RunFacts
 
@@ -87,6 +89,22 @@ def test_table_and_image(copy, tmp_path):
         assert row.dominated_by_any >= max(row[f"dominated_by_{other}"] for other in "abc")
     content = (tmp_path / "out" / "compare.png").read_bytes()
     assert content.startswith(b"\x89PNG") and struct.unpack(">I", content[16:20])[0] >= 800
+
+
+def test_names_are_shown_as_they_are(copy, tmp_path, capsys):
+    """Neither as markup, nor emoji, nor a formula; and legends leave out labels that begin with an underscore."""
+    names = ["r [bold]x", "r :smile: y", "_$\\frac x$"]
+    runs = [copy(name) for name in names]
+    main(["compare", *map(str, runs), "--out", str(tmp_path / "out")])
+    out = capsys.readouterr().out
+    assert all(f" {name} " in out for name in names) and (tmp_path / "out/compare.png").exists()
+    comparison = compare_runs(runs)
+    figure = front_figure(comparison.fronts, comparison.objectives, names[2])
+    [axes] = figure.axes
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == [f"{name}, {len(points)} points" for name, points in comparison.fronts.items()]
+    figure.draw_without_rendering()
+    plt.close(figure)
 
 
 def test_the_folder_is_named_after_the_runs(copy):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_run import searched
 
+from aebnas.cli.main import main
 from aebnas.core.errors import UserError
 from aebnas.report.run_list import age, list_runs, print_runs
 from aebnas.run.run_directory import Run
@@ -107,6 +108,23 @@ def test_runs_are_sorted_by_their_last_change(copy, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     (line,) = [line for line in lines if " old " in line]
     assert "3 d" in line and "8 of 8" in line and "finished" in line
+
+
+def test_names_of_any_bytes_can_be_listed(copy, tmp_path, capsysbinary):
+    """Run folders may have been renamed."""
+    (copy("run")).rename(tmp_path / os.fsdecode(b"r\xfcn"))
+    main(["list", str(tmp_path)])
+    assert b"r\\udcfcn" in capsysbinary.readouterr().out
+
+
+def test_names_are_listed_as_they_are(copy, tmp_path, capsys):
+    """Not as markup, nor emoji."""
+    names = ["r [bold]x", "[red]", ":smile:"]
+    for name in names:
+        copy(name)
+    print_runs(list_runs(tmp_path))
+    out = capsys.readouterr().out
+    assert all(f" {name} " in out for name in names)
 
 
 def test_there_must_be_a_folder(tmp_path):

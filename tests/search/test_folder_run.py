@@ -1,5 +1,7 @@
 """A whole run on a folder of images, in memory and streamed."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,26 @@ def search(folder: Path, **data: Any) -> Path:
     run = folder / f"run-{data['memory']}"
     run_search(write_spec(folder / f"spec-{data['memory']}", data=where | spec | data), run)
     return run
+
+
+def test_what_the_data_lack_is_reported_once_and_recorded(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder / "digits", tmp_path / "digits")
+    nines = tmp_path / "digits/train/digit 9"
+    (nines / ".trash").mkdir()
+    for file in sorted(nines.glob("*.png"))[1:]:
+        file.rename(nines / ".trash" / file.name)
+    run = search(tmp_path, memory="always")
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert notes == [
+        "note: not all of the data's files are read as images (left out: 1 hidden)",
+        "note: search has no image of 1 of 10 classes, too small to be cut (digit 9)",
+        "note: calibrate has no image of 1 of 10 classes, too small to be cut (digit 9)",
+    ]
+    protocol = json.loads((run / "protocol.json").read_text())
+    assert protocol["left_out"] == {"hidden": 1}
+    assert protocol["classes_without_images"] == {"search": ["digit 9"], "calibrate": ["digit 9"]}
 
 
 def test_streamed_and_in_memory_searches_find_the_same(folder: Path) -> None:

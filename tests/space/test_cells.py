@@ -5,6 +5,8 @@ import math
 import pytest
 from torch import nn
 
+from aebnas.core.errors import UserError
+from aebnas.core.spec_base import parse_spec
 from aebnas.cost.bounds.space_bounds import space_bounds
 from aebnas.cost.counts import count_graph
 from aebnas.runtime.network import Network
@@ -12,6 +14,7 @@ from aebnas.space.architecture import Architecture, Block, Edge, reached
 from aebnas.space.cells import connected, live_edges
 from aebnas.space.genome import Candidate, SearchSpace
 from aebnas.space.lowering import lower
+from aebnas.space.min_exits import min_exits
 from aebnas.space.size import count_architectures
 from aebnas.space.spec import SpaceSpec
 
@@ -119,3 +122,42 @@ def test_an_architecture_has_one_backbone_and_a_controller_where_it_is_adaptive(
     assert adaptive.adaptive and not plain.adaptive
     with pytest.raises(ValueError, match="not of this space"):
         space().encode(Candidate(adaptive, None))
+
+
+STACKS = {"nodes": 2, "ops": ["conv", "identity"], "stacks": [{"width": 4, "cells": 2}, {"width": 8}, {"width": 8}]}
+
+
+def with_sites(exits, policy=None):
+    return SpaceSpec.model_validate(SPACE | {"dag": STACKS, "exits": exits, "policy": policy or {}})
+
+
+def test_what_every_stage_means_can_be_named_one_by_one():
+    every, listed = with_sites({"at": "every_stage"}), with_sites({"at": ["stage2", "stage1"]})
+    assert [site.name for site in every.sites()] == ["cell2", "cell3"] and listed.sites() == every.sites()
+    assert [site.name for site in with_sites({"at": ["stage1", "cell1.node1"]}).sites()] == ["cell1.node1", "cell2"]
+    widths = with_sites({"at": "every_stage", "sites": {"stage2": {"width": [1, 2]}}})
+    assert [widths.branch(site).width for site in widths.sites()] == [(1,), (1, 2)]
+
+
+def test_rules_of_a_policy_may_use_those_names():
+    spec = with_sites({"optional": False}, {"min_exit": "stage2", "min_exit_by_class": {0: "last"}})
+    architecture = SearchSpace(spec).extreme(largest=True)
+    assert min_exits(spec, architecture) == min_exits(
+        with_sites({"optional": False}, {"min_exit": "cell3", "min_exit_by_class": {0: "last"}}), architecture
+    )
+    assert min_exits(spec, architecture).all == 1
+
+
+@pytest.mark.parametrize(
+    ("exits", "says"),
+    [
+        ({"at": ["stage3"]}, "exits.at: must be sites for exits (cell ends: cell1, cell2 or stage1, cell3 or stage2)"),
+        ({"at": ["stage1", "cell2"]}, "exits.at: sites must be distinct, but got ['cell2', 'cell2']"),
+        ({"sites": {"stage1": {}, "cell2": {}}}, "exits.sites: sites must be distinct, but got ['stage1', 'cell2']"),
+        ({"sites": {"stage3": {}}}, "exits.sites: must be of cell2, cell3, but got 'stage3'"),
+    ],
+)
+def test_sites_that_are_not_there_or_twice(exits, says):
+    with pytest.raises(UserError) as raised:
+        parse_spec(SpaceSpec, SPACE | {"dag": STACKS, "exits": exits}, "space.yaml")
+    assert str(raised.value).startswith(f"space.yaml: {says}")

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import random
+import shlex
 import statistics
 import sys
 import time
@@ -189,4 +190,4 @@ def measure_folder(
     found = result(job, measure(job, record, advance))
     options.out.write_text(json.dumps(found), encoding="utf-8")
     record.unlink()
-    print(f"\nwrote {options.out}; import it with: aebnas profile SPACE --import {options.out.name}")
+    print(f"\nwrote {options.out}; import it with: aebnas profile SPACE --import {shlex.quote(options.out.name)}")
