@@ -15,9 +15,11 @@ import hashlib
 import importlib
 import importlib.util
 import json
+import operator
+import runpy
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -30,6 +32,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 if TYPE_CHECKING:  # only for type checkers: at run time the copy in `runtime/` is used
+    from aebnas.runtime.adaptation import AdaptivePolicy
     from aebnas.runtime.adaptive_model import Adaptive
     from aebnas.runtime.exit_policy import ExitPolicy
     from aebnas.runtime.monitor import Monitor
@@ -82,6 +85,9 @@ class Model:
     `infer`: `monitor.report()` returns exits taken and mean confidences, `monitor.drift` is whether exit rates have
     left the bands that were determined with the thresholds. Several threads may use one model: each image is counted
     once, and only the counting waits for other threads.
+
+    A copied or pickled model is read from its folder again, also in another process; BadInput if the folder is not as
+    it was. It keeps `policy`, counts and adaptation as they stood, but no changes made to `network`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -89,6 +95,7 @@ class Model:
         self.folder = folder
         self.network = _load_network(folder, runtime)
         self._runtime = runtime
+        self._absolute, self._digest = folder.absolute(), _digest(folder)
         self.adaptive: Adaptive | None = None
         with _reading(folder / "policy.json") as path:
             self.policy: ExitPolicy = runtime["exit_policy"].ExitPolicy.from_json(_read_json(path))
@@ -115,6 +122,22 @@ class Model:
         """Read a model from `folder`, by default the folder of this file; raises BadInput."""
         return cls(Path(folder) if folder is not None else Path(__file__).resolve().parent)
 
+    def __reduce__(self) -> tuple[Callable[..., "Model"], tuple[str], dict[str, Any]]:
+        adaptive = self.adaptive
+        state = {
+            "policy": self.policy,
+            "monitor": self.monitor.state,
+            "adaptive": None if adaptive is None else (adaptive.policy, adaptive.state),
+        }
+        # the state is read after the model, when its classes can be found
+        return _ReadAgain(str(self._absolute)), (self._digest,), state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.policy, self.monitor.state = state["policy"], state["monitor"]
+        if state["adaptive"] is not None:
+            policy, adapted = state["adaptive"]
+            self._adapt_by(policy).state = adapted
+
     def predict(self, images: Images) -> list[Prediction]:
         """One prediction per image, of what `Images` allows; raises BadInput for anything else."""
         predictions = []
@@ -139,11 +162,16 @@ class Model:
         A share of the images also runs to the last exit, whose prediction serves as their label. Returns the object
         that holds the state. `model.adaptive = None` turns it off. Raises ValueError for settings out of range.
         """
-        policy = self._runtime["adaptation"].AdaptivePolicy(self.policy, len(self.class_names), **settings)
+        return self._adapt_by(
+            self._runtime["adaptation"].AdaptivePolicy(self.policy, len(self.class_names), **settings)
+        )
+
+    def _adapt_by(self, policy: "AdaptivePolicy") -> "Adaptive":
         shares = [macs / self.full_macs for macs in self.macs_to_exit]
         audit = self._macs_without_exits / self.full_macs
-        self.adaptive = self._runtime["adaptive_model"].Adaptive(self.network, policy, shares, audit)
-        return self.adaptive
+        adaptive: Adaptive = self._runtime["adaptive_model"].Adaptive(self.network, policy, shares, audit)
+        self.adaptive = adaptive
+        return adaptive
 
     def _counted(self, pixels: Tensor) -> "ExitPrediction":
         adaptive = self.adaptive  # read once: another thread may end it
@@ -296,6 +324,56 @@ def _load_network(folder: Path, runtime: dict[str, ModuleType]) -> "Network":
     return network.eval()
 
 
+READ = ("costs.json", "graph.json", "monitor.json", "policy.json", "preprocessing.json", "weights.safetensors")
+
+
+def _digest(folder: Path) -> str:
+    """Of all files that answers depend on."""
+    digest = hashlib.sha256()
+    for name in (*READ, *(f"runtime/{part}.py" for part in RUNTIME)):
+        with _reading(folder / name) as path:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+class _ReadAgain:
+    """Reads the model of a folder again. Its pickle names the `model.py` by its path, which every process finds."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+
+    def __call__(self, digest: str) -> Model:
+        model = Model.load(self.folder)
+        if model._digest != digest:
+            raise BadInput(f"{self.folder}: must be as it was when the model was read, but its files have changed")
+        return model
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        code = _Pickled(runpy.run_path, str(Path(self.folder) / "model.py"))
+        return operator.methodcaller("__call__", self.folder), (_Pickled(operator.itemgetter("_read_again"), code),)
+
+
+class _Pickled:
+    """A call that is made when its pickle is read."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call
+
+
+def _read_again(folder: str) -> Any:
+    """The `_ReadAgain` of this file's one module, whose name is made of its content: each process has one `Model`."""
+    if MODULE not in sys.modules:
+        spec = importlib.util.spec_from_file_location(MODULE, __file__)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules.setdefault(MODULE, module)
+    return sys.modules[MODULE]._ReadAgain(folder)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit code: 0 success, 1 check failed, 2 bad input."""
     parser = argparse.ArgumentParser(
@@ -339,6 +417,12 @@ def _print_predictions(model: Model, files: Sequence[str]) -> int:
         )
     return 0
 
+
+MODULE = f"_early_exit_model_{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]}"
+"""A name by which pickles of predictions and errors from another process find this module."""
+
+if __name__ != "<run_path>" and __name__ in sys.modules:
+    sys.modules.setdefault(MODULE, sys.modules[__name__])
 
 if __name__ == "__main__":
     sys.exit(main())
