@@ -37,7 +37,7 @@ class StudiedNetwork:
     @cached_property
     def temperatures(self) -> tuple[float, ...]:
         """The temperature of every exit, fitted on `calibrate`."""
-        recorded = self.outputs.answers("calibrate")
+        recorded = self.outputs.logits("calibrate")
         return fit_temperatures(recorded.logits_nec.numpy(), recorded.labels_n.numpy())
 
     @cached_property

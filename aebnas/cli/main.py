@@ -88,4 +88,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if code == 130:  # typer's exit code after Ctrl-C
         print("stopped; run the same command again to resume", file=sys.stderr)
         sys.exit(TERMINATED if terminated else 130)
-    sys.exit(code or 0)
+    if code:
+        sys.exit(code)

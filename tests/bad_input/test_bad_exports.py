@@ -207,11 +207,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "record: other images": (
         recorded(images=np.zeros((4, 3, 9, 9), np.uint8)),
-        "check.npz: cannot be read: the recorded",
+        "check.npz: cannot be read: images must be uint8",
     ),
     "record: no images": (
         recorded(images=np.zeros((0, 1, 8, 8), np.uint8)),
-        "check.npz: cannot be read: the recorded im",
+        "check.npz: cannot be read: the recorded logits",
     ),
     "record: fewer labels": (
         recorded(labels=np.zeros(1, np.int64)),

@@ -61,7 +61,7 @@ def build(root: Path, sound: bool, entries: list[tuple[list[str], bytes | str | 
                 path.symlink_to(content)
             elif content is None:
                 os.mkfifo(path)
-            elif not path.is_symlink():
+            elif not path.exists() and not path.is_symlink():  # writing to a pipe would wait for its reader
                 path.write_bytes(content)
 
 

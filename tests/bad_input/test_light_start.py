@@ -28,7 +28,7 @@ CASES = {
         SPACE,
         "tiny.yaml: constraints.0: no architect",
     ),
-    "an exit that isn't there": ({}, SPACE | {"exits": {"at": "stage9"}}, "space.yaml: exits.at: must be sites for "),
+    "an exit that isn't there": ({}, SPACE | {"exits": {"at": "stage9"}}, "space.yaml: exits.at: must be sites of "),
     "exit weights": ({"supernet": {"epochs": 1, "exit_weights": {"last": 1}}}, SPACE, "tiny.yaml: supernet.exit_weigh"),
     "class names": ({"data": {"name": "digits", "class_names": ["a"]}}, SPACE, "tiny.yaml: data.class_names: must be"),
     "another number of classes": ({}, SPACE | {"classes": 7}, "space.yaml: classes: must be 10, as in the data, but "),

@@ -255,4 +255,4 @@ def test_printed_commands_can_be_given_to_a_shell(tmp_path):
     assert shlex.split(said.partition("try: ")[2]) == ["python", str(out / "model.py"), "--check"]
     space = tmp_path / "a spec" / "space.yaml"
     said = invoke("profile", space, "--emit", tmp_path / "job", "--networks", 0, "--max-layers", 20, "--out", out)
-    assert shlex.split(said.rpartition("then: ")[2]) == ["aebnas", "profile", str(space), "--import", "result.json"]
+    assert shlex.split(said.rpartition(", then ")[2]) == ["aebnas", "profile", str(space), "--import", "result.json"]

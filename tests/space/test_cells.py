@@ -151,7 +151,7 @@ def test_rules_of_a_policy_may_use_those_names():
 @pytest.mark.parametrize(
     ("exits", "says"),
     [
-        ({"at": ["stage3"]}, "exits.at: must be sites for exits (cell ends: cell1, cell2 or stage1, cell3 or stage2)"),
+        ({"at": ["stage3"]}, "exits.at: must be sites of exits (cell ends: cell1, cell2 or stage1, cell3 or stage2)"),
         ({"at": ["stage1", "cell2"]}, "exits.at: sites must be distinct, but got ['cell2', 'cell2']"),
         ({"sites": {"stage1": {}, "cell2": {}}}, "exits.sites: sites must be distinct, but got ['stage1', 'cell2']"),
         ({"sites": {"stage3": {}}}, "exits.sites: must be of cell2, cell3, but got 'stage3'"),

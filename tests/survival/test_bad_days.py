@@ -38,7 +38,7 @@ def goes_on(run, whole):
 def test_a_signal_ends_it_in_order(fresh, whole, target, nth, act, code):
     ended = search(fresh, faults=(Fault(target, act, nth),))
     assert ended.code == code
-    assert "give the same command again to go on" in ended.printed and "Traceback" not in ended.printed
+    assert "run the same command again to resume" in ended.printed and "Traceback" not in ended.printed
     assert "supernet" in json.loads((fresh / "seconds.json").read_text())
     goes_on(fresh, whole)
 
@@ -49,7 +49,7 @@ def test_a_full_disk_in_the_middle_of_a_trial(trained, whole):
     limit = sum(map(len, lines[:5])) + 100
     ended = search(trained, largest_file=limit)
     assert ended.code == 2
-    assert f"{trained}/trials.jsonl: cannot be written: it would be larger than files may be here" in ended.error
+    assert f"{trained}/trials.jsonl: cannot be written: it would exceed the limit on the size of a file" in ended.error
     assert len(Run.open(trained).trials()) == 5
     assert (trained / "trials.jsonl").read_bytes().endswith(b"}\n")
     goes_on(trained, whole)

@@ -171,7 +171,7 @@ def test_a_kill_between_new_weights_and_their_note_does_not_mix_two_retrainings(
 
 IN_EXPORT = {
     "in the middle of it": moving("graph.json"),
-    "before it is put in place": Fault("aebnas.export.folder:_put_in_place"),
+    "before it is put in place": Fault("aebnas.export.folder:_move_into_place"),
     "between the two renames": Fault("pathlib:Path.rename", after=True),
 }
 

@@ -106,7 +106,7 @@ def test_no_worker_outlives_the_command(with_workers, started, whole, tmp_path):
         printed, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == expected, printed
         if number != signal.SIGKILL:
-            assert "give the same command again to go on" in printed and "Traceback" not in printed
+            assert "run the same command again to resume" in printed and "Traceback" not in printed
             assert processes(mark) == []
     write_spec(tmp_path / "spec", **QUICK)  # where candidates are scored may change
     ended = aebnas("search", tmp_path / "spec" / "tiny.yaml", "--out", with_workers)
