@@ -38,6 +38,7 @@ from aebnas.data.datasets import load_test
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.threshold_search.find import find
+from aebnas.report.palette import BLUE, GREEN, PURPLE, SKY, VERMILION
 from aebnas.run.session import RunSession
 from aebnas.space.architecture import Architecture
 from aebnas.space.policy_spec import OptimiseSpec, PolicySpec
@@ -54,11 +55,11 @@ CRITERIA = ("confidence", "entropy")
 OURS = ("searched", "late exits")
 PER_EXIT, EVAL_BATCH, TIMED_STEPS, NORM_IMAGES = 40, 500, 15, 4096
 COLOURS = {
-    "searched": "#0072B2",
-    "late exits": "#56B4E9",
-    "hand-made": "#D55E00",
-    "without exits": "#009E73",
-    "earlyon": "#CC79A7",
+    "searched": BLUE,
+    "late exits": SKY,
+    "hand-made": VERMILION,
+    "without exits": GREEN,
+    "earlyon": PURPLE,
 }
 
 

@@ -14,9 +14,7 @@ from matplotlib import pyplot as plt
 
 from aebnas.core.atomic_files import write_atomically
 from aebnas.policies.analysis.adaptation_replay import Replay
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
-"""The Okabe-Ito palette, whose colours are distinguishable with colour blindness."""
+from aebnas.report.palette import COLOURS, GREY
 
 
 def plot_trajectories(replay: Replay, path: Path) -> None:
@@ -31,7 +29,7 @@ def plot_trajectories(replay: Replay, path: Path) -> None:
         colour = COLOURS[exit_ % len(COLOURS)]
         panel.plot(replay.seen_u, part_uk, color=colour, linewidth=0.6, alpha=0.5)
         panel.plot(replay.seen_u, part_uk.mean(1), color=colour, linewidth=2, label=f"exit {exit_ + 1}, mean")
-    panel.axhline(1.0, color="#B0B0B0", linewidth=0.8, zorder=0)
+    panel.axhline(1.0, color=GREY, linewidth=0.8, zorder=0)
     panel.set_xlabel("samples seen")
     panel.set_ylabel("coefficient of the threshold")
     panel.set_title(f"{len(replay.seen_u)} updates; thin lines: one per class")

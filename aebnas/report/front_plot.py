@@ -12,10 +12,9 @@ from matplotlib.figure import Figure
 
 from aebnas.core.atomic_files import write_atomically
 from aebnas.core.metrics import METRICS, Objective
+from aebnas.report.palette import COLOURS
 from aebnas.strategies.front import FrontPoint
 
-# the Okabe-Ito palette, distinguishable with colour blindness, without yellow, which has too little contrast on white
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "os^Dv*PX<>"
 LINES = ("-", "--", ":", "-.")
 

@@ -13,7 +13,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from aebnas.core.atomic_files import write_atomically
-from aebnas.report.adaptation_plot import COLOURS
+from aebnas.report.palette import COLOURS
 
 MARKERS = "o^svDP*X<>"
 DASHES = ("-", "--", ":")

@@ -15,8 +15,9 @@ from matplotlib.axes import Axes
 
 from aebnas.core.atomic_files import write_atomically
 from aebnas.policies.calibration.reliability import Reliability
+from aebnas.report.palette import BLUE, GREY, ORANGE
 
-BEFORE, AFTER = "#E69F00", "#0072B2"
+BEFORE, AFTER = ORANGE, BLUE
 COLUMNS = 4
 
 Pair = tuple[Reliability, Reliability]
@@ -47,7 +48,7 @@ def plot_reliability(exits: Sequence[Pair], overall: Pair, path: Path) -> None:
 
 
 def _panel(panel: Axes, title: str, before: Reliability, after: Reliability) -> None:
-    panel.plot([0, 1], [0, 1], color="#B0B0B0", linewidth=0.8, zorder=0)
+    panel.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, zorder=0)
     for name, colour, found in (("before", BEFORE, before), ("with temperature", AFTER, after)):
         shown = found.count_b > 0
         sizes = 8 + 80 * found.count_b[shown] / found.count_b.sum()

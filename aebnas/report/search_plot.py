@@ -11,12 +11,12 @@ from matplotlib import pyplot as plt
 
 from aebnas.core.atomic_files import write_atomically
 from aebnas.report.front_plot import axis_scale
+from aebnas.report.palette import BLUE, GREY
 from aebnas.run.run_facts import RunFacts
 from aebnas.strategies.front import FrontPoint
 from aebnas.strategies.trial import Trial
 
-FRONT_COLOUR = "#0072B2"  # blue of the Okabe-Ito palette
-GREY = "#B0B0B0"
+FRONT_COLOUR = BLUE
 
 
 def plot_front(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> None:
