@@ -78,7 +78,7 @@ def export_model(
     check_utf8(str(directory.resolve()), f"{directory}: the folder of an export")  # safetensors opens no other
     directory = directory.resolve()
     try:
-        _refuse_foreign(directory)
+        check_replaceable(directory)
         directory.parent.mkdir(parents=True, exist_ok=True)
         hidden = f".{directory.name}.partial-"
         _clear_left_over(directory, hidden)
@@ -111,7 +111,7 @@ def _clear_left_over(directory: Path, hidden: str) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _refuse_foreign(directory: Path) -> None:
+def check_replaceable(directory: Path) -> None:
     """Raise UserError unless the directory is empty or an export without other files, so that no other file is lost."""
     if not directory.exists():
         return

@@ -13,7 +13,7 @@ from aebnas.core.version import __version__
 from aebnas.data.splits import SEARCH
 from aebnas.evaluation.operating_points import operating_point
 from aebnas.export.card import CardFacts
-from aebnas.export.folder import export_model
+from aebnas.export.folder import check_replaceable, export_model
 from aebnas.export.recalibrate import recorded_rules
 from aebnas.run.device_facts import device_text
 from aebnas.run.events import Listen, RunEvents
@@ -97,6 +97,7 @@ def export(folder: Path, rule: str, out: Path) -> str:
     split. Raises UserError if the rule matches no point, weights are missing, or `out` holds anything but an export.
     """
     session = RunSession.open(folder)
+    check_replaceable(out.resolve())  # before the network runs
     selected = load_selected_model(session, rule)
     search, state = session.images.splits.search, session.selected_state(selected.trial_point)
     point, split, samples = selected.point, "search", len(search)

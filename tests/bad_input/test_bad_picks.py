@@ -71,3 +71,5 @@ def test_an_export_into_what_is_no_export(refused, run):
     (out / "thesis.txt").write_text("precious")
     line = refused(run.parents[1], "export", run, "--pick", "knee", "--out", out)
     assert line == f"{out}: must be new, empty or a previous export, but got a folder with thesis.txt"
+    line = refused(run.parents[1], "export", run, "--pick", "knee", "--out", run)
+    assert line.startswith(f"{run.resolve()}: must be new, empty or a previous export, but got a folder with ")
