@@ -29,8 +29,8 @@ from aebnas.supernet.darts.discretization import (
 )
 from aebnas.supernet.darts.relaxed_network import RelaxedNetwork
 from aebnas.supernet.supernet import Supernet
+from aebnas.training.exits.add_stop_heads import add_stop_heads
 from aebnas.training.exits.exit_training_spec import ExitTrainingSpec
-from aebnas.training.exits.stop_heads import add_stop_heads
 from aebnas.training.single_network import fresh_network, with_norm_stats
 from aebnas.training.stages import fit_network
 from aebnas.training.training_spec import TrainSpec

@@ -26,7 +26,7 @@ from aebnas.runtime.network import Network
 from aebnas.selected.selected_model import candidate_network
 from aebnas.space.architecture import Architecture
 from aebnas.strategies.trial import OperatingPoint, Trial
-from aebnas.training.exits.stop_heads import add_stop_heads
+from aebnas.training.exits.add_stop_heads import add_stop_heads
 from aebnas.training.single_network import fresh_network
 from aebnas.training.stages import BACKBONE_CHECKPOINT, fit_network
 from aebnas.training.training_spec import RetrainSpec

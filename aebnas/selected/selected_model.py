@@ -14,9 +14,9 @@ from aebnas.runtime.graph import Graph
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
 from aebnas.space.lowering import lower
+from aebnas.space.stop_heads import is_head, with_stop_heads
 from aebnas.strategies.front import FrontPoint
 from aebnas.strategies.trial import OperatingPoint
-from aebnas.training.exits.stop_heads import is_head, with_stop_heads
 
 
 @dataclass(frozen=True)

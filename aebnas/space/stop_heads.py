@@ -20,3 +20,8 @@ def with_stop_heads(graph: Graph) -> Graph:
         exits.append(replace(graph_exit, stop=name))
     nodes = [part for node in graph.nodes for part in (node, heads.get(node.name)) if part is not None]
     return Graph(graph.input_shape, tuple(nodes), (*exits, graph.exits[-1]))
+
+
+def is_head(weight: str) -> bool:
+    """Whether a weight of a network is that of a stop head."""
+    return weight.removeprefix("nodes.").partition(".")[0].endswith(SUFFIX)

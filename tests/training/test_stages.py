@@ -10,10 +10,10 @@ from aebnas.cost.counts import count_graph
 from aebnas.policies.exit_table.tabulate import tabulate
 from aebnas.runtime.network import Network
 from aebnas.space.lowering import lower
+from aebnas.space.stop_heads import with_stop_heads
 from aebnas.training import stages
 from aebnas.training.exits.exit_losses import Blended
 from aebnas.training.exits.frozen_backbone import branch_nodes
-from aebnas.training.exits.stop_heads import with_stop_heads
 from aebnas.training.stages import BACKBONE_CHECKPOINT, fit_network
 from aebnas.training.training_spec import TrainSpec
 

@@ -17,7 +17,7 @@ from aebnas.runtime.gate_rules import MinExit, MinExitByClass, Patience, StopHea
 from aebnas.runtime.network import Network
 from aebnas.runtime.threshold_rules import Coefficients, DifficultyBins, DifficultyOffset
 from aebnas.space.lowering import lower
-from aebnas.training.exits.stop_heads import with_stop_heads
+from aebnas.space.stop_heads import with_stop_heads
 
 DIFFICULTY = Difficulty(0.3, (1.0, 0.5, 0.5))
 OVERHEAD = 36_864

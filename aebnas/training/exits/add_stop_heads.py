@@ -3,7 +3,7 @@
 import torch
 
 from aebnas.runtime.network import Network
-from aebnas.space.stop_heads import SUFFIX, with_stop_heads
+from aebnas.space.stop_heads import with_stop_heads
 from aebnas.supernet.elastic import initialise
 from aebnas.training.exits.exit_training_spec import ExitTrainingSpec
 
@@ -17,8 +17,3 @@ def add_stop_heads(network: Network, exits: ExitTrainingSpec, seed: int = 0) -> 
     initialise(headed, torch.Generator().manual_seed(seed))
     headed.load_state_dict(network.state_dict(), strict=False)
     return headed.train(network.training).to(next(network.parameters()).device)
-
-
-def is_head(weight: str) -> bool:
-    """Whether a weight of a network is that of a stop head."""
-    return weight.removeprefix("nodes.").partition(".")[0].endswith(SUFFIX)
