@@ -5,6 +5,7 @@ Legend: n samples, c classes, e exits.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
@@ -53,7 +54,7 @@ class Streak(NamedTuple):
         return Streak(self.class_n[rows], self.length_n[rows])
 
 
-class ExitRule:
+class ExitRule(ABC):
     """One part of a decision. By default each method leaves the decision unchanged; a rule overrides what it changes.
 
     Rules are frozen dataclasses, equal where they decide in the same way. They validate their values when they are
@@ -85,7 +86,7 @@ class ExitRule:
         """The estimator of the images' difficulty that it uses, if any."""
         return None
 
-    def check(self, early: int) -> None:
+    def check(self, early: int) -> None:  # noqa: B027 (optional: most rules fit any number of exits)
         """Raise ValueError where it doesn't fit a policy of `early` exits and the last one."""
 
     def may_run(self, exit_index: int) -> bool:
@@ -118,14 +119,14 @@ class ExitRule:
         """The printed threshold of an early exit that runs, from the text `text` of the rules before it."""
         return text
 
+    @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """Its part of a policy's JSON; empty where it is neutral."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self | None:
         """The rule in a policy's JSON; None where there is none. Raises ValueError for invalid values."""
-        raise NotImplementedError
 
 
 def rows_of(value: Any) -> Any:

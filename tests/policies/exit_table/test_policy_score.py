@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from hand_table import CORRECT, SCORES
 
 from aebnas.cost.counts import count_graph
 from aebnas.cost.exit_costs import ExitCosts
@@ -11,22 +12,6 @@ from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
 from aebnas.space.lowering import lower
-
-# 4 samples, 3 exits
-
-
-SCORES = np.array([[0.9, 0.1, 0.0], [0.5, 0.8, 0.0], [0.2, 0.6, 0.0], [0.1, 0.2, 0.0]], np.float32)
-
-
-CORRECT = np.array([[1, 0, 0], [0, 1, 1], [1, 0, 1], [0, 0, 1]], bool)
-
-
-COSTS = ExitCosts(backbone_e=(10, 30, 60), branch_e=(1, 2, 4))
-
-
-@pytest.fixture
-def table():
-    return ExitTable({"margin": SCORES}, CORRECT, {"macs": COSTS})
 
 
 def test_a_score_by_hand(table):
