@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from aebnas.core.errors import UserError
 from aebnas.data.class_names import CLASS_NAMES, data_path
 from aebnas.data.data_spec import DataSpec
-from aebnas.data.image_folder import load_folder
+from aebnas.data.image_folder import load_listed
 from aebnas.data.image_set import ImageSet
+from aebnas.data.listing import list_images
 from aebnas.data.torchvision_sets import OFFICIAL, read_official
 
 DIGITS_TEST_SHARE, DIGITS_SEED = 0.2, 2026
@@ -40,7 +41,7 @@ def _load(spec: DataSpec, base: Path, train: bool) -> ImageSet:
         return _npz(data_path(spec, base), train)
     if spec.name == "folder":
         assert spec.resolution is not None  # the spec checks it
-        return load_folder(data_path(spec, base), spec.resolution, spec.channels, train, spec.follow_links)
+        return load_listed(list_images(spec, base, "train" if train else "test"), spec.resolution, spec.channels)
     if spec.name in OFFICIAL:
         pixels, labels_n = read_official(spec.name, base / (spec.root or Path("data")).expanduser(), train)
         return _image_set(pixels, labels_n, classes=len(CLASS_NAMES[spec.name]))
