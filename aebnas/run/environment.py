@@ -36,6 +36,7 @@ def _protocol(session: RunSession) -> dict[str, object]:
         "data": experiment.data.name,
         "split_seed": experiment.data.splits.seed,
         "images": {name: len(getattr(splits, name)) for name in names},
+        "data_notes": list(splits.notes) or None,
         "left_out": dict(splits.left_out) or None,
         "classes_without_images": session.images.missing_classes() or None,
         "seed": experiment.seed,

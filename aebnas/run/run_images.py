@@ -47,8 +47,9 @@ class RunImages:
 
     def notes(self) -> list[str]:
         """What whoever searches on these images should know of them, a line each."""
-        left_out = left_out_text(self.splits.left_out)
-        notes = [f"not all of the data's files are read as images{left_out}"] if left_out else []
+        notes = [*self.splits.notes]
+        if left_out := left_out_text(self.splits.left_out):
+            notes.append(f"not all of the data's files are read as images{left_out}")
         for split, missing in self.missing_classes().items():
             first = ", ".join(missing[:CLASSES_NAMED]) + (", ..." if len(missing) > CLASSES_NAMED else "")
             notes.append(
