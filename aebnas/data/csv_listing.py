@@ -176,7 +176,8 @@ def _sorted_names(file: Path, rows: list[Row]) -> tuple[str, ...]:
     try:
         return in_class_order(names)
     except TwoSpellings as error:
-        raise UserError(f"{file}, line {lines[error.second]}: {LABEL}: {error}") from None
+        line = max(lines[error.first], lines[error.second])
+        raise UserError(f"{file}, line {line}: {LABEL}: {error}") from None
 
 
 def _check_files(file: Path, rows: list[Row]) -> None:

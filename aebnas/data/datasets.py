@@ -96,11 +96,10 @@ def _number_of_classes(labels: Labels, where: str) -> int:
     """The number of classes of training labels, each of which must be there."""
     classes = labels.classes or int(labels.labels_n.max()) + 1
     if classes < 2:
-        only = "label 0" if labels.names is None else f"'{labels.names[0]}'"
-        raise UserError(f"{where}: must hold at least 2 classes, but got only {only}")
+        raise UserError(f"{where}: must hold at least 2 classes, but got only label 0")
     present = np.unique(labels.labels_n)
     if len(present) < classes:
-        if len(present) == classes - 1:
+        if labels.classes is None and len(present) == classes - 1:
             check_from_zero(labels, classes - 1, where)
         expected = np.arange(len(present))
         missing = int(np.append(np.flatnonzero(present != expected), len(present))[0])

@@ -89,7 +89,7 @@ def folder_layout(root: Path, test_share: int | float) -> FolderLayout:
 def folder_classes(root: Path, test_share: int | float, follow_links: bool) -> tuple[str, ...]:
     """Names of the classes: the folders of the training part, sorted; errors as in `list_folder`."""
     layout = folder_layout(root, test_share)
-    return tuple(layout.walk(follow_links).classes(layout.train))
+    return tuple(_classes(layout, layout.walk(follow_links)))
 
 
 def list_folder(root: Path, test_share: int | float, follow_links: bool, train: bool) -> FilesFound:
@@ -101,14 +101,11 @@ def list_folder(root: Path, test_share: int | float, follow_links: bool, train: 
     layout = folder_layout(root, test_share)
     walk = layout.walk(follow_links)
     folders = {TRAIN: layout.train} if layout.test is None else {TRAIN: layout.train, TEST: layout.test}
-    classes_of = {part: walk.classes(folder) for part, folder in folders.items()}
-    classes = classes_of[TRAIN]
-    training_folder = root / layout.train
-    if len(classes) < 2:
-        raise UserError(f"{training_folder}: must hold at least 2 classes, but got only '{classes[0]}'")
+    classes = _classes(layout, walk)
+    classes_of = {TRAIN: classes} if layout.test is None else {TRAIN: classes, TEST: walk.classes(layout.test)}
     unknown = [name for name in classes_of.get(TEST, ()) if name not in classes]
     if unknown:
-        raise UserError(f"{root / folders[TEST] / unknown[0]}: must be a class of {training_folder}, but isn't")
+        raise UserError(f"{root / folders[TEST] / unknown[0]}: must be a class of {root / layout.train}, but isn't")
     label = {name: number for number, name in enumerate(classes)}
     images = {
         part: [
@@ -120,6 +117,13 @@ def list_folder(root: Path, test_share: int | float, follow_links: bool, train: 
         if train or part == TEST or TEST not in folders
     }
     return FilesFound(root, tuple(classes), images, walk.left_out, layout.notes)
+
+
+def _classes(layout: FolderLayout, walk: FolderWalk) -> list[str]:
+    classes = walk.classes(layout.train)
+    if len(classes) < 2:
+        raise UserError(f"{layout.root / layout.train}: must hold at least 2 classes, but got only '{classes[0]}'")
+    return classes
 
 
 def _spelt(root: Path, part: str, folders: Sequence[str]) -> str | None:

@@ -5,7 +5,7 @@ Legend: m images read, c channels, h height, w width.
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from aebnas.data.listing import Listing
 from aebnas.data.loader_workers import Workers
 
 READ_BATCH = 256
+LEAVE_OUT = "data.unreadable: leave_out leaves out what can't be read"
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,13 @@ class Files:
     def read(self, indices: Tensor) -> Tensor:
         """See `Source`."""
         pixels_mchw = torch.empty(len(indices), *self.shape, dtype=torch.uint8)
-        try:
-            with _no_bombs():
-                for place, index in enumerate(indices.tolist()):
-                    pixels_mchw[place] = self._read_one(self.paths[index])
-        except UserError as error:
-            raise UserError(f"{error} (data.unreadable: leave_out leaves out what can't be read)") from None
+        with _no_bombs():
+            for place, index in enumerate(indices.tolist()):
+                path = self.paths[index]
+                try:
+                    pixels_mchw[place] = self._read_one(path)
+                except UserError as error:
+                    raise UserError(f"{_reason(path, error)} ({LEAVE_OUT})") from None
         return pixels_mchw
 
     def readable(self, indices: Tensor) -> Tensor:
@@ -106,6 +108,13 @@ def _no_bombs() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
+
+
+def _reason(path: str, error: UserError) -> str:
+    with suppress(OSError):
+        if not Path(path).stat().st_size:
+            return f"{path}: must be a readable image, but got an empty file"
+    return str(error)
 
 
 class Held:

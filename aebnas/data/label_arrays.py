@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aebnas.core.errors import UserError, check_utf8
+from aebnas.core.errors import UserError
 from aebnas.core.spec_base import did_you_mean, short
 from aebnas.data.class_order import TwoSpellings, in_class_order
 
@@ -47,6 +47,7 @@ def read_labels(y: NDArray[Any], count: int, where: str, names: Sequence[str] | 
     if y.ndim == 2:
         return _from_one_hot(y, where)
     if y.dtype.kind == "f":
+        y = y.astype(np.float64)
         not_whole = ~(np.isfinite(y) & (y == np.floor(y)) & (np.abs(y) < EXACT))
         if not_whole.any():
             row = int(not_whole.argmax())
@@ -93,9 +94,13 @@ def _from_text(y: NDArray[Any], where: str, names: Sequence[str] | None) -> Labe
         raise UserError(f"{where}: must be text in UTF-8, but got other bytes") from None
     if "" in found:
         raise UserError(f"{where}: must name a class, but got an empty text in row {int((y == distinct[0]).argmax())}")
-    for name in found:
-        check_utf8(name, f"{where}: a class")
+    if not all(map(_is_utf8, found)):
+        raise UserError(f"{where}: must be text in UTF-8, but got half a surrogate pair")
     if names is None:
+        if len(found) < 2:
+            raise UserError(
+                f"{where}: must hold at least 2 classes, but got only {short(found[0]) if found else 'none'}"
+            )
         try:
             names = in_class_order(found)
         except TwoSpellings as error:
@@ -107,3 +112,11 @@ def _from_text(y: NDArray[Any], where: str, names: Sequence[str] | None) -> Labe
         raise UserError(f"{where}: {rule}, but got {short(unknown[0])}{did_you_mean(unknown[0], names)}")
     labels_n = np.array([label[name] for name in found])[places_n]
     return Labels(labels_n, len(names), tuple(names))
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

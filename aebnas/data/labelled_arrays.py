@@ -39,7 +39,8 @@ def load_labelled(path: Path, shape: tuple[int, int, int], class_names: Sequence
     labels, classes = read_labels(y, len(x), f"{path}: y", class_names), len(class_names)
     if labels.classes not in (None, classes):
         raise UserError(f"{path}: y: must have {classes} columns, one for each class, but got {labels.classes}")
-    check_from_zero(labels, classes, f"{path}: y")
+    if labels.classes is None:
+        check_from_zero(labels, classes, f"{path}: y")
     if len(x) and (highest := int(labels.labels_n.max())) >= classes:
         raise UserError(f"{path}: y: must be in 0..{classes - 1}, but got {int(labels.labels_n.min())}..{highest}")
     images_nchw = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))

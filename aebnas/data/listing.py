@@ -47,13 +47,13 @@ def list_images(spec: DataSpec, base: Path, part: Part) -> Listing:
     same for any order in which the files are found. Raises UserError for files that aren't laid out as they must be,
     ValueError for a set that isn't in files.
     """
-    root, test_share = data_path(spec, base), spec.splits.test
-    if spec.name == "folder":
-        found = list_folder(root, test_share, spec.follow_links, part == TRAIN)
-    elif spec.name == "csv":
-        found = list_csv(root, test_share)
-    else:
+    if spec.name not in IN_FILES:
         raise ValueError(f"spec must be of a set in files ({', '.join(IN_FILES)}), but got {spec.name}")
+    path, test_share = data_path(spec, base), spec.splits.test
+    if spec.name == "csv":
+        found = list_csv(path, test_share)
+    else:
+        found = list_folder(path, test_share, spec.follow_links, part == TRAIN)
     images, notes = dict(found.images), list(found.notes)
     if TEST not in images:
         everything = images[TRAIN]

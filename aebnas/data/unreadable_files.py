@@ -1,8 +1,7 @@
 """Leaving out files that can't be read as images: damaged and empty ones, decompression bombs.
 
-All files of a part are read once to find them, before splits are cut. What was found is kept in the user's cache
-folder by the files' paths, sizes and times, so a later session on the same files has the same images without reading all
-again.
+All files of a part are read once to find them, before splits are cut. What was found is kept in the cache folder of the
+user by the files' paths, sizes and times, so a later session on the same files has the same images at once.
 """
 
 import hashlib
@@ -54,14 +53,15 @@ def without_unreadable(listing: Listing, source: Files, loaders: int, every_clas
 def _unreadable(source: Files, loaders: int) -> list[int]:
     """Places of the files that can't be read."""
     kept = _cache_folder() / "unreadable" / f"{_digest(source)}.json"
-    try:
-        return [int(place) for place in json.loads(kept.read_text(encoding="utf-8"))]
-    except (OSError, ValueError, TypeError):
-        found = _read_all(source, loaders)
-        with suppress(OSError, UserError):  # a cache that can't be written costs nothing but time
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write_json(kept, found)
-        return found
+    with suppress(OSError, ValueError):
+        known = json.loads(kept.read_text(encoding="utf-8"))
+        if isinstance(known, list) and all(type(place) is int and 0 <= place < len(source) for place in known):
+            return known
+    found = _read_all(source, loaders)
+    with suppress(OSError, UserError):  # a cache that can't be written costs nothing but time
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_json(kept, found)
+    return found
 
 
 def _read_all(source: Files, loaders: int) -> list[int]:
