@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from aebnas.core.errors import UserError
-from aebnas.data.class_names import CLASS_NAMES, data_path
-from aebnas.data.data_spec import IN_FILES, DataSpec
+from aebnas.data.class_names import CLASS_NAMES, data_path, location
+from aebnas.data.data_spec import DataSpec
 from aebnas.data.image_folder import Files, load_listed
 from aebnas.data.image_set import ImageSet
 from aebnas.data.label_arrays import Labels, check_from_zero, read_labels
@@ -41,7 +41,7 @@ def load_test(spec: DataSpec, base: Path) -> ImageSet:
 def _load(spec: DataSpec, base: Path, train: bool) -> ImageSet:
     if spec.name == "npz":
         return _npz(data_path(spec, base), train)
-    if spec.name in IN_FILES:
+    if spec.in_files:
         assert spec.resolution is not None  # the spec checks it
         listing = list_images(spec, base, "train" if train else "test")
         if spec.unreadable == "leave_out":
@@ -49,7 +49,9 @@ def _load(spec: DataSpec, base: Path, train: bool) -> ImageSet:
             listing = without_unreadable(listing, source, spec.loaders, every_class=train)
         return load_listed(listing, spec.resolution, spec.channels)
     if spec.name in OFFICIAL:
-        pixels, labels_n = read_official(spec.name, base / (spec.root or Path("data")).expanduser(), train)
+        place = location(spec, base)
+        assert place is not None
+        pixels, labels_n = read_official(spec.name, place, train)
         return _image_set(pixels, labels_n, classes=len(CLASS_NAMES[spec.name]))
     return _digits(train)
 

@@ -47,7 +47,7 @@ def list_images(spec: DataSpec, base: Path, part: Part) -> Listing:
     same for any order in which the files are found. Raises UserError for files that aren't laid out as they must be,
     ValueError for a set that isn't in files.
     """
-    if spec.name not in IN_FILES:
+    if not spec.in_files:
         raise ValueError(f"spec must be of a set in files ({', '.join(IN_FILES)}), but got {spec.name}")
     path, test_share = data_path(spec, base), spec.splits.test
     if spec.name == "csv":
