@@ -18,7 +18,7 @@ from aebnas.data.data_spec import DataSpec
 from aebnas.data.image_folder import Files, load_listed
 from aebnas.data.image_set import ImageSet
 from aebnas.data.label_arrays import Labels, check_from_zero, read_labels
-from aebnas.data.listing import list_images
+from aebnas.data.listing import Part, list_images
 from aebnas.data.torchvision_sets import OFFICIAL, read_official
 from aebnas.data.unreadable_files import without_unreadable
 
@@ -43,10 +43,11 @@ def _load(spec: DataSpec, base: Path, train: bool) -> ImageSet:
         return _npz(data_path(spec, base), train)
     if spec.in_files:
         assert spec.resolution is not None  # the spec checks it
-        listing = list_images(spec, base, "train" if train else "test")
+        part: Part = "train" if train else "test"
+        listing = list_images(spec, base, part)
         if spec.unreadable == "leave_out":
             source = Files(listing.files, spec.resolution, spec.channels)
-            listing = without_unreadable(listing, source, spec.loaders, every_class=train)
+            listing = without_unreadable(listing, part, source, spec.loaders)
         return load_listed(listing, spec.resolution, spec.channels)
     if spec.name in OFFICIAL:
         place = location(spec, base)

@@ -17,7 +17,7 @@ from aebnas.data.folder_walk import left_out_text
 from aebnas.data.image_set import ImageSet
 from aebnas.data.splits import CUT, Splits, load_splits
 from aebnas.data.unreadable_files import UNREADABLE
-from aebnas.run.data_check import DataCheck, names_root
+from aebnas.run.data_check import TEST, DataCheck, names_root
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.space.spec import SpaceSpec
 
@@ -72,7 +72,7 @@ class RunImages:
     def left_out(self) -> dict[str, int]:
         """By reason the number of entries and files of the data that aren't read as images, in either part."""
         tested = self.test.left_out if self.data.unreadable == "leave_out" else {}
-        unreadable = {reason: count for reason, count in tested.items() if reason.startswith(UNREADABLE)}
+        unreadable = {reason: count for reason, count in tested.items() if reason.startswith(UNREADABLE[TEST])}
         return {**self.splits.left_out, **unreadable}  # of the test part, what its names show is in there
 
     def missing_classes(self) -> dict[str, list[str]]:

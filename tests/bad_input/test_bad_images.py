@@ -57,7 +57,7 @@ def test_a_damaged_image_is_named_or_left_out(search, folder_of_images, tmp_path
     spec = DataSpec.model_validate(FOLDER | {"unreadable": "leave_out"})
     left = load_train(spec, folder_of_images.parent)
     assert len(left) == len(left.pixels()) == 59
-    assert left.left_out == {"file(s) that can't be read as images (the first is train/cat/07.png)": 1}
+    assert left.left_out == {"training file(s) that can't be read as images (the first is train/cat/07.png)": 1}
     assert not [warning for warning in recwarn if "bomb" in str(warning.message)]
 
 
