@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from aebnas.core.errors import SpecError, in_file
-from aebnas.data.batches import Batches, Preprocessing
+from aebnas.data.batches import Batches
+from aebnas.data.channel_statistics import measure_preprocessing
 from aebnas.data.class_names import named_classes
 from aebnas.data.folder_walk import left_out_text
 from aebnas.data.splits import CUT, Splits, load_splits
 from aebnas.run.experiment_spec import ExperimentSpec
+from aebnas.runtime.preprocessing import Preprocessing
 from aebnas.space.spec import SpaceSpec
 
 CALIBRATION_BATCH = 256
@@ -66,8 +68,9 @@ class RunImages:
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
-        """Normalisation measured on `train`."""
-        return Preprocessing.measure(self.splits.train)
+        """How images are read, and their normalisation, measured on `train`."""
+        train = self.splits.train
+        return measure_preprocessing(train, self.experiment.data.reader(train.shape))
 
     def calibration(self, images: int) -> list[Tensor]:
         """Batches `x_nchw` of `train` for norm statistics, the same on every call; an incomplete batch is dropped.
