@@ -40,7 +40,8 @@ def _load(spec: DataSpec, base: Path, train: bool) -> ImageSet:
         return _npz(data_path(spec, base), train)
     if spec.name == "folder":
         assert spec.resolution is not None  # the spec checks it
-        return load_folder(data_path(spec, base), spec.resolution, spec.channels, train, spec.follow_links)
+        reader = spec.reader((spec.channels, spec.resolution, spec.resolution))
+        return load_folder(data_path(spec, base), reader, train, spec.follow_links)
     if spec.name in OFFICIAL:
         place = location(spec, base)
         assert place is not None

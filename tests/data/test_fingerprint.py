@@ -20,6 +20,7 @@ from aebnas.data.fingerprint import (
 )
 from aebnas.data.image_folder import load_folder
 from aebnas.data.image_set import ImageSet
+from aebnas.runtime.preprocessing import ImageReader
 
 
 def in_memory(seed: int = 0, labels: list[int] | None = None) -> ImageSet:
@@ -46,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def table_of(folder: Path):
-    return file_table(load_folder(folder, 8, 1, train=True), folder)
+    return file_table(load_folder(folder, ImageReader((1, 8, 8)), train=True), folder)
 
 
 def test_files_are_listed_by_their_names_below_the_folder_with_size_time_and_label(folder):
@@ -58,7 +59,7 @@ def test_files_are_listed_by_their_names_below_the_folder_with_size_time_and_lab
 
 
 def test_a_digest_of_files_depends_on_each_fact_but_not_on_where_the_folder_lies(folder, tmp_path):
-    images, table = load_folder(folder, 8, 1, train=True), table_of(folder)
+    images, table = load_folder(folder, ImageReader((1, 8, 8)), train=True), table_of(folder)
     known = fingerprint(images, table)
     assert fingerprint(images, dict(table)) == known
     os.utime(folder / "train/a/0.png", ns=(0, 0))
@@ -96,7 +97,7 @@ def test_known_contents_count_instead_of_times(folder):
 
 
 def test_a_file_that_went_away_is_named(folder):
-    images, table = load_folder(folder, 8, 1, train=True), table_of(folder)
+    images, table = load_folder(folder, ImageReader((1, 8, 8)), train=True), table_of(folder)
     (folder / "train/a/0.png").unlink()
     with pytest.raises(UserError, match=r"a/0.png: must be a readable image, but got FileNotFoundError"):
         file_table(images, folder)
