@@ -43,12 +43,12 @@ def _load(spec: DataSpec, base: Path, train: bool) -> ImageSet:
         return _npz(data_path(spec, base), train)
     if spec.in_files:
         assert spec.resolution is not None  # the spec checks it
+        reader = spec.reader((spec.channels, spec.resolution, spec.resolution))
         part: Part = "train" if train else "test"
         listing = list_images(spec, base, part)
         if spec.unreadable == "leave_out":
-            source = Files(listing.files, spec.resolution, spec.channels)
-            listing = without_unreadable(listing, part, source, spec.loaders)
-        return load_listed(listing, spec.resolution, spec.channels)
+            listing = without_unreadable(listing, part, Files(listing.files, reader), spec.loaders)
+        return load_listed(listing, reader)
     if spec.name in OFFICIAL:
         place = location(spec, base)
         assert place is not None

@@ -10,9 +10,9 @@ import os
 import tempfile
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
+import PIL
 import torch
 
 from aebnas.core.atomic_files import write_json
@@ -79,7 +79,7 @@ def _read_all(source: Files, loaders: int) -> list[int]:
 def _digest(listing: Listing, source: Files) -> str:
     """Of what decides which files can be read: the files, how they are read, and what by."""
     folder = os.fsencode(listing.root.resolve())
-    digest = hashlib.sha256(repr((folder, replace(source, paths=()), _pillow())).encode())
+    digest = hashlib.sha256(repr((folder, replace(source, paths=()), PIL.__version__)).encode())
     for path, file in zip(listing.paths, source.paths, strict=True):
         try:
             about = Path(file).stat()
@@ -87,13 +87,6 @@ def _digest(listing: Listing, source: Files) -> str:
             continue  # reported when it is opened
         digest.update(f"{os.fsencode(path)!r} {about.st_size} {about.st_mtime_ns}\n".encode())
     return digest.hexdigest()
-
-
-@cache
-def _pillow() -> str:
-    import PIL
-
-    return PIL.__version__
 
 
 def _cache_folder() -> Path:

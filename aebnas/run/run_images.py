@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from aebnas.core.errors import SpecError, in_file
-from aebnas.data.batches import Batches, Preprocessing
+from aebnas.data.batches import Batches
+from aebnas.data.channel_statistics import measure_preprocessing
 from aebnas.data.class_names import location, named_classes
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test
@@ -19,6 +20,7 @@ from aebnas.data.splits import CUT, Splits, load_splits
 from aebnas.data.unreadable_files import UNREADABLE
 from aebnas.run.data_check import TEST, DataCheck, names_root
 from aebnas.run.experiment_spec import ExperimentSpec
+from aebnas.runtime.preprocessing import Preprocessing
 from aebnas.space.spec import SpaceSpec
 
 CALIBRATION_BATCH = 256
@@ -103,9 +105,12 @@ class RunImages:
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
-        """Normalisation measured on `train`, at the run's start if that is recorded."""
+        """How images are read, and normalisation measured on `train`; as at the run's start if that is recorded."""
         record = None if self.check is None else self.check.record
-        return Preprocessing.measure(self.splits.train) if record is None else record.preprocessing
+        if record is not None:
+            return record.preprocessing
+        train = self.splits.train
+        return measure_preprocessing(train, self.data.reader(train.shape))
 
     def calibration(self, images: int) -> list[Tensor]:
         """Batches `x_nchw` of `train` for norm statistics, the same on every call; an incomplete batch is dropped.
