@@ -41,19 +41,9 @@ if TYPE_CHECKING:  # only for type checkers: at run time the copy in `runtime/` 
 
 RUNTIME = (
     *("__init__", "adaptation", "adaptive_model", "blocks", "choice", "choice_rules", "command", "conv_norm"),
-    *(
-        "cost_rules",
-        "difficulty",
-        "exit_criteria",
-        "exit_policy",
-        "exit_rule",
-        "fresh_lock",
-        "gate_rules",
-        "graph",
-        "monitor",
-    ),
-    *("network", "normalise", "op", "ops", "placement", "preprocessing", "score_rules", "self_check", "shape_rules"),
-    *("simple_layers", "threshold_rules"),
+    *("cost_rules", "difficulty", "exit_criteria", "exit_policy", "exit_rule", "fresh_lock", "gate_rules", "graph"),
+    *("monitor", "network", "normalise", "op", "ops", "placement", "preprocessing", "score_rules", "self_check"),
+    *("shape_rules", "simple_layers", "threshold_rules"),
 )
 _RANDOM_NUMBERS = threading.Lock()
 """Held while the process's random numbers are put aside: threads that did so at once would restore each other's."""

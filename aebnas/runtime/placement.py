@@ -25,6 +25,8 @@ def place(network: Network, device: str | torch.device, dtype: torch.dtype) -> t
         found = torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise PlacementError(f"device must be a device of PyTorch, but got {device!r}: {_first_line(error)}") from None
+    if found.type == "meta":
+        raise PlacementError("device must be one that can run the network, but got meta, which computes nothing")
     try:
         network.to(found, dtype)
         if found.type != "cpu" or dtype != torch.float32:
