@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from aebnas.core.metrics import mean_of
+from aebnas.core.metrics import MACS, mean_of
 from aebnas.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt_images
 from aebnas.data.ood_images import noise_like, shuffled_patches
 from aebnas.data.splits import CALIBRATE
@@ -87,7 +87,7 @@ def evaluated(
     on `calibrate`. Raises UserError if test images or weights are missing.
     """
     table = outputs.table_for(policy, TEST, keep_logits=True)
-    fitted = fit_finder(outputs, None, FRONTIER_PER_EXIT, bool(policy.temperatures))
+    fitted = fit_finder(outputs, None, FRONTIER_PER_EXIT, bool(policy.temperatures), MACS, outputs.tuned_accuracy)
     others = fitted.finder(fitted.table)
     others_table = outputs.table(TEST, fitted.temperatures, keep_logits=True)
     budgets = budgets or [share * outputs.macs_without_exits for share in BUDGET_SHARES]

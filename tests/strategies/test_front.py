@@ -144,7 +144,7 @@ def test_picks_that_match_nothing(rule, message):
 def test_pick_needs_points_and_cheapest_a_cost():
     with pytest.raises(UserError, match="empty"):
         pick([], OBJECTIVES, "knee")
-    with pytest.raises(UserError, match="other than accuracy"):
+    with pytest.raises(UserError, match="that is minimised"):
         pick(front(TRIALS, OBJECTIVES[:1], []), OBJECTIVES[:1], "cheapest")
 
 
