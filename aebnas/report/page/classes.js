@@ -42,9 +42,9 @@ function drawConfusion(plot, classes) {
   const few = count <= NUMBERED_UP_TO;
   const names = uniqueNames(classes.name.map(literal));
   const step = Math.ceil(count / 25);
-  const shown = names.filter((_, label) => label % step === 0);
-  const cut = shown.map((name) => (name.length > 16 ? `${name.slice(0, 15)}…` : name));
-  const ticks = { type: "category", tickmode: "array", tickvals: shown, ticktext: cut, showgrid: false, zeroline: false };
+  const everyStep = (values) => values.filter((_, label) => label % step === 0);
+  const cut = classes.name.map((name) => literal(name.length > 16 ? `${name.slice(0, 15)}…` : name));
+  const ticks = { type: "category", tickmode: "array", tickvals: everyStep(names), ticktext: everyStep(cut), showgrid: false, zeroline: false };
   const trace = {
     type: "heatmap", x: names, y: names, z: shares, text: texts,
     texttemplate: few ? "%{text}" : undefined, zmin: 0, zmax: 100, hoverongaps: false,
