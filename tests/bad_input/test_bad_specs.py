@@ -67,7 +67,11 @@ CHANGES: list[tuple[str, Any, str]] = [
         "data.splits: fractions must sum to less than 1",
     ),
     # names that aren't known
-    ("objectives", ["acuracy", "macs"], "objectives.0: metric must be one of accuracy, avg_macs, avg_macs_taken_only,"),
+    (
+        "objectives",
+        ["acuracy", "macs"],
+        "objectives.0: metric must be one of accuracy, balanced_accuracy, worst_class_accuracy,",
+    ),
     ("objectives", ["accuracy"], "objectives: must name two or more different metrics, but got ['accuracy']"),
     ("objectives", ["accuracy", "worst_class_acuracy"], "objectives.1: metric must be one of accuracy, balanced_"),
     ("constraints", ["balanced_accuracy >= 70"], "constraints.0: must bound balanced_accuracy by a fraction in [0, 1]"),
