@@ -70,7 +70,7 @@ CHANGES: list[tuple[str, Any, str]] = [
     (
         "objectives",
         ["acuracy", "macs"],
-        "objectives.0: metric must be one of accuracy, balanced_accuracy, worst_class_accuracy,",
+        "objectives.0: metric must be one of accuracy, balanced_accuracy, worst_class",
     ),
     ("objectives", ["accuracy"], "objectives: must name two or more different metrics, but got ['accuracy']"),
     ("objectives", ["accuracy", "worst_class_acuracy"], "objectives.1: metric must be one of accuracy, balanced_"),
