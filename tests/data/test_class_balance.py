@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.utils.class_weight import compute_class_weight
 
-from aebnas.data.batches import Batches, Preprocessing
+from aebnas.data.batches import Batches
 from aebnas.data.class_balance import balanced_order, balanced_weights, scaled_weights
 from aebnas.data.data_spec import AugmentSpec
 from aebnas.data.image_set import ImageSet
+from aebnas.runtime.preprocessing import ImageReader, Preprocessing
 
 LABELS = st.lists(st.integers(0, 5), min_size=1, max_size=80)
 UNBALANCED = torch.tensor([0] * 80 + [2] * 15 + [3] * 5)
@@ -48,7 +49,7 @@ def test_every_class_that_has_images_is_drawn_equally_often():
 def batches(**changes) -> Batches:
     """Images whose pixels are their number."""
     pixels = torch.arange(100, dtype=torch.uint8)[:, None, None, None].expand(100, 1, 2, 2).contiguous()
-    preprocessing = Preprocessing((0.0,), (1 / 255,), (1, 2, 2))
+    preprocessing = Preprocessing((0.0,), (1 / 255,), ImageReader((1, 2, 2)))
     return Batches(ImageSet.of(pixels, UNBALANCED, 4), preprocessing, AugmentSpec(**changes), 20, balanced=True)
 
 

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from aebnas.data.batches import Batches, Preprocessing, eval_batches
+from aebnas.data.batches import Batches, eval_batches
 from aebnas.data.class_balance import balanced_weights
 from aebnas.data.data_spec import AugmentSpec
 from aebnas.data.image_set import ImageSet
 from aebnas.policies.exit_table.tabulate import tabulate
+from aebnas.runtime.preprocessing import ImageReader, Preprocessing
 from aebnas.space.genome import SearchSpace
 from aebnas.space.spec import SpaceSpec
 from aebnas.supernet.supernet import Supernet
@@ -32,7 +33,7 @@ SPACE = SearchSpace(
     )
 )
 SETTINGS = {"epochs": 4, "batch_size": 32, "precision": "fp32", "lr": 0.1, "distillation": 0.3}
-PREPROCESSING = Preprocessing((0.5,), (0.25,), (1, 4, 4))
+PREPROCESSING = Preprocessing((0.5,), (0.25,), ImageReader((1, 4, 4)))
 BALANCES = {"none": (False, False), "weights": (True, False), "sampling": (False, True)}
 
 
