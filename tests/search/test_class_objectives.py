@@ -15,6 +15,7 @@ from aebnas.report.compare import compare_runs
 from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.session import RunSession
 from aebnas.run.training_setup import trained_supernet
+from aebnas.runtime.normalise import normalise
 from aebnas.search.loop import run_search
 from aebnas.search.plan import make_plan
 from aebnas.selected.retrain import retrain
@@ -49,7 +50,7 @@ def test_the_points_state_the_accuracies_of_the_running_network(session):
     search = session.images.splits.search
     for _, point in front[:2]:
         model = load_selected_model(session, point.id)
-        answer = model.network.infer(session.images.preprocessing.apply(search.pixels()), point.policy)
+        answer = model.network.infer(normalise(search.pixels(), session.images.preprocessing), point.policy)
         predicted_n = answer.logits.argmax(1)
         assert point.metrics["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(search.labels, predicted_n))
         worst = recall_score(search.labels, predicted_n, average=None).min()
