@@ -2,14 +2,24 @@
 
 import zipfile
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from aebnas.core.errors import SpecError
+from aebnas.core.spec_base import did_you_mean
 from aebnas.data.csv_listing import csv_classes
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.folder_layout import folder_classes
 from aebnas.data.label_arrays import read_labels
+
+Key = TypeVar("Key", bound=int | str)
+Value = TypeVar("Value")
+
+CLASSES_NAMED = 8
+"""In an error."""
 
 DEFAULT_ROOT = Path("data")
 """Where torchvision's sets are downloaded to unless the spec names another folder."""
@@ -90,6 +100,34 @@ def named_classes(spec: DataSpec, base: Path, classes: int) -> list[str]:
     """The same, but their numbers where there are no names."""
     names = class_names(spec, base)
     return [str(number) for number in range(classes)] if names is None else list(names)
+
+
+def class_numbers(given: Mapping[Key, Value], names: Sequence[str]) -> dict[int, Value]:
+    """Values by class as values by class number, in the order of the numbers; a key is a class's name or its number.
+
+    Raises SpecError, with the key as path, for an unknown name or number, for a class given twice, and for a number
+    that is also the name of another class.
+    """
+    found: dict[int, Value] = {}
+    for key, value in given.items():
+        path = str(key)
+        if isinstance(key, str):
+            if key not in names:
+                shown = ", ".join(names[:CLASSES_NAMED]) + (", ..." if len(names) > CLASSES_NAMED else "")
+                rule = f"must be one of the data's classes ({shown}), but got '{key}'"
+                raise SpecError(path, rule + did_you_mean(key, names))
+            number = names.index(key)
+        else:
+            number = key
+            if not 0 <= number < len(names):
+                raise SpecError(path, f"must be a class's name or number in 0..{len(names) - 1}, but got {number}")
+            if path in names and names.index(path) != number:
+                rule = f"must be clear, but class {number} is named '{names[number]}', and another class '{path}'"
+                raise SpecError(path, f"{rule}; data.class_names can give other names")
+        if number in found:
+            raise SpecError(path, f"must be a class that is given once, but class '{names[number]}' is given twice")
+        found[number] = value
+    return dict(sorted(found.items()))
 
 
 def data_path(spec: DataSpec, base: Path) -> Path:

@@ -12,6 +12,7 @@ from aebnas.core.confidence_intervals import wilson
 from aebnas.cost.counts import count_graph
 from aebnas.runtime.difficulty import estimator_macs
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.gate_rules import MinExitByClass
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.monitor import Expected
 from aebnas.runtime.preprocessing import ImageReader, Preprocessing
@@ -114,7 +115,7 @@ def model_card(
         f"found by aebnas {facts.aebnas_version}{f' on {facts.date}' if facts.date else ''}.",
         _run_section(),
         _input_section(preprocessing, class_names),
-        _exits_section(facts, ExportCosts.of(graph, policy), policy),
+        _exits_section(facts, ExportCosts.of(graph, policy), policy, class_names),
         _figures_section(facts, graph, policy),
         *([] if facts.promise is None else [_promise_section(facts.promise)]),
         _deployment_section(facts),
@@ -177,7 +178,7 @@ def _reading(reader: ImageReader) -> str:
 Floating-point images are refused."""
 
 
-def _exits_section(facts: CardFacts, costs: ExportCosts, policy: ExitPolicy) -> str:
+def _exits_section(facts: CardFacts, costs: ExportCosts, policy: ExitPolicy, class_names: Sequence[str]) -> str:
     rows = ["| exit | leaves if score > | share | accuracy there | MACs to there |", "|---|---|---|---|---|"]
     for index, macs in enumerate(costs.macs_to_exit):
         accuracy, share = facts.exit_accuracy[index], facts.exit_shares[index]
@@ -188,7 +189,7 @@ def _exits_section(facts: CardFacts, costs: ExportCosts, policy: ExitPolicy) -> 
 
 Score: {policy.criterion}, in [0, 1]. Shares and accuracies are those of {_where(facts)}.
 
-{chr(10).join(rows)}{_other_rules(policy)}
+{chr(10).join(rows)}{_other_rules(policy, class_names)}
 
 {_calibration(facts, policy)}
 
@@ -288,11 +289,24 @@ def _where(facts: CardFacts) -> str:
     return f"{facts.samples:,} samples of the `{facts.split}` split of {facts.measured_on or facts.dataset}"
 
 
-def _other_rules(policy: ExitPolicy) -> str:
+def _other_rules(policy: ExitPolicy, class_names: Sequence[str]) -> str:
     """The rules that decide besides scores and thresholds, as a markdown list; empty where there are none."""
     if not policy.sentences:
         return ""
-    return "\n\n" + "\n".join(f"- {line}" for line in policy.sentences) + "\n\nAll numbers are in `policy.json`."
+    lines = [*policy.sentences, *_exits_by_class(policy, class_names)]
+    return "\n\n" + "\n".join(f"- {line}" for line in lines) + "\n\nAll numbers are in `policy.json`."
+
+
+def _exits_by_class(policy: ExitPolicy, class_names: Sequence[str]) -> list[str]:
+    """The minimum exits of predicted classes that differ from the lowest one, a line per exit."""
+    rule = policy.find(MinExitByClass)
+    exits = () if rule is None else rule.exits
+    lines = []
+    for exit_ in sorted(set(exits) - {min(exits, default=0)}):
+        names = [name for name, own in zip(class_names, exits, strict=True) if own == exit_]
+        more = ", and so on" if len(names) > CLASSES_LISTED else ""
+        lines.append(f"Minimum exit {exit_ + 1}: {', '.join(names[:CLASSES_LISTED])}{more}.")
+    return lines
 
 
 def _figure(value: float) -> str:

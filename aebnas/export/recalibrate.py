@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from aebnas.core.errors import UserError
-from aebnas.core.metrics import METRICS
+from aebnas.core.metrics import ACCURACY, METRICS
 from aebnas.core.progress import progress_bar
 from aebnas.core.spec_base import parse_spec
 from aebnas.cost.model import COUNTS
@@ -169,4 +169,4 @@ def _metrics(exported: Exported, after: PolicyScore) -> dict[str, float]:
     """The card's metrics: those measured again, and those that depend only on the graph."""
     static = {name: value for name, value in exported.facts.metrics.items() if METRICS[name].static}
     macs = {"avg_macs": after.avg_macs, "avg_macs_taken_only": after.avg_macs_taken_only}
-    return {"accuracy": after.accuracy} | macs | static
+    return {ACCURACY: after.accuracy} | macs | after.class_metrics | static

@@ -17,7 +17,7 @@ from aebnas.strategies.front import FrontPoint
 from aebnas.strategies.trial import Trial
 
 PAGE = Path(__file__).parent / "page"
-SCRIPTS = ("base", "scatter", "network", "detail", "front", "curves", "policies", "facts", "main")
+SCRIPTS = ("base", "scatter", "network", "detail", "front", "curves", "classes", "policies", "facts", "main")
 
 
 def write_html(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> None:

@@ -11,11 +11,10 @@ import pandas as pd
 
 from aebnas.core.confidence_intervals import accuracy_bounds
 from aebnas.core.errors import UserError
-from aebnas.core.metrics import METRICS
+from aebnas.core.metrics import METRICS, shown_axes
 from aebnas.cost.model import CostModel
 from aebnas.report.drawing import drawing
 from aebnas.report.relaxed_table import CAPTION, HEADS, relaxed_rows
-from aebnas.report.search_plot import axes
 from aebnas.run.hypervolume import growth_curve
 from aebnas.run.measured_rows import measured_rows, measured_where
 from aebnas.run.pick_records import owns_record, picked_ids, read_record
@@ -39,7 +38,7 @@ def payload(facts: RunFacts, trials: Sequence[Trial], front_points: Sequence[Fro
     shown, total = _shown(trials, front_points)
     architectures = {trial.architecture.id: trial.architecture for trial, _ in shown}
     charged = CostModel(stop_heads=facts.ships_stop_heads).charged  # drawn with the stop heads that are counted
-    vertical, horizontal = axes(facts)
+    vertical, horizontal = shown_axes(facts.objectives)
     status = Counter(trial.status for trial in trials)
     return {
         "name": run.name,

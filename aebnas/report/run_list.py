@@ -13,7 +13,7 @@ from rich.table import Table
 
 from aebnas.core.errors import UserError
 from aebnas.core.metric_text import with_unit
-from aebnas.core.metrics import METRICS, Objective
+from aebnas.core.metrics import ACCURACY, METRICS, Objective, leading_accuracy
 from aebnas.core.pareto import knee
 from aebnas.report.tables import print_table
 from aebnas.run.locks import is_locked
@@ -24,8 +24,9 @@ from aebnas.strategies.strategy_spec import StrategySpec
 class Listed:
     """A run in a list: its state, counts and best points, each a row of `pareto.csv` with values by metric.
 
-    `cost` is the objective that accuracy is shown against, `max_trials` the maximum number of trials of the search,
-    `changed` the time of its last change (seconds since the epoch). A damaged run has only `state` and `changed`.
+    `cost` is the objective that `accuracy` (the leading one) is shown against, `max_trials` the maximum number of
+    trials of the search, `changed` the time of its last change (seconds since the epoch). A damaged run has only
+    `state` and `changed`.
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class Listed:
     hypervolume: float | None = None
     best: Mapping[str, Mapping[str, float]] | None = None
     cost: str = "avg_macs"
+    accuracy: str = ACCURACY
 
 
 def list_runs(folder: Path) -> list[Listed]:
@@ -70,6 +72,7 @@ def listed(folder: Path) -> Listed:
             summary.get("hypervolume"),
             best_points(front, objectives) if front else None,
             next((o.metric for o in objectives if METRICS[o.metric].direction == "min"), "avg_macs"),
+            leading_accuracy(objectives),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())[:120]
@@ -90,10 +93,11 @@ def best_points(
 ) -> dict[str, Mapping[str, float]]:
     """The rows that `--pick` selects for best-accuracy, knee and, if a cost is an objective, cheapest."""
     values_pm = [[objective.minimised(row) for objective in objectives] for row in front]
-    best = {"best-accuracy": max(front, key=lambda row: row["accuracy"]), "knee": front[knee(values_pm)]}
-    cost = next((objective for objective in objectives if objective.metric != "accuracy"), None)
+    accuracy = leading_accuracy(objectives)
+    best = {"best-accuracy": max(front, key=lambda row: row[accuracy]), "knee": front[knee(values_pm)]}
+    cost = next((objective for objective in objectives if METRICS[objective.metric].direction == "min"), None)
     if cost is not None:
-        best["cheapest"] = min(front, key=lambda row: (cost.minimised(row), -row["accuracy"]))
+        best["cheapest"] = min(front, key=lambda row: (cost.minimised(row), -row[accuracy]))
     return best
 
 
@@ -140,7 +144,7 @@ def print_runs(runs: Sequence[Listed], now: float | None = None) -> None:
         table.add_column(name, justify="left" if name in ("run", "state") else "right", no_wrap=name == "run")
     for run in runs:
         points = [
-            f"{100 * row['accuracy']:.1f}% at {with_unit(run.cost, row[run.cost])}" if row else "-"
+            f"{100 * row[run.accuracy]:.1f}% at {with_unit(run.cost, row[run.cost])}" if row else "-"
             for row in ((run.best or {}).get(name) for name in ("best-accuracy", "knee", "cheapest"))
         ]
         damaged = run.state.startswith("damaged")

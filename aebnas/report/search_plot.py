@@ -10,6 +10,7 @@ matplotlib.use("Agg")  # before pyplot, since there may be no display
 from matplotlib import pyplot as plt
 
 from aebnas.core.atomic_files import write_atomically
+from aebnas.core.metrics import METRICS, shown_axes
 from aebnas.report.front_plot import axis_scale
 from aebnas.report.palette import BLUE, GREY
 from aebnas.run.run_facts import RunFacts
@@ -20,8 +21,8 @@ FRONT_COLOUR = BLUE
 
 
 def plot_front(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> None:
-    """Write `pareto.png`: accuracy (or the first objective) over the first cost objective."""
-    y, x = axes(facts)
+    """Write `pareto.png`: all operating points and the front over two objectives (see `shown_axes`)."""
+    y, x = shown_axes(facts.objectives)
     all_metrics = [point.metrics for trial in trials for point in trial.points]
     figure, panel = plt.subplots(figsize=(8, 5), layout="constrained")
     scale_x, label_x = axis_scale(x)
@@ -45,7 +46,7 @@ def plot_front(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontP
         color=FRONT_COLOUR,
         label=f"front, {len(points)} points",
     )
-    if y == "accuracy" and ordered:
+    if METRICS[y].unit == "fraction" and ordered:
         # without this limit a few points of very low accuracy would compress the front into a line
         low = min(m[y] for m in ordered) * scale_y
         panel.set_ylim(bottom=max(0.0, low - 15))
@@ -65,10 +66,3 @@ def plot_front(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontP
 
     write_atomically(path, save)
     plt.close(figure)
-
-
-def axes(facts: RunFacts) -> tuple[str, str]:
-    """The metrics of the vertical and the horizontal axis: accuracy (or the first objective) and the first other."""
-    names = [objective.metric for objective in facts.objectives]
-    vertical = "accuracy" if "accuracy" in names else names[0]
-    return vertical, next(name for name in names if name != vertical)

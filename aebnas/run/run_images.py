@@ -10,7 +10,8 @@ from torch import Tensor
 from aebnas.core.errors import SpecError, in_file
 from aebnas.data.batches import Batches
 from aebnas.data.channel_statistics import measure_preprocessing
-from aebnas.data.class_names import location, named_classes
+from aebnas.data.class_balance import balanced_order, balanced_weights, scaled_weights
+from aebnas.data.class_names import class_numbers, location, named_classes
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test
 from aebnas.data.fingerprint import file_table, fingerprint
@@ -115,12 +116,16 @@ class RunImages:
     def calibration(self, images: int) -> list[Tensor]:
         """Batches `x_nchw` of `train` for norm statistics, the same on every call; an incomplete batch is dropped.
 
-        They are augmented like the images that the weights were trained on. With statistics of clean images a CIFAR-10
-        network lost six points of accuracy, since the black border of random crops shifts the mean.
+        They are drawn and augmented like the images that the weights were trained on. With statistics of clean images a
+        CIFAR-10 network lost six points of accuracy, since the black border of random crops shifts the mean.
         """
         train = self.splits.train
         generator = torch.Generator().manual_seed(self.experiment.seed)
-        some = train.subset(torch.randperm(len(train), generator=generator)[:images])
+        if self.samples_balanced:
+            order = balanced_order(train.labels, min(images, len(train)), generator)
+        else:
+            order = torch.randperm(len(train), generator=generator)[:images]
+        some = train.subset(order)
         batches = Batches(some, self.preprocessing, self.data.effective_augment, CALIBRATION_BATCH)
         return [x_nchw for x_nchw, _ in batches.epoch(generator)]
 
@@ -130,4 +135,27 @@ class RunImages:
         data, splits = self.data, self.splits
         joined = include_arch_split and self.experiment.trains_relaxed
         images = splits.train.joined(splits.arch) if joined else splits.train
-        return Batches(images, self.preprocessing, data.effective_augment, batch_size, data.loaders)
+        return Batches(
+            images,
+            self.preprocessing,
+            data.effective_augment,
+            batch_size,
+            data.loaders,
+            self.samples_balanced,
+            self._class_weights(images),
+        )
+
+    @property
+    def samples_balanced(self) -> bool:
+        """Whether training images are drawn so that classes are equally frequent."""
+        return self.experiment.classes.sampling == "balanced"
+
+    def _class_weights(self, images: ImageSet) -> Tensor | None:
+        """The weights of classes in the loss of a training on these images; None for equal ones."""
+        weights = self.experiment.classes.weights
+        if weights == "none":
+            return None
+        if weights == "balanced":
+            return balanced_weights(images.labels, images.classes)
+        names = named_classes(self.data, self.base, images.classes)
+        return scaled_weights(images.labels, images.classes, class_numbers(weights, names))

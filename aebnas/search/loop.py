@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from aebnas.core.errors import SpecError, UserError
-from aebnas.core.metrics import Constraint, tuned_cost
+from aebnas.core.metrics import Constraint, tuned_accuracy, tuned_cost
 from aebnas.core.notes import print_note
 from aebnas.core.progress import Bar, progress_bar
 from aebnas.core.ray_cluster import LOCAL
@@ -146,8 +146,16 @@ def _supernet(session: RunSession, spec: SupernetSpec, events: RunEvents) -> Sup
         return supernet
     images = session.images
     calibration = images.calibration(experiment.evaluate.calibration_images)
-    task = SandwichTask(supernet, session.space, spec, images.splits.search, images.preprocessing, calibration)
     batches = images.training_batches(spec.batch_size)
+    task = SandwichTask(
+        supernet,
+        session.space,
+        spec,
+        images.splits.search,
+        images.preprocessing,
+        calibration,
+        batches.class_weights,
+    )
     seed, ray = experiment.seed, experiment.ray
     on_rows = TrainingRows((run.folder / "train_epoch_metrics.csv").resolve(), events, "supernet")
     if spec.workers > 1:
@@ -277,8 +285,10 @@ class _Search:
     def _trial(self, number: int, job: Job, outcome: Tables | Failure, seconds: float) -> Trial:
         space = self.session.space.spec
         try:
-            cost = tuned_cost(self.objectives)
-            return make_trial(number, job, outcome, space, self.constraints, self.target, seconds, cost, self.costs)
+            cost, accuracy = tuned_cost(self.objectives), tuned_accuracy(self.objectives)
+            return make_trial(
+                number, job, outcome, space, self.constraints, self.target, seconds, cost, self.costs, accuracy
+            )
         except ValueError as error:
             return failed_trial(number, job, f"{type(error).__name__}: {error}", seconds)
 

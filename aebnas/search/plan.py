@@ -13,7 +13,7 @@ from aebnas.core.metrics import MAX_COMBINATIONS, METRICS, SoftTarget
 from aebnas.core.spec_base import did_you_mean, parse_spec, read_spec, short, updated
 from aebnas.cost.bounds.metric_bounds import metric_bounds
 from aebnas.cost.latency.network_profile import Profile, load_profile
-from aebnas.data.class_names import class_names, own_class_names
+from aebnas.data.class_names import class_names, class_numbers, named_classes, own_class_names
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.space.ablation import ablate
 from aebnas.space.genome import SearchSpace
@@ -85,6 +85,8 @@ def make_plan(
             check_relaxable(space.spec, space_file)
             check_relaxed_cost(experiment, profile)
         check_classes(experiment, space, spec_file.parent, space_file)
+        check_class_weights(experiment, space, spec_file.parent)
+        space = with_class_numbers(experiment, space, spec_file.parent, space_file)
     folder = out or Path("results") / "-".join(filter(None, (spec_file.stem, ablation)))
     return Plan(spec_file, experiment, space, folder, profile)
 
@@ -154,6 +156,26 @@ def check_order(names: Sequence[str] | None, own: Sequence[str] | None) -> None:
         if name != class_ and own is not None and name in own:
             rule = f"must be in the order of the data's classes ({short(', '.join(own))})"
             raise SpecError("data.class_names", f"{rule}, but got '{name}' for '{class_}'")
+
+
+def check_class_weights(experiment: ExperimentSpec, space: SearchSpace, base: Path) -> None:
+    """Raise SpecError if a weight is given to a class that the data don't have."""
+    if isinstance(experiment.classes.weights, dict):
+        with in_file(None, "classes.weights"):
+            class_numbers(experiment.classes.weights, named_classes(experiment.data, base, space.spec.classes))
+
+
+def with_class_numbers(experiment: ExperimentSpec, space: SearchSpace, base: Path, space_file: Path) -> SearchSpace:
+    """The space with classes in its policy given by number, as in every run, instead of by their names in the data.
+
+    Raises SpecError for a class that the data don't have.
+    """
+    policy = space.spec.policy
+    with in_file(space_file, "policy.min_exit_by_class"):
+        by_class = class_numbers(policy.min_exit_by_class, named_classes(experiment.data, base, space.spec.classes))
+    if by_class == policy.min_exit_by_class:
+        return space
+    return SearchSpace(updated(space.spec, {"policy": updated(policy, {"min_exit_by_class": by_class})}))
 
 
 def check_budgets(spec: SpaceSpec, experiment: ExperimentSpec, profile: Profile | None = None) -> None:
