@@ -13,6 +13,7 @@ from aebnas.data.class_names import named_classes
 from aebnas.data.folder_walk import left_out_text
 from aebnas.data.splits import CUT, Splits, load_splits
 from aebnas.run.experiment_spec import ExperimentSpec
+from aebnas.runtime.shape_rules import shape_text
 from aebnas.space.spec import SpaceSpec
 
 CALIBRATION_BATCH = 256
@@ -36,9 +37,9 @@ class RunImages:
         with in_file(self.source):
             splits = load_splits(self.experiment.data, self.base)
         wanted, got = self.space.input, splits.train.shape
-        if got != (wanted.channels, wanted.side, wanted.side):
-            rule = f"must fit the images of {self.experiment.data.name}, which are {got[0]} x {got[1]} x {got[2]}"
-            value = f"{wanted.channels} x {wanted.side} x {wanted.side}"
+        if got != wanted.shape:
+            rule = f"must fit the images of {self.experiment.data.name}, which are {shape_text(got)}"
+            value = shape_text(wanted.shape)
             raise SpecError("input", f"{rule}, but got {value}", self.experiment.space)
         if splits.train.classes != self.space.classes:
             rule = f"must be {splits.train.classes}, as in the data, but got {self.space.classes}"
