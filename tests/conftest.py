@@ -119,9 +119,9 @@ SMALL_SPACES = {
         "input": {"channels": 5, "resolution": ["4x11", "12x5"]},
         "stem": {"width": 4},
         "backbone": "dag",
-        "dag": {"nodes": 2, "ops": [{"op": "sepconv", "kernel": [1, 3]}, "avgpool", "zero"]}
+        "dag": {"nodes": 2, "edges": [[0, 1], [1, 2]], "ops": [{"op": "sepconv", "kernel": [1, 3]}, "avgpool"]}
         | {"stacks": [{"width": 4}, {"width": 6}]},
-        "exits": {"at": ["cell1.node1", "cell1"], "depth": [0, 1], "layer": ["conv", "maxpool"]},
+        "exits": {"at": "cell1.node1", "depth": [0, 1], "layer": ["conv", "maxpool"]},
     },
     "dag_without_zero": {
         "stem": {"width": 4},

@@ -26,6 +26,7 @@ from aebnas.evaluation.evaluator import Evaluator
 from aebnas.evaluation.worker_pool import Failure, open_pool, score_one
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
+from aebnas.runtime.normalise import normalise
 from aebnas.search import loop as search_loop
 from aebnas.search.loop import run_search
 
@@ -252,14 +253,14 @@ def test_calibration_images_come_from_train_and_are_always_the_same(run):
     assert [len(x_nchw) for x_nchw in a] == [130]
     assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
     images = RunSession.open(run).images
-    known = {image.numpy().tobytes() for image in images.preprocessing.apply(images.splits.train.pixels())}
+    known = {image.numpy().tobytes() for image in normalise(images.splits.train.pixels(), images.preprocessing)}
     assert all(image.numpy().tobytes() in known for image in a[0])
 
 
 def test_calibration_images_are_augmented_as_in_training(run):
     images = plain(RunSession.open(run), crop=2)
-    train = images.preprocessing.apply(images.splits.train.pixels())
-    border = images.preprocessing.apply(torch.zeros(1, *images.splits.train.shape, dtype=torch.uint8))[0, 0, 0, 0]
+    train = normalise(images.splits.train.pixels(), images.preprocessing)
+    border = normalise(torch.zeros(1, *images.splits.train.shape, dtype=torch.uint8), images.preprocessing)[0, 0, 0, 0]
     black, usual = ((x == border).float().mean() for x in (images.calibration(256)[0], train))
     assert black > usual + 0.05
 
