@@ -240,7 +240,7 @@ def test_weights_that_do_not_fit_are_reported(run, tmp_path):
 def test_the_default_folder_is_named_after_the_spec(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    def stop(folder, config, in_full):
+    def stop(folder, *_):
         raise Stopped(folder.as_posix())
 
     monkeypatch.setattr(Run, "start", stop)
@@ -268,7 +268,7 @@ def test_calibration_images_are_augmented_as_in_training(run):
 def plain(session, crop=0):
     """The session's images with no augmentation but a crop."""
     data = session.experiment.data.model_copy(update={"augment": AugmentSpec(crop=crop)})
-    return replace(session.images, experiment=session.experiment.model_copy(update={"data": data}))
+    return replace(session.images, data=data)
 
 
 def test_the_run_records_its_specs_with_defaults(run):
