@@ -14,7 +14,7 @@ from aebnas.runtime.difficulty import estimator_macs
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.monitor import Expected
-from aebnas.runtime.preprocessing import CHANNELS, Preprocessing
+from aebnas.runtime.preprocessing import CHANNELS, ImageReader, Preprocessing
 
 CLASSES_LISTED = 20
 
@@ -136,12 +136,15 @@ python model.py --check
 ```
 
 The first prints class, probability, exit taken and share of the full multiply-adds; the second runs the
-recorded images and compares the outputs with the recorded ones. From Python, in this folder:
+recorded images and compares the outputs with the recorded ones. `--device cuda` runs either there. From Python, in this
+folder:
 
 ```python
 from model import Model
 predictions = Model.load().predict("{image}")
-```"""
+```
+
+`Model.load(device="cuda", dtype=torch.bfloat16)` runs the network on another device or in another number type."""
 
 
 def _input_section(preprocessing: Preprocessing, class_names: Sequence[str]) -> str:
@@ -150,9 +153,12 @@ def _input_section(preprocessing: Preprocessing, class_names: Sequence[str]) -> 
     more = ", and so on" if len(class_names) > CLASSES_LISTED else ""
     return f"""## Input and output
 
-{_image_kinds(channels)} of {height} x {width} pixels (height x width), 8 bits a channel. {_file_kinds(channels)}
-Arrays must be uint8 `[n, {height}, {width}, {channels}]`, that of a `.npy` file
-`[{height}, {width}, {channels}]`. Normalisation is part of the model.
+{_image_kinds(channels)} of {height} x {width} pixels (height x width), 8 bits a channel. Arrays must be uint8
+`[n, {height}, {width}, {channels}]`, that of a `.npy` file `[{height}, {width}, {channels}]`.
+{_reading(preprocessing.reader)}
+
+Normalisation is part of the model. For other drivers `runtime/preprocessing.py` reads and normalises images without
+torch: `Preprocessing.from_json` reads `preprocessing.json`.
 
 {len(class_names)} classes: {listed}{more} (all in `preprocessing.json`)."""
 
@@ -161,10 +167,21 @@ def _image_kinds(channels: int) -> str:
     return {1: "Grey images", 3: "RGB images"}.get(channels, f"Arrays of {channels} channels")
 
 
-def _file_kinds(channels: int) -> str:
-    if channels in CHANNELS:
-        return "Image files are converted to that format."
-    return "Image files, which have 1 or 3 channels, cannot be used."
+def _reading(reader: ImageReader) -> str:
+    """How image files become pixels."""
+    if reader.shape[0] not in CHANNELS:
+        return "Image files, which have 1 or 3 channels, cannot be used."
+    ground = f"the colour {', '.join(map(str, reader.ground))} (red, green, blue)"
+    fit = {
+        "crop": "their centre, in this aspect ratio, is resized",
+        "stretch": "they are resized without keeping their aspect ratio",
+        "pad": f"they are resized in their aspect ratio and surrounded by {ground}",
+    }[reader.fit]
+    antialiased = "" if reader.resize == "nearest" else ", antialiased"
+    return f"""Image files may be of any format that Pillow reads and of any size: {fit}
+({reader.resize}{antialiased}). They are decoded in full, the orientation in EXIF is applied, transparent pixels lie on
+{ground}, 16-bit grey is scaled to 8 bits, of several frames the first is read, and colour profiles are not applied.
+Floating-point images are refused."""
 
 
 def _exits_section(facts: CardFacts, costs: ExportCosts, policy: ExitPolicy) -> str:
