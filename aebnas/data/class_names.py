@@ -1,9 +1,15 @@
 """Names of the classes of an image set, in the order of their labels. Imports no torch and reads no images."""
 
+import zipfile
+import zlib
 from pathlib import Path
 
+import numpy as np
+
+from aebnas.data.csv_listing import csv_classes
 from aebnas.data.data_spec import DataSpec
-from aebnas.data.folder_walk import FolderWalk
+from aebnas.data.folder_layout import folder_classes
+from aebnas.data.label_arrays import read_labels
 
 DEFAULT_ROOT = Path("data")
 """Where torchvision's sets are downloaded to unless the spec names another folder."""
@@ -48,11 +54,36 @@ CLASS_NAMES = {
 
 def class_names(spec: DataSpec, base: Path) -> tuple[str, ...] | None:
     """Names of the classes: those given, else the set's own, else None. Relative paths start from `base`."""
-    if spec.class_names is not None:
-        return spec.class_names
+    return own_class_names(spec, base) if spec.class_names is None else spec.class_names
+
+
+def own_class_names(spec: DataSpec, base: Path) -> tuple[str, ...] | None:
+    """Names that the set itself has for its classes, or None."""
     if spec.name == "folder":
-        return tuple(FolderWalk(data_path(spec, base), spec.follow_links).classes("train"))
+        return folder_classes(data_path(spec, base), spec.splits.test, spec.follow_links)
+    if spec.name == "csv":
+        return csv_classes(data_path(spec, base), spec.splits.test)
+    if spec.name == "npz":
+        return _text_labels(data_path(spec, base))
     return CLASS_NAMES.get(spec.name)
+
+
+def _text_labels(path: Path) -> tuple[str, ...] | None:
+    """Names of the classes of arrays whose labels are text; None for numbers, and for a file that can't be read, which
+    is reported when it is loaded."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            with archive.open("y_train.npy") as member:
+                major, _ = np.lib.format.read_magic(member)
+                read_header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+                _, _, dtype = read_header(member)
+            if dtype.kind not in "US":  # the rest isn't read: one-hot labels may be large
+                return None
+            with archive.open("y_train.npy") as member:
+                labels = np.lib.format.read_array(member, allow_pickle=False)
+        return read_labels(labels, len(labels), f"{path}: y_train").names
+    except (OSError, ValueError, EOFError, AttributeError, KeyError, zipfile.BadZipFile, zlib.error):
+        return None
 
 
 def named_classes(spec: DataSpec, base: Path, classes: int) -> list[str]:
@@ -62,7 +93,7 @@ def named_classes(spec: DataSpec, base: Path, classes: int) -> list[str]:
 
 
 def data_path(spec: DataSpec, base: Path) -> Path:
-    """Absolute path of the file of `npz` or the folder of `folder`."""
+    """Absolute path of the file of `npz` or `csv`, or the folder of `folder`."""
     assert spec.path is not None  # the spec checks it
     return (base / spec.path.expanduser()).absolute()
 

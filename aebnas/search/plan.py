@@ -3,17 +3,17 @@
 Imports no torch, so that errors are reported at once. What depends on the images is checked later, in `search.loop`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aebnas.core.errors import SpecError, in_file
 from aebnas.core.metrics import MAX_COMBINATIONS, METRICS, SoftTarget
-from aebnas.core.spec_base import did_you_mean, parse_spec, read_spec, updated
+from aebnas.core.spec_base import did_you_mean, parse_spec, read_spec, short, updated
 from aebnas.cost.bounds.metric_bounds import metric_bounds
 from aebnas.cost.latency.network_profile import Profile, load_profile
-from aebnas.data.class_names import class_names
+from aebnas.data.class_names import class_names, own_class_names
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.space.ablation import ablate
 from aebnas.space.genome import SearchSpace
@@ -132,10 +132,19 @@ def check_classes(experiment: ExperimentSpec, space: SearchSpace, base: Path, sp
     """Raise SpecError if the class names of the data show another number of classes than the space has."""
     names, classes = class_names(experiment.data, base), space.spec.classes
     if names is None or len(names) == classes:
+        check_order(names, own_class_names(experiment.data, base))
         return
     if experiment.data.class_names is not None:
         raise SpecError("data.class_names", f"must be {classes} names, as in the space, but got {len(names)}")
     raise SpecError("classes", f"must be {len(names)}, as in the data, but got {classes}", space_file)
+
+
+def check_order(names: Sequence[str] | None, own: Sequence[str] | None) -> None:
+    """Raise SpecError where class names that are given stand for other classes than those the data call so."""
+    for name, class_ in zip(names or (), own or (), strict=False):
+        if name != class_ and own is not None and name in own:
+            rule = f"must be in the order of the data's classes ({short(', '.join(own))})"
+            raise SpecError("data.class_names", f"{rule}, but got '{name}' for '{class_}'")
 
 
 def check_budgets(spec: SpaceSpec, experiment: ExperimentSpec, profile: Profile | None = None) -> None:

@@ -139,7 +139,11 @@ CHANGES: list[tuple[str, Any, str]] = [
     ),
     ("supernet.exit_weights", {"stage1": -1, "last": 1}, "supernet.exit_weights.stage1: must be greater than or equal"),
     ("data", {"name": "npz"}, "data.path: must name the array file when 'name' is npz, but got nothing"),
-    ("data", {"name": "folder", "path": "."}, "data.resolution: must be given (pixels a side) when 'name' is folder"),
+    (
+        "data",
+        {"name": "folder", "path": "."},
+        "data.resolution: must be given (pixels a side, or height x width) when 'name' is folder",
+    ),
     ("data", {"name": "digits", "path": "x"}, "data.path: must be absent when 'name' is digits (it is for npz, folder"),
     ("data.class_names", ["a", "b"], "data.class_names: must be 10 names, as in the space, but got 2"),
     # paths
