@@ -43,7 +43,7 @@ def _load(spec: DataSpec, base: Path, train: bool) -> ImageSet:
         return _npz(data_path(spec, base), train)
     if spec.in_files:
         assert spec.resolution is not None  # the spec checks it
-        reader = spec.reader((spec.channels, spec.resolution, spec.resolution))
+        reader = spec.reader((spec.channels, spec.resolution.height, spec.resolution.width))
         part: Part = "train" if train else "test"
         listing = list_images(spec, base, part)
         if spec.unreadable == "leave_out":

@@ -15,7 +15,7 @@ from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.gate_rules import MinExitByClass
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.monitor import Expected
-from aebnas.runtime.preprocessing import ImageReader, Preprocessing
+from aebnas.runtime.preprocessing import CHANNELS, ImageReader, Preprocessing
 
 CLASSES_LISTED = 20
 
@@ -113,7 +113,7 @@ def model_card(
         f"An image classifier with {len(graph.exits)} exits: an image leaves at the first exit that is confident "
         f"enough, and the layers after it do not run. Trained on {facts.dataset}, "
         f"found by aebnas {facts.aebnas_version}{f' on {facts.date}' if facts.date else ''}.",
-        _run_section(),
+        _run_section(preprocessing),
         _input_section(preprocessing, class_names),
         _exits_section(facts, ExportCosts.of(graph, policy), policy, class_names),
         _figures_section(facts, graph, policy),
@@ -125,13 +125,14 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def _run_section() -> str:
-    return """## Run it
+def _run_section(preprocessing: Preprocessing) -> str:
+    image = "image.png" if preprocessing.shape[0] in CHANNELS else "image.npy"
+    return f"""## Run it
 
 Requires Python 3.11 or newer with torch, numpy, pillow and safetensors; nothing else.
 
 ```
-python model.py image.png
+python model.py {image}
 python model.py --check
 ```
 
@@ -141,7 +142,7 @@ folder:
 
 ```python
 from model import Model
-predictions = Model.load().predict("image.png")
+predictions = Model.load().predict("{image}")
 ```
 
 `Model.load(device="cuda", dtype=torch.bfloat16)` runs the network on another device or in another number type."""
@@ -149,13 +150,13 @@ predictions = Model.load().predict("image.png")
 
 def _input_section(preprocessing: Preprocessing, class_names: Sequence[str]) -> str:
     channels, height, width = preprocessing.shape
-    colour = {1: "Grey", 3: "RGB"}[channels]
     listed = ", ".join(class_names[:CLASSES_LISTED])
     more = ", and so on" if len(class_names) > CLASSES_LISTED else ""
     return f"""## Input and output
 
-{colour} images of {height} x {width} pixels (height x width), 8 bits a channel. Arrays must be uint8
-`[n, {height}, {width}, {channels}]`. {_reading(preprocessing.reader)}
+{_image_kinds(channels)} of {height} x {width} pixels (height x width), 8 bits a channel. Arrays must be uint8
+`[n, {height}, {width}, {channels}]`, that of a `.npy` file `[{height}, {width}, {channels}]`.
+{_reading(preprocessing.reader)}
 
 Normalisation is part of the model. For other drivers `runtime/preprocessing.py` reads and normalises images without
 torch: `Preprocessing.from_json` reads `preprocessing.json`.
@@ -163,8 +164,14 @@ torch: `Preprocessing.from_json` reads `preprocessing.json`.
 {len(class_names)} classes: {listed}{more} (all in `preprocessing.json`)."""
 
 
+def _image_kinds(channels: int) -> str:
+    return {1: "Grey images", 3: "RGB images"}.get(channels, f"Arrays of {channels} channels")
+
+
 def _reading(reader: ImageReader) -> str:
     """How image files become pixels."""
+    if reader.shape[0] not in CHANNELS:
+        return "Image files, which have 1 or 3 channels, cannot be used."
     ground = f"the colour {', '.join(map(str, reader.ground))} (red, green, blue)"
     fit = {
         "crop": "their centre, in this aspect ratio, is resized",

@@ -57,7 +57,8 @@ Images = ImageLike | Iterable[ImageLike]
 
 - a uint8 array `[n, h, w, c]` (`[n, h, w]` will do for a grey model) of the model's own size;
 - a uint8 tensor `[n, c, h, w]` (or `[n, h, w]`) of the model's own size;
-- a path or a PIL image, of any size;
+- a path of an image file or a PIL image, of any size, where the model takes 1 or 3 channels;
+- a path of a `.npy` file, a uint8 array `[h, w, c]` of the model's own size;
 - several of the last, or of arrays `[h, w, c]` and tensors `[c, h, w]` of the model's own size.
 """
 

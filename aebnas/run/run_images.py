@@ -22,6 +22,7 @@ from aebnas.data.unreadable_files import UNREADABLE
 from aebnas.run.data_check import TEST, DataCheck, names_root
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.runtime.preprocessing import Preprocessing
+from aebnas.runtime.shape_rules import shape_text
 from aebnas.space.spec import SpaceSpec
 
 CALIBRATION_BATCH = 256
@@ -50,9 +51,9 @@ class RunImages:
             self._check_classes()
             splits = load_splits(self.data, self.base, None if self.check is None else self.check.divide)
         wanted, got = self.space.input, splits.train.shape
-        if got != (wanted.channels, wanted.side, wanted.side):
-            rule = f"must fit the images of {self.data.name}, which are {got[0]} x {got[1]} x {got[2]}"
-            value = f"{wanted.channels} x {wanted.side} x {wanted.side}"
+        if got != wanted.shape:
+            rule = f"must fit the images of {self.data.name}, which are {shape_text(got)}"
+            value = shape_text(wanted.shape)
             raise SpecError("input", f"{rule}, but got {value}", self.experiment.space)
         if splits.train.classes != self.space.classes:
             rule = f"must be {splits.train.classes}, as in the data, but got {self.space.classes}"

@@ -20,7 +20,7 @@ def run(load: Callable[[str], Any], arguments: Sequence[str] | None) -> int:
         epilog="One line per image: file, class, probability, exit taken, share of the full network's "
         "multiply-adds. Exit code: 0 success, 1 check failed, 2 bad input.",
     )
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="image file, of any size")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="image file, of any size, or .npy file")
     parser.add_argument("--check", action="store_true", help="run the recorded images and compare outputs")
     parser.add_argument("--device", default="cpu", help="PyTorch device that runs the network (default: cpu)")
     options = parser.parse_args(arguments)

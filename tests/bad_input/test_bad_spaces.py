@@ -11,6 +11,7 @@ import yaml
 from tiny_run import EXPERIMENT, SPACE
 
 NAN, INF = float("nan"), float("inf")
+SIZE = "must be pixels a side from 1 to 8192, such as 32, or height x width, such as 96x160"
 CHANGES: list[tuple[str, Any, str]] = [
     # maps and windows
     (
@@ -83,7 +84,11 @@ CHANGES: list[tuple[str, Any, str]] = [
     ("stem.width", 0, "stem.width: must be greater than or equal to 1, but got 0"),
     ("stem.width", 10**9, "stem.width: must be less than or equal to 65536, but got 1000000000"),
     ("stages.0.depth", 10**9, "stages.0.depth: must be less than or equal to 100, but got 1000000000"),
-    ("input.resolution", 10**9, "input.resolution: must be less than or equal to 8192, but got 1000000000"),
+    ("input.resolution", 10**9, f"input.resolution: {SIZE}, but got 1000000000"),
+    ("input.resolution", [8, "8x"], f"input.resolution.1: {SIZE}, but got '8x'"),
+    ("input.resolution", "8x9000", f"input.resolution: {SIZE}, but got '8x9000'"),
+    ("input.resolution", [8, "8x8"], "input.resolution: choices must be distinct, but got [8, '8x8']"),
+    ("input.image_size", [8, 12], f"input.image_size: {SIZE}, but got [8, 12]"),
     ("stages.0.expand", 1e300, "stages.0.expand: must be less than or equal to 100, but got 1e+300"),
     ("stages.0.expand", NAN, "stages.0.expand: must be a finite number, but got nan"),
     ("exits.width", INF, "exits.width: must be a finite number, but got inf"),

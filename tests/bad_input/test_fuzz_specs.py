@@ -25,14 +25,14 @@ EXAMPLES = int(os.environ.get("AEBNAS_FUZZ", "150"))
 fuzzed = settings(max_examples=EXAMPLES, deadline=None, derandomize="AEBNAS_FUZZ" not in os.environ)
 
 FULL_SPACE: dict[str, Any] = SPACE | {
-    "input": {"channels": 1, "resolution": [6, 8], "image_side": 8},
+    "input": {"channels": 1, "resolution": [6, "8x7"], "image_size": 8},
     "stages": [
         {"width": [4, 6], "depth": [1, 2], "op": ["mbconv", "basic"], "kernel": [1, 3], "expand": [2, 3]}
         | {"se": [False, True], "act": ["relu", "hswish"], "blocks": [{"op": "conv"}, {"kernel": 3}]},
         {"width": 8, "depth": [1, 3], "stride": [1, 2], "op": ["fused_mbconv", "skip"], "expand": 2},
         {"width": 8, "depth": 1, "op": "sepconv"},
     ],
-    "exits": {"at": ["stage1", "stage2.block1"], "depth": [0, 2], "layer": ["conv", "resize+conv"], "side": [3, 4]}
+    "exits": {"at": ["stage1", "stage2.block1"], "depth": [0, 2], "layer": ["conv", "resize+conv"], "side": [3, "2x4"]}
     | {"width": [0.5, 1], "pool": ["avg", "max"], "sites": {"stage1": {"optional": False, "kernel": [1, 3]}}},
 }
 FULL_EXPERIMENT: dict[str, Any] = EXPERIMENT | {

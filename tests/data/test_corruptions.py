@@ -1,5 +1,7 @@
 """Corruptions: what each does to pixel values, severities in order, and independence of reading order."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -69,6 +71,23 @@ def test_contrast_moves_colours_towards_their_mean_grey_value():
     assert found.tolist() == pytest.approx(want, abs=0.51)
 
 
+def test_contrast_moves_channels_that_are_no_colours_towards_their_own_means():
+    pixels = torch.tensor([[10, 30], [100, 140], [0, 250], [7, 7]], dtype=torch.uint8).view(1, 4, 1, 2)
+    found = corrupt_images(ImageSet.of(pixels, torch.zeros(1, dtype=torch.int64), 2), "contrast", 1).pixels()
+    mean = pixels.float().mean((2, 3), keepdim=True)
+    assert torch.equal(found, (mean + CONTRAST[0] * (pixels - mean)).round().byte())
+
+
+def test_images_that_are_not_square_are_blurred_alike_along_both_axes():
+    """A line is blurred as far across it, whichever way the image lies; the window is cut at the shorter side only."""
+    line = torch.zeros(1, 2, 5, 60, dtype=torch.uint8)
+    line[:, :, :, 30] = 255
+    for pixels, axis in ((line, 3), (line.transpose(2, 3).contiguous(), 2)):
+        given = ImageSet.of(pixels, torch.zeros(1, dtype=torch.int64), 2)
+        blurred = corrupt_images(given, "blur", 3).pixels().amax((0, 1, 5 - axis))
+        assert (blurred > 0).nonzero()[:, 0].tolist() == [*range(26, 35)]  # 3 * 1.5 pixels, less what rounds to 0
+
+
 def test_blur_spreads_a_point_by_the_stated_deviation_in_proportion_to_the_side():
     for side in (33, 65):
         point = torch.zeros(1, 1, side, side, dtype=torch.uint8)
@@ -81,9 +100,11 @@ def test_blur_spreads_a_point_by_the_stated_deviation_in_proportion_to_the_side(
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
-@pytest.mark.parametrize("side", [1, 3, 4])
-def test_the_smallest_images_can_be_corrupted(kind, side):
-    assert corrupt_images(images(side=side), kind, 3).pixels().shape == (12, 3, side, side)
+@pytest.mark.parametrize("shape", [(3, 1, 1), (3, 3, 3), (3, 4, 4), (1, 1, 9), (2, 9, 2), (12, 3, 5)])
+def test_the_smallest_images_can_be_corrupted(kind, shape):
+    pixels = torch.arange(12 * math.prod(shape)).reshape(12, *shape).byte()
+    given = ImageSet.of(pixels, torch.zeros(12, dtype=torch.int64), 2)
+    assert corrupt_images(given, kind, 3).pixels().shape == (12, *shape)
 
 
 def test_global_generator_is_left_as_it_was():

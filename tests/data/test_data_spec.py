@@ -60,19 +60,19 @@ def test_augmentation_is_the_default_of_the_set_unless_given(value: dict[str, An
         ),
         (
             {"name": "folder", "path": "a"},
-            "resolution: must be given (pixels a side) when 'name' is folder, but got",
+            "resolution: must be given (pixels a side, or height x width) when 'name' is folder, but got",
         ),
         ({"name": "svhn", "resolution": 64}, "resolution: must be absent when 'name' is svhn (it is for folder, csv)"),
         ({"name": "digits", "memory": "never"}, "memory: must be absent when 'name' is digits (it is for folder, csv)"),
         ({"name": "folder", "path": "a", "resolution": 8, "channels": 2}, "channels: must be 1 or 3, but got 2"),
         (
             {"name": "digits", "fit": "pad"},
-            "fit: must be absent when 'name' is digits (it is for folder, csv), but got 'p",
+            "fit: must be absent when 'name' is digits (it is for folder, csv), but got",
         ),
         ({"name": "digits", "resize": "box"}, "resize: must be absent when 'name' is digits (it is for folder, csv)"),
         (
             {"name": "digits", "ground": [0, 0, 0]},
-            "ground: must be absent when 'name' is digits (it is for folder, csv)",
+            "ground: must be absent when 'name' is digits (it is for folder, csv",
         ),
         ({"name": "folder", "path": "a", "resolution": 8, "resize": "cubic"}, "resize: must be 'nearest', 'box', "),
         ({"name": "folder", "path": "a", "resolution": 8, "ground": [0, 256, 0]}, "ground.1: must be "),

@@ -61,6 +61,16 @@ def test_terms_agree_with_a_plain_floating_point_computation():
     assert torch.allclose(gradient_magnitude(pixels), g.mean((1, 2, 3)))
 
 
+@pytest.mark.parametrize("channels", [2, 4, 12])
+def test_the_grey_value_of_what_has_no_colours_is_the_mean_of_its_channels(channels):
+    plane = random_pixels(5, 1, 9)[:, :, :4]
+    same, one = terms(plane.expand(-1, channels, -1, -1), 0.7), terms(plane, 0.7)
+    assert torch.allclose(same, one)
+    assert torch.allclose(gradient_magnitude(plane.expand(-1, channels, -1, -1)), gradient_magnitude(plane))
+    mixed = torch.cat([plane, 255 - plane] * (channels // 2), 1)  # whose mean is one grey
+    assert gradient_magnitude(mixed).abs().max() == 0
+
+
 @pytest.mark.parametrize("channels, side", [(1, 8), (3, 32), (3, 200)])
 def test_the_difficulty_of_an_image_does_not_depend_on_the_batch(channels, side):
     pixels = random_pixels(5, channels, side)
@@ -116,7 +126,7 @@ def test_invalid_constants_are_refused(arguments, problem):
 
 
 @pytest.mark.parametrize(
-    "pixels", [torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 2, 8, dtype=torch.uint8), torch.zeros(1, 2, 8, 8).byte()]
+    "pixels", [torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 2, 8, dtype=torch.uint8), torch.zeros(1, 0, 8, 8).byte()]
 )
 def test_other_images_are_refused(pixels):
     with pytest.raises(ValueError, match="images must be uint8"):

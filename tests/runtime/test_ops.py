@@ -54,7 +54,7 @@ def test_classifiers_pool_as_named(pool, pooled):
     assert classifier(x).tolist() == [[pooled, pooled]]
 
 
-@pytest.mark.parametrize("side", [1, 3, 6, 9])
+@pytest.mark.parametrize("side", [1, 3, 6, 9, (3, 8), (8, 3), (6, 6)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_resize_has_the_stated_output_shape_and_keeps_the_type(side, dtype):
     out = Resize(side)(torch.full((2, 4, 6, 6), 0.5, dtype=dtype))
@@ -68,8 +68,21 @@ def test_resize_averages_where_it_shrinks():
     x = torch.zeros(1, 1, 16, 16)
     x[..., ::4, :] = 1.0  # the rows that plain bilinear sampling at a quarter doesn't use
     assert Resize(4)(x).min() > 0.1
-    with pytest.raises(ValueError, match="side must be at least 1, but got 0"):
-        OPS["resize"].out_shape([(4, 6, 6)], side=0)
+    for side in (0, (3, 0)):
+        with pytest.raises(ValueError, match="side must be at least 1, but got "):
+            OPS["resize"].out_shape([(4, 6, 6)], side=side)
+
+
+def test_resize_to_a_square_given_either_way_is_the_same():
+    x = torch.randn(2, 3, 5, 12)
+    assert torch.equal(Resize(4)(x), Resize((4, 4))(x))
+
+
+def test_resize_averages_along_the_axis_that_shrinks():
+    x = torch.zeros(1, 1, 4, 16)
+    x[..., ::4] = 1.0
+    assert Resize((9, 4))(x).min() > 0.1
+    assert Resize((2, 32))(x).min() == 0  # columns are not averaged where they become more
 
 
 def test_squeeze_excite_is_a_gate_on_channels():
