@@ -7,12 +7,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from aebnas.core.errors import SpecError, in_file
+from aebnas.core.errors import in_file
 from aebnas.data.batches import Batches, Preprocessing
 from aebnas.data.class_names import named_classes
+from aebnas.data.data_shape import DataShape
 from aebnas.data.folder_walk import left_out_text
 from aebnas.data.splits import CUT, Splits, load_splits
 from aebnas.run.experiment_spec import ExperimentSpec
+from aebnas.run.space_file import check_fits
 from aebnas.space.spec import SpaceSpec
 
 CALIBRATION_BATCH = 256
@@ -35,14 +37,8 @@ class RunImages:
         """The splits; raises UserError if images are missing or don't fit the space."""
         with in_file(self.source):
             splits = load_splits(self.experiment.data, self.base)
-        wanted, got = self.space.input, splits.train.shape
-        if got != (wanted.channels, wanted.side, wanted.side):
-            rule = f"must fit the images of {self.experiment.data.name}, which are {got[0]} x {got[1]} x {got[2]}"
-            value = f"{wanted.channels} x {wanted.side} x {wanted.side}"
-            raise SpecError("input", f"{rule}, but got {value}", self.experiment.space)
-        if splits.train.classes != self.space.classes:
-            rule = f"must be {splits.train.classes}, as in the data, but got {self.space.classes}"
-            raise SpecError("classes", rule, self.experiment.space)
+        shape = DataShape(splits.train.shape, splits.train.classes)
+        check_fits(self.space, self.experiment.data, shape, self.experiment.space)
         return splits
 
     def notes(self) -> list[str]:

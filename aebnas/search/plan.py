@@ -13,9 +13,11 @@ from aebnas.core.metrics import MAX_COMBINATIONS, METRICS, SoftTarget
 from aebnas.core.spec_base import did_you_mean, parse_spec, read_spec, updated
 from aebnas.cost.bounds.metric_bounds import metric_bounds
 from aebnas.cost.latency.network_profile import Profile, load_profile
-from aebnas.data.class_names import class_names
+from aebnas.data.data_shape import DataShape, data_shape
 from aebnas.run.experiment_spec import ExperimentSpec
+from aebnas.run.space_file import check_fits
 from aebnas.space.ablation import ablate
+from aebnas.space.bundled import find_space
 from aebnas.space.genome import SearchSpace
 from aebnas.space.input_spec import EXPORTED_CHANNELS
 from aebnas.space.policy_spec import DUAL, LEARNED
@@ -66,11 +68,10 @@ def make_plan(
         experiment = parse_spec(ExperimentSpec, dict(value), spec_file)
     if deterministic:
         experiment = updated(experiment, {"deterministic": True}, spec_file)
-    space_file = spec_file.parent / experiment.space.expanduser()
-    if not space_file.exists():
-        raise SpecError("space", f"must be the file of a search space, but '{space_file}' doesn't exist", spec_file)
-    space = SearchSpace.load(space_file)
     with in_file(spec_file):
+        space_file = find_space(experiment.space, spec_file.parent)
+        shape = data_shape(experiment.data, spec_file.parent)
+        space = SearchSpace.load(space_file, shape.image, shape.classes)
         check_exportable(space.spec, space_file)
         check_exit_weights(experiment, space)
         if ablation is not None:
@@ -84,7 +85,7 @@ def make_plan(
         if experiment.trains_relaxed:
             check_relaxable(space.spec, space_file)
             check_relaxed_cost(experiment, profile)
-        check_classes(experiment, space, spec_file.parent, space_file)
+        check_data(experiment, space, shape, space_file)
     folder = out or Path("results") / "-".join(filter(None, (spec_file.stem, ablation)))
     return Plan(spec_file, experiment, space, folder, profile)
 
@@ -137,14 +138,12 @@ def check_exit_weights(experiment: ExperimentSpec, space: SearchSpace) -> None:
             exit_weights(training.exit_weights, space.extreme(largest=True))
 
 
-def check_classes(experiment: ExperimentSpec, space: SearchSpace, base: Path, space_file: Path) -> None:
-    """Raise SpecError if the class names of the data show another number of classes than the space has."""
-    names, classes = class_names(experiment.data, base), space.spec.classes
-    if names is None or len(names) == classes:
-        return
-    if experiment.data.class_names is not None:
+def check_data(experiment: ExperimentSpec, space: SearchSpace, shape: DataShape, space_file: Path) -> None:
+    """Raise SpecError if a space doesn't fit the data, or has another number of classes than class names are given."""
+    names, classes = experiment.data.class_names, space.spec.classes
+    if names is not None and len(names) != classes:
         raise SpecError("data.class_names", f"must be {classes} names, as in the space, but got {len(names)}")
-    raise SpecError("classes", f"must be {len(names)}, as in the data, but got {classes}", space_file)
+    check_fits(space.spec, experiment.data, shape, space_file)
 
 
 def check_budgets(spec: SpaceSpec, experiment: ExperimentSpec, profile: Profile | None = None) -> None:

@@ -1,0 +1,43 @@
+"""The shape of an image set's images and its number of classes, before any image is read. Imports no torch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aebnas.data.array_file import read_train_shape
+from aebnas.data.class_names import CLASS_NAMES, data_path
+from aebnas.data.data_spec import DataSpec
+from aebnas.data.folder_walk import FolderWalk
+
+PUBLIC_IMAGES = {
+    "digits": (1, 8, 8),
+    "cifar10": (3, 32, 32),
+    "cifar100": (3, 32, 32),
+    "svhn": (3, 32, 32),
+    "mnist": (1, 28, 28),
+    "fashion_mnist": (1, 28, 28),
+}
+"""Shape (c, h, w) of the images of the public sets."""
+
+
+@dataclass(frozen=True)
+class DataShape:
+    """`image` is the shape (c, h, w) of every image as networks get it, `classes` the number of classes."""
+
+    image: tuple[int, int, int]
+    classes: int
+
+
+def data_shape(spec: DataSpec, base: Path) -> DataShape:
+    """The shape of a set's training part; `base` is where relative paths of `spec` start.
+
+    Of a folder the names of class folders are read, of an .npz file headers and training labels, of public sets
+    nothing. Raises UserError for data that are missing or damaged there.
+    """
+    if spec.name == "folder":
+        assert spec.resolution is not None  # the spec checks it
+        classes = FolderWalk(data_path(spec, base), spec.follow_links).classes("train")
+        return DataShape((spec.channels, spec.resolution, spec.resolution), len(classes))
+    if spec.name == "npz":
+        (_, height, width, *channels), _, count = read_train_shape(data_path(spec, base))
+        return DataShape((channels[0] if channels else 1, height, width), count)
+    return DataShape(PUBLIC_IMAGES[spec.name], len(CLASS_NAMES[spec.name]))

@@ -1,0 +1,42 @@
+"""A search space for given data: found, completed by what the images show, and checked against them.
+
+Imports no torch.
+"""
+
+from pathlib import Path
+
+from aebnas.core.errors import SpecError
+from aebnas.core.spec_base import read_spec
+from aebnas.data.data_shape import DataShape, data_shape
+from aebnas.data.data_spec import DataSpec
+from aebnas.run.experiment_spec import ExperimentSpec
+from aebnas.space.bundled import find_space
+from aebnas.space.genome import SearchSpace
+from aebnas.space.spec import SpaceSpec
+
+
+def load_space(space: Path, spec_file: Path | None = None) -> SearchSpace:
+    """A space by its file or a bundled space's name; what it leaves out is taken from the data of an experiment.
+
+    Raises SpecError for an invalid space, and UserError for data that can't be read.
+    """
+    file = find_space(space)
+    if spec_file is None:
+        return SearchSpace.load(file)
+    data = data_shape(read_spec(ExperimentSpec, spec_file).data, spec_file.parent)
+    return SearchSpace.load(file, data.image, data.classes)
+
+
+def check_fits(space: SpaceSpec, data: DataSpec, shape: DataShape, space_file: Path) -> None:
+    """Raise SpecError unless a space is for images of this shape and as many classes, all with their names."""
+    pixels = space.input
+    if shape.image != (pixels.channels, pixels.side, pixels.side):
+        rule = f"must fit the images of {data.name}, which are {_text(*shape.image)}"
+        value = _text(pixels.channels, pixels.side, pixels.side)
+        raise SpecError("input", f"{rule}, but got {value}", space_file)
+    if shape.classes != space.classes:
+        raise SpecError("classes", f"must be {shape.classes}, as in the data, but got {space.classes}", space_file)
+
+
+def _text(*shape: int) -> str:
+    return " x ".join(map(str, shape))
