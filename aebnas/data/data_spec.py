@@ -156,6 +156,11 @@ class DataSpec(Spec):
         return value
 
     @property
+    def in_files(self) -> bool:
+        """Whether each image is a file of its own."""
+        return self.name == "folder"
+
+    @property
     def effective_augment(self) -> AugmentSpec:
         """The augmentation of the spec, or the data set's default where it has none."""
         return DEFAULT_AUGMENT[self.name] if self.augment is None else self.augment

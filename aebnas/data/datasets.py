@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from aebnas.data.array_file import read_test, read_train
-from aebnas.data.class_names import CLASS_NAMES, data_path
+from aebnas.data.class_names import CLASS_NAMES, data_path, location
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.image_folder import load_folder
 from aebnas.data.image_set import ImageSet
@@ -41,7 +41,9 @@ def _load(spec: DataSpec, base: Path, train: bool) -> ImageSet:
         assert spec.resolution is not None  # the spec checks it
         return load_folder(data_path(spec, base), spec.resolution, spec.channels, train, spec.follow_links)
     if spec.name in OFFICIAL:
-        pixels, labels_n = read_official(spec.name, base / (spec.root or Path("data")).expanduser(), train)
+        place = location(spec, base)
+        assert place is not None
+        pixels, labels_n = read_official(spec.name, place, train)
         return _image_set(pixels, labels_n, classes=len(CLASS_NAMES[spec.name]))
     return _digits(train)
 

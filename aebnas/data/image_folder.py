@@ -82,7 +82,7 @@ class Held:
 
     def __init__(self, source: Source, loaders: int) -> None:
         self._source, self._loaders = source, loaders
-        self.shape = source.shape
+        self.shape, self.paths = source.shape, source.paths
 
     def __len__(self) -> int:
         return len(self._source)

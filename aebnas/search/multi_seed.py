@@ -24,12 +24,12 @@ def seeded_plans(plan: Plan, seeds: Sequence[int]) -> dict[int, Plan]:
     }
 
 
-def search_seeds(plans: Mapping[int, Plan], listen: Listen = RunEvents) -> dict[int, RunSession]:
-    """Run (or resume) the search of each seed (see `seeded_plans`); the splits stay the same.
+def search_seeds(plans: Mapping[int, Plan], listen: Listen = RunEvents, verify: bool = False) -> dict[int, RunSession]:
+    """Run (or resume) the search of each seed (see `seeded_plans`, `run_plan`); the splits stay the same.
 
     Returns the finished runs by seed. Raises UserError as a single search does.
     """
-    return {seed: run_plan(plan, listen) for seed, plan in plans.items()}
+    return {seed: run_plan(plan, listen, verify) for seed, plan in plans.items()}
 
 
 def seeds_folder(plan: Plan) -> Path:

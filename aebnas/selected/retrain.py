@@ -11,15 +11,15 @@ from aebnas.core.metrics import mean_of, tuned_cost
 from aebnas.core.progress import progress_bar
 from aebnas.core.spec_base import parse_spec, updated
 from aebnas.data.splits import CALIBRATE
-from aebnas.evaluation.evaluator import inherit
 from aebnas.evaluation.operating_points import found_policies, operating_point
 from aebnas.policies.calibration.calibrated_tables import calibrated_tables
 from aebnas.policies.calibration.tuning import Rules
 from aebnas.policies.exit_table.tabulate import tabulate_for
 from aebnas.run.events import Listen, RunEvents, TrainingRows
+from aebnas.run.norm_statistics import inherited_network
 from aebnas.run.pick_records import claim_model_folder, owns_model_folder, read_pick, record_pick
 from aebnas.run.session import RunSession
-from aebnas.run.training_setup import repeatable, trained_supernet, training_device, with_pinned_precision
+from aebnas.run.training_setup import repeatable, training_device, with_pinned_precision
 from aebnas.run.weight_files import model_weights, save_weights
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
@@ -131,8 +131,7 @@ def train_separately(
             f"since its choices are learned with them, but got {spec.weights}"
         )
     elif spec.weights == "supernet":
-        supernet = trained_supernet(session)
-        network = inherit(supernet, architecture, session.images.calibration(experiment.evaluate.calibration_images))
+        network = inherited_network(session, architecture)
     else:
         network = fresh_network(architecture, experiment.seed)
     network = add_stop_heads(network, spec.exits).to(device)
