@@ -76,7 +76,7 @@ SMALL_SPACES = {
         "policy": {"criterion": ["margin", "confidence"], "thresholds": {"genes": [0.5, 0.9]}},
     },
     "resolutions": {
-        "input": {"channels": 1, "resolution": [6, 7, 8], "image_side": 7},
+        "input": {"channels": 1, "resolution": [6, 7, 8], "image_size": 7},
         "stem": {"width": 4},
         "stages": [BASIC | {"stride": [1, 2]}, BASIC | {"stride": 2, "op": ["conv", "sepconv"]}],
         "exits": {"depth": [0, 2], "layer": ["conv", "resize+conv"], "side": [2, 5]},
@@ -218,7 +218,7 @@ def pixels():
     """The function that draws images of an architecture's input shape."""
 
     def draw(architecture, count, seed=0):
-        shape = (count, architecture.channels, architecture.side, architecture.side)
+        shape = (count, *architecture.image_shape)
         return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
     return draw

@@ -21,8 +21,7 @@ def made_up(spec: SpaceSpec, **changes: Any) -> DeviceProfile:
         for key in sorted(space_keys(spec, stop_heads=True), key=repr)
     }
     about = {"setting": SETTING, "device": {"name": "chip"}, "libraries": {}, "date": "2026-01-01", "rounds": 3}
-    image = spec.input.channels, spec.input.side, spec.input.side
-    about["difficulty"] = DifficultyTime(image, 0.25, 0.01)
+    about["difficulty"] = DifficultyTime(spec.input.shape, 0.25, 0.01)
     return DeviceProfile(**about | {"layers": layers, "overheads": OVERHEADS, "fit": {}} | changes)
 
 

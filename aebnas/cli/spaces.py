@@ -21,15 +21,15 @@ def space(
     from aebnas.cost.bounds.space_bounds import space_bounds
     from aebnas.cost.counts import count_graph
     from aebnas.run.space_file import load_space
+    from aebnas.runtime.shape_rules import shape_text
     from aebnas.space.lowering import lower
     from aebnas.space.size import count_architectures, count_candidates
 
     loaded = load_space(file, spec)
     macs = space_bounds(loaded.spec, lambda counts: counts.macs)
     params = space_bounds(loaded.spec, lambda counts: counts.params)
-    image = loaded.spec.input
     print(f"{file}")
-    print(f"  images          {image.channels} x {image.side} x {image.side}, {loaded.spec.classes:,} classes")
+    print(f"  images          {shape_text(loaded.spec.input.shape)}, {loaded.spec.classes:,} classes")
     print(f"  architectures   {count_architectures(loaded.spec):,}")
     print(f"  candidates      {count_candidates(loaded.spec):,} (with threshold genes, if any)")
     print(f"  genes           {len(loaded.gene_sizes)}")

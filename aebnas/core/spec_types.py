@@ -5,6 +5,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from aebnas.core.resolution import MAX_SIDE
+
 MAX_PROCESSES = 1024
 """Upper limit of workers, loaders, threads: a larger number is a typing error that would overload the machine."""
 
@@ -25,5 +27,5 @@ Processes = Annotated[int, Field(strict=True, ge=0, le=MAX_PROCESSES)]
 Threads = Annotated[int, Field(strict=True, ge=1, le=MAX_PROCESSES)]
 Epochs = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
-Side = Annotated[int, Field(strict=True, ge=1, le=8192)]
-"""Of an image or a map, in pixels."""
+Side = Annotated[int, Field(strict=True, ge=1, le=MAX_SIDE)]
+"""Of a window, in pixels."""

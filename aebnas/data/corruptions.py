@@ -14,6 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from aebnas.data.data_spec import COLOURS
 from aebnas.data.image_set import ImageSet, Source
 from aebnas.data.transforms import each_with_its_seed
 
@@ -23,10 +24,11 @@ NOISE_STD = (0.04, 0.08, 0.12)
 """Standard deviation of the noise by severity, as a share of the pixels' range."""
 
 BLUR_STD = (0.5, 1.0, 1.5)
-"""Standard deviation of the blur by severity, in pixels, for sides of up to 32; in proportion for larger images."""
+"""Standard deviation of the blur by severity, in pixels, for shorter sides of up to 32; in proportion for larger
+images."""
 
 CONTRAST = (0.6, 0.35, 0.15)
-"""Factor on each pixel's distance from the image's mean grey value, by severity."""
+"""Factor on each pixel's distance from the image's mean, by severity."""
 
 
 def gaussian_noise(pixels: Tensor, severity: int, seed_n: Tensor) -> Tensor:
@@ -46,17 +48,23 @@ def blur(pixels: Tensor, severity: int, seed_n: Tensor) -> Tensor:
     """
     from torchvision.transforms.v2.functional import gaussian_blur
 
-    side = min(pixels.shape[2:])
-    std = BLUR_STD[severity - 1] * max(1.0, side / 32)
-    window = 2 * min(math.ceil(3 * std), side - 1) + 1
-    return _to_bytes(gaussian_blur(gaussian_blur(_to_floats(pixels), [window, 1], [std]), [1, window], [std]))
+    height, width = pixels.shape[2:]
+    std = BLUR_STD[severity - 1] * max(1.0, min(height, width) / 32)
+    across, down = (2 * min(math.ceil(3 * std), side - 1) + 1 for side in (width, height))
+    return _to_bytes(gaussian_blur(gaussian_blur(_to_floats(pixels), [across, 1], [std]), [1, down], [std]))
 
 
 def contrast(pixels: Tensor, severity: int, seed_n: Tensor) -> Tensor:
-    """Every pixel moved towards its image's mean grey value; images of 1 or 3 channels."""
+    """Every pixel moved towards its image's mean grey value; of other than 1 or 3 channels, towards its channel's mean.
+
+    What isn't a colour has no grey value, and the channels may be of different kinds.
+    """
     from torchvision.transforms.v2.functional import adjust_contrast
 
-    return _to_bytes(adjust_contrast(_to_floats(pixels), CONTRAST[severity - 1]))
+    x_nchw, factor = _to_floats(pixels), CONTRAST[severity - 1]
+    if pixels.shape[1] in COLOURS:
+        return _to_bytes(adjust_contrast(x_nchw, factor))
+    return _to_bytes(torch.lerp(x_nchw.mean((2, 3), keepdim=True), x_nchw, factor))
 
 
 CORRUPTIONS: Mapping[str, Callable[[Tensor, int, Tensor], Tensor]] = {

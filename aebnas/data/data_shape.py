@@ -36,7 +36,7 @@ def data_shape(spec: DataSpec, base: Path) -> DataShape:
     if spec.name == "folder":
         assert spec.resolution is not None  # the spec checks it
         classes = FolderWalk(data_path(spec, base), spec.follow_links).classes("train")
-        return DataShape((spec.channels, spec.resolution, spec.resolution), len(classes))
+        return DataShape((spec.channels, spec.resolution.height, spec.resolution.width), len(classes))
     if spec.name == "npz":
         (_, height, width, *channels), _, count = read_train_shape(data_path(spec, base))
         return DataShape((channels[0] if channels else 1, height, width), count)

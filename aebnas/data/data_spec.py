@@ -5,8 +5,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from aebnas.core.resolution import Resolution
 from aebnas.core.spec_base import Spec, updated
-from aebnas.core.spec_types import Processes, Seed, Side, UserPath
+from aebnas.core.spec_types import Processes, Seed, UserPath
+
+COLOURS = (1, 3)
+"""Channels of grey and RGB images, which image files can be brought to and colour transforms are defined for."""
 
 
 def _size(value: object, minimum: int) -> object:
@@ -57,7 +61,7 @@ class AugmentSpec(Spec):
     """Left-right flip with probability 1/2, or `alternate`: a random half in the first epoch, then always the other
     half than the epoch before (Jordan 2024)."""
     trivial_augment: bool = False
-    """One random operation of random strength for each image (Müller & Hutter 2021)."""
+    """One random operation of random strength for each image (Müller & Hutter 2021); for 1 or 3 channels."""
     cutout: int = Field(0, strict=True, ge=0)
     """A random square of this many pixels a side is set to 0 (DeVries & Taylor 2017)."""
     mixup: float = Field(0, strict=True, ge=0)
@@ -119,8 +123,9 @@ class DataSpec(Spec):
     root: UserPath | None = None
     """Folder that holds torchvision's sets or that they are downloaded to (`data` if absent); may be relative to the
     YAML file."""
-    resolution: Side | None = Field(None, validate_default=True)
-    """Of `folder` only: images are cropped to a square and resized to this many pixels a side."""
+    resolution: Resolution | None = Field(None, validate_default=True)
+    """Of `folder` only: images are cropped centrally to this size's aspect ratio and resized to it; pixels a side, or
+    height x width such as `96x160`."""
     channels: Literal[1, 3] = 3
     """Of `folder` only: 3 (RGB) or 1 (grey)."""
     follow_links: bool = False
@@ -150,7 +155,7 @@ class DataSpec(Spec):
             if key == "path" and value is None:
                 raise ValueError(f"must name the {'array file' if name == 'npz' else 'folder'} when 'name' is {name}")
             if key == "resolution" and value is None:
-                raise ValueError("must be given (pixels a side) when 'name' is folder")
+                raise ValueError("must be given (pixels a side, or height x width) when 'name' is folder")
         elif value != cls.model_fields[key].default:
             raise ValueError(f"must be absent when 'name' is {name} (it is for {', '.join(ONLY_FOR[key])})")
         return value

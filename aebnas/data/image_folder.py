@@ -14,6 +14,7 @@ from torch import Tensor
 
 from aebnas.core.errors import UserError
 from aebnas.core.progress import progress_bar
+from aebnas.core.resolution import Resolution
 from aebnas.data.folder_walk import PARTS, FolderWalk, left_out_text
 from aebnas.data.image_set import ImageSet, InMemory, Source
 from aebnas.data.loader_workers import Workers
@@ -25,19 +26,19 @@ READ_BATCH = 256
 
 @dataclass(frozen=True)
 class Files:
-    """A source over image files, resized to `resolution` pixels a side and converted to `channels` (1 or 3).
+    """A source over image files, resized to `resolution` and converted to `channels` (1 or 3).
 
-    The centre square of an image is resized, bilinear and antialiased.
+    The largest central part of an image that has the aspect ratio is resized, bilinear and antialiased.
     """
 
     paths: tuple[str, ...]
-    resolution: int
+    resolution: Resolution
     channels: int
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """See `Source`."""
-        return self.channels, self.resolution, self.resolution
+        return self.channels, self.resolution.height, self.resolution.width
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -56,21 +57,21 @@ class Files:
     def _read_one(self, path: str) -> Tensor:
         from PIL import Image, ImageOps
 
-        side = self.resolution
+        height, width = self.resolution.height, self.resolution.width
         try:
             with Image.open(path) as image:
                 if image.mode.startswith(("I", "F")):
                     raise UserError(f"{path}: must have 8 bits a channel, but got mode {image.mode}")
-                image.draft(None, (2 * side, 2 * side))  # JPEG decodes at a fraction of its size, never below this
-                square = ImageOps.fit(
-                    image.convert("L" if self.channels == 1 else "RGB"), (side, side), Image.Resampling.BILINEAR
+                image.draft(None, (2 * width, 2 * height))  # JPEG decodes at a fraction of its size, never below this
+                fitted = ImageOps.fit(
+                    image.convert("L" if self.channels == 1 else "RGB"), (width, height), Image.Resampling.BILINEAR
                 )
         except UserError:
             raise
         except Exception as error:  # decoders raise all sorts on damaged files
             reason = (str(error).splitlines() or [""])[0]
             raise UserError(f"{path}: must be a readable image, but got {type(error).__name__}: {reason}") from None
-        pixels_hwc = np.array(square, dtype=np.uint8).reshape(side, side, self.channels)
+        pixels_hwc = np.array(fitted, dtype=np.uint8).reshape(height, width, self.channels)
         return torch.from_numpy(pixels_hwc).permute(2, 0, 1)
 
 
@@ -115,7 +116,7 @@ def _same(source: Source) -> Source:
     return source
 
 
-def load_folder(path: Path, resolution: int, channels: int, train: bool, follow_links: bool = False) -> ImageSet:
+def load_folder(path: Path, resolution: Resolution, channels: int, train: bool, follow_links: bool = False) -> ImageSet:
     """One part of a folder of images; classes are the folders of `train`, sorted by name.
 
     Images may be at any depth below their class; see `FolderWalk` for symbolic links. With the training part the

@@ -6,7 +6,7 @@ temperatures and thresholds, `certify` is used by the risk guarantee only. The t
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from aebnas.core.errors import SpecError
-from aebnas.data.data_spec import DataSpec, SplitSpec
+from aebnas.data.data_spec import COLOURS, AugmentSpec, DataSpec, SplitSpec
 from aebnas.data.datasets import load_train
 from aebnas.data.image_folder import Files, Held
 from aebnas.data.image_set import ImageSet
@@ -64,12 +64,22 @@ def load_splits(spec: DataSpec, base: Path, divide: Divide | None = None) -> Spl
     fit. Raises UserError for bad data, splits that the set is too small for, or a crop that could miss the whole image.
     """
     images = load_train(spec, base)
-    side, crop = min(images.shape[1:]), spec.effective_augment.crop
-    if crop >= side:
-        raise SpecError("data.augment.crop", f"must be less than the side of an image ({side}), but got {crop}")
+    check_augment(spec.effective_augment, images.shape)
     divided = cut_splits(images.labels, spec.splits) if divide is None else divide(images)
     parts = {name: images.subset(part) for name, part in divided.items()}
     return Splits(**_held(parts, spec), membership=divided, left_out=images.left_out)
+
+
+def check_augment(augment: AugmentSpec, shape: Sequence[int]) -> None:
+    """Raise SpecError for a crop that could miss whole images of `shape` (c, h, w), or operations on colours that they
+    haven't.
+    """
+    if augment.crop >= (side := min(shape[1:])):
+        rule = f"must be less than the shorter side of an image ({side}), but got {augment.crop}"
+        raise SpecError("data.augment.crop", rule)
+    if augment.trivial_augment and shape[0] not in COLOURS:
+        rule = f"must be false for images of {shape[0]} channels, since its operations are for grey and RGB"
+        raise SpecError("data.augment.trivial_augment", f"{rule}, but got true")
 
 
 def read_held(splits: Splits) -> None:

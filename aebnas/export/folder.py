@@ -28,7 +28,6 @@ from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.monitor import Expected
 from aebnas.runtime.network import Network
 from aebnas.runtime.ops import OPAQUE, OPS
-from aebnas.space.input_spec import EXPORTED_CHANNELS
 
 FILES = frozenset(
     {"README.md", "card.json", "check.npz", "costs.json", "graph.json", "model.py", "monitor.json", "policy.json"}
@@ -72,8 +71,6 @@ def export_model(
         raise ValueError(f"image shape and number of class names must be {want}, but got {got}")
     if not len(samples):
         raise ValueError("samples must hold at least one image to record, but got none")
-    if preprocessing.shape[0] not in EXPORTED_CHANNELS:
-        raise UserError(f"input.channels must be 1 or 3 for export, but got {preprocessing.shape[0]}")
     network = copy.deepcopy(network).to("cpu", torch.float32).eval()
     check_utf8(str(directory.resolve()), f"{directory}: the folder of an export")  # safetensors opens no other
     directory = directory.resolve()

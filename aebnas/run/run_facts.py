@@ -14,6 +14,7 @@ from aebnas.cost.model import CostModel
 from aebnas.run.experiment_spec import ExperimentSpec, ScoredWeights
 from aebnas.run.run_config import RunConfig
 from aebnas.run.run_directory import Run
+from aebnas.runtime.shape_rules import shape_text
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lowering import lower
 from aebnas.strategies.front import FrontPoint, front
@@ -67,8 +68,7 @@ class RunFacts:
         return cls(
             folder=run.folder,
             data=data.name,
-            input_text=f"{source}, {spec.input.channels} x {spec.input.side} x {spec.input.side}, "
-            f"{spec.classes} classes",
+            input_text=f"{source}, {shape_text(spec.input.shape)}, {spec.classes} classes",
             split_seed=data.splits.seed,
             images=run.image_counts(),
             objectives=objectives,

@@ -10,6 +10,7 @@ from aebnas.core.spec_base import read_spec
 from aebnas.data.data_shape import DataShape, data_shape
 from aebnas.data.data_spec import DataSpec
 from aebnas.run.experiment_spec import ExperimentSpec
+from aebnas.runtime.shape_rules import shape_text
 from aebnas.space.bundled import find_space
 from aebnas.space.genome import SearchSpace
 from aebnas.space.spec import SpaceSpec
@@ -29,14 +30,9 @@ def load_space(space: Path, spec_file: Path | None = None) -> SearchSpace:
 
 def check_fits(space: SpaceSpec, data: DataSpec, shape: DataShape, space_file: Path) -> None:
     """Raise SpecError unless a space is for images of this shape and as many classes, all with their names."""
-    pixels = space.input
-    if shape.image != (pixels.channels, pixels.side, pixels.side):
-        rule = f"must fit the images of {data.name}, which are {_text(*shape.image)}"
-        value = _text(pixels.channels, pixels.side, pixels.side)
-        raise SpecError("input", f"{rule}, but got {value}", space_file)
+    if shape.image != space.input.shape:
+        rule = f"must fit the images of {data.name}, which are {shape_text(shape.image)}"
+        raise SpecError("input", f"{rule}, but got {shape_text(space.input.shape)}", space_file)
     if shape.classes != space.classes:
         raise SpecError("classes", f"must be {shape.classes}, as in the data, but got {space.classes}", space_file)
 
-
-def _text(*shape: int) -> str:
-    return " x ".join(map(str, shape))

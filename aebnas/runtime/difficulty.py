@@ -23,9 +23,6 @@ WEIGHTS = (0.4, 0.3, 0.3)
 LUMA = (77, 150, 29)
 """Weights of red, green and blue in a grey value, in 256ths (ITU-R BT.601)."""
 
-GREY_UNIT = 256 * 255
-"""The grey value of white."""
-
 MIN_SIDE = 3
 """Minimum height and width in pixels: an image must have an inner pixel with all its neighbours."""
 
@@ -83,14 +80,15 @@ def terms(pixels: Tensor, tau_edge: float) -> Tensor:
 
     Edge: share of inner pixels whose Sobel gradient exceeds `tau_edge`. Variance: mean over channels of the spatial
     variance. Gradient: mean absolute value of the grey image convolved with the Laplacian (4 neighbours, centre -4), so
-    adding a constant to all pixels doesn't change it. Raises ValueError for images of another type or shape.
+    adding a constant to all pixels doesn't change it. The grey value of other than 1 or 3 channels is their mean.
+    Raises ValueError for images of another type or shape.
     """
-    grey_nhw = _grey(pixels)
+    grey_nhw, white = _grey(pixels)
     inner = (grey_nhw.shape[1] - 2) * (grey_nhw.shape[2] - 2)
-    edges_n = (_squared_gradient(grey_nhw) > (tau_edge * GREY_UNIT) ** 2).sum((1, 2)).double() / inner
+    edges_n = (_squared_gradient(grey_nhw) > (tau_edge * white) ** 2).sum((1, 2)).double() / inner
     centre_nhw = grey_nhw[:, 1:-1, 1:-1]
     around_nhw = grey_nhw[:, :-2, 1:-1] + grey_nhw[:, 2:, 1:-1] + grey_nhw[:, 1:-1, :-2] + grey_nhw[:, 1:-1, 2:]
-    fine_n = (around_nhw - 4 * centre_nhw).abs().sum((1, 2)).double() / (inner * GREY_UNIT)
+    fine_n = (around_nhw - 4 * centre_nhw).abs().sum((1, 2)).double() / (inner * white)
     terms_n3 = edges_n.new_empty(len(edges_n), 3)
     terms_n3[:, 0], terms_n3[:, 1], terms_n3[:, 2] = edges_n, _variance(pixels), fine_n
     return terms_n3
@@ -98,12 +96,13 @@ def terms(pixels: Tensor, tau_edge: float) -> Tensor:
 
 def gradient_magnitude(pixels: Tensor) -> Tensor:
     """Mean Sobel gradient over the inner pixels of each image, float64 `[n]`, pixels taken as [0, 1]."""
-    return _squared_gradient(_grey(pixels)).double().sqrt().mean((1, 2)) / GREY_UNIT
+    grey_nhw, white = _grey(pixels)
+    return _squared_gradient(grey_nhw).double().sqrt().mean((1, 2)) / white
 
 
 def estimable(shape: Sequence[int]) -> bool:
     """Whether the difficulty of images of `shape` (c, h, w) is defined."""
-    return shape[0] in (1, 3) and min(shape[1:]) >= MIN_SIDE
+    return shape[0] >= 1 and min(shape[1:]) >= MIN_SIDE
 
 
 def estimator_macs(shape: tuple[int, int, int]) -> int:
@@ -116,16 +115,15 @@ def estimator_macs(shape: tuple[int, int, int]) -> int:
     return grey + windows + squares + channels * height * width  # the last: squares for the variance
 
 
-def _grey(pixels: Tensor) -> Tensor:
-    """Grey values in units of 1 / GREY_UNIT, int64 `[n, h, w]`."""
-    channels = pixels.shape[1] if pixels.ndim == 4 else 0
-    if str(pixels.dtype) != "torch.uint8" or not channels or not estimable(pixels.shape[1:]):
-        want = f"uint8 [n, 1 or 3, h, w] of {MIN_SIDE} or more pixels a side"
+def _grey(pixels: Tensor) -> tuple[Tensor, int]:
+    """Grey values, int64 `[n, h, w]`, and that of white."""
+    if str(pixels.dtype) != "torch.uint8" or pixels.ndim != 4 or not estimable(pixels.shape[1:]):
+        want = f"uint8 [n, c, h, w] of {MIN_SIDE} or more pixels a side"
         raise ValueError(f"images must be {want}, but got {pixels.dtype} {list(pixels.shape)}")
-    wide = pixels.long()
-    if channels == 1:
-        return wide[:, 0] * sum(LUMA)
-    return wide[:, 0] * LUMA[0] + wide[:, 1] * LUMA[1] + wide[:, 2] * LUMA[2]
+    wide, channels = pixels.long(), pixels.shape[1]
+    if channels == 3:
+        return wide[:, 0] * LUMA[0] + wide[:, 1] * LUMA[1] + wide[:, 2] * LUMA[2], sum(LUMA) * 255
+    return wide.sum(1), channels * 255
 
 
 def _squared_gradient(grey_nhw: Tensor) -> Tensor:

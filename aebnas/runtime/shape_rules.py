@@ -30,6 +30,11 @@ class Unfit(ValueError):
         return f"{self.attribute} {self.rule}, but got {self.value}"
 
 
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape as people read it: `3 x 32 x 32`."""
+    return " x ".join(map(str, shape))
+
+
 def same_padded(shape: Shape, out_channels: int, kernel: int, stride: int) -> Shape:
     """Output shape of a window op with padding kernel // 2; raises Unfit for a kernel or stride that doesn't fit."""
     channels, height, width = shape
@@ -53,10 +58,19 @@ def window(shapes: Sequence[Shape], **attrs: Any) -> Shape:
 
 
 def resized(shapes: Sequence[Shape], **attrs: Any) -> Shape:
-    """Rule of `resize`: a square of `side`."""
-    if attrs["side"] < 1:
+    """Rule of `resize` to `side` (see `sides`)."""
+    height, width = sides(attrs["side"])
+    if min(height, width) < 1:
         raise Unfit("side", "must be at least 1", attrs["side"])
-    return shapes[0][0], attrs["side"], attrs["side"]
+    return shapes[0][0], height, width
+
+
+def sides(side: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width of a size that is one number of pixels a side, or both."""
+    if isinstance(side, int):
+        return side, side
+    height, width = side
+    return height, width
 
 
 def equal(shapes: Sequence[Shape], **attrs: Any) -> Shape:

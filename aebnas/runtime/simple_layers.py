@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .shape_rules import sides
+
 
 class MaxPool(nn.Module):
     """Max pooling with same padding."""
@@ -30,16 +32,19 @@ class AvgPool(nn.Module):
 
 
 class Resize(nn.Module):
-    """Bilinear resizing to a square of `side`, antialiased where it shrinks; without parameters or MACs."""
+    """Bilinear resizing to a square of `side` pixels, or to a `side` of (height, width); antialiased where it shrinks.
 
-    def __init__(self, side: int) -> None:
+    Without parameters or MACs.
+    """
+
+    def __init__(self, side: int | tuple[int, int]) -> None:
         super().__init__()
-        self.side = side
+        self.size = sides(side)
 
     def forward(self, x_nchw: Tensor) -> Tensor:
-        shrinks = self.side < max(x_nchw.shape[2:])
+        shrinks = self.size[0] < x_nchw.shape[2] or self.size[1] < x_nchw.shape[3]
         # in 32 bits, since antialiasing on CPUs doesn't support bfloat16
-        resized = functional.interpolate(x_nchw.float(), (self.side, self.side), mode="bilinear", antialias=shrinks)
+        resized = functional.interpolate(x_nchw.float(), self.size, mode="bilinear", antialias=shrinks)
         return resized.to(x_nchw.dtype)
 
 

@@ -19,7 +19,6 @@ from aebnas.run.space_file import check_fits
 from aebnas.space.ablation import ablate
 from aebnas.space.bundled import find_space
 from aebnas.space.genome import SearchSpace
-from aebnas.space.input_spec import EXPORTED_CHANNELS
 from aebnas.space.policy_spec import DUAL, LEARNED
 from aebnas.space.size import count_branches
 from aebnas.space.spec import SpaceSpec
@@ -72,7 +71,6 @@ def make_plan(
         space_file = find_space(experiment.space, spec_file.parent)
         shape = data_shape(experiment.data, spec_file.parent)
         space = SearchSpace.load(space_file, shape.image, shape.classes)
-        check_exportable(space.spec, space_file)
         check_exit_weights(experiment, space)
         if ablation is not None:
             space = ablate(space, ablation)
@@ -113,13 +111,6 @@ def read_device(experiment: ExperimentSpec, base: Path) -> Profile | None:
             rule = f"must be a mean where the profile's batch is {profile.setting['batch']}, as samples of a batch"
             raise SpecError(place, f"{rule} wait for each other, but got '{metric}'")
     return profile
-
-
-def check_exportable(spec: SpaceSpec, space_file: Path) -> None:
-    """Raise SpecError where `aebnas export` would refuse whatever is found."""
-    if spec.input.channels not in EXPORTED_CHANNELS:
-        rule = "must be 1 or 3, since networks of other images can't be exported"
-        raise SpecError("input.channels", f"{rule}, but got {spec.input.channels}", space_file)
 
 
 def check_exit_weights(experiment: ExperimentSpec, space: SearchSpace) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from aebnas.core.earlier_names import with_present_names
+from aebnas.core.earlier_names import first_names, with_present_names
+from aebnas.core.resolution import Resolution
+from aebnas.runtime.shape_rules import Shape
 
-RENAMED = {"picture": "image_side"}
-"""Fields of architectures and of a space's input, as version 0.1 named them."""
+RENAMED = {"picture": "image_size", "image_side": "image_size"}
+"""Earlier names of fields of architectures and of a space's input, those of version 0.1 first."""
 
 
 class _Part(BaseModel):
@@ -104,7 +106,7 @@ def reached(edges: Sequence[Edge]) -> set[int]:
 
 class BranchLayer(_Part):
     """One layer of an exit branch: an op or a chain of them (`resize+conv`). `width` is a multiple of the site's
-    channels, `side` that of the map after `resize`. Attributes that no op of it has are None or at their default.
+    channels, `side` the size of the map after `resize`. Attributes that no op of it has are None or at their default.
     """
 
     op: str
@@ -113,7 +115,7 @@ class BranchLayer(_Part):
     expand: float | None = None
     se: bool = False
     act: str = "relu"
-    side: int | None = None
+    side: Resolution | None = None
 
     def __str__(self) -> str:
         return _label(self)
@@ -167,19 +169,19 @@ class Architecture(_Part):
     """Everything that defines a network except its weights and policy; equal networks have equal `id`s.
 
     Networks are equal if they consist of the same nodes. The backbone is either `stages` or `cells`. `exits` are sorted
-    from shallow to deep and omit the final classifier, which every network has. `image_side` is the input images' side
+    from shallow to deep and omit the final classifier, which every network has. `image_size` is the input images' size
     where they are resized to `resolution`. `controller` is the width of the small network that selects, for each image,
     the op of every edge that has several (0: there is none). `stop_heads`: every early exit has a stop head. Raises
     ValueError for two backbones or none, and where an edge has several ops but there is no controller, or the reverse.
     """
 
     channels: int
-    resolution: int
+    resolution: Resolution
     classes: int
     stem: Stem
     stages: tuple[Stage, ...] = ()
     exits: tuple[Exit, ...]
-    image_side: int | None = None
+    image_size: Resolution | None = None
     cells: tuple[Cell, ...] = ()
     controller: int = 0
     stop_heads: bool = False
@@ -203,15 +205,16 @@ class Architecture(_Part):
         return self.stages or self.cells
 
     @property
-    def side(self) -> int:
-        """Side of the images fed in."""
-        return self.image_side or self.resolution
+    def image_shape(self) -> Shape:
+        """Shape of the images fed in, (c, h, w)."""
+        size = self.image_size or self.resolution
+        return self.channels, size.height, size.width
 
     @cached_property
     def id(self) -> str:
         """Ten hexadecimal digits of a hash over the canonical JSON form."""
         # ids name files in the runs of earlier versions, so the hash is of the fields' original names
-        first = with_present_names(self.to_json(), {now: before for before, now in RENAMED.items()})
+        first = with_present_names(self.to_json(), first_names(RENAMED))
         text = json.dumps(first, sort_keys=True, separators=(",", ":"))
         return hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
 
@@ -240,7 +243,7 @@ class Architecture(_Part):
             f"[{','.join(map(str, e.layers))}]{'' if e.pool == 'avg' else e.pool}"
             for e in self.exits
         )
-        size = "" if self.image_side is None else f"{self.resolution}px "
+        size = "" if self.image_size is None else f"{self.resolution}px "
         more = (f" | controller {self.controller}" if self.controller else "") + (" | stop heads" * self.stop_heads)
         return f"{size}{self.stem.width} | {backbone} | {exits or 'no early exit'}{more}"
 

@@ -9,9 +9,9 @@ from aebnas.space.layer import Layer, make_layer
 from aebnas.space.spec import SpaceSpec
 
 
-def branch_stride(side: int) -> int:
-    """Stride of a branch layer on a map of this side: 2 (AEBNAS), and 1 where the side is below 4."""
-    return 2 if side >= 4 else 1
+def branch_stride(shape: Shape) -> int:
+    """Stride of a branch layer on a map of this shape: 2 (AEBNAS), and 1 where its shorter side is below 4."""
+    return 2 if min(shape[1:]) >= 4 else 1
 
 
 def branch_place(site: Site) -> str:
@@ -22,12 +22,14 @@ def branch_place(site: Site) -> str:
 def branch_chain(site: Site, index: int, layer: BranchLayer, shape: Shape, site_channels: int) -> list[Layer]:
     """Layer `index` (from 0) of the branch at `site` on maps of `shape`: one Layer for each op of its chain."""
     offered = layer.model_dump(exclude={"op", "width"})
+    if layer.side is not None:
+        offered["side"] = layer.side.attr
     if layer.width is not None:
         offered["out_channels"] = branch_channels(site_channels, layer.width)
     chain: list[Layer] = []
     for op in layer.op.split(CHAIN):
         key = f"{branch_place(site)}_layer{index + 1}_{op}"
-        chain.append(make_layer(key, op, shape, **offered, stride=branch_stride(min(shape[1:]))))
+        chain.append(make_layer(key, op, shape, **offered, stride=branch_stride(shape)))
         shape = chain[-1].out_shape
     return chain
 

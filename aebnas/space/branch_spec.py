@@ -13,7 +13,7 @@ from aebnas.space.fields import (
     Factors,
     Kernels,
     Pools,
-    Sides,
+    Resolutions,
     Switches,
     as_tuple,
     check_variants,
@@ -27,7 +27,7 @@ Everywhere = Literal["every_stage", "every_cell", "every_node"]
 class BranchChoices(Spec):
     """The branches that the exit at one site may have: layers, then global pooling and a linear classifier.
 
-    Layers have stride 2 (AEBNAS) until the map's side is below 4.
+    Layers have stride 2 (AEBNAS) until the map's shorter side is below 4.
     """
 
     optional: bool = True
@@ -46,8 +46,8 @@ class BranchChoices(Spec):
     """Squeeze-and-excitation."""
     act: Acts = ("relu",)
     """Activation."""
-    side: Sides | None = None
-    """Side of the map after `resize`, in pixels."""
+    side: Resolutions | None = None
+    """Size of the map after `resize`: pixels a side, or height x width such as `6x10`."""
     pool: Pools = ("avg",)
     """Global pooling before the classifier."""
 

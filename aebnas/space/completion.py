@@ -3,6 +3,7 @@
 from typing import Any
 
 from aebnas.core.errors import SpecError
+from aebnas.core.resolution import Resolution
 from aebnas.core.spec_base import REQUIRED
 from aebnas.runtime.shape_rules import Shape
 from aebnas.space.fields import as_tuple
@@ -16,17 +17,19 @@ def completed(value: Any, image: Shape | None = None, classes: int | None = None
     """A space's mapping, as read from YAML, with what it leaves out taken from the images; what it holds stays.
 
     `image` is the shape (c, h, w) of every image, `classes` the number of classes; None where they aren't known. The
-    images' side is filled in beside several resolutions only, since a single one that isn't theirs may be a mistake.
+    images' size is filled in beside several resolutions only, since a single one that isn't theirs may be a mistake.
     """
     if not isinstance(value, dict) or not isinstance(value.get("input") or {}, dict):
         return value  # an error of another kind
     given = {k: v for k, v in (value.get("input") or {}).items() if v is not None or k not in InputSpec.model_fields}
     whole = {k: v for k, v in value.items() if v is not None or k != "classes"}
     if image is not None:
-        channels, height, _ = image
-        given = {"channels": channels, "resolution": height} | given
-        if len(as_tuple(given["resolution"])) > 1 and height != _largest(given["resolution"]):
-            given.setdefault("image_side", height)
+        channels, height, width = image
+        size = Resolution(height, width)
+        given = {"channels": channels, "resolution": size.to_json()} | given
+        resolutions = as_tuple(given["resolution"])
+        if len(resolutions) > 1 and size != _largest(resolutions):
+            given.setdefault("image_size", size.to_json())
     if classes is not None:
         whole.setdefault("classes", classes)
     return whole | {"input": given}
@@ -47,6 +50,9 @@ def _lacks(value: Any, name: str) -> bool:
     return value is None
 
 
-def _largest(resolution: Any) -> Any:
-    """The largest of the choices of a resolution; None where they aren't numbers."""
-    return max((side for side in as_tuple(resolution) if isinstance(side, int)), default=None)
+def _largest(resolutions: tuple[Any, ...]) -> Resolution | None:
+    """The largest of several; None where some aren't resolutions."""
+    try:
+        return max(map(Resolution.of, resolutions))
+    except ValueError:
+        return None

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StrictBool, WithJsonSchema
 
 from aebnas.core.errors import SpecError
+from aebnas.core.resolution import Resolution
 from aebnas.core.spec_types import Side
 from aebnas.runtime.choice_rules import FREE
 from aebnas.runtime.ops import OPS
@@ -180,12 +181,17 @@ Depths = Annotated[
     BeforeValidator(as_tuple, json_schema_input_type=Depth | list[Depth]),
     AfterValidator(distinct),
 ]
-Sides = Annotated[
+Resolutions = Annotated[
+    tuple[Resolution, ...],
+    BeforeValidator(as_tuple, json_schema_input_type=Resolution | list[Resolution]),
+    AfterValidator(distinct),
+]
+Kernels = Annotated[
     tuple[Side, ...],
     BeforeValidator(as_tuple, json_schema_input_type=Side | list[Side]),
     AfterValidator(distinct),
+    AfterValidator(_odd),
 ]
-Kernels = Annotated[Sides, AfterValidator(_odd)]
 Strides = Annotated[
     tuple[Stride, ...],
     BeforeValidator(as_tuple, json_schema_input_type=Stride | list[Stride]),

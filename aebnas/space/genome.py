@@ -158,7 +158,7 @@ def _decode(spec: SpaceSpec, choices: Choices) -> Candidate:
     architecture = Architecture(
         channels=spec.input.channels,
         resolution=resolution,
-        image_side=None if resolution == spec.input.side else spec.input.side,
+        image_size=spec.input.image_size_for(resolution),
         classes=spec.classes,
         stem=Stem(
             width=choices["stem.width"], kernel=spec.stem.kernel, stride=spec.stem.stride, act=choices["stem.act"]

@@ -2,6 +2,7 @@
 
 from itertools import product
 
+from aebnas.core.resolution import Resolution
 from aebnas.runtime.op import Attr
 from aebnas.runtime.shape_rules import Shape
 from aebnas.space.architecture import Stem
@@ -13,18 +14,17 @@ CONTROLLER = "controller_head"
 """Name of the node whose output is the controller's."""
 
 
-def input_layers(pixels: InputSpec, resolution: int) -> tuple[Shape, list[Layer]]:
+def input_layers(pixels: InputSpec, resolution: Resolution) -> tuple[Shape, list[Layer]]:
     """Shape of the stem's input, and the layer that resizes images to it, if one is needed."""
-    shape = (pixels.channels, pixels.side, pixels.side)
-    if resolution == pixels.side:
-        return shape, []
-    layer = resize_layer(shape, resolution)
+    if resolution == pixels.size:
+        return pixels.shape, []
+    layer = resize_layer(pixels.shape, resolution)
     return layer.out_shape, [layer]
 
 
-def resize_layer(shape: Shape, resolution: int) -> Layer:
+def resize_layer(shape: Shape, resolution: Resolution) -> Layer:
     """The layer that resizes images of `shape`."""
-    return make_layer("resize", "resize", shape, side=resolution)
+    return make_layer("resize", "resize", shape, side=resolution.attr)
 
 
 def stem_layer(stem: Stem, shape: Shape) -> Layer:
@@ -45,7 +45,7 @@ def controller_layers(shape: Shape, width: int, outputs: int) -> list[Layer]:
     """
     layers: list[Layer] = []
     for number in (1, 2):
-        attrs: dict[str, Attr] = {"out_channels": number * width, "kernel": 3, "stride": branch_stride(min(shape[1:]))}
+        attrs: dict[str, Attr] = {"out_channels": number * width, "kernel": 3, "stride": branch_stride(shape)}
         layers.append(make_layer(f"controller_conv{number}", "conv", shape, **attrs))
         shape = layers[-1].out_shape
     return [*layers, make_layer(CONTROLLER, "classifier", shape, classes=outputs)]

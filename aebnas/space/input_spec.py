@@ -2,12 +2,10 @@
 
 from pydantic import ConfigDict
 
+from aebnas.core.resolution import Resolution
 from aebnas.core.spec_base import Spec, optional_keys
-from aebnas.core.spec_types import Side
-from aebnas.space.fields import Acts, Kernel, Sides, Stride, Width, Widths
-
-EXPORTED_CHANNELS = (1, 3)
-"""Grey and RGB, which image files can be brought to; other arrays have no preprocessing that an export could hold."""
+from aebnas.runtime.shape_rules import Shape
+from aebnas.space.fields import Acts, Kernel, Resolutions, Stride, Width, Widths
 
 
 class InputSpec(Spec):
@@ -17,16 +15,26 @@ class InputSpec(Spec):
 
     channels: Width = 3
     """Channels of the image; those of the data if absent, 3 where no data are named."""
-    resolution: Sides
-    """Side of the stem's input, in pixels; that of the data's images if absent."""
-    image_side: Side | None = None
-    """Side of the input images, in pixels; if absent, that of the data's images beside several resolutions, else the
-    largest resolution. Where it differs from the resolution, the network's first node resizes."""
+    resolution: Resolutions
+    """Size of the stem's input: pixels a side, or height x width such as `96x160`; that of the data's images if
+    absent."""
+    image_size: Resolution | None = None
+    """Size of the input images; if absent, that of the data's images beside several resolutions, else the largest
+    resolution. Where it differs from the resolution, the network's first node resizes."""
 
     @property
-    def side(self) -> int:
-        """Side of the input images, in pixels."""
-        return self.image_side or max(self.resolution)
+    def size(self) -> Resolution:
+        """Size of the input images."""
+        return self.image_size or max(self.resolution)
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the input images, (c, h, w)."""
+        return self.channels, self.size.height, self.size.width
+
+    def image_size_for(self, resolution: Resolution) -> Resolution | None:
+        """The `image_size` of an architecture of this resolution: None where images aren't resized."""
+        return None if resolution == self.size else self.size
 
 
 class StemSpec(Spec):

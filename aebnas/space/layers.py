@@ -8,6 +8,7 @@ input features differ otherwise.
 """
 
 from aebnas.core.errors import SpecError
+from aebnas.core.resolution import Resolution
 from aebnas.runtime.shape_rules import Unfit
 from aebnas.space.branch_layers import branch_layers_at, head_layer, stop_head_layer
 from aebnas.space.input_layers import input_layers, stem_layers
@@ -31,7 +32,7 @@ def space_layers(spec: SpaceSpec, stop_heads: bool = False) -> set[Layer]:
     return layers
 
 
-def _layers_at(spec: SpaceSpec, resolution: int, stop_heads: bool) -> set[Layer]:
+def _layers_at(spec: SpaceSpec, resolution: Resolution, stop_heads: bool) -> set[Layer]:
     """The layers at one resolution; raises Unfit whose attribute is a YAML path."""
     shape, resizing = input_layers(spec.input, resolution)
     with yaml_place("stem"):

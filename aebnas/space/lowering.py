@@ -24,8 +24,8 @@ from aebnas.space.stop_heads import with_stop_heads
 @lru_cache(maxsize=4096)
 def lower(architecture: Architecture) -> Graph:
     """The Graph of an architecture; raises ValueError when a layer cannot run on its map."""
-    builder = _Builder((architecture.channels, architecture.side, architecture.side), architecture)
-    if architecture.resolution != architecture.side:
+    builder = _Builder(architecture.image_shape, architecture)
+    if architecture.image_size not in (None, architecture.resolution):
         builder.add("resize", resize_layer(builder.shape, architecture.resolution))
     builder.add("stem", stem_layer(architecture.stem, builder.shape))
     if architecture.controller:

@@ -25,7 +25,7 @@ EXAMPLES = int(os.environ.get("AEBNAS_FUZZ", "150"))
 fuzzed = settings(max_examples=EXAMPLES, deadline=None, derandomize="AEBNAS_FUZZ" not in os.environ)
 
 FULL_SPACE: dict[str, Any] = SPACE | {
-    "input": {"channels": 1, "resolution": [6, 8], "image_side": 8},
+    "input": {"channels": 1, "resolution": [6, 8], "image_size": 8},
     "stages": [
         {"width": [4, 6], "depth": [1, 2], "op": ["mbconv", "basic"], "kernel": [1, 3], "expand": [2, 3]}
         | {"se": [False, True], "act": ["relu", "hswish"], "blocks": [{"op": "conv"}, {"kernel": 3}]},

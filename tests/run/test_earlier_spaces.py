@@ -8,7 +8,7 @@ from aebnas.run.session import RunSession
 from aebnas.space.spec import SpaceSpec
 
 
-def test_the_earlier_names_of_sites_and_image_side_are_read(tmp_path_factory, tmp_path):
+def test_the_earlier_names_of_sites_and_image_size_are_read(tmp_path_factory, tmp_path):
     run = own_copy(searched(tmp_path_factory), tmp_path)
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))
     one = config["space"]["exits"] | {"depth": [1], "at": ["stage1"]}

@@ -72,6 +72,7 @@ SETS = {
     "public": ({"name": "cifar100"}, (3, 32), 100),
     "folder": ({"name": "folder", "path": "images", "resolution": 20}, (3, 20), 3),
     "grey folder": ({"name": "folder", "path": "images", "resolution": 9, "channels": 1}, (1, 9), 3),
+    "oblong folder": ({"name": "folder", "path": "images", "resolution": "12x20"}, (3, "12x20"), 3),
     "arrays": ({"name": "npz", "path": "set.npz"}, (3, 12), 4),
 }
 
@@ -94,10 +95,10 @@ def test_a_space_may_leave_out_what_the_data_show(tmp_path, data, image, classes
 def test_resolutions_may_differ_from_the_images(tmp_path):
     space = without(SPACE, "input", "classes") | {"input": {"resolution": [6, 7]}}
     found = make_plan(write_spec(tmp_path, space)).space.spec
-    assert (found.input.channels, found.input.side, found.classes) == (1, 8, 10)
-    assert {found.input.image_side, *found.input.resolution} == {6, 7, 8}
+    assert (found.input.shape, found.classes) == ((1, 8, 8), 10)
+    assert [str(size) for size in found.input.resolution] == ["6", "7"]
     fits = make_plan(write_spec(tmp_path, space | {"input": {"resolution": [6, 8]}})).space.spec
-    assert fits.input.side == 8 and fits.input.image_side is None
+    assert fits.input.shape == (1, 8, 8) and fits.input.image_size is None
 
 
 def test_one_resolution_that_is_not_that_of_the_images_is_refused(tmp_path):

@@ -60,7 +60,8 @@ def _walks(spec: SpaceSpec, dag: DagSpec, costs: WalkCosts) -> Iterator[tuple[fl
 
 def dag_layers(spec: SpaceSpec, dag: DagSpec) -> Iterator[tuple[list[Layer], list[Layer | None], list[Shape]]]:
     """For all resolutions, stems, widths: layers up to the stem and before each cell (or None), and cells' shapes."""
-    for resolution, *widths in product(spec.input.resolution, *(stack.width for stack in dag.stacks)):
+    all_widths = product(*(stack.width for stack in dag.stacks))
+    for resolution, widths in product(spec.input.resolution, all_widths):
         pixels, resizing = input_layers(spec.input, resolution)
         for stem in stem_layers(spec.stem, pixels):
             shape, reductions, shapes = stem.out_shape, [], []

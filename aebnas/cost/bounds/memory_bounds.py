@@ -27,9 +27,7 @@ from aebnas.space.staged import StagedBackbone
 
 def min_peak_memory(spec: SpaceSpec) -> int:
     """A lower bound of the peak bytes of every network of the space, in fp32 for one sample, the image included."""
-    channels, side = spec.input.channels, spec.input.side
-    image = image_bytes((channels, side, side), torch.float32)
-    return image + BOUNDS[spec.layout.kind](spec)
+    return image_bytes(spec.input.shape, torch.float32) + BOUNDS[spec.layout.kind](spec)
 
 
 def _map_bytes(shape: Shape) -> int:

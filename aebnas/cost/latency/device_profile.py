@@ -27,6 +27,7 @@ from aebnas.cost.latency.space_layers import space_keys
 from aebnas.cost.layer_population import Population, as_key, count_key, max_candidate_cost
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.op import LayerKey
+from aebnas.runtime.shape_rules import shape_text
 from aebnas.space.layers import space_layers
 from aebnas.space.spec import SpaceSpec
 
@@ -131,7 +132,7 @@ class DeviceProfile(MeasuredDevice):
         """
         for layer in sorted(space_layers(spec, stop_heads), key=repr):
             if layer.key not in self.layers:
-                shape = " x ".join(map(str, layer.in_shape))
+                shape = shape_text(layer.in_shape)
                 choices = " ".join(f"{name} {value}" for name, value in layer.attrs if not name.endswith("_channels"))
                 raise UserError(
                     f"{self.source}: must hold {layer.place} ({choices}) on a map of {shape}, but was measured for "

@@ -11,7 +11,6 @@ from aebnas.core.errors import UserError
 from aebnas.cost.latency.space_layers import space_keys
 from aebnas.cost.latency.stopwatch import MeasurementSetting
 from aebnas.runtime.difficulty import estimable
-from aebnas.runtime.shape_rules import Shape
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lowering import lower
 
@@ -62,7 +61,7 @@ def make_job(
         "layers": [layer for index, layer in enumerate(layers) if index in selected],
         "left_out": [layer for index, layer in enumerate(layers) if index not in selected],
         "networks": [],
-        "image": image if estimable(image := image_shape(space)) else None,
+        "image": image if estimable(image := space.spec.input.shape) else None,
     }
     for number in range(networks):
         architecture = space.decode(space.sample(rng)).architecture
@@ -72,9 +71,3 @@ def make_job(
         job["networks"].append({"graph": graph.to_json(), "leave": leave, "architecture": architecture.to_json()})
     job = json.loads(json.dumps(job))
     return job | {"id": hashlib.blake2b(json.dumps(job, sort_keys=True).encode(), digest_size=8).hexdigest()}
-
-
-def image_shape(space: SearchSpace) -> Shape:
-    """Shape of the input images of a space's networks, `(c, h, w)`."""
-    given = space.spec.input
-    return given.channels, given.side, given.side

@@ -15,7 +15,7 @@ from aebnas.core.earlier_names import with_present_names
 from aebnas.core.errors import UserError
 from aebnas.cost.energy_model import HOROWITZ, ITEM_BYTES, EnergyModel
 from aebnas.cost.layer_population import LayerCost
-from aebnas.runtime.shape_rules import Shape
+from aebnas.runtime.shape_rules import Shape, shape_text
 from aebnas.space.spec import SpaceSpec
 
 
@@ -83,7 +83,7 @@ class MeasuredDevice(ABC):
         Raises UserError where that wasn't measured for such images, since an unknown time isn't zero.
         """
         if self.difficulty is None or self.difficulty.image != image:
-            shape, so = " x ".join(map(str, image)), "was made without it"
+            shape, so = shape_text(image), "was made without it"
             if self.difficulty is not None:
                 so = f"was measured for images of {' x '.join(map(str, self.difficulty.image))}"
             raise UserError(

@@ -9,6 +9,7 @@ from typing import Any
 
 from aebnas.core.errors import UserError
 from aebnas.core.metrics import Constraint
+from aebnas.core.resolution import Resolution
 from aebnas.core.spec_base import parse_spec
 from aebnas.cost.bounds.memory_bounds import min_peak_memory
 from aebnas.cost.bounds.metric_bounds import metric_bounds
@@ -31,25 +32,19 @@ WITHIN = 0.5
 
 @dataclass(frozen=True)
 class StarterSpace:
-    """The space for images of `height` x `width` pixels that are read at this size, or brought to it by networks
-    (`resized`)."""
+    """The space for images that are read at a `size`, or brought to it by networks (`resized`); `image` is the shape
+    (c, h, w) of the images as they are. The stem has `first_width` channels."""
 
-    height: int
-    width: int
+    size: Resolution
     resized: bool
     first_width: int
     image: tuple[int, int, int]
     classes: int
 
     @property
-    def resolution(self) -> int | str:
-        """As in YAML."""
-        return self.height if self.height == self.width else f"{self.height}x{self.width}"
-
-    @property
     def value(self) -> dict[str, Any]:
         """The content of its YAML file; what it leaves out is that of the data."""
-        stem_stride, strides = _strides(min(self.height, self.width))
+        stem_stride, strides = _strides(self.side)
         stages = [
             {"width": _choices(self.first_width * 2**number), "depth": [1, 2], "stride": stride}
             for number, stride in enumerate(strides)
@@ -61,12 +56,20 @@ class StarterSpace:
             "criterion": ["confidence", "margin"],
             "thresholds": {"optimise": {"per_exit": 12, "max_points": 12}},
         }
-        return {"input": {"resolution": self.resolution, "image_side": self.image[1]}} | value if self.resized else value
+        if not self.resized:
+            return value
+        pixels = {"resolution": self.size.to_json(), "image_size": Resolution(*self.image[1:]).to_json()}
+        return {"input": pixels} | value
+
+    @property
+    def side(self) -> int:
+        """The shorter side of `size`."""
+        return min(self.size.height, self.size.width)
 
     @cached_property
     def spec(self) -> SpaceSpec:
         """The checked space."""
-        image = self.image if self.resized else (self.image[0], self.height, self.width)
+        image = self.image if self.resized else (self.image[0], self.size.height, self.size.width)
         return parse_spec(SpaceSpec, completed(self.value, image, self.classes), "space.yaml")
 
     def minimum(self, metric: str) -> float:
@@ -105,7 +108,7 @@ def starter_space(
     """
     usual, small = [], []
     for space in _spaces(image, in_files, classes, images):
-        least = space.first_width >= USUAL_WIDTH and min(space.height, space.width) >= min(USUAL_SIDE, *image[1:])
+        least = space.first_width >= USUAL_WIDTH and space.side >= min(USUAL_SIDE, *image[1:])
         (usual if least else small).append(space)
     # time is a wish, a budget a condition
     for candidates, limit in ((usual, most_macs), (usual[::-1], math.inf), ([*usual, *small], math.inf)):
@@ -129,10 +132,10 @@ def _spaces(image: tuple[int, int, int], in_files: bool, classes: int, images: i
     if shorter <= SIDES[-1]:
         sides = [shorter, *sides]
     for side in sides:
-        size = (round(height * side / shorter), round(width * side / shorter))
+        size = Resolution(round(height * side / shorter), round(width * side / shorter))
         for first in WIDTHS[::-1]:
             if first <= widest:
-                yield StarterSpace(*size, not in_files and side != shorter, first, image, classes)
+                yield StarterSpace(size, not in_files and side != shorter, first, image, classes)
 
 
 def _strides(side: int) -> tuple[int, list[int]]:

@@ -130,7 +130,7 @@ def _architecture(network: RelaxedNetwork, edges_of: Callable[[int], list[Edge]]
     return Architecture(
         channels=spec.input.channels,
         resolution=resolution,
-        image_side=None if resolution == spec.input.side else spec.input.side,
+        image_size=spec.input.image_size_for(resolution),
         classes=spec.classes,
         stem=Stem(width=stem.width[0], kernel=stem.kernel, stride=stem.stride, act=stem.act[0]),
         cells=tuple(cells),

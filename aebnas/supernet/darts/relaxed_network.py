@@ -104,10 +104,9 @@ class RelaxedNetwork(nn.Module):
         self.head_layer = head_layer(self.shapes[-1], spec.classes)
         self.head = _module(self.head_layer)
         groups = len(self.dag.pairs) * (1 if self.dag.shared else len(self.shapes))
-        image: Shape = (spec.input.channels, spec.input.side, spec.input.side)
         self.controller_width = controller
         self.controller_layers = (
-            controller_layers(image, controller, groups * len(self.dag.blocks)) if controller else []
+            controller_layers(spec.input.shape, controller, groups * len(self.dag.blocks)) if controller else []
         )
         self.controller = nn.ModuleDict({layer.weights: _module(layer) for layer in self.controller_layers})
         self.alpha_gk = nn.Parameter(torch.zeros(groups, len(self.dag.blocks)))

@@ -11,7 +11,7 @@ from aebnas.core.errors import UserError
 from aebnas.cost.latency import rounds
 from aebnas.cost.latency.emit import emit, emit_onnx
 from aebnas.cost.latency.fitting import make_profile
-from aebnas.cost.latency.job import image_shape, make_job, make_setting
+from aebnas.cost.latency.job import make_job, make_setting
 from aebnas.cost.latency.measured_device import DifficultyTime
 from aebnas.cost.latency.network_profile import load_profile
 from aebnas.cost.latency.profiling import import_result, profile_of, profile_space, record_file
@@ -127,7 +127,7 @@ def test_an_emitted_folder_measures_without_aebnas(space, job, tmp_path):
     assert load_profile(out).layers == profile.layers
     assert len(profile.layers) == len(job["layers"])
     assert profile.device["name"] and "host" not in profile.device
-    assert profile.difficulty_ms(image_shape(space)) > 0
+    assert profile.difficulty_ms(space.spec.input.shape) > 0
     with pytest.raises(UserError, match="must be new or an empty folder"):
         emit(job, folder)
 
@@ -143,7 +143,7 @@ def test_files_that_are_not_results_are_refused(space, tmp_path):
 
 
 def test_the_estimator_of_difficulty_is_measured_with_the_layers_and_without(space, job, make_small, tmp_path):
-    image = image_shape(space)
+    image = space.spec.input.shape
     assert job["image"] == list(image)
     whole = make_job(space, MeasurementSetting(batch=2), rounds=1, networks=10, whole=True)
     for each in (job, whole):
@@ -230,7 +230,7 @@ def test_an_onnx_folder_measures_without_aebnas_and_torch(space, job, tmp_path):
     profile = import_result(folder / "here.json", space, tmp_path / "profile.json")
     assert len(profile.layers) == len(job["layers"])
     assert profile.device["runtime"].startswith("onnxruntime")
-    assert profile.difficulty_ms(image_shape(space)) > 0
+    assert profile.difficulty_ms(space.spec.input.shape) > 0
     with pytest.raises(UserError, match="--onnx: the setting must be cpu, fp32, contiguous and not compiled, but got"):
         emit_onnx(make_job(space, MeasurementSetting(dtype="bf16"), 1, 1), tmp_path / "other")
 
