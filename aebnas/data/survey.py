@@ -91,9 +91,7 @@ def _survey_arrays(path: Path) -> Survey:
     train_k, test_k = _by_class(labels_n, classes), _by_class(tested_n, classes)
     sizes = ((height, width),)
     findings = _of_classes(names, train_k, test_k)
-    return Survey(
-        path, {"name": "npz"}, names, train_k, test_k, sizes, channels[0] if channels else 1, tuple(findings)
-    )
+    return Survey(path, {"name": "npz"}, names, train_k, test_k, sizes, channels[0] if channels else 1, tuple(findings))
 
 
 def _survey_files(path: Path, name: str) -> Survey:
@@ -164,7 +162,9 @@ def _of_sizes(sizes: Sequence[tuple[int, int]]) -> list[str]:
     shorter = [min(size) for size in sizes]
     found = []
     if max(shorter) >= 4 * min(shorter):
-        found.append(f"shorter sides are {min(shorter):,} to {max(shorter):,} pixels; all images are brought to one size")
+        found.append(
+            f"shorter sides are {min(shorter):,} to {max(shorter):,} pixels; all images are brought to one size"
+        )
     if oblong := sum(max(size) >= 1.5 * min(size) for size in sizes):
         found.append(f"{oblong:,} of {len(sizes):,} images are 1.5 times as long as wide, or more: the middle is read")
     return found

@@ -35,4 +35,3 @@ def check_fits(space: SpaceSpec, data: DataSpec, shape: DataShape, space_file: P
         raise SpecError("input", f"{rule}, but got {shape_text(space.input.shape)}", space_file)
     if shape.classes != space.classes:
         raise SpecError("classes", f"must be {shape.classes}, as in the data, but got {space.classes}", space_file)
-

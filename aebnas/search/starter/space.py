@@ -90,7 +90,9 @@ class StarterSpace:
     def text(self) -> str:
         """Its YAML, with comments."""
         value = self.value
-        lines = ["# What may be built; every key takes one value or a list of choices. See docs/how-to/search-space.md."]
+        lines = [
+            "# What may be built; every key takes one value or a list of choices. See docs/how-to/search-space.md."
+        ]
         lines += ["# classes, and what isn't given of input, are those of the data."]
         lines += [f"{key}: {_flow(value[key])}" for key in ("input", "stem") if key in value]
         lines += ["stages:", *(f"  - {_flow(stage)}" for stage in value["stages"])]
@@ -99,7 +101,12 @@ class StarterSpace:
 
 
 def starter_space(
-    image: tuple[int, int, int], in_files: bool, classes: int, images: int, most_macs: float, budgets: Sequence[Constraint]
+    image: tuple[int, int, int],
+    in_files: bool,
+    classes: int,
+    images: int,
+    most_macs: float,
+    budgets: Sequence[Constraint],
 ) -> StarterSpace:
     """The largest space whose largest network has at most `most_macs` and whose smallest is well within all budgets.
 
