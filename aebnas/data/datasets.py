@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from aebnas.data.array_file import read_test, read_train
 from aebnas.data.class_names import CLASS_NAMES, data_path, location
 from aebnas.data.data_spec import DataSpec
-from aebnas.data.image_folder import load_folder
+from aebnas.data.image_folder import load_listed
 from aebnas.data.image_set import ImageSet
+from aebnas.data.listing import list_images
 from aebnas.data.torchvision_sets import OFFICIAL, read_official
 
 DIGITS_TEST_SHARE, DIGITS_SEED = 0.2, 2026
@@ -39,7 +40,7 @@ def _load(spec: DataSpec, base: Path, train: bool) -> ImageSet:
         return _image_set(*(read_train(path) if train else read_test(path)))
     if spec.name == "folder":
         assert spec.resolution is not None  # the spec checks it
-        return load_folder(data_path(spec, base), spec.resolution, spec.channels, train, spec.follow_links)
+        return load_listed(list_images(spec, base, "train" if train else "test"), spec.resolution, spec.channels)
     if spec.name in OFFICIAL:
         place = location(spec, base)
         assert place is not None

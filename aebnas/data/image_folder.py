@@ -1,11 +1,9 @@
-"""Images in a folder: `train/<class>/*` and `test/<class>/*`, read when they are needed.
+"""Images in files, read when they are needed.
 
 Legend: m images read, c channels, h height, w width.
 """
 
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +13,10 @@ from torch import Tensor
 from aebnas.core.errors import UserError
 from aebnas.core.progress import progress_bar
 from aebnas.core.resolution import Resolution
-from aebnas.data.folder_walk import PARTS, FolderWalk, left_out_text
 from aebnas.data.image_set import ImageSet, InMemory, Source
+from aebnas.data.listing import Listing
 from aebnas.data.loader_workers import Workers
 
-NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
-"""Formats of which Pillow itself reads only the header."""
 READ_BATCH = 256
 
 
@@ -116,47 +112,7 @@ def _same(source: Source) -> Source:
     return source
 
 
-def load_folder(path: Path, resolution: Resolution, channels: int, train: bool, follow_links: bool = False) -> ImageSet:
-    """One part of a folder of images; classes are the folders of `train`, sorted by name.
-
-    Images may be at any depth below their class; see `FolderWalk` for symbolic links. With the training part the
-    folders and file names of the test part are checked, too, so that a missing one shows before a long search. Raises
-    UserError for a class without images, or one of `test` that `train` hasn't.
-    """
-    walk = FolderWalk(path, follow_links)
-    parts = {part: walk.classes(part) for part in PARTS}
-    classes, tested = parts["train"], parts["test"]
-    if len(classes) < 2:
-        raise UserError(f"{path / 'train'}: must hold at least 2 classes, but got only '{classes[0]}'")
-    unknown = [name for name in tested if name not in classes]
-    if unknown:
-        raise UserError(f"{path / 'test' / unknown[0]}: must be a class of {path / 'train'}, but isn't")
-    found = {
-        part: {name: _images_of(walk, part, name) for name in names}
-        for part, names in parts.items()
-        if train or part == "test"
-    }
-    paths: list[str] = []
-    labels: list[int] = []
-    for name, files in found["train" if train else "test"].items():
-        paths += files
-        labels += [classes.index(name)] * len(files)
-    return ImageSet(Files(tuple(paths), resolution, channels), torch.tensor(labels), len(classes), walk.left_out)
-
-
-def _images_of(walk: FolderWalk, part: str, name: str) -> list[str]:
-    before = walk.left_out.copy()
-    found = walk.images(part, name, image_extensions())
-    if not found:
-        left_out = left_out_text(walk.left_out - before)
-        raise UserError(f"{walk.root / part / name}: must hold images (.jpg, .png, ...), but got none{left_out}")
-    return found
-
-
-@cache
-def image_extensions() -> tuple[str, ...]:
-    """Extensions of the files that Pillow reads, in lower case and sorted."""
-    from PIL import Image
-
-    known = Image.registered_extensions()
-    return tuple(sorted(end for end, kind in known.items() if kind in Image.OPEN and kind not in NOT_DECODED))
+def load_listed(listing: Listing, resolution: Resolution, channels: int) -> ImageSet:
+    """The images of a listing, none of which is read now."""
+    source = Files(listing.files, resolution, channels)
+    return ImageSet(source, torch.tensor(listing.labels), len(listing.class_names), listing.left_out)

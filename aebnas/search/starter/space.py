@@ -13,6 +13,7 @@ from aebnas.core.resolution import Resolution
 from aebnas.core.spec_base import parse_spec
 from aebnas.cost.bounds.memory_bounds import min_peak_memory
 from aebnas.cost.bounds.metric_bounds import metric_bounds
+from aebnas.runtime.shape_rules import Shape
 from aebnas.space.completion import completed
 from aebnas.space.spec import SpaceSpec
 
@@ -38,7 +39,7 @@ class StarterSpace:
     size: Resolution
     resized: bool
     first_width: int
-    image: tuple[int, int, int]
+    image: Shape
     classes: int
 
     @property
@@ -91,7 +92,7 @@ class StarterSpace:
         """Its YAML, with comments."""
         value = self.value
         lines = [
-            "# What may be built; every key takes one value or a list of choices. See docs/how-to/search-space.md."
+            "# What may be built; a key takes one value or a list of choices. See docs/how-to/search-space.md."
         ]
         lines += ["# classes, and what isn't given of input, are those of the data."]
         lines += [f"{key}: {_flow(value[key])}" for key in ("input", "stem") if key in value]
@@ -101,7 +102,7 @@ class StarterSpace:
 
 
 def starter_space(
-    image: tuple[int, int, int],
+    image: Shape,
     in_files: bool,
     classes: int,
     images: int,
@@ -113,7 +114,8 @@ def starter_space(
     `image` is the shape (c, h, w) of the images as they are, which are read at other sizes if they are `in_files`;
     `images` is their number. Raises UserError where no space is within a budget.
     """
-    usual, small = [], []
+    usual: list[StarterSpace] = []
+    small: list[StarterSpace] = []
     for space in _spaces(image, in_files, classes, images):
         least = space.first_width >= USUAL_WIDTH and space.side >= min(USUAL_SIDE, *image[1:])
         (usual if least else small).append(space)
@@ -130,7 +132,7 @@ def starter_space(
     return smallest
 
 
-def _spaces(image: tuple[int, int, int], in_files: bool, classes: int, images: int) -> Iterator[StarterSpace]:
+def _spaces(image: Shape, in_files: bool, classes: int, images: int) -> Iterator[StarterSpace]:
     """Spaces for the images from large to small: first narrower, then for a smaller resolution."""
     widest = next((width for below, width in WIDEST.items() if images < below), WIDTHS[-1])
     _, height, width = image
