@@ -91,9 +91,7 @@ class StarterSpace:
     def text(self) -> str:
         """Its YAML, with comments."""
         value = self.value
-        lines = [
-            "# What may be built; a key takes one value or a list of choices. See docs/how-to/search-space.md."
-        ]
+        lines = ["# What may be built; a key takes one value or a list of choices. See docs/how-to/search-space.md."]
         lines += ["# classes, and what isn't given of input, are those of the data."]
         lines += [f"{key}: {_flow(value[key])}" for key in ("input", "stem") if key in value]
         lines += ["stages:", *(f"  - {_flow(stage)}" for stage in value["stages"])]
@@ -120,7 +118,8 @@ def starter_space(
         least = space.first_width >= USUAL_WIDTH and space.side >= min(USUAL_SIDE, *image[1:])
         (usual if least else small).append(space)
     # time is a wish, a budget a condition
-    for candidates, limit in ((usual, most_macs), (usual[::-1], math.inf), ([*usual, *small], math.inf)):
+    smaller = [(small, most_macs)] if budgets else []
+    for candidates, limit in ((usual, most_macs), *smaller, (usual[::-1], math.inf), (small, math.inf)):
         for space in candidates:
             if space.most_macs <= limit and all(space.minimum(one.metric) <= WITHIN * one.bound for one in budgets):
                 return space
