@@ -1,8 +1,8 @@
-"""A search space scaled to a set of images: its resolution, strides, widths and depths. Imports no torch."""
+"""A search space scaled to a set of images: its resolution, strides, widths and depths."""
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,10 +11,12 @@ from aebnas.core.errors import UserError
 from aebnas.core.metrics import Constraint
 from aebnas.core.resolution import Resolution
 from aebnas.core.spec_base import parse_spec
-from aebnas.cost.bounds.memory_bounds import min_peak_memory
 from aebnas.cost.bounds.metric_bounds import metric_bounds
+from aebnas.cost.memory import peak_memory
 from aebnas.runtime.shape_rules import Shape
 from aebnas.space.completion import completed
+from aebnas.space.genome import SearchSpace
+from aebnas.space.lowering import lower
 from aebnas.space.spec import SpaceSpec
 
 SIDES = (8, 12, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 160, 192, 224)
@@ -74,9 +76,9 @@ class StarterSpace:
         return parse_spec(SpaceSpec, completed(self.value, image, self.classes), "space.yaml")
 
     def minimum(self, metric: str) -> float:
-        """The least that a network of it has of a metric."""
-        if metric == "peak_memory_bytes":
-            return min_peak_memory(self.spec)
+        """What a metric is, about, for the smallest network: exactly the least, but for memory."""
+        if metric == "peak_memory_bytes":  # the exact minimum of a space takes seconds
+            return float(peak_memory(lower(SearchSpace(self.spec).extreme(largest=False))).max())
         bounds = metric_bounds(self.spec, metric, None, stop_heads=False)
         assert bounds is not None
         return bounds.lower
@@ -112,38 +114,46 @@ def starter_space(
     `image` is the shape (c, h, w) of the images as they are, which are read at other sizes if they are `in_files`;
     `images` is their number. Raises UserError where no space is within a budget.
     """
-    usual: list[StarterSpace] = []
-    small: list[StarterSpace] = []
-    for space in _spaces(image, in_files, classes, images):
-        least = space.first_width >= USUAL_WIDTH and space.side >= min(USUAL_SIDE, *image[1:])
-        (usual if least else small).append(space)
-    # time is a wish, a budget a condition
-    smaller = [(small, most_macs)] if budgets else []
-    for candidates, limit in ((usual, most_macs), *smaller, (usual[::-1], math.inf), (small, math.inf)):
-        for space in candidates:
-            if space.most_macs <= limit and all(space.minimum(one.metric) <= WITHIN * one.bound for one in budgets):
-                return space
-    smallest = min([*usual, *small], key=lambda space: space.most_macs)
-    for one in budgets:
-        if (least_cost := smallest.minimum(one.metric)) > WITHIN * one.bound:
-            rule = f"must be at least {math.ceil(least_cost / WITHIN):,} {one.metric} for images and classes like these"
-            raise UserError(f"--budget {rule}, but got {one.bound:g}")
-    return smallest
-
-
-def _spaces(image: Shape, in_files: bool, classes: int, images: int) -> Iterator[StarterSpace]:
-    """Spaces for the images from large to small: first narrower, then for a smaller resolution."""
-    widest = next((width for below, width in WIDEST.items() if images < below), WIDTHS[-1])
-    _, height, width = image
-    shorter = min(height, width)
-    sides = [side for side in SIDES[::-1] if side < shorter] if shorter > SIDES[0] else []
-    if shorter <= SIDES[-1]:
+    shorter = min(image[1:])
+    sides = [side for side in SIDES[::-1] if side < shorter]
+    if shorter <= SIDES[-1] or not sides:
         sides = [shorter, *sides]
-    for side in sides:
-        size = Resolution(round(height * side / shorter), round(width * side / shorter))
-        for first in WIDTHS[::-1]:
-            if first <= widest:
-                yield StarterSpace(size, not in_files and side != shorter, first, image, classes)
+    enough = [side for side in sides if side >= min(USUAL_SIDE, shorter)]
+    widest = next((width for below, width in WIDEST.items() if images < below), WIDTHS[-1])
+
+    def made(side: int, width: int) -> StarterSpace:
+        size = Resolution(*(max(1, round(length * side / shorter)) for length in image[1:]))
+        return StarterSpace(size, not in_files and side != shorter, width, image, classes)
+
+    def fits(space: StarterSpace, macs: float) -> bool:
+        return space.most_macs <= macs and all(space.minimum(one.metric) <= WITHIN * one.bound for one in budgets)
+
+    def largest(sides: Sequence[int], narrowest: int, macs: float) -> StarterSpace | None:
+        """The first that fits, for ever narrower networks first and then ever smaller images."""
+        for side in sides:
+            if fits(made(side, narrowest), macs):
+                widths = [width for width in WIDTHS[::-1] if narrowest <= width <= widest]
+                return next(space for width in widths if fits(space := made(side, width), macs))
+        return None
+
+    found = largest(enough, USUAL_WIDTH, most_macs)
+    if found is None and budgets:
+        found = largest(sides, WIDTHS[0], most_macs)
+    if found is None and fits(small := made(enough[-1], USUAL_WIDTH), math.inf):
+        found = small  # time is a wish, and a budget a condition
+    if found is None:
+        found = largest(sides, WIDTHS[0], math.inf)
+    if found is None:
+        raise _unreachable(made(sides[-1], WIDTHS[0]), budgets)
+    return found
+
+
+def _unreachable(smallest: StarterSpace, budgets: Sequence[Constraint]) -> UserError:
+    for one in budgets:
+        if (least := smallest.minimum(one.metric)) > WITHIN * one.bound:
+            rule = f"must be at least {math.ceil(least / WITHIN):,} {one.metric} for images and classes like these"
+            return UserError(f"--budget {rule}, but got {one.bound:g}")
+    raise AssertionError("the smallest space must be beyond a budget")
 
 
 def _strides(side: int) -> tuple[int, list[int]]:

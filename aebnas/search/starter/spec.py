@@ -55,8 +55,8 @@ class StarterSpec:
         left = survey.train - sum(_count(size, survey.train) for size in splits.values())
         batch_size = next((size for size in BATCH_SIZES if size <= min(left, max(SMALL_BATCH, left // 10))), 2)
         epochs = min(max(round(STEPS * batch_size / left), EPOCHS[0]), EPOCHS[1])
-        # larger sets take longer, and smaller ones aren't worth larger networks
-        macs = TRAINING_MACS * max(1, left / SMALL) / (max(left, SMALL / 10) * epochs * MACS_PER_IMAGE)
+        # larger sets are worth longer trainings, and small ones no larger networks
+        macs = TRAINING_MACS * max(1, left / SMALL) ** 1.5 / (max(left, SMALL / 10) * epochs * MACS_PER_IMAGE)
         if bounds := [one.bound for one in budgets if one.metric.endswith("macs")]:
             macs = 2 * min(bounds)  # so that networks are about as large as they may be
         if survey.in_files:
