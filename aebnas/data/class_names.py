@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from aebnas.data.array_file import text_classes
+from aebnas.data.csv_listing import csv_classes
 from aebnas.data.data_spec import DataSpec
-from aebnas.data.folder_walk import FolderWalk
+from aebnas.data.folder_layout import folder_classes
 
 DEFAULT_ROOT = Path("data")
 """Where torchvision's sets are downloaded to unless the spec names another folder."""
@@ -48,10 +50,17 @@ CLASS_NAMES = {
 
 def class_names(spec: DataSpec, base: Path) -> tuple[str, ...] | None:
     """Names of the classes: those given, else the set's own, else None. Relative paths start from `base`."""
-    if spec.class_names is not None:
-        return spec.class_names
+    return own_class_names(spec, base) if spec.class_names is None else spec.class_names
+
+
+def own_class_names(spec: DataSpec, base: Path) -> tuple[str, ...] | None:
+    """Names that the set itself has for its classes, or None."""
     if spec.name == "folder":
-        return tuple(FolderWalk(data_path(spec, base), spec.follow_links).classes("train"))
+        return folder_classes(data_path(spec, base), spec.splits.test, spec.follow_links)
+    if spec.name == "csv":
+        return csv_classes(data_path(spec, base), spec.splits.test)
+    if spec.name == "npz":
+        return text_classes(data_path(spec, base))
     return CLASS_NAMES.get(spec.name)
 
 
@@ -62,7 +71,7 @@ def named_classes(spec: DataSpec, base: Path, classes: int) -> list[str]:
 
 
 def data_path(spec: DataSpec, base: Path) -> Path:
-    """Absolute path of the file of `npz` or the folder of `folder`."""
+    """Absolute path of the file of `npz` or `csv`, or the folder of `folder`."""
     assert spec.path is not None  # the spec checks it
     return (base / spec.path.expanduser()).absolute()
 

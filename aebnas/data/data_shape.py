@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aebnas.data.array_file import read_train_shape
-from aebnas.data.class_names import CLASS_NAMES, data_path
+from aebnas.data.class_names import CLASS_NAMES, data_path, own_class_names
 from aebnas.data.data_spec import DataSpec
-from aebnas.data.folder_walk import FolderWalk
 
 PUBLIC_IMAGES = {
     "digits": (1, 8, 8),
@@ -30,13 +29,12 @@ class DataShape:
 def data_shape(spec: DataSpec, base: Path) -> DataShape:
     """The shape of a set's training part; `base` is where relative paths of `spec` start.
 
-    Of a folder the names of class folders are read, of an .npz file headers and training labels, of public sets
-    nothing. Raises UserError for data that are missing or damaged there.
+    Of files the names of classes are read, of an .npz file headers and training labels, of public sets nothing. Raises UserError for data that are missing or damaged there.
     """
-    if spec.name == "folder":
-        assert spec.resolution is not None  # the spec checks it
-        classes = FolderWalk(data_path(spec, base), spec.follow_links).classes("train")
-        return DataShape((spec.channels, spec.resolution.height, spec.resolution.width), len(classes))
+    if spec.in_files:
+        names = own_class_names(spec, base)
+        assert spec.resolution is not None and names is not None  # the spec checks it; files have names of classes
+        return DataShape((spec.channels, spec.resolution.height, spec.resolution.width), len(names))
     if spec.name == "npz":
         (_, height, width, *channels), _, count = read_train_shape(data_path(spec, base))
         return DataShape((channels[0] if channels else 1, height, width), count)

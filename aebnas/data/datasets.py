@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from aebnas.data.array_file import read_test, read_train
 from aebnas.data.class_names import CLASS_NAMES, data_path, location
 from aebnas.data.data_spec import DataSpec
-from aebnas.data.image_folder import load_listed
+from aebnas.data.image_folder import Files, load_listed
 from aebnas.data.image_set import ImageSet
 from aebnas.data.listing import list_images
 from aebnas.data.torchvision_sets import OFFICIAL, read_official
+from aebnas.data.unreadable_files import without_unreadable
 
 DIGITS_TEST_SHARE, DIGITS_SEED = 0.2, 2026
 
@@ -38,9 +39,13 @@ def _load(spec: DataSpec, base: Path, train: bool) -> ImageSet:
     if spec.name == "npz":
         path = data_path(spec, base)
         return _image_set(*(read_train(path) if train else read_test(path)))
-    if spec.name == "folder":
+    if spec.in_files:
         assert spec.resolution is not None  # the spec checks it
-        return load_listed(list_images(spec, base, "train" if train else "test"), spec.resolution, spec.channels)
+        listing = list_images(spec, base, "train" if train else "test")
+        if spec.unreadable == "leave_out":
+            source = Files(listing.files, spec.resolution, spec.channels)
+            listing = without_unreadable(listing, source, spec.loaders, every_class=train)
+        return load_listed(listing, spec.resolution, spec.channels)
     if spec.name in OFFICIAL:
         place = location(spec, base)
         assert place is not None

@@ -3,7 +3,11 @@
 Legend: m images read, c channels, h height, w width.
 """
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +22,7 @@ from aebnas.data.listing import Listing
 from aebnas.data.loader_workers import Workers
 
 READ_BATCH = 256
+LEAVE_OUT = "data.unreadable: leave_out leaves out what can't be read"
 
 
 @dataclass(frozen=True)
@@ -42,9 +47,34 @@ class Files:
     def read(self, indices: Tensor) -> Tensor:
         """See `Source`."""
         pixels_mchw = torch.empty(len(indices), *self.shape, dtype=torch.uint8)
-        for place, index in enumerate(indices.tolist()):
-            pixels_mchw[place] = self._read_one(self.paths[index])
+        with _no_bombs():
+            for place, index in enumerate(indices.tolist()):
+                path = self.paths[index]
+                try:
+                    pixels_mchw[place] = self._read_one(path)
+                except UserError as error:
+                    raise UserError(f"{_reason(path, error)} ({LEAVE_OUT})") from None
         return pixels_mchw
+
+    def readable(self, indices: Tensor) -> Tensor:
+        """Whether the images at `indices [m]` can be read, bool `[m]`.
+
+        Raises UserError for a file that the system doesn't open, which says nothing about what is in it.
+        """
+        return torch.tensor([self._is_readable(self.paths[index]) for index in indices.tolist()], dtype=torch.bool)
+
+    def _is_readable(self, path: str) -> bool:
+        try:
+            with Path(path).open("rb"):
+                pass
+        except OSError as error:
+            raise UserError(f"{path}: must be a file that can be opened, but got {type(error).__name__}") from None
+        try:
+            with _no_bombs():
+                self._read_one(path)
+        except UserError:
+            return False
+        return True
 
     def take(self, indices: Tensor) -> "Files":
         """See `Source`."""
@@ -69,6 +99,23 @@ class Files:
             raise UserError(f"{path}: must be a readable image, but got {type(error).__name__}: {reason}") from None
         pixels_hwc = np.array(fitted, dtype=np.uint8).reshape(height, width, self.channels)
         return torch.from_numpy(pixels_hwc).permute(2, 0, 1)
+
+
+@contextmanager
+def _no_bombs() -> Iterator[None]:
+    """Makes errors of Pillow's warnings of decompression bombs: small files that fill the memory when they are read."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def _reason(path: str, error: UserError) -> str:
+    with suppress(OSError):
+        if not Path(path).stat().st_size:
+            return f"{path}: must be a readable image, but got an empty file"
+    return str(error)
 
 
 class Held:
@@ -115,4 +162,5 @@ def _same(source: Source) -> Source:
 def load_listed(listing: Listing, resolution: Resolution, channels: int) -> ImageSet:
     """The images of a listing, none of which is read now."""
     source = Files(listing.files, resolution, channels)
-    return ImageSet(source, torch.tensor(listing.labels), len(listing.class_names), listing.left_out)
+    labels_n = torch.tensor(listing.labels)
+    return ImageSet(source, labels_n, len(listing.class_names), listing.left_out, listing.notes)

@@ -107,7 +107,7 @@ def _survey_files(path: Path, name: str) -> Survey:
     listings = {part: list_images(spec, Path(), part) for part in ("train", "test")}
     names = listings["train"].class_names
     train_k, test_k = (_by_class(images.labels, len(names)) for images in sets.values())
-    findings = []
+    findings = [*listings["train"].notes]
     if left_out := left_out_text(listings["train"].left_out):
         findings.append(f"not all files are read as images{left_out}")
     sizes: list[tuple[int, int]] = []

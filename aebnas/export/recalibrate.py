@@ -70,7 +70,7 @@ def retune(folder: Path, data: Path, goal: Goal, per_exit: int = 50, temperature
     """
     exported = read_export(folder)
     network, old = exported.network, exported.policy
-    images = load_labelled(data, exported.preprocessing.shape, len(exported.class_names))
+    images = load_labelled(data, exported.preprocessing.shape, exported.class_names)
     costs = COUNTS.exit_costs([network.graph])[0]
     if goal.cost not in costs:
         raise UserError(f"--budget must bound the mean of {', '.join(costs)}, but got '{goal.cost}'")

@@ -142,7 +142,7 @@ def _tables(sets: Mapping[str, ImageSet], root: Path) -> dict[str, FileTable]:
 
 def location_in(run: Run, place: Path | None) -> str | None:
     """A place of images as a record states it."""
-    return place and Path(os.path.relpath(place.resolve(), run.folder.resolve())).as_posix()
+    return None if place is None else Path(os.path.relpath(place.resolve(), run.folder.resolve())).as_posix()
 
 
 def names_root(place: Path | None) -> Path:

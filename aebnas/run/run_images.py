@@ -17,6 +17,7 @@ from aebnas.data.fingerprint import file_table, fingerprint
 from aebnas.data.folder_walk import left_out_text
 from aebnas.data.image_set import ImageSet
 from aebnas.data.splits import CUT, Splits, load_splits
+from aebnas.data.unreadable_files import UNREADABLE
 from aebnas.run.data_check import DataCheck, names_root
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.run.space_file import check_fits
@@ -53,14 +54,22 @@ class RunImages:
 
     def notes(self) -> list[str]:
         """What whoever searches on these images should know of them, a line each."""
-        left_out = left_out_text(self.splits.left_out)
-        notes = [f"not all of the data's files are read as images{left_out}"] if left_out else []
+        notes = [*self.splits.notes]
+        if left_out := left_out_text(self.left_out):
+            notes.append(f"not all of the data's files are read as images{left_out}")
         for split, missing in self.missing_classes().items():
             first = ", ".join(missing[:CLASSES_NAMED]) + (", ..." if len(missing) > CLASSES_NAMED else "")
             notes.append(
                 f"{split} has no image of {len(missing)} of {self.space.classes} classes, too small to be cut ({first})"
             )
         return notes
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """By reason the number of entries and files of the data that aren't read as images, in either part."""
+        tested = self.test.left_out if self.data.unreadable == "leave_out" else {}
+        unreadable = {reason: count for reason, count in tested.items() if reason.startswith(UNREADABLE)}
+        return {**self.splits.left_out, **unreadable}  # of the test part, what its names show is in there
 
     def missing_classes(self) -> dict[str, list[str]]:
         """By split the names of the classes of which it has no image; splits that have all, or no images, aren't

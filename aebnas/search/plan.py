@@ -3,16 +3,17 @@
 Imports no torch, so that errors are reported at once. What depends on the images is checked later, in `search.loop`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aebnas.core.errors import SpecError, in_file
 from aebnas.core.metrics import MAX_COMBINATIONS, METRICS, SoftTarget
-from aebnas.core.spec_base import did_you_mean, parse_spec, read_spec, updated
+from aebnas.core.spec_base import did_you_mean, parse_spec, read_spec, short, updated
 from aebnas.cost.bounds.metric_bounds import metric_bounds
 from aebnas.cost.latency.network_profile import Profile, load_profile
+from aebnas.data.class_names import own_class_names
 from aebnas.data.data_shape import DataShape, data_shape
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.run.space_file import check_fits
@@ -83,7 +84,7 @@ def make_plan(
         if experiment.trains_relaxed:
             check_relaxable(space.spec, space_file)
             check_relaxed_cost(experiment, profile)
-        check_data(experiment, space, shape, space_file)
+        check_data(experiment, space, shape, spec_file.parent, space_file)
     folder = out or Path("results") / "-".join(filter(None, (spec_file.stem, ablation)))
     return Plan(spec_file, experiment, space, folder, profile)
 
@@ -129,12 +130,22 @@ def check_exit_weights(experiment: ExperimentSpec, space: SearchSpace) -> None:
             exit_weights(training.exit_weights, space.extreme(largest=True))
 
 
-def check_data(experiment: ExperimentSpec, space: SearchSpace, shape: DataShape, space_file: Path) -> None:
-    """Raise SpecError if a space doesn't fit the data, or has another number of classes than class names are given."""
+def check_data(experiment: ExperimentSpec, space: SearchSpace, shape: DataShape, base: Path, space_file: Path) -> None:
+    """Raise SpecError if a space doesn't fit the data, or class names are of another number or order than the data's."""
     names, classes = experiment.data.class_names, space.spec.classes
     if names is not None and len(names) != classes:
         raise SpecError("data.class_names", f"must be {classes} names, as in the space, but got {len(names)}")
     check_fits(space.spec, experiment.data, shape, space_file)
+    if names is not None:
+        check_order(names, own_class_names(experiment.data, base))
+
+
+def check_order(names: Sequence[str], own: Sequence[str] | None) -> None:
+    """Raise SpecError where class names that are given stand for other classes than those the data call so."""
+    for name, class_ in zip(names, own or (), strict=False):
+        if name != class_ and own is not None and name in own:
+            rule = f"must be in the order of the data's classes ({short(', '.join(own))})"
+            raise SpecError("data.class_names", f"{rule}, but got '{name}' for '{class_}'")
 
 
 def check_budgets(spec: SpaceSpec, experiment: ExperimentSpec, profile: Profile | None = None) -> None:

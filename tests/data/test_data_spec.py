@@ -46,7 +46,7 @@ def test_augmentation_is_the_default_of_the_set_unless_given(value: dict[str, An
         ({"name": "npz"}, "path: must name the array file when 'name' is npz, but got nothing"),
         (
             {"name": "digits", "path": "a.npz"},
-            "path: must be absent when 'name' is digits (it is for npz, folder), but got 'a.npz'",
+            "path: must be absent when 'name' is digits (it is for npz, folder, csv), but got 'a.npz'",
         ),
         (
             {"name": "npz", "path": "a.npz", "root": "d"},
@@ -61,10 +61,10 @@ def test_augmentation_is_the_default_of_the_set_unless_given(value: dict[str, An
             {"name": "folder", "path": "a"},
             "resolution: must be given (pixels a side) when 'name' is folder, but got",
         ),
-        ({"name": "svhn", "resolution": 64}, "resolution: must be absent when 'name' is svhn (it is for folder)"),
-        ({"name": "digits", "memory": "never"}, "memory: must be absent when 'name' is digits (it is for folder)"),
+        ({"name": "svhn", "resolution": 64}, "resolution: must be absent when 'name' is svhn (it is for folder, csv)"),
+        ({"name": "digits", "memory": "never"}, "memory: must be absent when 'name' is digits (it is for folder, csv)"),
         ({"name": "folder", "path": "a", "resolution": 8, "channels": 2}, "channels: must be 1 or 3, but got 2"),
-        ({"name": "cifr"}, "name: must be 'digits', 'npz', 'folder', 'cifar10', "),
+        ({"name": "cifr"}, "name: must be 'digits', 'npz', 'folder', 'csv', 'cifar10', "),
         (
             {"name": "digits", "augment": "mix"},
             "augment: must be a mapping or one of none, crop_flip, cutout, trivial_augment, mixup, but got 'mix'",

@@ -136,8 +136,8 @@ def test_faults_of_a_folder(folder: Path) -> None:
                 load(SPEC, path)
         return str(raised.value)
 
-    whole = "must be a folder with one subfolder of images per class, but got no such folder"
-    assert fault(folder / "elsewhere") == f"{folder / 'elsewhere/set/train'}: {whole}"
+    whole = "must be a folder that holds train and test, or one subfolder of images per class, but got no such folder"
+    assert fault(folder / "elsewhere") == f"{folder / 'elsewhere/set'}: {whole}"
     (folder / "set/test/horse").mkdir()
     train = folder / "set/train"
     assert fault() == f"{folder / 'set/test/horse'}: must be a class of {train}, but isn't"
