@@ -29,7 +29,8 @@ class DataShape:
 def data_shape(spec: DataSpec, base: Path) -> DataShape:
     """The shape of a set's training part; `base` is where relative paths of `spec` start.
 
-    Of files the names of classes are read, of an .npz file headers and training labels, of public sets nothing. Raises UserError for data that are missing or damaged there.
+    Of files the names of classes are read, of an .npz file headers and training labels, of public sets nothing. Raises
+    UserError for data that are missing or damaged there.
     """
     if spec.in_files:
         names = own_class_names(spec, base)

@@ -131,7 +131,7 @@ def check_exit_weights(experiment: ExperimentSpec, space: SearchSpace) -> None:
 
 
 def check_data(experiment: ExperimentSpec, space: SearchSpace, shape: DataShape, base: Path, space_file: Path) -> None:
-    """Raise SpecError if a space doesn't fit the data, or class names are of another number or order than the data's."""
+    """Raise SpecError if a space doesn't fit the data, or class names have another number or order."""
     names, classes = experiment.data.class_names, space.spec.classes
     if names is not None and len(names) != classes:
         raise SpecError("data.class_names", f"must be {classes} names, as in the space, but got {len(names)}")
