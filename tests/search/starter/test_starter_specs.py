@@ -35,7 +35,7 @@ def plan(spec: StarterSpec, folder: Path):
     return make_plan(folder / "spec.yaml")
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     side=st.integers(1, 3000),
     channels=st.sampled_from([1, 3]),
