@@ -2,23 +2,25 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 from aebnas.core.errors import SpecError, UserError
+from aebnas.core.progress import progress_bar
 from aebnas.core.spec_base import parse_spec
 from aebnas.data.array_file import read_test, read_train_shape
 from aebnas.data.class_names import named_classes
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test, load_train
 from aebnas.data.folder_walk import left_out_text
-from aebnas.data.listing import list_images
+from aebnas.data.listing import Part, list_images
 
 EXAMINED = 2000
 """Files of a part that are opened, evenly spaced; more would take minutes."""
-GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16B", "I;16L")
+GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F")
+ALPHA_MODES = ("RGBA", "RGBa", "LA", "La", "PA")
 TEST_SHARE = 0.2
 """Of the images, where none are set aside as a test set."""
 SMALL_CLASS = 5
@@ -102,42 +104,72 @@ def _survey_files(path: Path, name: str) -> Survey:
         if error.path != "data.splits.test":
             raise
         keys["splits"] = {"test": TEST_SHARE}  # no images are set aside for testing
-    spec = _spec(path, keys)
-    sets = {"train": load_train(spec, Path()), "test": load_test(spec, Path())}
-    listings = {part: list_images(spec, Path(), part) for part in ("train", "test")}
-    names = listings["train"].class_names
-    train_k, test_k = (_by_class(images.labels, len(names)) for images in sets.values())
-    findings = [*listings["train"].notes]
-    if left_out := left_out_text(listings["train"].left_out):
-        findings.append(f"not all files are read as images{left_out}")
-    sizes: list[tuple[int, int]] = []
-    modes: Counter[str] = Counter()
-    faults = []
-    for part, images in sets.items():
-        files = listings[part].files
-        step = -(-len(files) // EXAMINED)
-        for index in range(0, len(files), step):
-            try:
-                images.pixels([index])
-                size, mode = _header(files[index])
-            except UserError as error:
-                faults.append(str(error))
-                continue
-            sizes.append(size)
-            modes[mode] += 1
-    if not sizes:
-        raise UserError(f"{path}: must hold images that can be read, but got: {faults[0]}")
-    if faults:
+    opened = _open_files(path, keys)
+    if not opened.sizes:
+        raise UserError(f"{path}: must hold images that can be read, but got: {opened.faults[0]}")
+    if opened.faults:
         keys["unreadable"] = "leave_out"
-        findings.append(f"{len(faults)} of {len(faults) + len(sizes):,} images can't be read; the first: {faults[0]}")
-    grey = sum(count for mode, count in modes.items() if mode in GREY_MODES)
-    if 0 < grey < modes.total():
-        findings.append(f"{grey:,} images are grey and {modes.total() - grey:,} in colour; all are read as RGB")
-    if alpha := sum(count for mode, count in modes.items() if mode in ("RGBA", "LA", "PA", "La", "RGBa")):
-        findings.append(f"{alpha:,} images have an alpha channel")
-    findings += _of_sizes(sizes) + _of_classes(names, train_k, test_k)
-    channels = 1 if grey == modes.total() else 3
-    return Survey(path, keys, names, train_k, test_k, tuple(sizes), channels, tuple(findings))
+    spec = _spec(path, keys)
+    listing = list_images(spec, Path(), "train")
+    names = listing.class_names
+    # without images that can't be read
+    train_k, test_k = (_by_class(load(spec, Path()).labels, len(names)) for load in (load_train, load_test))
+    findings = [*listing.notes]
+    if left_out := left_out_text(listing.left_out):
+        findings.append(f"not all files are read as images{left_out}")
+    findings += opened.findings() + _of_classes(names, train_k, test_k)
+    channels = 1 if opened.grey == opened.modes.total() else 3
+    return Survey(path, keys, names, train_k, test_k, tuple(opened.sizes), channels, tuple(findings))
+
+
+@dataclass
+class _Opened:
+    """Some image files: sizes (height, width) and modes of those that can be read, and what is wrong with others."""
+
+    sizes: list[tuple[int, int]] = field(default_factory=list)
+    modes: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def grey(self) -> int:
+        """The number of grey images."""
+        return sum(count for mode, count in self.modes.items() if mode in GREY_MODES)
+
+    def findings(self) -> list[str]:
+        """What is odd about them."""
+        found, count = [], len(self.sizes)
+        if self.faults:
+            of = f"{len(self.faults):,} of {len(self.faults) + count:,} images"
+            found.append(f"{of} can't be read and are left out; the first: {self.faults[0]}")
+        if 0 < self.grey < count:
+            found.append(f"{self.grey:,} images are grey and {count - self.grey:,} in colour; all are read as RGB")
+        if alpha := sum(number for mode, number in self.modes.items() if mode in ALPHA_MODES):
+            found.append(f"{alpha:,} images have an alpha channel")
+        shorter = [min(size) for size in self.sizes]
+        if max(shorter) >= 4 * min(shorter):
+            found.append(f"shorter sides are {min(shorter):,} to {max(shorter):,} pixels; all are brought to one size")
+        if oblong := sum(max(size) >= 1.5 * min(size) for size in self.sizes):
+            found.append(f"{oblong:,} of {count:,} images are 1.5 times as long as wide, or more: the middle is read")
+        return found
+
+
+def _open_files(path: Path, keys: dict[str, Any]) -> _Opened:
+    """Read some of the training and test images, as a search does."""
+    spec, opened = _spec(path, keys), _Opened()
+    for part, load in (("train", load_train), ("test", load_test)):
+        images, files = load(spec, Path()), list_images(spec, Path(), cast(Part, part)).files
+        examined = range(0, len(files), -(-len(files) // EXAMINED))
+        with progress_bar(f"looking at {part} images", len(examined)) as bar:
+            for index in examined:
+                try:
+                    images.pixels([index])
+                    size, mode = _header(files[index])
+                    opened.sizes.append(size)
+                    opened.modes[mode] += 1
+                except UserError as error:
+                    opened.faults.append(str(error))
+                bar.advance(1)
+    return opened
 
 
 def _spec(path: Path, keys: dict[str, Any]) -> DataSpec:
@@ -156,18 +188,6 @@ def _header(file: str) -> tuple[tuple[int, int], str]:
 def _by_class(labels_n: Any, classes: int) -> tuple[int, ...]:
     counts = Counter(labels_n.tolist())
     return tuple(counts[label] for label in range(classes))
-
-
-def _of_sizes(sizes: Sequence[tuple[int, int]]) -> list[str]:
-    shorter = [min(size) for size in sizes]
-    found = []
-    if max(shorter) >= 4 * min(shorter):
-        found.append(
-            f"shorter sides are {min(shorter):,} to {max(shorter):,} pixels; all images are brought to one size"
-        )
-    if oblong := sum(max(size) >= 1.5 * min(size) for size in sizes):
-        found.append(f"{oblong:,} of {len(sizes):,} images are 1.5 times as long as wide, or more: the middle is read")
-    return found
 
 
 def _of_classes(names: Sequence[str], train_k: Sequence[int], test_k: Sequence[int]) -> list[str]:

@@ -55,7 +55,7 @@ def test_files_that_cannot_be_read_are_named_and_left_out(folder):
     (folder / "train" / "dog" / "notes.txt").touch()
     seen = survey(folder)
     assert seen.data["unreadable"] == "leave_out"
-    assert "empty.jpg" in finding(seen, "1 of 29 images can't be read; the first: ")
+    assert "empty.jpg" in finding(seen, "1 of 29 images can't be read and are left out; the first: ")
     assert "notes.txt" not in str(seen.findings) and finding(seen, "not all files are read as images (left out: 1 ")
 
 
