@@ -9,6 +9,7 @@ from aebnas.core.errors import SpecError
 from aebnas.core.resolution import Resolution
 from aebnas.core.spec_base import Spec, updated
 from aebnas.core.spec_types import Processes, Seed, UserPath
+from aebnas.runtime.preprocessing import WHITE, Fit, ImageReader, Resize
 
 COLOURS = (1, 3)
 """Channels of grey and RGB images, which image files can be brought to and colour transforms are defined for."""
@@ -26,6 +27,7 @@ Size = Annotated[int | float, BeforeValidator(partial(_size, minimum=1))]
 """A fraction of the official training part (float in (0, 1)) or a count of images (int >= 1)."""
 OptionalSize = Annotated[int | float, BeforeValidator(partial(_size, minimum=0))]
 """A `Size`, or the whole number 0 for a split that isn't cut."""
+ColourValue = Annotated[int, Field(strict=True, ge=0, le=255)]
 
 
 class SplitSpec(Spec):
@@ -115,6 +117,9 @@ ONLY_FOR = {
     "root": TORCHVISION,
     "resolution": IN_FILES,
     "channels": IN_FILES,
+    "resize": IN_FILES,
+    "fit": IN_FILES,
+    "ground": IN_FILES,
     "follow_links": ("folder",),
     "unreadable": IN_FILES,
     "memory": IN_FILES,
@@ -134,10 +139,17 @@ class DataSpec(Spec):
     """Folder that holds torchvision's sets or that they are downloaded to (`data` if absent); may be relative to the
     YAML file."""
     resolution: Resolution | None = Field(None, validate_default=True)
-    """Of `folder` and `csv`: images are cropped centrally to this size's aspect ratio and resized to it; pixels a side,
-    or height x width such as `96x160`."""
+    """Of `folder` and `csv`: images are brought to this size; pixels a side, or height x width such as `96x160`."""
     channels: Literal[1, 3] = 3
     """Of `folder` and `csv`: 3 (RGB) or 1 (grey)."""
+    resize: Resize = "bilinear"
+    """Of `folder` and `csv`: the filter by which images are resized, antialiased but for `nearest`."""
+    fit: Fit = "crop"
+    """Of `folder` and `csv`: images of another aspect ratio are cropped to their centre (`crop`), resized without
+    keeping it (`stretch`), or surrounded by `ground` (`pad`)."""
+    ground: tuple[ColourValue, ColourValue, ColourValue] = WHITE
+    """Of `folder` and `csv`: red, green and blue of what lies below transparent pixels and around images that
+    `fit: pad` surrounds."""
     follow_links: bool = False
     """Of `folder` only: also read what symbolic links to places outside the folder lead to."""
     unreadable: Literal["refuse", "leave_out"] = "refuse"
@@ -172,6 +184,10 @@ class DataSpec(Spec):
         elif value != cls.model_fields[key].default:
             raise ValueError(f"must be absent when 'name' is {name} (it is for {', '.join(ONLY_FOR[key])})")
         return value
+
+    def reader(self, shape: tuple[int, int, int]) -> ImageReader:
+        """What reads image files as pixels of `shape` (c, h, w); also recorded for sets of arrays."""
+        return ImageReader(shape, self.resize, self.fit, self.ground)
 
     @field_validator("splits")
     @classmethod

@@ -15,7 +15,7 @@ from aebnas.data.class_names import CLASS_NAMES, data_path, location
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.image_folder import Files, load_listed
 from aebnas.data.image_set import ImageSet
-from aebnas.data.listing import list_images
+from aebnas.data.listing import Part, list_images
 from aebnas.data.torchvision_sets import OFFICIAL, read_official
 from aebnas.data.unreadable_files import without_unreadable
 
@@ -41,11 +41,12 @@ def _load(spec: DataSpec, base: Path, train: bool) -> ImageSet:
         return _image_set(*(read_train(path) if train else read_test(path)))
     if spec.in_files:
         assert spec.resolution is not None  # the spec checks it
-        listing = list_images(spec, base, "train" if train else "test")
+        reader = spec.reader((spec.channels, spec.resolution.height, spec.resolution.width))
+        part: Part = "train" if train else "test"
+        listing = list_images(spec, base, part)
         if spec.unreadable == "leave_out":
-            source = Files(listing.files, spec.resolution, spec.channels)
-            listing = without_unreadable(listing, source, spec.loaders, every_class=train)
-        return load_listed(listing, spec.resolution, spec.channels)
+            listing = without_unreadable(listing, part, Files(listing.files, reader), spec.loaders)
+        return load_listed(listing, reader)
     if spec.name in OFFICIAL:
         place = location(spec, base)
         assert place is not None

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from PIL import Image
+
 from aebnas.core.errors import UserError
 from aebnas.data.files_found import TEST, TRAIN, VALIDATION, FilesFound, check_test_share, some
 from aebnas.data.folder_walk import FolderWalk, is_so, left_out_text, visible_folders
@@ -146,7 +148,5 @@ def _images_of(walk: FolderWalk, part: str, name: str) -> list[str]:
 @cache
 def image_extensions() -> tuple[str, ...]:
     """Extensions of the files that Pillow reads, in lower case and sorted."""
-    from PIL import Image
-
     known = Image.registered_extensions()
     return tuple(sorted(end for end, kind in known.items() if kind in Image.OPEN and kind not in NOT_DECODED))

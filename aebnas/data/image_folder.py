@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from aebnas.core.errors import UserError
 from aebnas.core.progress import progress_bar
-from aebnas.core.resolution import Resolution
 from aebnas.data.image_set import ImageSet, InMemory, Source
 from aebnas.data.listing import Listing
 from aebnas.data.loader_workers import Workers
+from aebnas.runtime.preprocessing import ImageError, ImageReader
 
 READ_BATCH = 256
 LEAVE_OUT = "data.unreadable: leave_out leaves out what can't be read"
@@ -27,19 +27,15 @@ LEAVE_OUT = "data.unreadable: leave_out leaves out what can't be read"
 
 @dataclass(frozen=True)
 class Files:
-    """A source over image files, resized to `resolution` and converted to `channels` (1 or 3).
-
-    The largest central part of an image that has the aspect ratio is resized, bilinear and antialiased.
-    """
+    """A source over image files, which `reader` brings to one shape."""
 
     paths: tuple[str, ...]
-    resolution: Resolution
-    channels: int
+    reader: ImageReader
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """See `Source`."""
-        return self.channels, self.resolution.height, self.resolution.width
+        return self.reader.shape
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -78,33 +74,18 @@ class Files:
 
     def take(self, indices: Tensor) -> "Files":
         """See `Source`."""
-        return Files(tuple(self.paths[index] for index in indices.tolist()), self.resolution, self.channels)
+        return Files(tuple(self.paths[index] for index in indices.tolist()), self.reader)
 
     def _read_one(self, path: str) -> Tensor:
-        from PIL import Image, ImageOps
-
-        height, width = self.resolution.height, self.resolution.width
         try:
-            with Image.open(path) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise UserError(f"{path}: must have 8 bits a channel, but got mode {image.mode}")
-                image.draft(None, (2 * width, 2 * height))  # JPEG decodes at a fraction of its size, never below this
-                fitted = ImageOps.fit(
-                    image.convert("L" if self.channels == 1 else "RGB"), (width, height), Image.Resampling.BILINEAR
-                )
-        except UserError:
-            raise
-        except Exception as error:  # decoders raise all sorts on damaged files
-            reason = (str(error).splitlines() or [""])[0]
-            raise UserError(f"{path}: must be a readable image, but got {type(error).__name__}: {reason}") from None
-        pixels_hwc = np.array(fitted, dtype=np.uint8).reshape(height, width, self.channels)
-        return torch.from_numpy(pixels_hwc).permute(2, 0, 1)
+            return torch.from_numpy(self.reader.read(path)).permute(2, 0, 1)
+        except ImageError as error:
+            raise UserError(str(error)) from None
 
 
 @contextmanager
 def _no_bombs() -> Iterator[None]:
     """Makes errors of Pillow's warnings of decompression bombs: small files that fill the memory when they are read."""
-    from PIL import Image
 
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -159,8 +140,7 @@ def _same(source: Source) -> Source:
     return source
 
 
-def load_listed(listing: Listing, resolution: Resolution, channels: int) -> ImageSet:
+def load_listed(listing: Listing, reader: ImageReader) -> ImageSet:
     """The images of a listing, none of which is read now."""
-    source = Files(listing.files, resolution, channels)
     labels_n = torch.tensor(listing.labels)
-    return ImageSet(source, labels_n, len(listing.class_names), listing.left_out, listing.notes)
+    return ImageSet(Files(listing.files, reader), labels_n, len(listing.class_names), listing.left_out, listing.notes)

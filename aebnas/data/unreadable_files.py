@@ -10,34 +10,36 @@ import os
 import tempfile
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
+import PIL
 import torch
 
 from aebnas.core.atomic_files import write_json
 from aebnas.core.errors import UserError
 from aebnas.core.progress import progress_bar
+from aebnas.data.files_found import TEST, TRAIN
 from aebnas.data.image_folder import READ_BATCH, Files
-from aebnas.data.listing import Listing
+from aebnas.data.listing import Listing, Part
 from aebnas.data.loader_workers import Workers
 
-UNREADABLE = "file(s) that can't be read as images"
+UNREADABLE = {TRAIN: "training file(s) that can't be read as images", TEST: "test file(s) that can't be read as images"}
+"""By part how `left_out` calls them."""
 
 
-def without_unreadable(listing: Listing, source: Files, loaders: int, every_class: bool) -> Listing:
-    """A listing without the images that `source`, which has its files, can't read; `loaders` processes try.
+def without_unreadable(listing: Listing, part: Part, source: Files, loaders: int) -> Listing:
+    """The listing of a part without the images that `source`, which has its files, can't read; `loaders` processes try.
 
     `left_out` then counts them and names the first. Raises UserError where a file can't be opened, where no image is
-    left, or where `every_class` is to keep an image and one has none.
+    left, or none of a class of the training part.
     """
-    places = set(_unreadable(source, loaders))
+    places = set(_unreadable(listing, source, loaders))
     if not places:
         return listing
     kept = [place for place in range(len(listing.paths)) if place not in places]
     labels = tuple(listing.labels[place] for place in kept)
     lost = sorted(set(listing.labels) - set(labels))
-    if lost and (every_class or not kept):
+    if lost and (part == TRAIN or not kept):
         name, count = listing.class_names[lost[0]], listing.labels.count(lost[0])
         rule = f"must have an image of '{name}' that can be read, but got none of {count}"
         raise UserError(f"{listing.root}: {rule} (data.unreadable: refuse says what is wrong with them)")
@@ -46,13 +48,13 @@ def without_unreadable(listing: Listing, source: Files, loaders: int, every_clas
         listing,
         paths=tuple(listing.paths[place] for place in kept),
         labels=labels,
-        left_out={**listing.left_out, f"{UNREADABLE} (the first is {first})": len(places)},
+        left_out={**listing.left_out, f"{UNREADABLE[part]} (the first is {first})": len(places)},
     )
 
 
-def _unreadable(source: Files, loaders: int) -> list[int]:
+def _unreadable(listing: Listing, source: Files, loaders: int) -> list[int]:
     """Places of the files that can't be read."""
-    kept = _cache_folder() / "unreadable" / f"{_digest(source)}.json"
+    kept = _cache_folder() / "unreadable" / f"{_digest(listing, source)}.json"
     with suppress(OSError, ValueError):
         known = json.loads(kept.read_text(encoding="utf-8"))
         if isinstance(known, list) and all(type(place) is int and 0 <= place < len(source) for place in known):
@@ -74,23 +76,17 @@ def _read_all(source: Files, loaders: int) -> list[int]:
     return found
 
 
-def _digest(source: Files) -> str:
+def _digest(listing: Listing, source: Files) -> str:
     """Of what decides which files can be read: the files, how they are read, and what by."""
-    digest = hashlib.sha256(repr((replace(source, paths=()), _pillow())).encode())
-    for path in source.paths:
+    folder = os.fsencode(listing.root.resolve())
+    digest = hashlib.sha256(repr((folder, replace(source, paths=()), PIL.__version__)).encode())
+    for path, file in zip(listing.paths, source.paths, strict=True):
         try:
-            about = Path(path).stat()
+            about = Path(file).stat()
         except OSError:
             continue  # reported when it is opened
         digest.update(f"{os.fsencode(path)!r} {about.st_size} {about.st_mtime_ns}\n".encode())
     return digest.hexdigest()
-
-
-@cache
-def _pillow() -> str:
-    import PIL
-
-    return PIL.__version__
 
 
 def _cache_folder() -> Path:

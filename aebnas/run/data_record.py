@@ -22,9 +22,9 @@ from torch import Tensor
 
 from aebnas.core.atomic_files import write_atomically, write_bytes, write_json
 from aebnas.core.errors import UserError
-from aebnas.data.batches import Preprocessing
 from aebnas.data.fingerprint import FileFacts, FileTable, rows
 from aebnas.run.run_directory import Run
+from aebnas.runtime.preprocessing import Preprocessing
 
 FOLDER = "images"
 RECORD, MEMBERSHIP, FILES, SAMPLES = "record.json", "splits.npz", "files.csv.gz", "samples.npz"

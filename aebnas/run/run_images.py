@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from aebnas.core.errors import in_file
-from aebnas.data.batches import Batches, Preprocessing
+from aebnas.data.batches import Batches
+from aebnas.data.channel_statistics import measure_preprocessing
 from aebnas.data.class_names import location, named_classes
 from aebnas.data.data_shape import DataShape
 from aebnas.data.data_spec import DataSpec
@@ -18,9 +19,10 @@ from aebnas.data.folder_walk import left_out_text
 from aebnas.data.image_set import ImageSet
 from aebnas.data.splits import CUT, Splits, load_splits
 from aebnas.data.unreadable_files import UNREADABLE
-from aebnas.run.data_check import DataCheck, names_root
+from aebnas.run.data_check import TEST, DataCheck, names_root
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.run.space_file import check_fits
+from aebnas.runtime.preprocessing import Preprocessing
 from aebnas.space.spec import SpaceSpec
 
 CALIBRATION_BATCH = 256
@@ -68,7 +70,7 @@ class RunImages:
     def left_out(self) -> dict[str, int]:
         """By reason the number of entries and files of the data that aren't read as images, in either part."""
         tested = self.test.left_out if self.data.unreadable == "leave_out" else {}
-        unreadable = {reason: count for reason, count in tested.items() if reason.startswith(UNREADABLE)}
+        unreadable = {reason: count for reason, count in tested.items() if reason.startswith(UNREADABLE[TEST])}
         return {**self.splits.left_out, **unreadable}  # of the test part, what its names show is in there
 
     def missing_classes(self) -> dict[str, list[str]]:
@@ -99,9 +101,12 @@ class RunImages:
 
     @cached_property
     def preprocessing(self) -> Preprocessing:
-        """Normalisation measured on `train`, at the run's start if that is recorded."""
+        """How images are read, and normalisation measured on `train`; as at the run's start if that is recorded."""
         record = None if self.check is None else self.check.record
-        return Preprocessing.measure(self.splits.train) if record is None else record.preprocessing
+        if record is not None:
+            return record.preprocessing
+        train = self.splits.train
+        return measure_preprocessing(train, self.data.reader(train.shape))
 
     def calibration(self, images: int) -> list[Tensor]:
         """Batches `x_nchw` of `train` for norm statistics, the same on every call; an incomplete batch is dropped.

@@ -57,7 +57,7 @@ def test_a_damaged_image_is_named_or_left_out(search, folder_of_images, tmp_path
     spec = DataSpec.model_validate(FOLDER | {"unreadable": "leave_out"})
     left = load_train(spec, folder_of_images.parent)
     assert len(left) == len(left.pixels()) == 59
-    assert left.left_out == {"file(s) that can't be read as images (the first is train/cat/07.png)": 1}
+    assert left.left_out == {"training file(s) that can't be read as images (the first is train/cat/07.png)": 1}
     assert not [warning for warning in recwarn if "bomb" in str(warning.message)]
 
 
@@ -70,11 +70,17 @@ def test_a_damaged_image_is_reported_before_there_is_a_run(search, folder_of_ima
     assert line == f"{file}: must be a readable image, but got an empty file{HINT}"
 
 
-def test_numbers_that_no_image_has(search, folder_of_images):
-    file = folder_of_images / "train/cat/07.tiff"
-    Image.new("F", (8, 8)).save(file)
-    line = search(**FOLDER, splits=SPLITS["search"])
-    assert line.startswith(f"{file}: must h") and "F" in line, line
+@pytest.mark.parametrize(
+    "mode, expected",
+    [
+        ("F", "must hold whole numbers, but got floating-point ones (mode F)"),
+        ("I", "must hold numbers in 0..65535, but got -1..-1 (mode I)"),
+    ],
+)
+def test_numbers_that_no_image_has(search, folder_of_images, mode, expected):
+    file = folder_of_images / "train/cat/07.png"
+    Image.new(mode, (8, 8), -1).save(file, "TIFF")
+    assert search(**FOLDER, splits=SPLITS["search"]) == f"{file}: {expected}{HINT}"
 
 
 def test_a_class_of_which_no_image_can_be_read(search, folder_of_images, tmp_path, monkeypatch):
