@@ -183,10 +183,8 @@ def main() -> None:
     spec = experiment.supernet
     assert spec is not None, "the spec must train a supernet"
     supernet = Supernet(space.spec, torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
-    image = space.spec.input
-    side = space.extreme(largest=True).resolution
     generator = torch.Generator().manual_seed(0)
-    shape = (4 * spec.batch_size, image.channels, side, side)
+    shape = (4 * spec.batch_size, *space.spec.input.shape)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
     labels = torch.randint(0, space.spec.classes, shape[:1], generator=generator)
     images = ImageSet.of(pixels, labels, space.spec.classes)

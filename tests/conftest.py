@@ -81,6 +81,12 @@ SMALL_SPACES = {
         "stages": [BASIC | {"stride": [1, 2]}, BASIC | {"stride": 2, "op": ["conv", "sepconv"]}],
         "exits": {"depth": [0, 2], "layer": ["conv", "resize+conv"], "side": [2, 5]},
     },
+    "rectangles": {
+        "input": {"channels": 2, "resolution": ["6x10", "9x4"], "image_size": "6x10"},
+        "stem": {"width": 4},
+        "stages": [BASIC | {"stride": [1, 2]}, BASIC | {"stride": 2, "op": ["conv", "mbconv"], "kernel": [1, 3]}],
+        "exits": {"depth": [0, 2], "layer": ["conv", "resize+conv"], "side": ["2x5", 3]},
+    },
     "variants": {
         "stem": {"width": 4, "act": ["relu", "hswish"]},
         "stages": [
@@ -108,6 +114,14 @@ SMALL_SPACES = {
         "dag": {"nodes": 3, "edges": [[0, 1], [0, 2], [1, 2], [1, 3], [2, 3]], "stacks": [{"width": [4, 6]}]}
         | {"ops": [{"op": "conv", "kernel": 1}, "identity", "zero"]},
         "exits": {"at": "every_node", "depth": [0, 1]},
+    },
+    "dag_of_rectangles": {
+        "input": {"channels": 5, "resolution": ["4x11", "12x5"]},
+        "stem": {"width": 4},
+        "backbone": "dag",
+        "dag": {"nodes": 2, "edges": [[0, 1], [1, 2]], "ops": [{"op": "sepconv", "kernel": [1, 3]}, "avgpool"]}
+        | {"stacks": [{"width": 4}, {"width": 6}]},
+        "exits": {"at": "cell1.node1", "depth": [0, 1], "layer": ["conv", "maxpool"]},
     },
     "dag_without_zero": {
         "stem": {"width": 4},

@@ -14,9 +14,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from aebnas.data.data_spec import COLOURS
 from aebnas.data.image_set import ImageSet, Source
 from aebnas.data.transforms import each_with_its_seed
+from aebnas.runtime.preprocessing import CHANNELS
 
 SEVERITIES = (1, 2, 3)
 
@@ -62,7 +62,7 @@ def contrast(pixels: Tensor, severity: int, seed_n: Tensor) -> Tensor:
     from torchvision.transforms.v2.functional import adjust_contrast
 
     x_nchw, factor = _to_floats(pixels), CONTRAST[severity - 1]
-    if pixels.shape[1] in COLOURS:
+    if pixels.shape[1] in CHANNELS:
         return _to_bytes(adjust_contrast(x_nchw, factor))
     return _to_bytes(torch.lerp(x_nchw.mean((2, 3), keepdim=True), x_nchw, factor))
 

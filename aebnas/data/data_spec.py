@@ -11,9 +11,6 @@ from aebnas.core.spec_base import Spec, updated
 from aebnas.core.spec_types import Processes, Seed, UserPath
 from aebnas.runtime.preprocessing import WHITE, Fit, ImageReader, Resize
 
-COLOURS = (1, 3)
-"""Channels of grey and RGB images, which image files can be brought to and colour transforms are defined for."""
-
 
 def _size(value: object, minimum: int) -> object:
     is_count = isinstance(value, int) and not isinstance(value, bool) and value >= minimum

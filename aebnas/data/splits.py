@@ -13,11 +13,12 @@ from pathlib import Path
 from torch import Tensor
 
 from aebnas.core.errors import SpecError
-from aebnas.data.data_spec import COLOURS, AugmentSpec, DataSpec, SplitSpec
+from aebnas.data.data_spec import AugmentSpec, DataSpec, SplitSpec
 from aebnas.data.datasets import load_train
 from aebnas.data.image_folder import Files, Held
 from aebnas.data.image_set import ImageSet
 from aebnas.data.stratified import cut_stratified
+from aebnas.runtime.preprocessing import CHANNELS
 
 SEARCH, CALIBRATE = "search", "calibrate"
 """The split that scores candidates, and the one that temperatures and thresholds are fitted on."""
@@ -78,7 +79,7 @@ def check_augment(augment: AugmentSpec, shape: Sequence[int]) -> None:
     if augment.crop >= (side := min(shape[1:])):
         rule = f"must be less than the shorter side of an image ({side}), but got {augment.crop}"
         raise SpecError("data.augment.crop", rule)
-    if augment.trivial_augment and shape[0] not in COLOURS:
+    if augment.trivial_augment and shape[0] not in CHANNELS:
         rule = f"must be false for images of {shape[0]} channels, since its operations are for grey and RGB"
         raise SpecError("data.augment.trivial_augment", f"{rule}, but got true")
 

@@ -14,7 +14,7 @@ from aebnas.runtime.difficulty import estimator_macs
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.monitor import Expected
-from aebnas.runtime.preprocessing import Preprocessing
+from aebnas.runtime.preprocessing import CHANNELS, Preprocessing
 
 CLASSES_LISTED = 20
 
@@ -112,7 +112,7 @@ def model_card(
         f"An image classifier with {len(graph.exits)} exits: an image leaves at the first exit that is confident "
         f"enough, and the layers after it do not run. Trained on {facts.dataset}, "
         f"found by aebnas {facts.aebnas_version}{f' on {facts.date}' if facts.date else ''}.",
-        _run_section(),
+        _run_section(preprocessing),
         _input_section(preprocessing, class_names),
         _exits_section(facts, ExportCosts.of(graph, policy), policy),
         _figures_section(facts, graph, policy),
@@ -124,13 +124,14 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def _run_section() -> str:
-    return """## Run it
+def _run_section(preprocessing: Preprocessing) -> str:
+    image = "image.png" if preprocessing.shape[0] in CHANNELS else "image.npy"
+    return f"""## Run it
 
 Requires Python 3.11 or newer with torch, numpy, pillow and safetensors; nothing else.
 
 ```
-python model.py image.png
+python model.py {image}
 python model.py --check
 ```
 
@@ -139,22 +140,31 @@ recorded images and compares the outputs with the recorded ones. From Python, in
 
 ```python
 from model import Model
-predictions = Model.load().predict("image.png")
+predictions = Model.load().predict("{image}")
 ```"""
 
 
 def _input_section(preprocessing: Preprocessing, class_names: Sequence[str]) -> str:
     channels, height, width = preprocessing.shape
-    colour = {1: "Grey", 3: "RGB"}[channels]
     listed = ", ".join(class_names[:CLASSES_LISTED])
     more = ", and so on" if len(class_names) > CLASSES_LISTED else ""
     return f"""## Input and output
 
-{colour} images of {height} x {width} pixels (height x width), 8 bits a channel. Image files are converted
-to that format (bilinear resizing); arrays must be uint8 `[n, {height}, {width}, {channels}]`. Normalisation is
-part of the model.
+{_image_kinds(channels)} of {height} x {width} pixels (height x width), 8 bits a channel. {_file_kinds(channels)}
+Arrays must be uint8 `[n, {height}, {width}, {channels}]`, that of a `.npy` file
+`[{height}, {width}, {channels}]`. Normalisation is part of the model.
 
 {len(class_names)} classes: {listed}{more} (all in `preprocessing.json`)."""
+
+
+def _image_kinds(channels: int) -> str:
+    return {1: "Grey images", 3: "RGB images"}.get(channels, f"Arrays of {channels} channels")
+
+
+def _file_kinds(channels: int) -> str:
+    if channels in CHANNELS:
+        return "Image files are converted to that format."
+    return "Image files, which have 1 or 3 channels, cannot be used."
 
 
 def _exits_section(facts: CardFacts, costs: ExportCosts, policy: ExitPolicy) -> str:

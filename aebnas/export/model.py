@@ -58,7 +58,8 @@ Images = ImageLike | Iterable[ImageLike]
 
 - a uint8 array `[n, h, w, c]` (`[n, h, w]` will do for a grey model) of the model's own size;
 - a uint8 tensor `[n, c, h, w]` (or `[n, h, w]`) of the model's own size;
-- a path or a PIL image, of any size;
+- a path of an image file or a PIL image, of any size, where the model takes 1 or 3 channels;
+- a path of a `.npy` file, a uint8 array `[h, w, c]` of the model's own size;
 - several of the last, or of arrays `[h, w, c]` and tensors `[c, h, w]` of the model's own size.
 """
 
@@ -373,7 +374,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         epilog="One line per image: file, class, probability, exit taken, share of the full network's "
         "multiply-adds. Exit code: 0 success, 1 check failed, 2 bad input.",
     )
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="image file, of any size")
+    parser.add_argument(
+        "images",
+        nargs="*",
+        metavar="IMAGE",
+        help="image file of any size, or .npy file of the model's own",
+    )
     parser.add_argument("--check", action="store_true", help="run the recorded images and compare outputs")
     options = parser.parse_args(arguments)
     if options.check == bool(options.images):

@@ -15,6 +15,9 @@ Every format that Pillow reads gives the same pixels where it holds the same ima
 - Grey is 0.299 red + 0.587 green + 0.114 blue.
 - The image is then fitted to the network's size, see `ImageReader`.
 
+A `.npy` file holds the pixels themselves, uint8 `[h, w, c]` of the network's size. Networks of other than 1 or 3
+channels read no other files.
+
 Legend: n images, h height, w width, c channels.
 """
 
@@ -34,7 +37,7 @@ Colour = tuple[int, int, int]
 
 FILTERS = {name: Image.Resampling[name.upper()] for name in get_args(Resize)}
 CHANNELS = (1, 3)
-"""Numbers of channels that image files can be read with: grey and RGB."""
+"""Numbers of channels that image files can be read with, and that operations on colours are for: grey and RGB."""
 WHITE: Colour = (255, 255, 255)
 
 _UPRIGHT = {
@@ -81,10 +84,12 @@ class ImageReader:
     def read(self, image: str | Path | Image.Image) -> NDArray[np.uint8]:
         """Pixels `[h, w, c]` of a file or an opened image; raises ImageError for one that can't be read."""
         name = "an image" if isinstance(image, Image.Image) else f"{image}:"
-        if self.shape[0] not in CHANNELS:
-            rule = "must be read for a network of 1 or 3 channels (others take arrays)"
-            raise ImageError(f"{name} {rule}, but got one of {self.shape[0]}")
         try:
+            if not isinstance(image, Image.Image) and Path(image).suffix.lower() == ".npy":
+                return self._array(image)
+            if self.shape[0] not in CHANNELS:
+                rule = f"must be a {self._array_text} or a .npy file of one, since images have 1 or 3 channels"
+                raise ImageError(f"{rule}, but got {'an image' if isinstance(image, Image.Image) else 'another file'}")
             if isinstance(image, Image.Image):
                 return self._pixels(image)
             with Image.open(image) as opened:
@@ -96,6 +101,27 @@ class ImageReader:
         except Exception as error:  # decoders raise all sorts on damaged files
             reason = getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0]
             raise ImageError(f"{name} must be a readable image, but got {type(error).__name__}: {reason}") from None
+
+    @property
+    def _array_text(self) -> str:
+        channels, height, width = self.shape
+        return f"uint8 array [{height}, {width}, {channels}]"
+
+    def _array(self, file: str | Path) -> NDArray[np.uint8]:
+        """Pixels of a `.npy` file; of grey ones the channel axis may be absent."""
+        channels, height, width = self.shape
+        try:
+            found = np.load(file, mmap_mode="r", allow_pickle=False)  # whose shape is checked before it is read
+        except FileNotFoundError:
+            raise
+        except Exception:  # the reasons that NumPy gives are of no help
+            raise ImageError(f"must hold a {self._array_text}, but isn't a readable .npy file") from None
+        if not isinstance(found, np.ndarray):
+            raise ImageError(f"must hold a {self._array_text}, but got several arrays")
+        shape = (*found.shape, 1) if found.ndim == 2 else found.shape
+        if found.dtype != np.uint8 or shape != (height, width, channels):
+            raise ImageError(f"must hold a {self._array_text}, but got {found.dtype} {list(found.shape)}")
+        return np.array(found).reshape(shape)
 
     def _pixels(self, image: Image.Image) -> NDArray[np.uint8]:
         channels, height, width = self.shape

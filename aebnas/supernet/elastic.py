@@ -10,7 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from aebnas.runtime.op import Attrs
+from aebnas.runtime.op import Attr, Attrs
 from aebnas.runtime.ops import OPS
 from aebnas.space.layer import Layer
 
@@ -32,12 +32,18 @@ def shared_shapes(layers: Iterable[Layer]) -> dict[str, dict[str, tuple[int, ...
     Variants of an op may lack parameters (squeeze-excite); the order of names doesn't depend on that of `layers`.
     """
     largest: dict[str, dict[str, tuple[int, ...]]] = {}
-    for layer in sorted(layers, key=lambda layer: (layer.weights, layer.attrs)):
+    for layer in sorted(layers, key=_order):
         shapes = largest.setdefault(layer.weights, {})
         for name, shape in parameter_shapes(layer.op, layer.attrs).items():
             known = shapes.get(name, shape)
             shapes[name] = tuple(max(a, b) for a, b in zip(known, shape, strict=True))
     return largest
+
+
+def _order(layer: Layer) -> tuple[str, list[tuple[str, tuple[Attr, ...]]]]:
+    """By weights key and attributes, of which the side of a `resize` may be one number or two."""
+    attrs = [(name, value if isinstance(value, tuple) else (value,)) for name, value in layer.attrs]
+    return layer.weights, attrs
 
 
 def slice_to(parameter: Tensor, shape: tuple[int, ...]) -> Tensor:

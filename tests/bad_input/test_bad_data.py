@@ -162,20 +162,20 @@ def test_data_that_do_not_fit_the_space(search, project, changes, expected):
 
 
 @pytest.mark.parametrize("channels", [2, 4])
-def test_images_of_which_no_network_can_be_exported(search, project, channels):
-    """Not after hours of searching."""
+def test_colour_operations_on_what_has_no_colours(search, project, channels):
     (project / "set.npz").write_bytes(npz(x_train=np.zeros((N, 8, 8, channels), np.uint8)))
     space = SPACE | {"classes": 2, "input": {"channels": channels, "resolution": 8}}
     (project / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
-    line = search(name="npz", path="set.npz")
-    rule = "must be 1 or 3, since networks of other images can't be exported"
-    assert line == f"space.yaml: input.channels: {rule}, but got {channels}"
+    line = search(name="npz", path="set.npz", augment="trivial_augment")
+    rule = f"must be false for images of {channels} channels, since its operations are for grey and RGB"
+    assert line == f"spec.yaml: data.augment.trivial_augment: {rule}, but got true"
 
 
-def test_a_crop_that_could_miss_the_image(search, project):
-    (project / "set.npz").write_bytes(npz())
+@pytest.mark.parametrize("height, width", [(8, 8), (8, 12), (12, 8)])
+def test_a_crop_that_could_miss_the_image(search, project, height, width):
+    (project / "set.npz").write_bytes(npz(x_train=np.zeros((N, height, width, 1), np.uint8)))
     line = search(name="npz", path="set.npz", augment={"crop": 8})
-    assert line == "spec.yaml: data.augment.crop: must be less than the side of an image (8), but got 8"
+    assert line == "spec.yaml: data.augment.crop: must be less than the shorter side of an image (8), but got 8"
 
 
 def test_a_run_whose_name_is_not_utf8(refused, project):

@@ -116,7 +116,7 @@ def test_invalid_constants_are_refused(arguments, problem):
 
 
 @pytest.mark.parametrize(
-    "pixels", [torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 2, 8, dtype=torch.uint8), torch.zeros(1, 2, 8, 8).byte()]
+    "pixels", [torch.zeros(1, 3, 8, 8), torch.zeros(1, 3, 2, 8, dtype=torch.uint8), torch.zeros(1, 0, 8, 8).byte()]
 )
 def test_other_images_are_refused(pixels):
     with pytest.raises(ValueError, match="images must be uint8"):

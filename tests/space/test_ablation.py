@@ -14,6 +14,7 @@ from aebnas.space.size import count_architectures
 from aebnas.space.spec import SpaceSpec
 
 NAMES = ["skip", "in_stage_sites", "branches", "threshold_genes", "positions", "variants", "resolutions"]
+NAMES += ["rectangles", "dag_of_rectangles"]
 
 
 def draw(space, seed) -> Candidate:

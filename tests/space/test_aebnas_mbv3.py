@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from aebnas.core.errors import UserError
+from aebnas.core.resolution import Resolution
 from aebnas.cost.bounds.space_bounds import space_bounds
 from aebnas.cost.counts import count_graph
 from aebnas.runtime.network import Network
@@ -41,14 +42,14 @@ def test_branches_are_the_papers(large):
     graph = lower(architecture)
     branch = graph.segments()[0].branch
     assert [node.op for node in branch] == ["resize", "conv", "maxpool"] * 2 + ["classifier"]
-    side = architecture.exits[0].layers[0].side
+    side = architecture.exits[0].layers[0].side.height
     half, quarter = -(-side // 2), -(-side // 4)
     sides = [graph.shapes[node.name][1] for node in branch]
     assert sides == [side, half, quarter] * 2 + [1]
 
 
 def test_images_of_32_pixels_are_resized_to_every_resolution(large, architectures, pixels):
-    drawn = {architecture.resolution: architecture for architecture in architectures(large, 60)}
+    drawn = {architecture.resolution.height: architecture for architecture in architectures(large, 60)}
     assert set(drawn) == set(range(32, 73, 4))
     for resolution in (32, 72):
         graph = lower(drawn[resolution])
@@ -63,8 +64,8 @@ def test_costs_are_within_bounds_and_grow_with_resolution(large, architectures):
     bounds = space_bounds(large.spec, lambda counts: counts.macs)
     for architecture in [*architectures(large, 5), large.extreme(True), large.extreme(False)]:
         assert bounds.lower <= count_graph(lower(architecture)).macs.total <= bounds.upper
-    assert large.extreme(True).resolution == 72
-    assert large.extreme(False).resolution == 32
+    assert large.extreme(True).resolution == Resolution(72, 72)
+    assert large.extreme(False).resolution == Resolution(32, 32)
 
 
 def test_extracted_networks_equal_the_supernet(large, architectures, pixels):

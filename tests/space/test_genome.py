@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aebnas.core.resolution import Resolution
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.graph import Graph
 from aebnas.space.architecture import Architecture, Block, BranchLayer, Exit
 from aebnas.space.genome import Candidate
 from aebnas.space.lowering import lower
@@ -165,15 +167,32 @@ def test_positions_and_sites_have_choices_of_their_own(make_small):
 
 def test_images_are_resized_where_the_resolution_differs(make_small):
     space = make_small("resolutions")  # 6, 7 or 8 pixels of images of 7
-    for resolution, image in [(6, 7), (7, None), (8, 7)]:
-        architecture = space.decode(genome_of(space, input__resolution=resolution)).architecture
-        assert (architecture.resolution, architecture.image_side, architecture.side) == (resolution, image, 7)
+    for side, image in [(6, 7), (7, None), (8, 7)]:
+        architecture = space.decode(genome_of(space, input__resolution=Resolution(side, side))).architecture
+        written = architecture.to_json()
+        assert (written["resolution"], written.get("image_size"), architecture.image_shape) == (side, image, (1, 7, 7))
         graph = lower(architecture)
         assert graph.input_shape == (1, 7, 7)
-        assert graph.shapes["stem"][1:] == (resolution, resolution)
+        assert graph.shapes["stem"][1:] == (side, side)
         assert (graph.nodes[0].op == "resize") == (image is not None)
-        assert str(architecture).startswith("4 |" if image is None else f"{resolution}px 4 |")
-    assert space.extreme(True).resolution == 8 and space.extreme(False).resolution == 6
+        assert str(architecture).startswith("4 |" if image is None else f"{side}px 4 |")
+    assert space.extreme(True).resolution == Resolution(8, 8) and space.extreme(False).resolution == Resolution(6, 6)
+
+
+def test_images_that_are_not_square_are_resized_to_each_resolution(make_small):
+    space = make_small("rectangles")  # 6x10 or 9x4 pixels of images of 6x10
+    genome = genome_of(space, input__resolution=Resolution(9, 4))
+    architecture = space.decode(genome).architecture
+    written = json.loads(json.dumps(architecture.to_json()))
+    assert (written["resolution"], written["image_size"]) == ("9x4", "6x10")
+    assert type(architecture).from_json(written) == architecture
+    assert space.encode(space.decode(genome)) == genome
+    graph = lower(architecture)
+    assert graph.nodes[0].attrs == (("side", (9, 4)),)
+    assert (graph.input_shape, graph.shapes["stem"]) == ((2, 6, 10), (4, 9, 4))
+    assert Graph.from_json(json.loads(json.dumps(graph.to_json()))) == graph
+    assert str(architecture).startswith("9x4px 4 |")
+    assert space.extreme(True).resolution == Resolution(6, 10)  # of the larger area
 
 
 def test_an_exit_inside_a_stage_needs_a_later_block(make_small):

@@ -53,7 +53,7 @@ def test_spaces_with_one_impossible_architecture_are_refused():
 
 
 def test_branch_arithmetic():
-    assert [branch_stride(side) for side in (1, 3, 4, 9)] == [1, 1, 2, 2]
+    assert [branch_stride((8, *sides)) for sides in ((1, 1), (3, 9), (9, 3), (4, 9), (9, 9))] == [1, 1, 1, 2, 2]
     assert [branch_channels(channels, factor) for channels, factor in [(16, 0.5), (1, 0.1), (12, 1.5)]] == [
         8,
         1,

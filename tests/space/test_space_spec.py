@@ -223,9 +223,17 @@ def test_completed_choices_round_trip_through_json(make_small):
     assert SpaceSpec.model_validate_json(spec.model_dump_json()) == spec
 
 
-def test_the_image_side_defaults_to_the_largest_resolution():
-    inputs = [InputSpec.model_validate({"resolution": [8, 16]} | more) for more in ({}, {"image_side": 10})]
-    assert [spec.side for spec in inputs] == [16, 10]
+@pytest.mark.parametrize(
+    "written, shape",
+    [
+        ({"resolution": [8, 16]}, (3, 16, 16)),
+        ({"resolution": [8, 16], "image_size": 10}, (3, 10, 10)),
+        ({"resolution": ["4x30", "10x10", "6x20"]}, (3, 6, 20)),  # of equal area, the higher one
+        ({"resolution": "4x30", "image_size": "96x160", "channels": 7}, (7, 96, 160)),
+    ],
+)
+def test_the_image_size_defaults_to_the_largest_resolution(written, shape):
+    assert InputSpec.model_validate(written).shape == shape
 
 
 def test_every_stage_means_all_stages_except_the_last(digits):

@@ -1,6 +1,7 @@
 """The Supernet equals its extracted networks, is stateless, and shares work and weights."""
 
 import copy
+import math
 import threading
 
 import pytest
@@ -207,7 +208,8 @@ def test_forward_many_does_not_share_different_nodes(digits, pixels, supernets):
     net = supernets(digits)
     small, large = digits.extreme(False), digits.extreme(True)
     x = pixels(small, 2)
-    stem = 2 * 2 * 9 * small.stem.width * small.side**2  # of two images in 3x3 convolutions, two FLOP a MAC
+    places = math.prod(small.image_shape[1:])
+    stem = 2 * 2 * 9 * small.stem.width * places  # of two images in 3x3 convolutions, two FLOP a MAC
     assert small.stem == large.stem
     assert flops(net, x, [small, large]) == flops(net, x, [small]) + flops(net, x, [large]) - stem
 
