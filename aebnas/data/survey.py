@@ -15,6 +15,7 @@ from aebnas.data.class_names import named_classes
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test, load_train
 from aebnas.data.folder_walk import left_out_text
+from aebnas.data.image_folder import LEAVE_OUT
 from aebnas.data.listing import Part, list_images
 
 EXAMINED = 2000
@@ -167,7 +168,7 @@ def _open_files(path: Path, keys: dict[str, Any]) -> _Opened:
                     opened.sizes.append(size)
                     opened.modes[mode] += 1
                 except UserError as error:
-                    opened.faults.append(str(error))
+                    opened.faults.append(str(error).removesuffix(f" ({LEAVE_OUT})"))
                 bar.advance(1)
     return opened
 
