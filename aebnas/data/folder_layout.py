@@ -109,9 +109,10 @@ def list_folder(root: Path, test_share: int | float, follow_links: bool, train: 
     if unknown:
         raise UserError(f"{root / folders[TEST] / unknown[0]}: must be a class of {root / layout.train}, but isn't")
     label = {name: number for number, name in enumerate(classes)}
+    start = len(f"{root}{os.sep}") if root.name else len(str(root))
     images = {
         part: [
-            (os.path.relpath(file, root), label[name])
+            (file[start:], label[name])
             for name in names
             for file in _images_of(walk, folders[part], name)
         ]

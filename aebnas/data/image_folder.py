@@ -86,7 +86,6 @@ class Files:
 @contextmanager
 def _no_bombs() -> Iterator[None]:
     """Makes errors of Pillow's warnings of decompression bombs: small files that fill the memory when they are read."""
-
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
