@@ -111,11 +111,7 @@ def list_folder(root: Path, test_share: int | float, follow_links: bool, train: 
     label = {name: number for number, name in enumerate(classes)}
     start = len(f"{root}{os.sep}") if root.name else len(str(root))
     images = {
-        part: [
-            (file[start:], label[name])
-            for name in names
-            for file in _images_of(walk, folders[part], name)
-        ]
+        part: [(file[start:], label[name]) for name in names for file in _images_of(walk, folders[part], name)]
         for part, names in classes_of.items()
         if train or part == TEST or TEST not in folders
     }

@@ -237,7 +237,7 @@ def test_a_folder_laid_out_wrongly(search, folder_of_images, change, data, expec
 KEYS: dict[str, tuple[dict[str, Any], str]] = {
     "no resolution": (
         {"resolution": None},
-        "data.resolution: must be given (pixels a side) when 'name' is folder, but",
+        "data.resolution: must be given (pixels a side, or height x width) when 'name' is folder, but",
     ),
     "a share of all": (
         {"splits": {"test": 1.0}},
@@ -297,7 +297,7 @@ OF_OTHERS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no resolution of a CSV file": (
         {"name": "csv", "path": "a.csv"},
-        "data.resolution: must be given (pixels a side) when 'name' is csv, but got nothing",
+        "data.resolution: must be given (pixels a side, or height x width) when 'name' is csv, but got nothing",
     ),
     "a root of a CSV file": (
         {"name": "csv", "path": "a.csv", "resolution": 8, "root": "data"},

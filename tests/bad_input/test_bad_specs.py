@@ -76,7 +76,7 @@ CHANGES: list[tuple[str, Any, str]] = [
         "nsga3",
         "strategy.name: must be 'random', 'nsga2' or 'adaptive_darts', but got 'nsga3', did you mean 'nsga2'?",
     ),
-    ("data.name", "cifer10", "data.name: must be 'digits', 'npz', 'folder', 'cifar10', "),
+    ("data.name", "cifer10", "data.name: must be 'digits', 'npz', 'folder', 'csv', 'cifar10', "),
     ("data.augment", "crop_flop", "data.augment: must be a mapping or one of none, crop_flip, cutout, trivial_augment"),
     ("supernet.precision", "fp8", "supernet.precision: must be 'auto', 'fp32', 'bf16' or 'fp16', but got 'fp8'"),
     ("supernet.recipe", "toast", "supernet.recipe: must be 'sandwich', but got 'toast'"),
@@ -139,7 +139,11 @@ CHANGES: list[tuple[str, Any, str]] = [
     ),
     ("supernet.exit_weights", {"stage1": -1, "last": 1}, "supernet.exit_weights.stage1: must be greater than or equal"),
     ("data", {"name": "npz"}, "data.path: must name the array file when 'name' is npz, but got nothing"),
-    ("data", {"name": "folder", "path": "."}, "data.resolution: must be given (pixels a side) when 'name' is folder"),
+    (
+        "data",
+        {"name": "folder", "path": "."},
+        "data.resolution: must be given (pixels a side, or height x width) when 'name' is folder",
+    ),
     ("data", {"name": "digits", "path": "x"}, "data.path: must be absent when 'name' is digits (it is for npz, folder"),
     ("data.class_names", ["a", "b"], "data.class_names: must be 10 names, as in the space, but got 2"),
     # paths

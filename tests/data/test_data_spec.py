@@ -59,7 +59,7 @@ def test_augmentation_is_the_default_of_the_set_unless_given(value: dict[str, An
         ),
         (
             {"name": "folder", "path": "a"},
-            "resolution: must be given (pixels a side) when 'name' is folder, but got",
+            "resolution: must be given (pixels a side, or height x width) when 'name' is folder, but got",
         ),
         ({"name": "svhn", "resolution": 64}, "resolution: must be absent when 'name' is svhn (it is for folder, csv)"),
         ({"name": "digits", "memory": "never"}, "memory: must be absent when 'name' is digits (it is for folder, csv)"),
