@@ -66,6 +66,12 @@ def test_it_is_one_line(folder, capsys, arguments, expected):
     assert not (folder / "my").exists()
 
 
+def test_a_folder_among_the_classes(folder, capsys):
+    with pytest.raises(SystemExit):
+        main(["init", "empty/my", "--data", "empty"])
+    assert capsys.readouterr().err.startswith("error: empty/my: must not lie in the folder of images")
+
+
 def test_a_file_in_the_way(folder, capsys):
     with pytest.raises(SystemExit):
         main(["init", "notes.txt", "--data", "set.npz"])

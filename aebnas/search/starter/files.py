@@ -74,6 +74,8 @@ def write_starter(folder: Path, data: Path, budgets: Sequence[str] = (), force: 
         raise UserError(f"--budget must bound a metric once, but got {twice[0]} several times")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder}: must be a folder or a new name, but got a file")
+    if data.is_dir() and data.resolve() in folder.resolve().parents:
+        raise UserError(f"{folder}: must not lie in the folder of images, where it would be a class, but got {data}")
     for file in (folder / SPEC, folder / SPACE):
         if file.exists() and not force:
             raise UserError(f"{file}: must not exist yet (--force replaces it), but is there")
