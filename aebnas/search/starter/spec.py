@@ -17,7 +17,7 @@ from aebnas.search.starter.space import SIDES, StarterSpace, starter_space
 
 STEPS = 1500
 """Of the supernet's training, about."""
-EPOCHS = (10, 100)
+EPOCHS = (10, 60)
 """Fewest and most."""
 BATCH_SIZES = (128, 64, 32, 16, 8, 4, 2)
 SMALL_BATCH = 8
