@@ -12,10 +12,10 @@ from aebnas.core.errors import UserError
 from aebnas.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from aebnas.api import Picked, SearchRun, compare, search, search_seeds
+    from aebnas.api import Picked, SearchRun, compare, init, search, search_seeds
     from aebnas.api import open_run as open
 
-__all__ = ["Picked", "SearchRun", "UserError", "compare", "open", "search", "search_seeds"]
+__all__ = ["Picked", "SearchRun", "UserError", "compare", "init", "open", "search", "search_seeds"]
 
 
 def __getattr__(name: str) -> Any:

@@ -29,6 +29,7 @@ from aebnas.search.loop import run_plan
 from aebnas.search.multi_seed import search_seeds as run_seeds
 from aebnas.search.multi_seed import seeded_plans, seeds_folder
 from aebnas.search.plan import Plan, make_plan
+from aebnas.search.starter.files import write_starter
 from aebnas.selected.calibrate import calibrate
 from aebnas.selected.evaluate import evaluate, export
 from aebnas.selected.retrain import retrain
@@ -41,6 +42,16 @@ from aebnas.strategies.trial import OperatingPoint
 PathLike = str | Path
 SpecLike = str | Path | Mapping[str, Any]
 """A spec's file, or its content as a mapping; relative paths in a mapping start at the working directory."""
+
+
+def init(folder: PathLike, data: PathLike, *, budgets: Sequence[str] = (), force: bool = False) -> Path:
+    """Look at own images and write `spec.yaml` and `space.yaml` that are scaled to them; returns the former's path.
+
+    `data` is a folder of images, a CSV file of paths and labels or an .npz file, `budgets` are bounds such as
+    `avg_macs=20e6`, and `force` replaces the two files. Raises UserError for files that are there, budgets that can't
+    be met, and unusable data.
+    """
+    return write_starter(Path(folder), Path(data), budgets, force).spec_file
 
 
 def search(

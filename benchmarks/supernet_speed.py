@@ -30,6 +30,7 @@ from aebnas.data.image_set import ImageSet
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
+from aebnas.space.bundled import find_space
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lowering import lower
 from aebnas.supernet.elastic import initialise
@@ -178,7 +179,7 @@ def main() -> None:
     torch.set_num_threads(1)
 
     experiment = read_spec(ExperimentSpec, options.spec)
-    space = SearchSpace.load(options.spec.parent / experiment.space)
+    space = SearchSpace.load(find_space(experiment.space, options.spec.parent))
     spec = experiment.supernet
     assert spec is not None, "the spec must train a supernet"
     supernet = Supernet(space.spec, torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -14,6 +15,7 @@ from aebnas.core.errors import UserError
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
 from aebnas.runtime.normalise import normalise
+from aebnas.search.plan import make_plan
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,6 +28,16 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def own(finished, tmp_path):
     return api.open_run(own_copy(finished, tmp_path))
+
+
+def test_a_spec_to_start_from(tmp_path):
+    x, y = np.zeros((40, 8, 8), np.uint8), np.arange(40) % 2
+    np.savez(tmp_path / "set.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    spec = aebnas.init(tmp_path / "my", tmp_path / "set.npz", budgets=["params=1e4"])
+    assert spec == tmp_path / "my" / "spec.yaml"
+    assert make_plan(spec).experiment.constraints == ("params <= 10000",)
+    with pytest.raises(UserError, match=r"spec\.yaml: must not exist yet"):
+        aebnas.init(tmp_path / "my", tmp_path / "set.npz")
 
 
 def test_the_front_is_pareto_csv(finished):

@@ -18,6 +18,12 @@ Pick = Annotated[
         help="A point's id, knee, best-accuracy, cheapest, or the most accurate within a bound such as 'avg_macs<=5e6'."
     ),
 ]
+Space = Annotated[
+    Path, typer.Argument(help="A search space: its file, or the name of a bundled one such as resnet_cifar.")
+]
+SpaceData = Annotated[
+    Path | None, typer.Option("--spec", help="An experiment from whose data is taken what the space leaves out.")
+]
 
 
 def check_images(run: Path, data: Path | None, verify: bool) -> None:

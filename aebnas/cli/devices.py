@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
+from aebnas.cli.arguments import Space, SpaceData
 from aebnas.core.errors import UserError
 
 
 def profile(
-    space: Annotated[Path, typer.Argument(help="A search space, such as search_spaces/resnet_cifar.yaml.")],
+    space: Space,
     out: Annotated[Path, typer.Option(help="The profile to write.")] = Path("profile.json"),
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 1,
@@ -41,12 +42,12 @@ def profile(
     emit: Annotated[Path | None, typer.Option(help="Write a folder that measures on a device without aebnas.")] = None,
     onnx: Annotated[bool, typer.Option("--onnx", help="With --emit: for ONNX Runtime instead of PyTorch.")] = False,
     from_file: Annotated[Path | None, typer.Option("--import", help="The result of such a folder.")] = None,
+    spec: SpaceData = None,
 ) -> None:
     """Measure every layer of a space on this device. The same command resumes a stopped measurement."""
     from aebnas.cost.latency import job as jobs
     from aebnas.cost.latency import profiling
-    from aebnas.space.genome import SearchSpace
-    from aebnas.space.min_exits import without_named_classes
+    from aebnas.run.space_file import load_space
 
     if onnx and emit is None:
         raise UserError("--onnx must be combined with --emit, but got no --emit")
@@ -56,7 +57,7 @@ def profile(
         raise UserError("--device-name, the name of the device, is required when --pairs is given")
     if helper and not (whole or pairs or from_file):
         raise UserError("--helper must be combined with --whole, --pairs or --import, but got none of them")
-    loaded = SearchSpace(without_named_classes(SearchSpace.load(space).spec))
+    loaded = load_space(space, spec)
     helpers = profiling.load_helpers(helper or [], loaded)
     setting = jobs.make_setting(device, threads, batch, dtype, memory_format, compiled)
     if from_file is not None:
@@ -69,7 +70,8 @@ def profile(
         job = jobs.make_job(loaded, setting, rounds, count, max_layers, whole=whole)
         if emit is not None:
             profiling.emit_job(job, emit, onnx=onnx)
-            then = f"aebnas profile {shlex.quote(str(space))} --import result.json"
+            named = "" if spec is None else f" --spec {shlex.quote(str(spec))}"
+            then = f"aebnas profile {shlex.quote(str(space))}{named} --import result.json"
             print(f"{emit} is written; run python measure.py there, then {then}")
             return
         found = profiling.profile_space(job, out, helpers=helpers)

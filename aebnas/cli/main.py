@@ -14,6 +14,7 @@ from aebnas.cli.runs import compare, list_runs, show
 from aebnas.cli.searches import resume, search
 from aebnas.cli.selected import evaluate, export, measure, retrain
 from aebnas.cli.spaces import schema, space
+from aebnas.cli.starting import init
 from aebnas.core.errors import UserError
 
 TERMINATED = 128 + signal.SIGTERM
@@ -29,6 +30,7 @@ app = typer.Typer(
     help="Search for accurate and cheap early-exit networks, inspect the front, export one of them.",
 )
 COMMANDS: dict[str, Callable[..., None]] = {
+    "init": init,
     "search": search,
     "resume": resume,
     "show": show,

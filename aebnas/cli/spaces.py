@@ -1,16 +1,17 @@
 """Commands on search spaces and specs: `space` and `schema`."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from aebnas.cli.arguments import Space, SpaceData
 from aebnas.core.errors import UserError
 
 
 def space(
-    file: Annotated[Path, typer.Argument(help="A search space, such as search_spaces/digits_tiny.yaml.")],
+    file: Space,
+    spec: SpaceData = None,
     samples: Annotated[int, typer.Option(help="Number of random architectures to print.", min=0)] = 3,
     seed: Annotated[int, typer.Option(help="Seed of the random architectures.", min=0)] = 11,
 ) -> None:
@@ -19,15 +20,16 @@ def space(
 
     from aebnas.cost.bounds.space_bounds import space_bounds
     from aebnas.cost.counts import count_graph
-    from aebnas.space.genome import SearchSpace
+    from aebnas.run.space_file import load_space
+    from aebnas.runtime.shape_rules import shape_text
     from aebnas.space.lowering import lower
-    from aebnas.space.min_exits import without_named_classes
     from aebnas.space.size import count_architectures, count_candidates
 
-    loaded = SearchSpace(without_named_classes(SearchSpace.load(file).spec))
+    loaded = load_space(file, spec)
     macs = space_bounds(loaded.spec, lambda counts: counts.macs)
     params = space_bounds(loaded.spec, lambda counts: counts.params)
     print(f"{file}")
+    print(f"  images          {shape_text(loaded.spec.input.shape)}, {loaded.spec.classes:,} classes")
     print(f"  architectures   {count_architectures(loaded.spec):,}")
     print(f"  candidates      {count_candidates(loaded.spec):,} (with threshold genes, if any)")
     print(f"  genes           {len(loaded.gene_sizes)}")

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -20,6 +20,18 @@ class Spec(BaseModel):
 
 
 SpecType = TypeVar("SpecType", bound=Spec)
+
+
+def optional_keys(*keys: str) -> Callable[[dict[str, Any]], None]:
+    """A change to a spec's JSON schema: `keys` may be absent from YAML, where they are completed before the check."""
+
+    def change(schema: dict[str, Any]) -> None:
+        schema["required"] = [key for key in schema["required"] if key not in keys]
+
+    return change
+
+
+REQUIRED = "this key is required"
 
 RULES = {
     "model_type": "must be a mapping of keys",
@@ -110,7 +122,7 @@ def _first_problem(model: type[Spec], value: Any, error: ValidationError) -> Spe
         key = str(first["loc"][-1])
         return SpecError(_dotted(parts), "unknown key" + did_you_mean(key, _keys_at(model, first["loc"][:-1])))
     if kind == "missing":
-        return SpecError(_dotted(parts), "this key is required")
+        return SpecError(_dotted(parts), REQUIRED)
     cause = first.get("ctx", {}).get("error")
     if isinstance(cause, SpecError):  # a rule over several keys has a path and value of its own
         return SpecError(_dotted([*parts, *filter(None, [cause.path])]), cause.rule + more)

@@ -1,19 +1,15 @@
 """Names of the classes of an image set, in the order of their labels. Imports no torch and reads no images."""
 
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from aebnas.core.errors import SpecError
 from aebnas.core.spec_base import did_you_mean
+from aebnas.data.array_file import text_classes
 from aebnas.data.csv_listing import csv_classes
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.folder_layout import folder_classes
-from aebnas.data.label_arrays import read_labels
 
 Key = TypeVar("Key", bound=int | str)
 Value = TypeVar("Value")
@@ -74,26 +70,8 @@ def own_class_names(spec: DataSpec, base: Path) -> tuple[str, ...] | None:
     if spec.name == "csv":
         return csv_classes(data_path(spec, base), spec.splits.test)
     if spec.name == "npz":
-        return _text_labels(data_path(spec, base))
+        return text_classes(data_path(spec, base))
     return CLASS_NAMES.get(spec.name)
-
-
-def _text_labels(path: Path) -> tuple[str, ...] | None:
-    """Names of the classes of arrays whose labels are text; None for numbers, and for a file that can't be read, which
-    is reported when it is loaded."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            with archive.open("y_train.npy") as member:
-                major, _ = np.lib.format.read_magic(member)
-                read_header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-                _, _, dtype = read_header(member)
-            if dtype.kind not in "US":  # the rest isn't read: one-hot labels may be large
-                return None
-            with archive.open("y_train.npy") as member:
-                labels = np.lib.format.read_array(member, allow_pickle=False)
-        return read_labels(labels, len(labels), f"{path}: y_train").names
-    except (OSError, ValueError, EOFError, AttributeError, KeyError, zipfile.BadZipFile, zlib.error):
-        return None
 
 
 def named_classes(spec: DataSpec, base: Path, classes: int) -> list[str]:

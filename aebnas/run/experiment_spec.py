@@ -73,7 +73,7 @@ class ExperimentSpec(Spec):
     """A whole experiment. Paths are relative to the YAML file."""
 
     space: UserPath
-    """The search space, a YAML file."""
+    """The search space: a YAML file, or the name of a bundled one such as `resnet_cifar`."""
     data: DataSpec
     """The labelled images, their augmentation and their splits."""
     objectives: tuple[Annotated[str, AfterValidator(_metric)], ...] = ("accuracy", "avg_macs")

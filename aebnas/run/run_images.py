@@ -7,11 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from aebnas.core.errors import SpecError, in_file
+from aebnas.core.errors import in_file
 from aebnas.data.batches import Batches
 from aebnas.data.channel_statistics import measure_preprocessing
 from aebnas.data.class_balance import balanced_order, balanced_weights, scaled_weights
 from aebnas.data.class_names import class_numbers, location, named_classes
+from aebnas.data.data_shape import DataShape
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test
 from aebnas.data.fingerprint import file_table, fingerprint
@@ -21,8 +22,8 @@ from aebnas.data.splits import CUT, Splits, load_splits
 from aebnas.data.unreadable_files import UNREADABLE
 from aebnas.run.data_check import TEST, DataCheck, names_root
 from aebnas.run.experiment_spec import ExperimentSpec
+from aebnas.run.space_file import check_fits
 from aebnas.runtime.preprocessing import Preprocessing
-from aebnas.runtime.shape_rules import shape_text
 from aebnas.space.spec import SpaceSpec
 
 CALIBRATION_BATCH = 256
@@ -50,14 +51,8 @@ class RunImages:
         with in_file(self.source):
             self._check_classes()
             splits = load_splits(self.data, self.base, None if self.check is None else self.check.divide)
-        wanted, got = self.space.input, splits.train.shape
-        if got != wanted.shape:
-            rule = f"must fit the images of {self.data.name}, which are {shape_text(got)}"
-            value = shape_text(wanted.shape)
-            raise SpecError("input", f"{rule}, but got {value}", self.experiment.space)
-        if splits.train.classes != self.space.classes:
-            rule = f"must be {splits.train.classes}, as in the data, but got {self.space.classes}"
-            raise SpecError("classes", rule, self.experiment.space)
+        shape = DataShape(splits.train.shape, splits.train.classes)
+        check_fits(self.space, self.data, shape, self.experiment.space)
         return splits
 
     def notes(self) -> list[str]:

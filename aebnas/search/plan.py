@@ -13,9 +13,12 @@ from aebnas.core.metrics import MAX_COMBINATIONS, METRICS, SoftTarget
 from aebnas.core.spec_base import did_you_mean, parse_spec, read_spec, short, updated
 from aebnas.cost.bounds.metric_bounds import metric_bounds
 from aebnas.cost.latency.network_profile import Profile, load_profile
-from aebnas.data.class_names import class_names, class_numbers, named_classes, own_class_names
+from aebnas.data.class_names import class_numbers, named_classes, own_class_names
+from aebnas.data.data_shape import DataShape, data_shape
 from aebnas.run.experiment_spec import ExperimentSpec
+from aebnas.run.space_file import check_fits
 from aebnas.space.ablation import ablate
+from aebnas.space.bundled import find_space
 from aebnas.space.genome import SearchSpace
 from aebnas.space.policy_spec import DUAL, LEARNED
 from aebnas.space.size import count_branches
@@ -65,11 +68,10 @@ def make_plan(
         experiment = parse_spec(ExperimentSpec, dict(value), spec_file)
     if deterministic:
         experiment = updated(experiment, {"deterministic": True}, spec_file)
-    space_file = spec_file.parent / experiment.space.expanduser()
-    if not space_file.exists():
-        raise SpecError("space", f"must be the file of a search space, but '{space_file}' doesn't exist", spec_file)
-    space = SearchSpace.load(space_file)
     with in_file(spec_file):
+        space_file = find_space(experiment.space, spec_file.parent)
+        shape = data_shape(experiment.data, spec_file.parent)
+        space = SearchSpace.load(space_file, shape.image, shape.classes)
         check_exit_weights(experiment, space)
         if ablation is not None:
             space = ablate(space, ablation)
@@ -82,7 +84,7 @@ def make_plan(
         if experiment.trains_relaxed:
             check_relaxable(space.spec, space_file)
             check_relaxed_cost(experiment, profile)
-        check_classes(experiment, space, spec_file.parent, space_file)
+        check_data(experiment, space, shape, spec_file.parent, space_file)
         check_class_weights(experiment, space, spec_file.parent)
         space = with_class_numbers(experiment, space, spec_file.parent, space_file)
     folder = out or Path("results") / "-".join(filter(None, (spec_file.stem, ablation)))
@@ -130,20 +132,19 @@ def check_exit_weights(experiment: ExperimentSpec, space: SearchSpace) -> None:
             exit_weights(training.exit_weights, space.extreme(largest=True))
 
 
-def check_classes(experiment: ExperimentSpec, space: SearchSpace, base: Path, space_file: Path) -> None:
-    """Raise SpecError if the class names of the data show another number of classes than the space has."""
-    names, classes = class_names(experiment.data, base), space.spec.classes
-    if names is None or len(names) == classes:
-        check_order(names, own_class_names(experiment.data, base))
-        return
-    if experiment.data.class_names is not None:
+def check_data(experiment: ExperimentSpec, space: SearchSpace, shape: DataShape, base: Path, space_file: Path) -> None:
+    """Raise SpecError if a space doesn't fit the data, or class names have another number or order."""
+    names, classes = experiment.data.class_names, space.spec.classes
+    if names is not None and len(names) != classes:
         raise SpecError("data.class_names", f"must be {classes} names, as in the space, but got {len(names)}")
-    raise SpecError("classes", f"must be {len(names)}, as in the data, but got {classes}", space_file)
+    check_fits(space.spec, experiment.data, shape, space_file)
+    if names is not None:
+        check_order(names, own_class_names(experiment.data, base))
 
 
-def check_order(names: Sequence[str] | None, own: Sequence[str] | None) -> None:
+def check_order(names: Sequence[str], own: Sequence[str] | None) -> None:
     """Raise SpecError where class names that are given stand for other classes than those the data call so."""
-    for name, class_ in zip(names or (), own or (), strict=False):
+    for name, class_ in zip(names, own or (), strict=False):
         if name != class_ and own is not None and name in own:
             rule = f"must be in the order of the data's classes ({short(', '.join(own))})"
             raise SpecError("data.class_names", f"{rule}, but got '{name}' for '{class_}'")

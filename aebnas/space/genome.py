@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from aebnas.core.errors import in_file
-from aebnas.core.spec_base import read_spec
+from aebnas.core.errors import SpecError, in_file
+from aebnas.core.spec_base import parse_spec
+from aebnas.core.yaml_reader import read_yaml
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.shape_rules import Shape
 from aebnas.space.architecture import Architecture, BranchLayer, Cell, Exit, Site, Stage, Stem
 from aebnas.space.choices import encode_part, layer_genes, make_branch_layer, named, values_of
+from aebnas.space.completion import completed, with_remedy
 from aebnas.space.fields import SKIP
 from aebnas.space.layers import space_layers
 from aebnas.space.min_exits import min_exits
@@ -45,9 +48,17 @@ class SearchSpace:
         space_layers(self.spec)
 
     @classmethod
-    def load(cls, path: Path) -> "SearchSpace":
-        """Read a space's YAML file."""
-        spec = read_spec(SpaceSpec, path)
+    def load(cls, path: Path, image: Shape | None = None, classes: int | None = None) -> "SearchSpace":
+        """Read a space's YAML file.
+
+        What it leaves out of `input` and `classes` is taken from `image`, the shape (c, h, w) of the data's images, and
+        from the number of `classes`. Raises SpecError for an invalid space, and where something is still missing.
+        """
+        value = completed(read_yaml(path), image, classes)
+        try:
+            spec = parse_spec(SpaceSpec, value, path)
+        except SpecError as error:
+            raise with_remedy(error, value) from None
         with in_file(path):
             return cls(spec)
 

@@ -1,7 +1,9 @@
 """The input and the stem in YAML."""
 
+from pydantic import ConfigDict
+
 from aebnas.core.resolution import Resolution
-from aebnas.core.spec_base import Spec
+from aebnas.core.spec_base import Spec, optional_keys
 from aebnas.runtime.shape_rules import Shape
 from aebnas.space.fields import Acts, Kernel, Resolutions, Stride, Width, Widths
 
@@ -9,13 +11,16 @@ from aebnas.space.fields import Acts, Kernel, Resolutions, Stride, Width, Widths
 class InputSpec(Spec):
     """The image."""
 
+    model_config = ConfigDict(json_schema_extra=optional_keys("resolution"))
+
     channels: Width = 3
-    """Channels of the image."""
+    """Channels of the image; those of the data if absent, 3 where no data are named."""
     resolution: Resolutions
-    """Size of the stem's input: pixels a side, or height x width such as `96x160`."""
+    """Size of the stem's input: pixels a side, or height x width such as `96x160`; that of the data's images if
+    absent."""
     image_size: Resolution | None = None
-    """Size of the input images; the largest resolution if absent. Where it differs from the resolution, the network's
-    first node resizes."""
+    """Size of the input images; if absent, that of the data's images beside several resolutions, else the largest
+    resolution. Where it differs from the resolution, the network's first node resizes."""
 
     @property
     def size(self) -> Resolution:

@@ -3,10 +3,10 @@
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from aebnas.core.errors import SpecError
-from aebnas.core.spec_base import Spec, did_you_mean
+from aebnas.core.spec_base import Spec, did_you_mean, optional_keys
 from aebnas.runtime.shape_rules import mid_channels
 from aebnas.space import architecture
 from aebnas.space.architecture import Site
@@ -28,10 +28,12 @@ RENAMED = architecture.RENAMED | {"places": "sites"}
 class SpaceSpec(Spec):
     """A whole search space; its backbone is made of `stages`, or (`backbone: dag`) of the cells of `dag`."""
 
+    model_config = ConfigDict(json_schema_extra=optional_keys("input", "classes"))
+
     input: InputSpec
-    """The image."""
+    """The image; what it leaves out is taken from the data."""
     classes: Annotated[int, Field(strict=True, ge=2, le=1_000_000)]
-    """Number of classes."""
+    """Number of classes; that of the data if absent."""
     stem: StemSpec
     """The first convolution."""
     backbone: Literal["staged", "dag"] = "staged"

@@ -174,6 +174,8 @@ def test_colour_operations_on_what_has_no_colours(search, project, channels):
 @pytest.mark.parametrize("height, width", [(8, 8), (8, 12), (12, 8)])
 def test_a_crop_that_could_miss_the_image(search, project, height, width):
     (project / "set.npz").write_bytes(npz(x_train=np.zeros((N, height, width, 1), np.uint8)))
+    space = {key: value for key, value in SPACE.items() if key not in ("input", "classes")}
+    (project / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
     line = search(name="npz", path="set.npz", augment={"crop": 8})
     assert line == "spec.yaml: data.augment.crop: must be less than the shorter side of an image (8), but got 8"
 

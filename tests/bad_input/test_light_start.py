@@ -32,6 +32,16 @@ CASES = {
     "exit weights": ({"supernet": {"epochs": 1, "exit_weights": {"last": 1}}}, SPACE, "tiny.yaml: supernet.exit_weigh"),
     "class names": ({"data": {"name": "digits", "class_names": ["a"]}}, SPACE, "tiny.yaml: data.class_names: must be"),
     "another number of classes": ({}, SPACE | {"classes": 7}, "space.yaml: classes: must be 10, as in the data, but "),
+    "an array file that isn't there": (
+        {"data": {"name": "npz", "path": "none.npz"}},
+        {key: value for key, value in SPACE.items() if key not in ("input", "classes")},
+        "none.npz: must be a .npz file, but got no such file",
+    ),
+    "no space of that name": (
+        {"space": "digits_tinny"},
+        SPACE,
+        "tiny.yaml: space: must be the file of a search space, but 'digits_tinny' doesn't exist; bundled spaces are ",
+    ),
     "a folder that isn't there": (
         {"data": {"name": "folder", "path": "none", "resolution": 8}},
         SPACE,

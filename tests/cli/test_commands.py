@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_run import own_copy, searched, write_spec
+from tiny_run import SPACE, own_copy, searched, write_spec
 from typer.testing import CliRunner
 
 from aebnas.cli.main import app, main
@@ -51,7 +51,12 @@ def call(capsys):
     "arguments, expected_message",
     [
         (["search", "none.yaml"], "none.yaml: no such file"),
-        (["space", "none.yaml"], "none.yaml: no such file"),
+        (
+            ["space", "none.yaml"],
+            "space: must be the file of a search space, but 'none.yaml' doesn't exist; bundled",
+        ),
+        (["space", "resnet_cifer"], ", did you mean 'resnet_cifar'?"),
+        (["profile", "resnet_cifer"], ", did you mean 'resnet_cifar'?"),
         (["schema", "spaces"], "schema must be one of space, experiment, but got 'spaces'"),
         (["show", "."], "is not a run folder"),
         (["retrain", ".", "--pick", "knee"], "is not a run folder"),
@@ -96,7 +101,7 @@ def test_the_command_itself(tmp_path):
     assert result.stderr == "error: schema must be one of space, experiment, but got 'nothing'\n"
 
 
-COMMANDS = ("search", "resume", "show", "list", "compare", "space", "schema", "retrain", "evaluate", "export")
+COMMANDS = ("init", "search", "resume", "show", "list", "compare", "space", "schema", "retrain", "evaluate", "export")
 
 
 def test_help_lists_the_commands():
@@ -112,6 +117,24 @@ def test_a_space_is_printed_with_its_size_and_bounds():
     assert f"{macs.lower:,} to {macs.upper:,}" in printed and f"{macs.first_exit:,}" in printed
     assert f"{params.lower:,} to {params.upper:,}" in printed
     assert sum(line.startswith("  sample ") for line in printed.splitlines()) == 2
+
+
+def test_a_bundled_space_has_a_name():
+    by_name, by_file = (invoke("space", space).partition("\n") for space in ("digits_tiny", DIGITS))
+    assert by_name[0] == "digits_tiny" and by_name[2] == by_file[2]
+
+
+def test_a_space_takes_what_it_leaves_out_from_the_data_of_an_experiment(call, tmp_path):
+    left_out = {key: value for key, value in SPACE.items() if key not in ("input", "classes")}
+    whole, spec = write_spec(tmp_path / "whole").parent / "space.yaml", write_spec(tmp_path / "left_out", left_out)
+    space = spec.parent / "space.yaml"
+    assert invoke("space", space, "--spec", spec).partition("\n")[2] == invoke("space", whole).partition("\n")[2]
+    for command in ("space", "profile"):
+        code, out, err = call(command, space)
+        assert (code, out) == (2, "")
+        assert err.startswith(f"error: {space}: input.resolution and classes: required where no data are named")
+    emitted = invoke("profile", space, "--spec", spec, "--networks", 0, "--emit", tmp_path / "job")
+    assert f"aebnas profile {space} --spec {spec} --import result.json" in emitted
 
 
 def test_samples_follow_the_seed():

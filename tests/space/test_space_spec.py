@@ -166,7 +166,7 @@ def test_the_valid_space_loads(tmp_path):
         ("input.resolution", [2, 8], "stages.1.kernel: must be at most 3, to fit its 2x2 map at stage2.block1.mbconv"),
         ("stages", [], "stages: must have at least one stage, but got []"),
         ("stages.1.width", GONE, "stages.1.width: this key is required"),
-        ("classes", GONE, "classes: this key is required"),
+        ("classes", GONE, "classes: required where no data are named to take it from"),
         ("classes", 1, "classes: must be greater than or equal to 2, but got 1"),
     ],
 )

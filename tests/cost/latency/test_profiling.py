@@ -164,11 +164,11 @@ def test_the_estimator_of_difficulty_is_measured_with_the_layers_and_without(spa
         profile.difficulty_ms((3, 7, 7))
 
 
-def test_images_without_a_difficulty_are_left_out(space):
+def test_the_difficulty_of_images_of_any_channels_is_measured(space):
     two_channels = space.spec.input.model_copy(update={"channels": 2})
     space = SearchSpace(space.spec.model_copy(update={"input": two_channels}))
     job = make_job(space, MeasurementSetting(), rounds=1, networks=0)
-    assert job["image"] is None and rounds.subjects(job) == len(job["layers"])
+    assert job["image"] == [2, 8, 8] and rounds.subjects(job) == len(job["layers"]) + 1
 
 
 def test_settings():
