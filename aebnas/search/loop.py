@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from aebnas.policies.calibration.calibrated_tables import Tables
 from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.environment import write_environment
 from aebnas.run.events import Listen, RunEvents, TrainingRows
-from aebnas.run.front_files import write_front
+from aebnas.run.front_files import FrontFiles
 from aebnas.run.run_config import RunConfig, config_with_defaults
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
@@ -31,11 +31,12 @@ from aebnas.run.training_setup import new_supernet, repeatable, training_device,
 from aebnas.run.weight_files import candidate_weights, delete_other_weights, load_weights, save_weights
 from aebnas.runtime.ops import OPS
 from aebnas.search.darts.relaxed_trials import initial_genomes, record_relaxed, resolve_trial
+from aebnas.search.empty_front import EmptyFrontReason, NothingFeasible, check_not_empty
 from aebnas.search.plan import UNSATISFIABLE, Plan, make_plan
 from aebnas.space.layers import space_layers
 from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.build import make_strategy
-from aebnas.strategies.front import front
+from aebnas.strategies.job_count import size_note
 from aebnas.strategies.strategy import AnyJob, Job, RelaxedJob
 from aebnas.strategies.trial import Trial
 from aebnas.supernet.supernet import Supernet
@@ -59,7 +60,8 @@ def run_plan(plan: Plan, listen: Listen = RunEvents) -> RunSession:
     """Run (or resume) a planned search; `listen` makes the listener of its events.
 
     Raises UserError if the images don't fit the space, the memory bound is infeasible, no GPU is available, the run
-    was started with another spec or is in use, training fails, or no trial is feasible.
+    was started with another spec or is in use, or training fails; and NothingFeasible, with the run finished, if no
+    trial is feasible.
     """
     spec_file, experiment, space, folder, base = plan.spec_file, plan.experiment, plan.space, plan.folder, plan.base
     session = RunSession(Run(folder), experiment, space, base, spec_file)
@@ -73,7 +75,8 @@ def run_plan(plan: Plan, listen: Listen = RunEvents) -> RunSession:
     read_held(session.images.splits)
     config = RunConfig(experiment, space, base).to_json(folder, plan.profile)
     run = Run.start(folder, config, config_with_defaults)
-    for note in [*session.images.notes(), *_export_notes(space.spec)]:
+    size = size_note(experiment.strategy, space.spec, experiment.parsed_target())
+    for note in [*session.images.notes(), *_export_notes(space.spec), *([] if size is None else [size])]:
         print(f"note: {note}", file=sys.stderr)
     if plan.profile is not None and not run.profile_file.exists():
         plan.profile.save(run.profile_file)
@@ -114,6 +117,7 @@ def _run_to_end(session: RunSession, listen: Listen) -> None:
     evaluate = experiment.evaluate
     with run.locked(), repeatable(session.experiment):
         run.recover()
+        check_not_empty(session, listen)
         write_environment(session)
         with listen(session.facts) as events:
             supernet = None
@@ -125,9 +129,12 @@ def _run_to_end(session: RunSession, listen: Listen) -> None:
                 run.timed("search"),
                 open_pool(evaluator, evaluate.workers, experiment.ray, evaluate.gpus_per_worker) as pool,
             ):
-                _Search(session, pool, events).loop()
-            write_front(session.facts, run.trials(), finished=True)
+                search = _Search(session, pool, events)
+                search.loop()
+            empty = search.finish()
             events.search_finished()
+    if empty is not None:
+        raise NothingFeasible(run.folder, empty)
 
 
 def _supernet(session: RunSession, spec: SupernetSpec, events: RunEvents) -> Supernet:
@@ -175,23 +182,45 @@ class _Search:
             np.random.default_rng(experiment.seed),
             initial_genomes(session),
         )
-        self.recorded = {trial.number: trial for trial in self.run.trials()}
-        self.trials: list[Trial] = []
+        self.recorded = self.run.recorded()
+        self.count = 0  # of trials that the strategy has proposed
+        self.files = FrontFiles(session.facts, self.strategy.max_jobs)
+        self.reason = EmptyFrontReason()
         self.tables: dict[str, Tables | Failure] = {}
 
     def loop(self) -> None:
-        """Run until the strategy returns no more jobs; raises UserError if the front is empty then."""
-        total = self.session.experiment.strategy.evaluations
+        """Run until the strategy returns no more jobs.
+
+        The front's files are written after each generation with a new trial: while trials of an earlier session are
+        replayed, those on disk hold more trials.
+        """
         self.events.search_started()
-        with progress_bar("search", total) as bar:
+        with progress_bar("search", self.strategy.max_jobs) as bar:
             while jobs := self.strategy.ask():
-                first = len(self.trials)
-                self.trials += self._generation(dict(enumerate(jobs, start=first)), bar)
-                self.strategy.tell(self.trials[first:])
-                write_front(self.session.facts, self._known())
-                self._drop_weights()
-        if not front(self.trials, self.objectives, self.constraints):
-            raise UserError(_why_empty(self.trials, self.run.folder))
+                numbers = range(self.count, self.count + len(jobs))
+                is_new = not all(map(self.recorded.has, numbers))
+                trials = self._generation(dict(zip(numbers, jobs, strict=True)), bar)
+                self.count += len(trials)
+                self.strategy.tell(trials)
+                self._add(trials)
+                if is_new:
+                    self.files.write()
+                    self._drop_weights()
+
+    def finish(self) -> str | None:
+        """Write the final front. Returns why it is empty; None if it isn't."""
+        # those that another version's strategy proposed
+        self._add(self.recorded.since(self.count))
+        shortfall = self.strategy.shortfall()
+        if shortfall is not None:
+            planned = self.session.experiment.strategy.evaluations
+            print(f"note: {self.count:,} of {planned:,} planned trials: {shortfall.sentence}", file=sys.stderr)
+        empty = None if self.files.front.points else self.reason.text()
+        self.files.write(finished=True, ended_early=shortfall, nothing_feasible=empty)
+        return empty
+
+    def _add(self, trials: Iterable[Trial]) -> None:
+        self.files.add(map(self.reason.add, trials))
 
     def _generation(self, jobs: dict[int, AnyJob], bar: Bar) -> list[Trial]:
         """Trials of a generation's jobs (by trial number) in their order, each recorded as soon as it is finished."""
@@ -205,10 +234,10 @@ class _Search:
                 self.run.append(trial)
             bar.advance(note=self.events.trial_finished(trial, is_new), earlier=not is_new)
 
-        new = {n: job for n, job in jobs.items() if isinstance(job, Job) and n not in self.recorded}
+        new = {n: job for n, job in jobs.items() if isinstance(job, Job) and not self.recorded.has(n)}
         reasons = dict(zip(new, provably_infeasible(list(new.values()), self.constraints, self.costs), strict=True))
         for number, job in jobs.items():
-            if number in self.recorded:
+            if self.recorded.has(number):
                 finish(self._recorded(number, job), is_new=False)
             elif isinstance(job, RelaxedJob):
                 relaxation = Relaxation(job.weight)
@@ -260,7 +289,7 @@ class _Search:
         return again
 
     def _recorded(self, number: int, job: AnyJob) -> Trial:
-        trial = self.recorded[number]
+        trial = self.recorded.numbered(number)
         if not job.is_job_of(trial):
             raise UserError(
                 f"{self.run.trials_file}: trial {number} must be the one that the strategy proposes, but differs, "
@@ -284,14 +313,9 @@ class _Search:
         experiment = self.session.experiment
         if experiment.candidate_training is None or experiment.trains_relaxed:  # relaxed searches have few candidates
             return
-        members = front(self._known(), self.objectives, self.constraints)
-        for dropped in delete_other_weights(self.run, {trial.architecture.id for trial, _ in members}):
+        on_front = {trial.architecture.id for trial, _ in self.files.front.points}
+        for dropped in delete_other_weights(self.run, on_front):
             self.tables.pop(dropped, None)
-
-    def _known(self) -> list[Trial]:
-        """All trials so far by number, including those of an earlier session that the strategy hasn't proposed yet."""
-        known = {trial.number: trial for trial in (*self.recorded.values(), *self.trials)}
-        return [known[number] for number in sorted(known)]
 
     def _cache(self, job: Job, outcome: Tables | Failure) -> None:
         """Cache tables, or a permanent failure, for later candidates that differ only in their policy."""
@@ -299,15 +323,3 @@ class _Search:
             self.tables[job.architecture.id] = outcome
             while len(self.tables) > TABLES_KEPT:
                 self.tables.pop(next(iter(self.tables)))
-
-
-def _why_empty(trials: Sequence[Trial], folder: Path) -> str:
-    """One line on a search without a feasible trial: the one with the smallest violation, or the most frequent
-    failure."""
-    infeasible = [trial for trial in trials if trial.status == "infeasible"]
-    if infeasible:
-        closest = min(infeasible, key=lambda trial: trial.violation)
-        return f"{folder}: no trial of {len(trials)} satisfies the constraints; the closest: {closest.reason}"
-    reasons = [trial.reason for trial in trials if trial.reason]
-    common = max(set(reasons), key=reasons.count) if reasons else "no trial was made"
-    return f"{folder}: no trial of {len(trials)} is on the front; the most frequent reason: {common}"

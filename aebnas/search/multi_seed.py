@@ -1,5 +1,6 @@
 """`aebnas search --seeds`: the same search once for each seed."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from aebnas.core.errors import UserError
 from aebnas.core.spec_base import updated
 from aebnas.run.events import Listen, RunEvents
 from aebnas.run.session import RunSession
+from aebnas.search.empty_front import NothingFeasible
 from aebnas.search.loop import run_plan
 from aebnas.search.plan import Plan
 
@@ -27,9 +29,20 @@ def seeded_plans(plan: Plan, seeds: Sequence[int]) -> dict[int, Plan]:
 def search_seeds(plans: Mapping[int, Plan], listen: Listen = RunEvents) -> dict[int, RunSession]:
     """Run (or resume) the search of each seed (see `seeded_plans`); the splits stay the same.
 
-    Returns the finished runs by seed. Raises UserError as a single search does.
+    Returns the finished runs by seed; one in which nothing is feasible has an empty front, which is noted on standard
+    error. Raises UserError as a single search does, and NothingFeasible where that holds for every seed.
     """
-    return {seed: run_plan(plan, listen) for seed, plan in plans.items()}
+    runs, empty = {}, list[NothingFeasible]()
+    for seed, plan in plans.items():
+        try:
+            runs[seed] = run_plan(plan, listen)
+        except NothingFeasible as error:
+            print(f"note: seed {seed}: {error}", file=sys.stderr)
+            runs[seed] = RunSession.open(plan.folder)
+            empty.append(error)
+    if len(empty) == len(runs):
+        raise empty[0]
+    return runs
 
 
 def seeds_folder(plan: Plan) -> Path:
