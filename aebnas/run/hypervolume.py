@@ -73,14 +73,6 @@ class GrowthCurve:
             self.columns["hypervolume"].append(self.growth.hypervolume)
 
 
-def growth_curve(facts: RunFacts, trials: Sequence[Trial]) -> dict[str, list[float]]:
-    """The columns of a `GrowthCurve` of all trials."""
-    curve = GrowthCurve(facts, len(trials))
-    for trial in trials:
-        curve.add(trial)
-    return curve.columns
-
-
 def normalised_hypervolume(facts: RunFacts, points: Sequence[FrontPoint]) -> float:
     """Hypervolume with reference (1, 1, ...) of the error and of costs divided by their maximum in the space."""
     return Growth(facts).volume(points) if points else 0.0
