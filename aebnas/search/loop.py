@@ -216,6 +216,7 @@ class _Search:
             planned = self.session.experiment.strategy.evaluations
             print(f"note: {self.count:,} of {planned:,} planned trials: {shortfall.sentence}", file=sys.stderr)
         empty = None if self.files.front.points else self.reason.text()
+        self._drop_weights()  # a kill may have come before those of the last new generation were deleted
         self.files.write(finished=True, ended_early=shortfall, nothing_feasible=empty)
         return empty
 
