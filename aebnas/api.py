@@ -20,6 +20,7 @@ from aebnas.policies.threshold_search.goal import Goal
 from aebnas.report.compare import compare_runs
 from aebnas.report.run_report import RunReport
 from aebnas.report.seed_summary import SeedSummary, check_seed_picks, summarise_seeds, write_seeds
+from aebnas.run.checked_data import check_data
 from aebnas.run.front_files import front_row, front_table
 from aebnas.run.session import RunSession
 from aebnas.runtime.exit_policy import ExitPolicy
@@ -43,15 +44,21 @@ SpecLike = str | Path | Mapping[str, Any]
 
 
 def search(
-    spec: SpecLike, out: PathLike | None = None, *, ablation: str | None = None, deterministic: bool = False
+    spec: SpecLike,
+    out: PathLike | None = None,
+    *,
+    ablation: str | None = None,
+    deterministic: bool = False,
+    verify: bool = False,
 ) -> "SearchRun":
     """Run a search, or resume it; `out` is its folder (default `results/<name of the file>`; required for a mapping).
 
-    `ablation` and `deterministic` as on the command line. Raises UserError for an invalid spec, images that are missing
-    or don't fit the space, a folder of another spec, and a search without a feasible trial.
+    `ablation`, `deterministic` and `verify` as on the command line. Raises UserError for an invalid spec, images that
+    are missing, don't fit the space or have changed since the run was started, a folder of another spec, and a search
+    without a feasible trial.
     """
     plan = _plan(spec, out, ablation, deterministic)
-    run_plan(plan, RunReport)
+    run_plan(plan, RunReport, verify)
     return SearchRun(plan.folder)
 
 
@@ -64,6 +71,7 @@ def search_seeds(
     test: bool = False,
     ablation: str | None = None,
     deterministic: bool = False,
+    verify: bool = False,
 ) -> SeedSummary:
     """Run the search once for each seed, in `<out>-seed<seed>`, and write a summary over all seeds to `<out>-seeds`.
 
@@ -75,7 +83,7 @@ def search_seeds(
     plans = seeded_plans(plan, seeds)
     check_seed_picks(picks)
     rules = list(dict.fromkeys([*RULES, *picks]))
-    runs = run_seeds(plans, RunReport)
+    runs = run_seeds(plans, RunReport, verify)
     if test:
         for session in runs.values():
             _evaluate_picks(session, rules)
@@ -84,8 +92,14 @@ def search_seeds(
     return summary
 
 
-def open_run(folder: PathLike) -> "SearchRun":
-    """An existing run, finished or not (`aebnas.open`); raises UserError if the folder isn't a run."""
+def open_run(folder: PathLike, *, data: PathLike | None = None, verify: bool = False) -> "SearchRun":
+    """An existing run, finished or not (`aebnas.open`).
+
+    `data` is where its images lie now, if they were moved; `verify` compares contents of image files, too. Raises
+    UserError if the folder isn't a run, and with either of these if the images aren't those of the run's start.
+    """
+    if data is not None or verify:
+        check_data(Path(folder), None if data is None else Path(data), verify)
     return SearchRun(folder)
 
 
@@ -122,7 +136,7 @@ class SearchRun:
         """
         on_front = {point.id for _, point in self._session.front()}
         rows, samples = [], self._session.facts.samples
-        for trial in self._session.run.trials():
+        for trial in self._session.run.recorded():
             about: dict[str, Any] = {"trial": trial.number, "status": trial.status, "origin": trial.origin}
             about |= {"seconds": trial.seconds, "reason": trial.reason}
             for point in trial.points:

@@ -27,6 +27,7 @@ from aebnas.run.session import RunSession
 from aebnas.runtime.exit_criteria import CRITERIA
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
+from aebnas.runtime.normalise import normalise
 from aebnas.selected.selected_model import load_selected_model
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lowering import lower
@@ -40,7 +41,7 @@ def picked(run: Path, rule: str, samples: int) -> Subject:
     selected = load_selected_model(session, rule)
     search = session.images.splits.search
     pixels = search.subset(torch.arange(min(samples, len(search)))).pixels()
-    return selected.id, selected.network, selected.policy, session.images.preprocessing.apply(pixels), pixels
+    return selected.id, selected.network, selected.policy, normalise(pixels, session.images.preprocessing), pixels
 
 
 def random_networks(path: Path, count: int, samples: int) -> list[Subject]:

@@ -24,7 +24,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from aebnas.core.spec_base import read_spec
 from aebnas.cost.counts import count_graph
-from aebnas.data.batches import Batches, Preprocessing
+from aebnas.data.batches import Batches
+from aebnas.data.channel_statistics import measure_preprocessing
 from aebnas.data.image_set import ImageSet
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.runtime.network import Network
@@ -188,7 +189,7 @@ def main() -> None:
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
     labels = torch.randint(0, space.spec.classes, shape[:1], generator=generator)
     images = ImageSet.of(pixels, labels, space.spec.classes)
-    preprocessing = Preprocessing.measure(images)
+    preprocessing = measure_preprocessing(images)
     batches = Batches(images, preprocessing, experiment.data.effective_augment, spec.batch_size)
     x_nchw, labels_n = next(batches.epoch(generator))
 

@@ -13,6 +13,7 @@ from aebnas import api
 from aebnas.core.errors import UserError
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
+from aebnas.runtime.normalise import normalise
 
 ROOT = Path(__file__).parents[1]
 
@@ -94,7 +95,7 @@ def test_the_network_gives_what_was_scored(finished):
     picked, session = api.open_run(finished).pick("best-accuracy"), RunSession.open(finished)
     search, network = session.images.splits.search, picked.network()
     with torch.no_grad():
-        answer = network.infer(session.images.preprocessing.apply(search.pixels()), picked.policy)
+        answer = network.infer(normalise(search.pixels(), session.images.preprocessing), picked.policy)
     right = (answer.logits.argmax(1) == search.labels).double().mean()
     assert float(right) == pytest.approx(picked.metrics["accuracy"])
 

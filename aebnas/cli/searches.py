@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from aebnas.cli.arguments import RunFolder
+from aebnas.cli.arguments import MovedData, RunFolder, Verify, check_images
 from aebnas.cli.runs import show
 from aebnas.core.errors import UserError
 
@@ -30,6 +30,12 @@ def search(
         typer.Option(help="With --seeds: an additional pick, such as 'avg_macs<=5e6'; may be repeated."),
     ] = None,
     test: Annotated[bool, typer.Option("--test", help="With --seeds: measure the picks on the test set.")] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Record the contents of image files, however large; compare them when a search is resumed."
+        ),
+    ] = False,
 ) -> None:
     """Train the supernet, search, and write the Pareto front. The same command resumes a stopped search."""
     from aebnas.search.plan import make_plan
@@ -48,6 +54,7 @@ def search(
             test=test,
             ablation=ablation,
             deterministic=deterministic,
+            verify=verify,
         )
         print_seeds(summary)
         print(f"{seeds_folder(plan)}/summary.json, seeds.csv and seeds.png are written.")
@@ -60,7 +67,7 @@ def search(
     from aebnas.report.run_report import RunReport
     from aebnas.search.loop import run_plan
 
-    session = run_plan(plan, RunReport)
+    session = run_plan(plan, RunReport, verify)
     show(session.run.folder)
     folder = session.run.folder
     print(f"\n{folder}/pareto.csv, pareto.png and report.html are written.")
@@ -75,12 +82,13 @@ def _numbers(text: str) -> list[int]:
         raise UserError(f"--seeds must be whole numbers such as 11,22,33, but got '{text}'") from None
 
 
-def resume(run: RunFolder) -> None:
+def resume(run: RunFolder, data: MovedData = None, verify: Verify = False) -> None:
     """Resume a stopped run from its config.json: the search, then retrainings that were stopped."""
     from aebnas.report.run_report import RunReport
     from aebnas.search.loop import resume_search
     from aebnas.selected.retrain import finish_retrainings
 
+    check_images(run, data, verify)
     resume_search(run, RunReport)
     finished = finish_retrainings(run, RunReport)
     show(run)

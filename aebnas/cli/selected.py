@@ -7,8 +7,9 @@ from typing import Annotated, Literal, cast
 
 import typer
 
-from aebnas.cli.arguments import Pick, RunFolder
+from aebnas.cli.arguments import MovedData, Pick, RunFolder, Verify, check_images
 from aebnas.core.errors import UserError
+from aebnas.core.notes import print_note
 
 
 def retrain(
@@ -18,6 +19,8 @@ def retrain(
         str | None, typer.Option(help="Initial weights instead of the spec's: supernet, scratch or kept.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs instead of the spec's.")] = None,
+    data: MovedData = None,
+    verify: Verify = False,
 ) -> None:
     """Train one architecture of the front separately and find its thresholds again."""
     from aebnas.report.run_report import RunReport
@@ -27,6 +30,7 @@ def retrain(
 
     if weights not in (None, "supernet", "scratch", "kept"):
         raise UserError(f"--weights must be supernet, scratch or kept, but got '{weights}'")
+    check_images(run, data, verify)
     source = cast(Literal["supernet", "scratch", "kept"] | None, weights)
     point_id, point = retrain_pick(run, pick, source, epochs, RunReport)
     samples = Run.open(run).image_counts()["search"]
@@ -42,6 +46,8 @@ def evaluate(
         typer.Option("--full", help="All tables, with corrupted and out-of-distribution images and adaptation."),
     ] = False,
     budgets: Annotated[str | None, typer.Option(help="Average MACs to report accuracy at, such as 8e6,12e6.")] = None,
+    data: MovedData = None,
+    verify: Verify = False,
 ) -> None:
     """Measure one operating point on the test set, which no other command reads."""
     try:
@@ -54,7 +60,11 @@ def evaluate(
     from aebnas.report.run_report import RunReport
     from aebnas.selected.evaluate import evaluate as evaluate_pick
 
-    print_assessment(evaluate_pick(run, pick, full, numbers, RunReport), full, budgets=bool(numbers))
+    check_images(run, data, verify=False)
+    assessment = evaluate_pick(run, pick, full, numbers, RunReport, verify)
+    for note in assessment.notes:
+        print_note(note)
+    print_assessment(assessment, full, budgets=bool(numbers))
 
 
 def export(
@@ -84,12 +94,15 @@ def measure(
     ] = None,
     samples: Annotated[int, typer.Option(help="Images of the search split.", min=1)] = 512,
     rounds: Annotated[int, typer.Option(help="Number of repeated measurements.", min=1)] = 5,
+    data: MovedData = None,
+    verify: Verify = False,
 ) -> None:
     """Measure latency, memory and energy of a pick, beside predicted values."""
     from aebnas.cli.measured_table import print_measured
     from aebnas.report.run_report import RunReport
     from aebnas.selected.measure import measure as measure_pick
 
+    check_images(run, data, verify)
     given = {"device": device, "threads": threads, "dtype": dtype, "memory_format": memory_format, "compiled": compiled}
     changes = {name: value for name, value in given.items() if value is not None}
     print_measured(measure_pick(run, pick, changes, profile, samples, rounds, RunReport))

@@ -4,9 +4,8 @@ Augmentation is for training batches only; every other split is read through `ev
 Legend: n images of a batch, c channels, h height, w width, k classes.
 """
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from itertools import tee
 from typing import Any
@@ -14,84 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aebnas.core.progress import no_bar, progress_bar
 from aebnas.data.data_spec import AugmentSpec
-from aebnas.data.image_set import ImageSet, InMemory
+from aebnas.data.image_set import ImageSet
 from aebnas.data.loader_workers import Workers
 from aebnas.data.transforms import Draws, augment, cut_out, draw, mix_up
+from aebnas.runtime.normalise import normalise
+from aebnas.runtime.preprocessing import Preprocessing
 
-STD_FLOOR = 1e-3
-MAX_MEASURED = 10_000
-MEASURE_BATCH = 500
 FLIP_SEED = 2026
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """Normalisation of images of one `shape` (c, h, w): pixels to [0, 1], minus `mean [c]`, over `std [c]`.
-
-    Raises ValueError unless there are c finite means and c finite, positive standard deviations.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    shape: tuple[int, int, int]
-
-    def __post_init__(self) -> None:
-        if len(self.shape) != 3 or min(self.shape) < 1:
-            raise ValueError(f"shape must be three positive numbers (c, h, w), but got {self.shape}")
-        if not len(self.mean) == len(self.std) == self.shape[0]:
-            got = f"{len(self.mean)} and {len(self.std)}"
-            raise ValueError(f"mean and std must have {self.shape[0]} values (channels), but got {got}")
-        if not all(map(math.isfinite, self.mean + self.std)) or min(self.std) <= 0:
-            raise ValueError(f"mean and std must be finite and std positive, but got {self.mean}, {self.std}")
-
-    @classmethod
-    def measure(cls, images: ImageSet) -> "Preprocessing":
-        """Mean and standard deviation of each channel; std is at least 1e-3.
-
-        Of a set of more than 10,000 images, 10,000 evenly spaced ones are measured. Raises ValueError for none.
-        """
-        if not len(images):
-            raise ValueError("images must hold at least one image to measure, but got none")
-        count = min(len(images), MAX_MEASURED)
-        measured = images.subset(torch.arange(count) * len(images) // count)
-        channels, height, width = images.shape
-        counts = torch.zeros(channels, 256, dtype=torch.int64)
-        make_bar = no_bar if isinstance(images.source, InMemory) else progress_bar  # reading files is slow
-        with make_bar("measuring images", count) as bar:
-            for start in range(0, count, MEASURE_BATCH):
-                pixels = measured.pixels(slice(start, start + MEASURE_BATCH))
-                for channel, plane in enumerate(pixels.unbind(1)):
-                    counts[channel] += torch.bincount(plane.flatten(), minlength=256).cpu()
-                bar.advance(len(pixels))
-        shares = counts.double() / counts.sum(1, keepdim=True)
-        levels = torch.arange(256, dtype=torch.float64) / 255
-        mean = shares @ levels
-        variance = (shares * (levels - mean[:, None]).square()).sum(1)
-        std = variance.sqrt().clamp_min(STD_FLOOR)
-        return cls(tuple(mean.tolist()), tuple(std.tolist()), (channels, height, width))
-
-    def apply(self, images: Tensor) -> Tensor:
-        """Normalised float32 `[n, c, h, w]` in channels_last, from uint8 of that shape; ValueError for any other."""
-        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.shape:
-            got = f"{images.dtype} {list(images.shape)}"
-            raise ValueError(f"images must be torch.uint8 [n, {', '.join(map(str, self.shape))}], but got {got}")
-        std = torch.tensor(self.std, dtype=torch.float64)
-        scale = (1 / (255 * std)).float().view(1, -1, 1, 1).to(images.device)
-        shift = (-torch.tensor(self.mean, dtype=torch.float64) / std).float().view(1, -1, 1, 1).to(images.device)
-        x_nchw = images.to(torch.float32, memory_format=torch.channels_last)
-        return x_nchw.mul_(scale).add_(shift)
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON-ready dictionary; `from_json` reads it back to an equal Preprocessing."""
-        return {"mean": list(self.mean), "std": list(self.std), "shape": list(self.shape)}
-
-    @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Preprocessing":
-        """Read what `to_json` wrote; raises KeyError or ValueError for anything else."""
-        channels, height, width = value["shape"]
-        return cls(tuple(value["mean"]), tuple(value["std"]), (channels, height, width))
 
 
 class Batches:
@@ -161,7 +90,7 @@ class Batches:
         return torch.randint(2, (len(self.images),), generator=torch.Generator().manual_seed(FLIP_SEED)).bool()
 
     def _finish(self, pixels: Tensor, y_n: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        x_nchw = self.preprocessing.apply(pixels)
+        x_nchw = normalise(pixels, self.preprocessing)
         if draws.centre_n2 is not None:
             x_nchw = cut_out(x_nchw, self.augment_spec.cutout, draws.centre_n2)
         if draws.mixed is not None:
@@ -183,7 +112,7 @@ def eval_batches(images: ImageSet, preprocessing: Preprocessing, batch_size: int
     _check_batch_size(batch_size)
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
-        yield preprocessing.apply(images.pixels(part)), images.labels[part]
+        yield normalise(images.pixels(part), preprocessing), images.labels[part]
 
 
 def _check_batch_size(batch_size: int) -> None:

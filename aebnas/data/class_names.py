@@ -5,6 +5,9 @@ from pathlib import Path
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.folder_walk import FolderWalk
 
+DEFAULT_ROOT = Path("data")
+"""Where torchvision's sets are downloaded to unless the spec names another folder."""
+
 DIGITS = tuple("0123456789")
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -62,3 +65,12 @@ def data_path(spec: DataSpec, base: Path) -> Path:
     """Absolute path of the file of `npz` or the folder of `folder`."""
     assert spec.path is not None  # the spec checks it
     return (base / spec.path.expanduser()).absolute()
+
+
+def location(spec: DataSpec, base: Path) -> Path | None:
+    """Absolute path of the file or folder that the images are read from; None for a set that comes with a library."""
+    if spec.name == "digits":
+        return None
+    if spec.path is not None:
+        return data_path(spec, base)
+    return (base / (spec.root or DEFAULT_ROOT).expanduser()).absolute()

@@ -94,6 +94,10 @@ class _Corrupted:
         """See `Source`."""
         return self.source.shape
 
+    @property
+    def paths(self) -> None:
+        """See `Source`."""
+
     def __len__(self) -> int:
         return len(self.source)
 

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 
 from aebnas.core.spec_base import Spec, updated
 from aebnas.core.spec_types import Processes, Seed, Side, UserPath
+from aebnas.runtime.preprocessing import WHITE, Fit, ImageReader, Resize
 
 
 def _size(value: object, minimum: int) -> object:
@@ -21,6 +22,7 @@ Size = Annotated[int | float, BeforeValidator(partial(_size, minimum=1))]
 """A fraction of the official training part (float in (0, 1)) or a count of images (int >= 1)."""
 OptionalSize = Annotated[int | float, BeforeValidator(partial(_size, minimum=0))]
 """A `Size`, or the whole number 0 for a split that isn't cut."""
+ColourValue = Annotated[int, Field(strict=True, ge=0, le=255)]
 
 
 class SplitSpec(Spec):
@@ -103,6 +105,9 @@ ONLY_FOR = {
     "root": TORCHVISION,
     "resolution": ("folder",),
     "channels": ("folder",),
+    "resize": ("folder",),
+    "fit": ("folder",),
+    "ground": ("folder",),
     "follow_links": ("folder",),
     "memory": ("folder",),
     "memory_limit_bytes": ("folder",),
@@ -120,9 +125,17 @@ class DataSpec(Spec):
     """Folder that holds torchvision's sets or that they are downloaded to (`data` if absent); may be relative to the
     YAML file."""
     resolution: Side | None = Field(None, validate_default=True)
-    """Of `folder` only: images are cropped to a square and resized to this many pixels a side."""
+    """Of `folder` only: images are brought to this many pixels a side."""
     channels: Literal[1, 3] = 3
     """Of `folder` only: 3 (RGB) or 1 (grey)."""
+    resize: Resize = "bilinear"
+    """Of `folder` only: the filter by which images are resized, antialiased but for `nearest`."""
+    fit: Fit = "crop"
+    """Of `folder` only: images of another aspect ratio are cropped to their centre (`crop`), resized without keeping it
+    (`stretch`), or surrounded by `ground` (`pad`)."""
+    ground: tuple[ColourValue, ColourValue, ColourValue] = WHITE
+    """Of `folder` only: red, green and blue of what lies below transparent pixels and around images that `fit: pad`
+    surrounds."""
     follow_links: bool = False
     """Of `folder` only: also read what symbolic links to places outside the folder lead to."""
     memory: Literal["auto", "always", "never"] = "auto"
@@ -154,6 +167,15 @@ class DataSpec(Spec):
         elif value != cls.model_fields[key].default:
             raise ValueError(f"must be absent when 'name' is {name} (it is for {', '.join(ONLY_FOR[key])})")
         return value
+
+    def reader(self, shape: tuple[int, int, int]) -> ImageReader:
+        """What reads image files as pixels of `shape` (c, h, w); also recorded for sets of arrays."""
+        return ImageReader(shape, self.resize, self.fit, self.ground)
+
+    @property
+    def in_files(self) -> bool:
+        """Whether each image is a file of its own."""
+        return self.name == "folder"
 
     @property
     def effective_augment(self) -> AugmentSpec:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from aebnas.core.errors import UserError
-from aebnas.data.class_names import CLASS_NAMES, data_path
+from aebnas.data.class_names import CLASS_NAMES, data_path, location
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.image_folder import load_folder
 from aebnas.data.image_set import ImageSet
@@ -40,9 +40,12 @@ def _load(spec: DataSpec, base: Path, train: bool) -> ImageSet:
         return _npz(data_path(spec, base), train)
     if spec.name == "folder":
         assert spec.resolution is not None  # the spec checks it
-        return load_folder(data_path(spec, base), spec.resolution, spec.channels, train, spec.follow_links)
+        reader = spec.reader((spec.channels, spec.resolution, spec.resolution))
+        return load_folder(data_path(spec, base), reader, train, spec.follow_links)
     if spec.name in OFFICIAL:
-        pixels, labels_n = read_official(spec.name, base / (spec.root or Path("data")).expanduser(), train)
+        place = location(spec, base)
+        assert place is not None
+        pixels, labels_n = read_official(spec.name, place, train)
         return _image_set(pixels, labels_n, classes=len(CLASS_NAMES[spec.name]))
     return _digits(train)
 

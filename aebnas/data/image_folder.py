@@ -8,8 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from aebnas.core.errors import UserError
@@ -17,6 +17,7 @@ from aebnas.core.progress import progress_bar
 from aebnas.data.folder_walk import PARTS, FolderWalk, left_out_text
 from aebnas.data.image_set import ImageSet, InMemory, Source
 from aebnas.data.loader_workers import Workers
+from aebnas.runtime.preprocessing import ImageError, ImageReader
 
 NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 """Formats of which Pillow itself reads only the header."""
@@ -25,19 +26,15 @@ READ_BATCH = 256
 
 @dataclass(frozen=True)
 class Files:
-    """A source over image files, resized to `resolution` pixels a side and converted to `channels` (1 or 3).
-
-    The centre square of an image is resized, bilinear and antialiased.
-    """
+    """A source over image files, which `reader` brings to one shape."""
 
     paths: tuple[str, ...]
-    resolution: int
-    channels: int
+    reader: ImageReader
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """See `Source`."""
-        return self.channels, self.resolution, self.resolution
+        return self.reader.shape
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -51,27 +48,13 @@ class Files:
 
     def take(self, indices: Tensor) -> "Files":
         """See `Source`."""
-        return Files(tuple(self.paths[index] for index in indices.tolist()), self.resolution, self.channels)
+        return Files(tuple(self.paths[index] for index in indices.tolist()), self.reader)
 
     def _read_one(self, path: str) -> Tensor:
-        from PIL import Image, ImageOps
-
-        side = self.resolution
         try:
-            with Image.open(path) as image:
-                if image.mode.startswith(("I", "F")):
-                    raise UserError(f"{path}: must have 8 bits a channel, but got mode {image.mode}")
-                image.draft(None, (2 * side, 2 * side))  # JPEG decodes at a fraction of its size, never below this
-                square = ImageOps.fit(
-                    image.convert("L" if self.channels == 1 else "RGB"), (side, side), Image.Resampling.BILINEAR
-                )
-        except UserError:
-            raise
-        except Exception as error:  # decoders raise all sorts on damaged files
-            reason = (str(error).splitlines() or [""])[0]
-            raise UserError(f"{path}: must be a readable image, but got {type(error).__name__}: {reason}") from None
-        pixels_hwc = np.array(square, dtype=np.uint8).reshape(side, side, self.channels)
-        return torch.from_numpy(pixels_hwc).permute(2, 0, 1)
+            return torch.from_numpy(self.reader.read(path)).permute(2, 0, 1)
+        except ImageError as error:
+            raise UserError(str(error)) from None
 
 
 class Held:
@@ -82,7 +65,7 @@ class Held:
 
     def __init__(self, source: Source, loaders: int) -> None:
         self._source, self._loaders = source, loaders
-        self.shape = source.shape
+        self.shape, self.paths = source.shape, source.paths
 
     def __len__(self) -> int:
         return len(self._source)
@@ -115,7 +98,7 @@ def _same(source: Source) -> Source:
     return source
 
 
-def load_folder(path: Path, resolution: int, channels: int, train: bool, follow_links: bool = False) -> ImageSet:
+def load_folder(path: Path, reader: ImageReader, train: bool, follow_links: bool = False) -> ImageSet:
     """One part of a folder of images; classes are the folders of `train`, sorted by name.
 
     Images may be at any depth below their class; see `FolderWalk` for symbolic links. With the training part the
@@ -140,7 +123,7 @@ def load_folder(path: Path, resolution: int, channels: int, train: bool, follow_
     for name, files in found["train" if train else "test"].items():
         paths += files
         labels += [classes.index(name)] * len(files)
-    return ImageSet(Files(tuple(paths), resolution, channels), torch.tensor(labels), len(classes), walk.left_out)
+    return ImageSet(Files(tuple(paths), reader), torch.tensor(labels), len(classes), walk.left_out)
 
 
 def _images_of(walk: FolderWalk, part: str, name: str) -> list[str]:
@@ -155,7 +138,5 @@ def _images_of(walk: FolderWalk, part: str, name: str) -> list[str]:
 @cache
 def image_extensions() -> tuple[str, ...]:
     """Extensions of the files that Pillow reads, in lower case and sorted."""
-    from PIL import Image
-
     known = Image.registered_extensions()
     return tuple(sorted(end for end, kind in known.items() if kind in Image.OPEN and kind not in NOT_DECODED))

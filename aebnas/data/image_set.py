@@ -19,6 +19,11 @@ class Source(Protocol):
         """`(c, h, w)` of every image."""
         ...
 
+    @property
+    def paths(self) -> tuple[str, ...] | None:
+        """The files that hold the images as they are, in their order; None where they aren't files."""
+        ...
+
     def __len__(self) -> int:
         """The number of images."""
         ...
@@ -48,6 +53,10 @@ class InMemory:
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
+    @property
+    def paths(self) -> None:
+        """See `Source`."""
+
     def __len__(self) -> int:
         return len(self.images)
 
@@ -76,6 +85,10 @@ class Joined:
         """See `Source`."""
         return self.first.shape
 
+    @property
+    def paths(self) -> None:
+        """See `Source`."""
+
     def __len__(self) -> int:
         return len(self.first) + len(self.second)
 
@@ -103,6 +116,10 @@ class Taken:
     def shape(self) -> tuple[int, int, int]:
         """See `Source`."""
         return self.source.shape
+
+    @property
+    def paths(self) -> None:
+        """See `Source`."""
 
     def __len__(self) -> int:
         return len(self.indices_n)

@@ -6,7 +6,7 @@ temperatures and thresholds, `certify` is used by the risk guarantee only. The t
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from aebnas.data.image_set import ImageSet
 SEARCH, CALIBRATE = "search", "calibrate"
 """The split that scores candidates, and the one that temperatures and thresholds are fitted on."""
 CUT = ("arch", SEARCH, CALIBRATE, "certify")
+SPLITS = ("train", *CUT)
 MAY_LACK_CLASSES = ("arch", "certify")
 MEMORY_PRIORITY = (SEARCH, CALIBRATE, "train", "arch", "certify")
 """The splits by how often they are read: in this order they are held in memory while it lasts."""
@@ -31,7 +32,8 @@ MEMORY_PRIORITY = (SEARCH, CALIBRATE, "train", "arch", "certify")
 class Splits:
     """The disjoint parts of the official training part; `arch` and `certify` may be empty.
 
-    `left_out` counts, by reason, what lay beside the images and was not read as one.
+    `membership` holds the indices `[n]` of each in that part. `left_out` counts, by reason, what lay beside the images
+    and was not read as one.
     """
 
     train: ImageSet
@@ -39,6 +41,7 @@ class Splits:
     search: ImageSet
     calibrate: ImageSet
     certify: ImageSet
+    membership: Mapping[str, Tensor]
     left_out: Mapping[str, int] = field(default_factory=dict)
 
     def missing_classes(self, name: str) -> list[int]:
@@ -48,8 +51,14 @@ class Splits:
         return [label for label in range(split.classes) if label not in present] if present else []
 
 
-def load_splits(spec: DataSpec, base: Path) -> Splits:
-    """Load the official training part and cut it; `base` as in `load_train`.
+Divide = Callable[[ImageSet], Mapping[str, Tensor]]
+"""Official training part -> indices of each split; may raise UserError."""
+
+
+def load_splits(spec: DataSpec, base: Path, divide: Divide | None = None) -> Splits:
+    """Load the official training part and divide it; `base` as in `load_train`.
+
+    `divide` returns the indices of each split; by default they are cut by `cut_splits`.
 
     Images in files are held in memory where `spec.memory` allows; of a set too large as a whole, those splits that
     fit. Raises UserError for bad data, splits that the set is too small for, or a crop that could miss the whole image.
@@ -58,13 +67,15 @@ def load_splits(spec: DataSpec, base: Path) -> Splits:
     side, crop = min(images.shape[1:]), spec.effective_augment.crop
     if crop >= side:
         raise SpecError("data.augment.crop", f"must be less than the side of an image ({side}), but got {crop}")
-    parts = {name: images.subset(part) for name, part in cut_splits(images.labels, spec.splits).items()}
-    return Splits(**_held(parts, spec), left_out=images.left_out)
+    divided = cut_splits(images.labels, spec.splits) if divide is None else divide(images)
+    parts = {name: images.subset(part) for name, part in divided.items()}
+    return Splits(**_held(parts, spec), membership=divided, left_out=images.left_out)
 
 
 def read_held(splits: Splits) -> None:
     """Read now all images that are to be held in memory, so that a damaged one shows before hours of training."""
-    for split in (splits.train, splits.arch, splits.search, splits.calibrate, splits.certify):
+    for name in SPLITS:
+        split: ImageSet = getattr(splits, name)
         if isinstance(split.source, Held) and len(split):
             split.pixels(slice(0, 1))
 

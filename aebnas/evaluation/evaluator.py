@@ -12,12 +12,13 @@ from aebnas.core.determinism import pinned
 from aebnas.core.progress import MakeBar, no_bar
 from aebnas.core.spec_base import updated
 from aebnas.cost.model import COUNTS, CostModel
-from aebnas.data.batches import Batches, Preprocessing
+from aebnas.data.batches import Batches
 from aebnas.data.image_set import ImageSet
 from aebnas.data.splits import CALIBRATE, SEARCH
 from aebnas.evaluation.darts.relaxed_training import Relaxation, RelaxedTraining, calibration_summary, hard_figures
 from aebnas.policies.calibration.calibrated_tables import Tables, calibrated_tables
 from aebnas.runtime.network import Network
+from aebnas.runtime.preprocessing import Preprocessing
 from aebnas.space.architecture import Architecture
 from aebnas.space.policy_spec import PolicySpec
 from aebnas.supernet.darts.discretization import (

@@ -1,6 +1,5 @@
 """Scoring architectures in this process, or by Ray actors in parallel, with the same results."""
 
-import sys
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from aebnas.core.errors import UserError
+from aebnas.core.notes import print_note
 from aebnas.core.progress import progress_bar
 from aebnas.core.ray_cluster import LOCAL, node_resources, ray_cluster, require_room
 from aebnas.evaluation.darts.relaxed_training import Relaxation
@@ -162,7 +162,7 @@ class RayActors:
         reason = _lost_reason(error, losses[index])
         if losses[index] >= (MAX_MEMORY_LOSSES if _is_memory(error) else MAX_LOSSES):
             return Failure(reason, transient=True)
-        print(f"note: a candidate is scored again: {reason}", file=sys.stderr)
+        print_note(f"a candidate is scored again: {reason}")
         return None
 
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from aebnas.core.confidence_intervals import wilson
 from aebnas.cost.counts import count_graph
-from aebnas.data.batches import Preprocessing
 from aebnas.runtime.difficulty import estimator_macs
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.monitor import Expected
+from aebnas.runtime.preprocessing import Preprocessing
 
 CLASSES_LISTED = 20
 

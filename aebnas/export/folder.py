@@ -20,14 +20,15 @@ from torch import Tensor
 import aebnas.runtime
 from aebnas.core.atomic_files import write_atomically, write_json, write_text
 from aebnas.core.errors import UserError, check_utf8
-from aebnas.data.batches import Preprocessing
 from aebnas.export import model as model_source
 from aebnas.export.card import CardFacts, ExportCosts, model_card
 from aebnas.export.model import RUNTIME, Model
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.monitor import Expected
 from aebnas.runtime.network import Network
+from aebnas.runtime.normalise import normalise
 from aebnas.runtime.ops import OPAQUE, OPS
+from aebnas.runtime.preprocessing import Preprocessing
 from aebnas.space.input_spec import EXPORTED_CHANNELS
 
 FILES = frozenset(
@@ -165,7 +166,7 @@ def _write_record(
     path: Path, network: Network, policy: ExitPolicy, preprocessing: Preprocessing, samples: Tensor
 ) -> None:
     alpha_n = None if policy.difficulty is None else policy.difficulty.alpha(samples)
-    predicted = network.infer(preprocessing.apply(samples), policy, alpha_n)
+    predicted = network.infer(normalise(samples, preprocessing), policy, alpha_n)
     record = partial(
         np.savez_compressed,
         images=samples.numpy(),

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -37,12 +37,14 @@ if TYPE_CHECKING:  # only for type checkers: at run time the copy in `runtime/` 
     from aebnas.runtime.exit_policy import ExitPolicy
     from aebnas.runtime.monitor import Monitor
     from aebnas.runtime.network import ExitPrediction, Network
+    from aebnas.runtime.preprocessing import Preprocessing
     from aebnas.runtime.self_check import CheckResult
 
 RUNTIME = (
     *("__init__", "adaptation", "adaptive_model", "blocks", "choice", "choice_rules", "conv_norm", "cost_rules"),
     *("difficulty", "exit_criteria", "exit_policy", "exit_rule", "fresh_lock", "gate_rules", "graph", "monitor"),
-    *("network", "op", "ops", "score_rules", "self_check", "shape_rules", "simple_layers", "threshold_rules"),
+    *("network", "normalise", "op", "ops", "preprocessing", "score_rules", "self_check", "shape_rules"),
+    *("simple_layers", "threshold_rules"),
 )
 _RANDOM_NUMBERS = threading.Lock()
 """Held while the process's random numbers are put aside: threads that did so at once would restore each other's."""
@@ -65,6 +67,9 @@ KINDS = "a path, a PIL image, an array or a tensor"
 
 class BadInput(ValueError):
     """Raised for an image or a file of the folder that cannot be used; the message is one line."""
+
+    def __str__(self) -> str:
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in super().__str__())
 
 
 class Prediction(NamedTuple):
@@ -102,11 +107,8 @@ class Model:
         with _reading(folder / "preprocessing.json") as path:
             preprocessing = _read_json(path)
             self.class_names: tuple[str, ...] = tuple(preprocessing["classes"])
-            channels, height, width = preprocessing["shape"]
-            self.shape = (int(channels), int(height), int(width))
-            mean = torch.tensor(preprocessing["mean"], dtype=torch.float64).view(1, channels, 1, 1)
-            std = torch.tensor(preprocessing["std"], dtype=torch.float64).view(1, channels, 1, 1)
-            self._scale, self._shift = (1 / (255 * std)).float(), (-mean / std).float()
+            self.preprocessing: Preprocessing = runtime["preprocessing"].Preprocessing.from_json(preprocessing)
+            self.shape = self.preprocessing.shape
         with _reading(folder / "costs.json") as path:
             costs = _read_json(path)
             self.macs_to_exit: tuple[int, ...] = tuple(costs["macs_to_exit"])
@@ -186,8 +188,8 @@ class Model:
         return self.network.infer(self._normalised(pixels), self.policy, self._alpha(pixels))
 
     def _normalised(self, pixels: Tensor) -> Tensor:
-        # pixels are uint8, so this is a copy that may be written to
-        return pixels.to(torch.float32, memory_format=torch.channels_last).mul_(self._scale).add_(self._shift)
+        x_nchw: Tensor = self._runtime["normalise"].normalise(pixels, self.preprocessing)
+        return x_nchw
 
     def _alpha(self, pixels: Tensor) -> Tensor | None:
         return None if self.policy.difficulty is None else self.policy.difficulty.alpha(pixels)
@@ -246,16 +248,11 @@ class Model:
             return fitting.cpu()
         return torch.from_numpy(np.array(fitting.transpose(0, 3, 1, 2), order="C"))
 
-    def _from_image(self, given: str | Path | Image.Image) -> Tensor:
-        """uint8 `[c, h, w]`: grey or RGB, cropped centrally to the network's aspect ratio and resized (bilinear)."""
-        channels, height, width = self.shape
-        image = given if isinstance(given, Image.Image) else _open(Path(given))
-        if image.mode.startswith(("I", "F")):
-            raise BadInput(f"{given}: an image must have 8 bits a channel, but got mode {image.mode}")
-        image = image.convert("L" if channels == 1 else "RGB")
-        if image.size != (width, height):
-            image = ImageOps.fit(image, (width, height), Image.Resampling.BILINEAR)
-        pixels_hwc = np.array(image, dtype=np.uint8).reshape(height, width, channels)
+    def _from_image(self, image: str | Path | Image.Image) -> Tensor:
+        try:
+            pixels_hwc = self.preprocessing.reader.read(image)
+        except self._runtime["preprocessing"].ImageError as error:
+            raise BadInput(str(error)) from None
         return torch.from_numpy(pixels_hwc).permute(2, 0, 1)
 
     def _check_fit(self) -> None:
@@ -283,12 +280,6 @@ def _reading(path: Path) -> Iterator[Path]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _open(path: Path) -> Image.Image:
-    with _reading(path), Image.open(path) as image:
-        image.load()
-        return image
 
 
 def _load_runtime(folder: Path) -> dict[str, ModuleType]:

@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from aebnas.core.errors import UserError
-from aebnas.data.batches import Preprocessing
 from aebnas.export.card import CardFacts
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.network import Network
+from aebnas.runtime.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True)

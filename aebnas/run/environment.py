@@ -11,7 +11,8 @@ from aebnas.core.atomic_files import write_json, write_text
 from aebnas.core.ray_cluster import cores
 from aebnas.core.version import __version__
 from aebnas.cost.latency.rounds import processor
-from aebnas.data.splits import CALIBRATE, SEARCH
+from aebnas.data.splits import CALIBRATE, SEARCH, SPLITS
+from aebnas.run.data_record import DataRecord
 from aebnas.run.device_facts import device_record
 from aebnas.run.session import RunSession
 
@@ -27,15 +28,15 @@ def write_environment(session: RunSession) -> None:
 
 
 def _protocol(session: RunSession) -> dict[str, object]:
-    experiment, splits = session.experiment, session.images.splits
-    names = ("train", "arch", "search", "calibrate", "certify")
+    experiment, splits, record = session.experiment, session.images.splits, DataRecord.read(session.run)
     learns_on_arch = experiment.relaxed is not None and experiment.relaxed.bilevel != "joint"
     read = ["train", *(["arch"] if learns_on_arch else [])]
     read += [CALIBRATE, SEARCH]
     return {
         "data": experiment.data.name,
         "split_seed": experiment.data.splits.seed,
-        "images": {name: len(getattr(splits, name)) for name in names},
+        "images": {name: len(getattr(splits, name)) for name in SPLITS},
+        "fingerprints": None if record is None else dict(record.fingerprints),
         "left_out": dict(splits.left_out) or None,
         "classes_without_images": session.images.missing_classes() or None,
         "seed": experiment.seed,

@@ -7,7 +7,7 @@ the next; an incomplete last line is dropped when the run is resumed.
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from aebnas.strategies.trial import Trial
 
 WITHOUT_EFFECT = frozenset({"experiment.evaluate.workers", "experiment.ray"})
 """Keys of a configuration that may change between sessions, since results don't depend on them."""
+
+PLACES = frozenset({"base", "experiment.data.path", "experiment.data.root"})
+"""Keys that may change, too, in a run that knows its images wherever they lie."""
 
 Config = dict[str, Any]
 """The content of `config.json`."""
@@ -49,9 +52,13 @@ class Run:
 
     @classmethod
     def start(
-        cls, folder: Path, config: Config, with_defaults: Callable[[Config], Config] = lambda known: known
+        cls,
+        folder: Path,
+        config: Config,
+        with_defaults: Callable[[Config], Config] = lambda known: known,
+        may_differ: Collection[str] = (),
     ) -> "Run":
-        """Create the run, or open one of the same configuration.
+        """Create the run, or open one of the same configuration, but for the keys that `may_differ`.
 
         `with_defaults` adds defaults of newer keys to a configuration that an earlier version wrote. Raises UserError
         if the run was started with another configuration, with the keys that differ, or if the folder can't be written.
@@ -61,7 +68,8 @@ class Run:
             with run.locked():  # if two start at once, only one may write the configuration
                 if not run._config_file.exists():
                     write_json(run._config_file, config)
-        differing = sorted(d for d in _differing(with_defaults(run.config()), config) if d[0] not in WITHOUT_EFFECT)
+        ignored = WITHOUT_EFFECT.union(may_differ)
+        differing = sorted(d for d in _differing(with_defaults(run.config()), config) if d[0] not in ignored)
         if differing:
             changed = ", ".join(f"{key} (was {_short(old)}, now {_short(new)})" for key, old, new in differing)
             raise UserError(

@@ -8,11 +8,18 @@ import torch
 from torch import Tensor
 
 from aebnas.core.errors import SpecError, in_file
-from aebnas.data.batches import Batches, Preprocessing
-from aebnas.data.class_names import named_classes
+from aebnas.data.batches import Batches
+from aebnas.data.channel_statistics import measure_preprocessing
+from aebnas.data.class_names import location, named_classes
+from aebnas.data.data_spec import DataSpec
+from aebnas.data.datasets import load_test
+from aebnas.data.fingerprint import file_table, fingerprint
 from aebnas.data.folder_walk import left_out_text
+from aebnas.data.image_set import ImageSet
 from aebnas.data.splits import CUT, Splits, load_splits
+from aebnas.run.data_check import DataCheck, names_root
 from aebnas.run.experiment_spec import ExperimentSpec
+from aebnas.runtime.preprocessing import Preprocessing
 from aebnas.space.spec import SpaceSpec
 
 CALIBRATION_BATCH = 256
@@ -22,22 +29,27 @@ CLASSES_NAMED = 4
 
 @dataclass(frozen=True)
 class RunImages:
-    """Loaded when first needed. `base` is where the experiment's relative paths start, `source` the file that errors
-    in it are reported for."""
+    """Loaded when first needed. `data` says where they lie, `base` where its relative paths start, `source` which file
+    errors are reported for. With `check` they are compared with those that the run was started with, and read into the
+    same splits.
+    """
 
     experiment: ExperimentSpec
+    data: DataSpec
     space: SpaceSpec
     base: Path
     source: Path | None = None
+    check: DataCheck | None = None
 
     @cached_property
     def splits(self) -> Splits:
-        """The splits; raises UserError if images are missing or don't fit the space."""
+        """The splits; raises UserError if images are missing, don't fit the space or have changed."""
         with in_file(self.source):
-            splits = load_splits(self.experiment.data, self.base)
+            self._check_classes()
+            splits = load_splits(self.data, self.base, None if self.check is None else self.check.divide)
         wanted, got = self.space.input, splits.train.shape
         if got != (wanted.channels, wanted.side, wanted.side):
-            rule = f"must fit the images of {self.experiment.data.name}, which are {got[0]} x {got[1]} x {got[2]}"
+            rule = f"must fit the images of {self.data.name}, which are {got[0]} x {got[1]} x {got[2]}"
             value = f"{wanted.channels} x {wanted.side} x {wanted.side}"
             raise SpecError("input", f"{rule}, but got {value}", self.experiment.space)
         if splits.train.classes != self.space.classes:
@@ -60,14 +72,36 @@ class RunImages:
         """By split the names of the classes of which it has no image; splits that have all, or no images, aren't
         there.
         """
-        names = named_classes(self.experiment.data, self.base, self.space.classes)
+        names = named_classes(self.data, self.base, self.space.classes)
         missing = {split: [names[label] for label in self.splits.missing_classes(split)] for split in CUT}
         return {split: labels for split, labels in missing.items() if labels}
 
     @cached_property
+    def test(self) -> ImageSet:
+        """The test set; raises UserError if it is missing or its classes have changed."""
+        with in_file(self.source):
+            self._check_classes()
+            return load_test(self.data, self.base)
+
+    @cached_property
+    def test_fingerprint(self) -> tuple[str, str]:
+        """The fingerprint of the test set, and how it differs from that at the run's start; see `DataCheck`."""
+        if self.check is not None:
+            return self.check.test_fingerprint(self.test)
+        return fingerprint(self.test, file_table(self.test, names_root(location(self.data, self.base)))), ""
+
+    def _check_classes(self) -> None:
+        if self.check is not None:
+            self.check.check_classes(named_classes(self.data, self.base, self.space.classes))
+
+    @cached_property
     def preprocessing(self) -> Preprocessing:
-        """Normalisation measured on `train`."""
-        return Preprocessing.measure(self.splits.train)
+        """How images are read, and normalisation measured on `train`; as at the run's start if that is recorded."""
+        record = None if self.check is None else self.check.record
+        if record is not None:
+            return record.preprocessing
+        train = self.splits.train
+        return measure_preprocessing(train, self.data.reader(train.shape))
 
     def calibration(self, images: int) -> list[Tensor]:
         """Batches `x_nchw` of `train` for norm statistics, the same on every call; an incomplete batch is dropped.
@@ -78,13 +112,13 @@ class RunImages:
         train = self.splits.train
         generator = torch.Generator().manual_seed(self.experiment.seed)
         some = train.subset(torch.randperm(len(train), generator=generator)[:images])
-        batches = Batches(some, self.preprocessing, self.experiment.data.effective_augment, CALIBRATION_BATCH)
+        batches = Batches(some, self.preprocessing, self.data.effective_augment, CALIBRATION_BATCH)
         return [x_nchw for x_nchw, _ in batches.epoch(generator)]
 
     def training_batches(self, batch_size: int, include_arch_split: bool = False) -> Batches:
         """Augmented batches of `train`. `include_arch_split` adds `arch` in runs of a differentiable strategy, which
         doesn't need that split after its architecture parameters are trained."""
-        data, splits = self.experiment.data, self.splits
+        data, splits = self.data, self.splits
         joined = include_arch_split and self.experiment.trains_relaxed
         images = splits.train.joined(splits.arch) if joined else splits.train
         return Batches(images, self.preprocessing, data.effective_augment, batch_size, data.loaders)

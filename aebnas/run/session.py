@@ -8,7 +8,10 @@ from typing import Any
 from aebnas.core.errors import UserError
 from aebnas.cost.latency.network_profile import Profile
 from aebnas.cost.model import CostModel
-from aebnas.data.class_names import named_classes
+from aebnas.data.class_names import location, named_classes
+from aebnas.data.data_spec import DataSpec
+from aebnas.run.data_check import DataCheck, placed
+from aebnas.run.data_record import DataRecord
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.run.front_files import why_empty
 from aebnas.run.run_config import RunConfig
@@ -24,7 +27,8 @@ from aebnas.strategies.front import FrontPoint, front, pick
 class RunSession:
     """A run, its experiment and its space; everything else is read when first used.
 
-    `base` is where relative paths of the experiment start, `source` the file that messages about it name.
+    `base` is where relative paths of the experiment start, `source` the file that messages about it name. `data_path`
+    is where the images lie now, if not where they were last; `verify` compares contents of image files, too.
     """
 
     run: Run
@@ -32,13 +36,15 @@ class RunSession:
     space: SearchSpace
     base: Path
     source: Path | None = None
+    data_path: Path | None = None
+    verify: bool = False
 
     @classmethod
-    def open(cls, folder: Path) -> "RunSession":
+    def open(cls, folder: Path, data_path: Path | None = None, verify: bool = False) -> "RunSession":
         """Open a run from its `config.json`; raises UserError if the folder isn't a run or the file is invalid."""
         run = Run.open(folder)
         config = RunConfig.read(run)
-        return cls(run, config.experiment, config.space, config.base, folder / "config.json")
+        return cls(run, config.experiment, config.space, config.base, folder / "config.json", data_path, verify)
 
     @cached_property
     def profile(self) -> Profile | None:
@@ -62,8 +68,27 @@ class RunSession:
 
     @cached_property
     def images(self) -> RunImages:
-        """The run's images, loaded when first used."""
-        return RunImages(self.experiment, self.space.spec, self.base, self.source)
+        """The run's images, loaded when first used and compared with the record of them if there is one."""
+        record, data = self.data_record, self.data
+        place = location(data, self.base)
+        check = None if record is None else DataCheck(record, place, self.data_path is not None, self.verify)
+        return RunImages(self.experiment, data, self.space.spec, self.base, self.source, check)
+
+    @cached_property
+    def data_record(self) -> DataRecord | None:
+        """What the run keeps of its images; None before it starts and for runs of version 0.1."""
+        return DataRecord.read(self.run)
+
+    @property
+    def data(self) -> DataSpec:
+        """The experiment's `data`, with the place where the images lie now; raises UserError for a set that needs no
+        files but was given a place."""
+        spec, record = self.experiment.data, self.data_record
+        if self.data_path is not None:
+            return placed(spec, self.base, self.data_path)
+        if record is None or record.location is None:
+            return spec
+        return placed(spec, self.base, self.run.folder / record.location)
 
     def front(self) -> list[FrontPoint]:
         """The front of the trials so far."""
@@ -89,5 +114,7 @@ class RunSession:
         return valid_record(self.run, self.experiment.scored_weights, picked, what)
 
     def class_names(self) -> list[str]:
-        """Names of the classes, or their numbers if the data have no names."""
-        return named_classes(self.experiment.data, self.base, self.space.spec.classes)
+        """Names of the classes at the run's start, or their numbers if the data have no names."""
+        if self.data_record is not None:
+            return list(self.data_record.class_names)
+        return named_classes(self.data, self.base, self.space.spec.classes)

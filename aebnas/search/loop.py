@@ -1,6 +1,5 @@
 """The search loop: train the supernet, then ask, evaluate, tell and record until the strategy is done."""
 
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 
 from aebnas.core.errors import SpecError, UserError
 from aebnas.core.metrics import Constraint, tuned_cost
+from aebnas.core.notes import print_note
 from aebnas.core.progress import Bar, progress_bar
 from aebnas.core.ray_cluster import LOCAL
 from aebnas.cost.bounds.memory_bounds import min_peak_memory
@@ -21,11 +21,13 @@ from aebnas.evaluation.worker_pool import Failure, Pool, open_pool
 from aebnas.export.folder import ops_left_behind
 from aebnas.policies.calibration.calibrated_tables import Tables
 from aebnas.run.candidate_scoring import candidate_evaluator
+from aebnas.run.checked_data import record_data, save_place, session_of_spec
 from aebnas.run.environment import write_environment
 from aebnas.run.events import Listen, RunEvents, TrainingRows
 from aebnas.run.front_files import FrontFiles
+from aebnas.run.norm_statistics import keep_norm_statistics
 from aebnas.run.run_config import RunConfig, config_with_defaults
-from aebnas.run.run_directory import Run
+from aebnas.run.run_directory import PLACES, Run
 from aebnas.run.session import RunSession
 from aebnas.run.training_setup import new_supernet, repeatable, training_device, with_pinned_precision
 from aebnas.run.weight_files import candidate_weights, delete_other_weights, load_weights, save_weights
@@ -56,15 +58,16 @@ def run_search(
     return run_plan(make_plan(spec_file, out, ablation), listen)
 
 
-def run_plan(plan: Plan, listen: Listen = RunEvents) -> RunSession:
+def run_plan(plan: Plan, listen: Listen = RunEvents, verify: bool = False) -> RunSession:
     """Run (or resume) a planned search; `listen` makes the listener of its events.
 
-    Raises UserError if the images don't fit the space, the memory bound is infeasible, no GPU is available, the run
-    was started with another spec or is in use, or training fails; and NothingFeasible, with the run finished, if no
-    trial is feasible.
+    `verify` records the contents of image files, however large, and compares them when a search is resumed. Raises
+    UserError if the images don't fit the space or have changed since the start, the memory bound is infeasible, no GPU
+    is available, the run was started with another spec or is in use, or training fails; and NothingFeasible, with the
+    run finished, if no trial is feasible.
     """
     spec_file, experiment, space, folder, base = plan.spec_file, plan.experiment, plan.space, plan.folder, plan.base
-    session = RunSession(Run(folder), experiment, space, base, spec_file)
+    session = session_of_spec(Run(folder), experiment, space, base, spec_file, verify)
     # check before the run folder is created and before hours of training
     evaluate = experiment.evaluate
     is_local = evaluate.workers == 0 or experiment.ray == LOCAL
@@ -74,10 +77,10 @@ def run_plan(plan: Plan, listen: Listen = RunEvents) -> RunSession:
     check_memory(space.spec, experiment.parsed_constraints(), spec_file)
     read_held(session.images.splits)
     config = RunConfig(experiment, space, base).to_json(folder, plan.profile)
-    run = Run.start(folder, config, config_with_defaults)
+    run = Run.start(folder, config, config_with_defaults, () if session.data_record is None else PLACES)
     size = size_note(experiment.strategy, space.spec, experiment.parsed_target())
     for note in [*session.images.notes(), *_export_notes(space.spec), *([] if size is None else [size])]:
-        print(f"note: {note}", file=sys.stderr)
+        print_note(note)
     if plan.profile is not None and not run.profile_file.exists():
         plan.profile.save(run.profile_file)
     _run_to_end(session, listen)
@@ -118,6 +121,8 @@ def _run_to_end(session: RunSession, listen: Listen) -> None:
     with run.locked(), repeatable(session.experiment):
         run.recover()
         check_not_empty(session, listen)
+        record_data(session)
+        save_place(session)
         write_environment(session)
         with listen(session.facts) as events:
             supernet = None
@@ -131,6 +136,7 @@ def _run_to_end(session: RunSession, listen: Listen) -> None:
             ):
                 search = _Search(session, pool, events)
                 search.loop()
+                keep_norm_statistics(session, supernet, search.files.front.points)
             empty = search.finish()
             events.search_finished()
     if empty is not None:
@@ -214,7 +220,7 @@ class _Search:
         shortfall = self.strategy.shortfall()
         if shortfall is not None:
             planned = self.session.experiment.strategy.evaluations
-            print(f"note: {self.count:,} of {planned:,} planned trials: {shortfall.sentence}", file=sys.stderr)
+            print_note(f"{self.count:,} of {planned:,} planned trials: {shortfall.sentence}")
         empty = None if self.files.front.points else self.reason.text()
         self._drop_weights()  # a kill may have come before those of the last new generation were deleted
         self.files.write(finished=True, ended_early=shortfall, nothing_feasible=empty)

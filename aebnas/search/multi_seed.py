@@ -1,11 +1,11 @@
 """`aebnas search --seeds`: the same search once for each seed."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from aebnas.core.errors import UserError
+from aebnas.core.notes import print_note
 from aebnas.core.spec_base import updated
 from aebnas.run.events import Listen, RunEvents
 from aebnas.run.session import RunSession
@@ -26,8 +26,8 @@ def seeded_plans(plan: Plan, seeds: Sequence[int]) -> dict[int, Plan]:
     }
 
 
-def search_seeds(plans: Mapping[int, Plan], listen: Listen = RunEvents) -> dict[int, RunSession]:
-    """Run (or resume) the search of each seed (see `seeded_plans`); the splits stay the same.
+def search_seeds(plans: Mapping[int, Plan], listen: Listen = RunEvents, verify: bool = False) -> dict[int, RunSession]:
+    """Run (or resume) the search of each seed (see `seeded_plans`, `run_plan`); the splits stay the same.
 
     Returns the finished runs by seed; one in which nothing is feasible has an empty front, which is noted on standard
     error. Raises UserError as a single search does, and NothingFeasible where that holds for every seed.
@@ -35,9 +35,9 @@ def search_seeds(plans: Mapping[int, Plan], listen: Listen = RunEvents) -> dict[
     runs, empty = {}, list[NothingFeasible]()
     for seed, plan in plans.items():
         try:
-            runs[seed] = run_plan(plan, listen)
+            runs[seed] = run_plan(plan, listen, verify)
         except NothingFeasible as error:
-            print(f"note: seed {seed}: {error}", file=sys.stderr)
+            print_note(f"seed {seed}: {error}")
             runs[seed] = RunSession.open(plan.folder)
             empty.append(error)
     if len(empty) == len(runs):

@@ -22,6 +22,7 @@ from aebnas.run.events import Listen, RunEvents
 from aebnas.run.pick_records import record_pick
 from aebnas.run.session import RunSession
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.normalise import normalise
 from aebnas.selected.selected_model import SelectedModel, load_selected_model
 
 LARGE_BATCH = 256
@@ -120,7 +121,7 @@ def measure(
             profile, note = None, f"nothing is predicted: {error}"
     search = session.images.splits.search
     pixels = search.subset(torch.arange(min(samples, len(search)))).pixels()
-    x_nchw = session.images.preprocessing.apply(pixels)
+    x_nchw = normalise(pixels, session.images.preprocessing)
     # on the CPU and in fp32, before the network is converted to the setting; a slice would keep all samples in memory
     recorded = recorded_peak(selected.network, x_nchw[:1].clone(), leave_at(exits - 1, exits))
     counted = int(peak_memory(graph)[-1])

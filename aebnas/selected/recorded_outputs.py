@@ -4,7 +4,7 @@ They lie under `answers/` in a folder named by architecture and weights, so a re
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from aebnas.core.metrics import tuned_cost
 from aebnas.core.progress import progress_bar
 from aebnas.cost.counts import count_graph
 from aebnas.cost.exit_costs import Costs
-from aebnas.data.datasets import load_test
 from aebnas.data.image_set import ImageSet
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.exit_table.recorded_logits import RecordedLogits
@@ -43,9 +42,12 @@ class SelectedModelOutputs:
     picked: FrontPoint
 
     @classmethod
-    def open(cls, folder: Path, rule: str) -> "SelectedModelOutputs":
-        """Select a point of a run's front by rule; raises UserError if the folder is not a run or no point matches."""
-        session = RunSession.open(folder)
+    def open(cls, folder: Path, rule: str, verify: bool = False) -> "SelectedModelOutputs":
+        """Select a point of a run's front by rule; raises UserError if the folder is not a run or no point matches.
+
+        With `verify` contents of image files count, too, when they are compared with those of the run's start.
+        """
+        session = RunSession.open(folder, verify=verify)
         return cls(session, session.pick(rule))
 
     @property
@@ -93,7 +95,7 @@ class SelectedModelOutputs:
     def images(self, split: str) -> ImageSet:
         """The images of a split, or of the test set; raises UserError for an empty split."""
         if split == TEST:
-            return load_test(self.session.experiment.data, self.session.base)
+            return self.session.images.test
         images: ImageSet = getattr(self.session.images.splits, split)
         if not len(images):
             raise UserError(
@@ -102,15 +104,31 @@ class SelectedModelOutputs:
         return images
 
     def logits(self, split: str, images: ImageSet | None = None) -> RecordedLogits:
-        """Recorded logits `[n, e, c]` of a split or the test set, or of `images`, stored under the name `split`."""
-        path = self.session.run.folder / "answers" / f"{self.picked[0].architecture.id}-{self.digest}" / f"{split}.npz"
+        """Recorded logits `[n, e, c]` of a split or the test set, or of `images`, stored under the name `split`.
+
+        Those of the test set, and of images made of it (`test-...`), are computed anew if it has changed since; the
+        other splits are those of the run's start.
+        """
+        path = self._file(split)
+        of_test = split.split("-")[0] == TEST
+        fingerprint = self.session.images.test_fingerprint[0] if of_test else ""
         if path.exists():
-            return RecordedLogits.load(path)
+            recorded = RecordedLogits.load(path)
+            if recorded.images == fingerprint or not of_test:
+                return recorded
         images = self.images(split) if images is None else images
         with repeatable(self.session.experiment):
             recorded = record_logits(self.network, images, self.session.images.preprocessing, progress_bar)
+        recorded = replace(recorded, images=fingerprint)
         recorded.save(path)
         return recorded
+
+    def has_logits(self, split: str) -> bool:
+        """Whether logits of a split are recorded, so that no images are needed."""
+        return self._file(split).exists()
+
+    def _file(self, split: str) -> Path:
+        return self.session.run.folder / "answers" / f"{self.picked[0].architecture.id}-{self.digest}" / f"{split}.npz"
 
     def table(
         self,

@@ -11,15 +11,15 @@ from aebnas.core.metrics import mean_of, tuned_cost
 from aebnas.core.progress import progress_bar
 from aebnas.core.spec_base import parse_spec, updated
 from aebnas.data.splits import CALIBRATE
-from aebnas.evaluation.evaluator import inherit
 from aebnas.evaluation.operating_points import found_policies, operating_point
 from aebnas.policies.calibration.calibrated_tables import calibrated_tables
 from aebnas.policies.calibration.tuning import Rules
 from aebnas.policies.exit_table.tabulate import tabulate_for
 from aebnas.run.events import Listen, RunEvents, TrainingRows
+from aebnas.run.norm_statistics import inherited_network
 from aebnas.run.pick_records import claim_model_folder, owns_model_folder, read_pick, record_pick
 from aebnas.run.session import RunSession
-from aebnas.run.training_setup import repeatable, trained_supernet, training_device, with_pinned_precision
+from aebnas.run.training_setup import repeatable, training_device, with_pinned_precision
 from aebnas.run.weight_files import model_weights, save_weights
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
@@ -65,10 +65,12 @@ def retrain(
 def finish_retrainings(folder: Path, listen: Listen = RunEvents) -> list[tuple[str, OperatingPoint]]:
     """Resume the retrainings that were stopped, each with its own settings; returns ids and operating points."""
     session = RunSession.open(folder)
-    points = [(trial, point) for trial in session.run.trials() for point in trial.points]
+    unfinished = sorted((folder / "models").glob(f"*/{UNFINISHED}"))
+    names = {settings.parent.name for settings in unfinished}
+    points = ((t, point) for t in (session.run.recorded() if names else ()) for point in t.points if point.id in names)
     known = {pair[1].id: pair for pair in points if owns_model_folder(session.run, pair)}
     finished = []
-    for settings in sorted((folder / "models").glob(f"*/{UNFINISHED}")):
+    for settings in unfinished:
         if settings.parent.name in known:  # other folders are those of benchmarks
             spec = parse_spec(RetrainSpec, session.run.read_json(str(settings.relative_to(folder))), str(settings))
             trial, point = known[settings.parent.name]
@@ -131,8 +133,7 @@ def train_separately(
             f"since its choices are learned with them, but got {spec.weights}"
         )
     elif spec.weights == "supernet":
-        supernet = trained_supernet(session)
-        network = inherit(supernet, architecture, session.images.calibration(experiment.evaluate.calibration_images))
+        network = inherited_network(session, architecture)
     else:
         network = fresh_network(architecture, experiment.seed)
     network = add_stop_heads(network, spec.exits).to(device)

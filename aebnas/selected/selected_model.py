@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aebnas.core.errors import UserError
-from aebnas.evaluation.evaluator import inherit
+from aebnas.run.norm_statistics import inherited_network
 from aebnas.run.selected_state import SelectedModelState
 from aebnas.run.session import RunSession
-from aebnas.run.training_setup import repeatable, trained_supernet
 from aebnas.run.weight_files import candidate_weights, load_weights, weight_names
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.graph import Graph
@@ -56,9 +55,7 @@ def load_network(session: RunSession, picked: FrontPoint) -> Network:
     """The network of a selected point with its present weights; raises UserError if they are missing."""
     architecture, state = picked[0].architecture, session.uncalibrated_state(picked)
     if state.weights == session.run.supernet_weights:
-        calibration = session.images.calibration(session.experiment.evaluate.calibration_images)
-        with repeatable(session.experiment):
-            return inherit(trained_supernet(session), architecture, calibration)
+        return inherited_network(session, architecture)
     require_weights(session, picked, state)
     return _network_from(state.weights, architecture)
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 
-from aebnas.data.batches import Preprocessing
 from aebnas.data.image_set import ImageSet
 from aebnas.policies.exit_table.tabulate import tabulate
+from aebnas.runtime.preprocessing import Preprocessing
 from aebnas.space.architecture import Architecture
 from aebnas.space.genome import SearchSpace
 from aebnas.supernet.supernet import Supernet

@@ -11,10 +11,10 @@ from torch.amp import GradScaler
 from torch.nn import functional as F
 
 from aebnas.cost.counts import count_graph
-from aebnas.data.batches import Preprocessing
 from aebnas.data.image_set import ImageSet
 from aebnas.policies.exit_table.tabulate import tabulate
 from aebnas.runtime.network import Network
+from aebnas.runtime.preprocessing import Preprocessing
 from aebnas.space.architecture import Architecture
 from aebnas.space.lowering import lower
 from aebnas.supernet.elastic import initialise

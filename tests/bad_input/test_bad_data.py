@@ -223,7 +223,8 @@ DAMAGE: dict[str, tuple[bytes | str, str]] = {
     "text": (b"no image", "must be a readable image, but got UnidentifiedImageError"),
     "a pickle": (pickle.dumps(Evil()), "must be a readable image, but got UnidentifiedImageError"),
     "half a file": ("half", "must be a readable image, but got "),
-    "16 bits": ("I;16", "must have 8 bits a channel, but got mode I;16"),
+    "floating-point numbers": ("F", "must hold whole numbers, but got floating-point ones (mode F)"),
+    "32 bits": ("I", "must hold numbers in 0..65535, but got -1..-1 (mode I)"),
 }
 
 
@@ -238,7 +239,7 @@ def test_a_damaged_image_is_reported_before_there_is_a_run(refused, folder_of_im
         content = image(file, (64, 64))
         file.write_bytes(content[: len(content) // 2])
     else:
-        Image.new(damage, (8, 8)).save(file)
+        Image.new(damage, (8, 8), -1).save(file, "TIFF")
     sizes = {
         "train": {"search": 4, "calibrate": 4, "certify": 0},
         "search": {"search": 52, "calibrate": 4, "certify": 0},

@@ -233,16 +233,17 @@ def half_a_image(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
 
 
+UNREADABLE = "must be a readable image, but got "
 IMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "missing": (lambda path: None, "no such file"),
-    "empty": (lambda path: path.write_bytes(b""), "cannot be read: cannot identify image file"),
-    "text": (lambda path: path.write_text("no image"), "cannot be read: cannot identify image file"),
-    "a pickle": (lambda path: path.write_bytes(pickle.dumps(Evil())), "cannot be read: cannot identify image file"),
-    "half a file": (half_a_image, "cannot be read: "),
-    "a folder": (lambda path: path.mkdir(), "cannot be read: "),
-    "16 bits": (
-        lambda path: Image.new("I;16", (8, 8)).save(path),
-        "an image must have 8 bits a channel, but got mode I",
+    "missing": (lambda path: None, "must be an image file, but got no such file"),
+    "empty": (lambda path: path.write_bytes(b""), f"{UNREADABLE}UnidentifiedImageError: "),
+    "text": (lambda path: path.write_text("no image"), f"{UNREADABLE}UnidentifiedImageError: "),
+    "a pickle": (lambda path: path.write_bytes(pickle.dumps(Evil())), f"{UNREADABLE}UnidentifiedImageError: "),
+    "half a file": (half_a_image, UNREADABLE),
+    "a folder": (lambda path: path.mkdir(), f"{UNREADABLE}IsADirectoryError: "),
+    "floating-point numbers": (
+        lambda path: Image.new("F", (8, 8)).save(path, "TIFF"),
+        "must hold whole numbers, but got floating-point ones",
     ),
 }
 

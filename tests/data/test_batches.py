@@ -9,10 +9,13 @@ import torch
 from PIL import Image
 
 from aebnas.core.errors import UserError
-from aebnas.data.batches import Batches, Preprocessing, eval_batches
+from aebnas.data.batches import Batches, eval_batches
+from aebnas.data.channel_statistics import measure_preprocessing
 from aebnas.data.data_spec import AugmentSpec
 from aebnas.data.image_folder import Files, Held
 from aebnas.data.image_set import ImageSet, InMemory
+from aebnas.runtime.normalise import normalise
+from aebnas.runtime.preprocessing import ImageReader, Preprocessing
 
 FULL = AugmentSpec(crop=1, flip="alternate", trivial_augment=True, cutout=2, mixup=0.4)
 """All augmentations at once."""
@@ -34,26 +37,26 @@ def test_measure_is_the_mean_and_std_of_each_channel() -> None:
     images = pixels(20)
     images[:, 2] = 51
     scaled = images.double() / 255
-    got = Preprocessing.measure(image_set(images))
+    got = measure_preprocessing(image_set(images))
     assert got.shape == (3, 5, 4)
     assert got.mean == pytest.approx(scaled.mean((0, 2, 3)).tolist(), abs=1e-12)
     assert got.std[:2] == pytest.approx(scaled.std((0, 2, 3), correction=0).tolist()[:2], abs=1e-12)
     assert got.std[2] == 1e-3
     with pytest.raises(ValueError, match="at least one image"):
-        Preprocessing.measure(image_set(images[:0]))
+        measure_preprocessing(image_set(images[:0]))
 
 
 def test_measure_uses_10_000_evenly_spaced_images_of_a_large_set() -> None:
     images = pixels(15_000, (3, 1, 2))
     used = [index for index in range(15_000) if index % 3 != 2]  # two of every three
-    assert Preprocessing.measure(image_set(images)) == Preprocessing.measure(image_set(images[used]))
-    assert Preprocessing.measure(image_set(images)) != Preprocessing.measure(image_set(images[:10_000]))
+    assert measure_preprocessing(image_set(images)) == measure_preprocessing(image_set(images[used]))
+    assert measure_preprocessing(image_set(images)) != measure_preprocessing(image_set(images[:10_000]))
 
 
 def test_apply_normalises_to_channels_last() -> None:
     images = pixels(6)
-    preprocessing = Preprocessing((0.1, 0.2, 0.3), (0.5, 0.25, 2.0), (3, 5, 4))
-    x_nchw = preprocessing.apply(images)
+    preprocessing = Preprocessing((0.1, 0.2, 0.3), (0.5, 0.25, 2.0), ImageReader((3, 5, 4)))
+    x_nchw = normalise(images, preprocessing)
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
     torch.testing.assert_close(x_nchw, (images / 255 - mean) / std, atol=1e-6, rtol=1e-6)
     assert x_nchw.dtype == torch.float32
@@ -63,11 +66,11 @@ def test_apply_normalises_to_channels_last() -> None:
 @pytest.mark.parametrize("images", [pixels(2).float(), pixels(2, (1, 5, 4)), pixels(2, (3, 4, 5))])
 def test_apply_refuses_other_images(images: torch.Tensor) -> None:
     with pytest.raises(ValueError, match=r"images must be torch.uint8 \[n, 3, 5, 4\], but got"):
-        Preprocessing.measure(image_set(pixels(2))).apply(images)
+        normalise(images, measure_preprocessing(image_set(pixels(2))))
 
 
 def test_preprocessing_round_trips_through_json() -> None:
-    preprocessing = Preprocessing.measure(image_set(pixels(7)))
+    preprocessing = measure_preprocessing(image_set(pixels(7)))
     assert Preprocessing.from_json(json.loads(json.dumps(preprocessing.to_json()))) == preprocessing
 
 
@@ -84,7 +87,7 @@ def test_preprocessing_refuses_invalid_values(
     mean: tuple[float, ...], std: tuple[float, ...], shape: tuple[int, int, int]
 ) -> None:
     with pytest.raises(ValueError, match="must"):
-        Preprocessing(mean, std, shape)
+        Preprocessing(mean, std, ImageReader(shape))
 
 
 def numbered(n: int) -> ImageSet:
@@ -94,7 +97,7 @@ def numbered(n: int) -> ImageSet:
     return ImageSet.of(images, numbers, max(n, 2))
 
 
-RAW = Preprocessing((0.0,) * 3, (1 / 255,) * 3, (3, 4, 4))
+RAW = Preprocessing((0.0,) * 3, (1 / 255,) * 3, ImageReader((3, 4, 4)))
 """Leaves pixels at 0..255, so that a batch shows the numbers of its images."""
 
 
@@ -120,7 +123,7 @@ def same(one: Epoch, other: Epoch) -> bool:
 
 @pytest.mark.parametrize("spec", [AugmentSpec(crop=1, flip=True), FULL])
 def test_epochs_depend_on_the_generator_only(spec: AugmentSpec) -> None:
-    batches = Batches(image_set(pixels(12)), Preprocessing.measure(image_set(pixels(12))), spec, 4)
+    batches = Batches(image_set(pixels(12)), measure_preprocessing(image_set(pixels(12))), spec, 4)
     generator = seeded(3)
     first, second = list(batches.epoch(generator)), list(batches.epoch(generator))
     torch.manual_seed(77)
@@ -136,7 +139,7 @@ def test_the_shares_of_all_ranks_are_the_batch_of_one_process(
     spec: AugmentSpec, n: int, batch_size: int, world: int
 ) -> None:
     images = image_set(pixels(n))
-    batches = Batches(images, Preprocessing.measure(images), spec, batch_size)
+    batches = Batches(images, measure_preprocessing(images), spec, batch_size)
     whole = list(batches.epoch(seeded(5), epoch=1))
     ranks = [list(batches.epoch(seeded(5), epoch=1, rank=rank, world=world)) for rank in range(world)]
     assert [len(share) for share in ranks] == [len(batches)] * world
@@ -158,7 +161,7 @@ class Counted(InMemory):
 def test_only_the_share_is_read() -> None:
     read, images = Counted.read_at_a_time, ImageSet(Counted(pixels(8)), torch.arange(8) % 3, 3)
     read.clear()
-    measured = Preprocessing((0.5,) * 3, (0.5,) * 3, (3, 5, 4))
+    measured = Preprocessing((0.5,) * 3, (0.5,) * 3, ImageReader((3, 5, 4)))
     for spec, expected in [
         (AugmentSpec(crop=1), 2),
         (AugmentSpec(mixup=1), 3),
@@ -201,7 +204,7 @@ def test_mixup_gives_mixed_images_and_labels() -> None:
 
 def test_cutout_sets_pixels_to_the_mean() -> None:
     ones = ImageSet.of(torch.full((6, 3, 8, 8), 200, dtype=torch.uint8), torch.arange(6) % 2, 2)
-    away = Preprocessing((0.5,) * 3, (1.0,) * 3, (3, 8, 8))
+    away = Preprocessing((0.5,) * 3, (1.0,) * 3, ImageReader((3, 8, 8)))
     [(x_nchw, _)] = Batches(ones, away, AugmentSpec(cutout=4), 6).epoch(seeded())
     blank = (x_nchw == 0).sum((1, 2, 3)) // 3
     assert ((blank >= 4) & (blank <= 16)).all() and len(blank.unique()) > 1
@@ -214,14 +217,14 @@ def on_disk(tmp_path: Path) -> ImageSet:
     for number, image in enumerate(pixels(12, (3, 6, 6))):
         paths.append(str(tmp_path / f"{number}.png"))
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(paths[-1])
-    return ImageSet(Files(tuple(paths), 6, 3), torch.arange(12) % 3, 3)
+    return ImageSet(Files(tuple(paths), ImageReader((3, 6, 6))), torch.arange(12) % 3, 3)
 
 
 @pytest.mark.parametrize(("loaders", "held"), [(0, False), (2, False), (1, True)])
 def test_streamed_batches_equal_those_in_memory(on_disk: ImageSet, loaders: int, held: bool) -> None:
     in_memory = ImageSet.of(pixels(12, (3, 6, 6)), on_disk.labels, 3)
-    measured = Preprocessing.measure(in_memory)
-    assert Preprocessing.measure(on_disk) == measured
+    measured = measure_preprocessing(in_memory)
+    assert measure_preprocessing(on_disk) == measured
     read = dataclasses.replace(on_disk, source=Held(on_disk.source, loaders)) if held else on_disk
     streamed = Batches(read, measured, FULL, 4, loaders)
     for epoch in range(2):  # the second epoch reuses the processes of the first
@@ -234,7 +237,8 @@ def test_an_unreadable_image_is_named_when_a_worker_process_reads_it(on_disk: Im
     assert isinstance(on_disk.source, Files)
     bad = Path(on_disk.source.paths[7])
     bad.write_bytes(bad.read_bytes()[:60])
-    batches = Batches(on_disk, Preprocessing((0.5,) * 3, (0.5,) * 3, (3, 6, 6)), AugmentSpec(), 4, loaders=1)
+    preprocessing = Preprocessing((0.5,) * 3, (0.5,) * 3, on_disk.source.reader)
+    batches = Batches(on_disk, preprocessing, AugmentSpec(), 4, loaders=1)
     for _ in range(2):
         with pytest.raises(UserError) as raised:
             list(batches.epoch(seeded()))
@@ -244,7 +248,7 @@ def test_an_unreadable_image_is_named_when_a_worker_process_reads_it(on_disk: Im
 
 def test_batches_can_be_pickled_after_use() -> None:
     images = image_set(pixels(12))
-    batches = Batches(images, Preprocessing.measure(images), AugmentSpec(crop=1, flip="alternate"), 4, loaders=1)
+    batches = Batches(images, measure_preprocessing(images), AugmentSpec(crop=1, flip="alternate"), 4, loaders=1)
     before = list(batches.epoch(seeded()))
     assert same(list(pickle.loads(pickle.dumps(batches)).epoch(seeded())), before)
 

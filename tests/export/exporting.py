@@ -5,11 +5,12 @@ from pathlib import Path
 
 import torch
 
-from aebnas.data.batches import Preprocessing
 from aebnas.export.card import CardFacts
 from aebnas.export.folder import export_model
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
+from aebnas.runtime.normalise import normalise
+from aebnas.runtime.preprocessing import ImageReader, Preprocessing
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lowering import lower
 
@@ -51,7 +52,7 @@ def pixels(channels: int = 1, n: int = 40) -> torch.Tensor:
 
 
 def preprocessing(channels: int = 1) -> Preprocessing:
-    return Preprocessing(mean=(0.4, 0.5, 0.6)[:channels], std=(0.2, 0.3, 0.25)[:channels], shape=(channels, 8, 8))
+    return Preprocessing((0.4, 0.5, 0.6)[:channels], (0.2, 0.3, 0.25)[:channels], ImageReader((channels, 8, 8)))
 
 
 def midway_policy(network: Network, x_nchw: torch.Tensor) -> ExitPolicy:
@@ -69,7 +70,7 @@ def midway_policy(network: Network, x_nchw: torch.Tensor) -> ExitPolicy:
 
 def export(folder: Path, channels: int = 1, seed: int = 0) -> tuple[Network, ExitPolicy]:
     network = random_network(channels, seed)
-    policy = midway_policy(network, preprocessing(channels).apply(pixels(channels)))
+    policy = midway_policy(network, normalise(pixels(channels), preprocessing(channels)))
     card_facts = facts(len(network.graph.exits))
     export_model(folder, network, policy, preprocessing(channels), NAMES, pixels(channels), card_facts)
     return network, policy

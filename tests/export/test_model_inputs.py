@@ -44,7 +44,7 @@ def grey_model(grey: Path) -> Model:
         ([None], "an image must be a path, a PIL image, an array or a tensor, but got NoneType"),
         (b"image.png", "an image must be .*, but got int"),
         (7, "images must be a path, .*, or several of them, but got int"),
-        ("none.png", "none.png: no such file"),
+        ("none.png", "none.png: must be an image file, but got no such file"),
     ],
 )
 def test_what_is_no_image_of_the_model_is_refused(coloured: Model, door: str, images: object, got: str) -> None:

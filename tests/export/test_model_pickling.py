@@ -38,7 +38,7 @@ if __name__ == "__main__":
         try:
             pool.apply(model.predict, ("none.png",))
         except BadInput as error:
-            assert "none.png: no such file" in str(error)
+            assert "none.png: must be an image file" in str(error)
         else:
             raise AssertionError("no error came back")
     torch.save({"model": model}, "model.pt")

@@ -13,6 +13,7 @@ from aebnas.export.folder import export_model
 from aebnas.export.model import Model
 from aebnas.policies.exit_table.difficulty_fit import fit_difficulty
 from aebnas.runtime.difficulty import estimator_macs
+from aebnas.runtime.normalise import normalise
 from aebnas.runtime.threshold_rules import Coefficients, DifficultyOffset
 
 
@@ -21,7 +22,7 @@ def dart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An export with temperatures, thresholds by difficulty and coefficients by class."""
     folder = tmp_path_factory.mktemp("dart") / "model"
     network = random_network()
-    plain = midway_policy(network, preprocessing().apply(pixels()))
+    plain = midway_policy(network, normalise(pixels(), preprocessing()))
     images = ImageSet.of(pixels(), torch.zeros(40, dtype=torch.int64), 10)
     policy = replace(
         plain,
@@ -37,7 +38,7 @@ def test_the_folder_decides_as_the_policy_and_passes_its_own_check(dart: Path) -
     assert model.check().problems == ()
     network = random_network()
     alpha_n = model.policy.difficulty.alpha(pixels())
-    expected = network.infer(preprocessing().apply(pixels()), model.policy, alpha_n)
+    expected = network.infer(normalise(pixels(), preprocessing()), model.policy, alpha_n)
     assert model.infer(pixels()).exit_index.tolist() == expected.exit_index.tolist()
     assert len(set(expected.exit_index.tolist())) > 1
 

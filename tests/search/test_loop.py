@@ -26,6 +26,7 @@ from aebnas.evaluation.evaluator import Evaluator
 from aebnas.evaluation.worker_pool import Failure, open_pool, score_one
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
+from aebnas.runtime.normalise import normalise
 from aebnas.search import loop as search_loop
 from aebnas.search.loop import run_search
 
@@ -241,7 +242,7 @@ def test_weights_that_do_not_fit_are_reported(run, tmp_path):
 def test_the_default_folder_is_named_after_the_spec(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    def stop(folder, config, in_full):
+    def stop(folder, *_):
         raise Stopped(folder.as_posix())
 
     monkeypatch.setattr(Run, "start", stop)
@@ -254,14 +255,14 @@ def test_calibration_images_come_from_train_and_are_always_the_same(run):
     assert [len(x_nchw) for x_nchw in a] == [130]
     assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
     images = RunSession.open(run).images
-    known = {image.numpy().tobytes() for image in images.preprocessing.apply(images.splits.train.pixels())}
+    known = {image.numpy().tobytes() for image in normalise(images.splits.train.pixels(), images.preprocessing)}
     assert all(image.numpy().tobytes() in known for image in a[0])
 
 
 def test_calibration_images_are_augmented_as_in_training(run):
     images = plain(RunSession.open(run), crop=2)
-    train = images.preprocessing.apply(images.splits.train.pixels())
-    border = images.preprocessing.apply(torch.zeros(1, *images.splits.train.shape, dtype=torch.uint8))[0, 0, 0, 0]
+    train = normalise(images.splits.train.pixels(), images.preprocessing)
+    border = normalise(torch.zeros(1, *images.splits.train.shape, dtype=torch.uint8), images.preprocessing)[0, 0, 0, 0]
     black, usual = ((x == border).float().mean() for x in (images.calibration(256)[0], train))
     assert black > usual + 0.05
 
@@ -269,7 +270,7 @@ def test_calibration_images_are_augmented_as_in_training(run):
 def plain(session, crop=0):
     """The session's images with no augmentation but a crop."""
     data = session.experiment.data.model_copy(update={"augment": AugmentSpec(crop=crop)})
-    return replace(session.images, experiment=session.experiment.model_copy(update={"data": data}))
+    return replace(session.images, data=data)
 
 
 def test_the_run_records_its_specs_with_defaults(run):

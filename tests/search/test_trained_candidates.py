@@ -22,6 +22,7 @@ from aebnas.run.session import RunSession
 from aebnas.run.training_setup import trained_supernet
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.gate_rules import MinExitByClass, StopHeads
+from aebnas.runtime.normalise import normalise
 from aebnas.search.loop import run_search
 from aebnas.selected.evaluate import evaluate, export
 from aebnas.selected.retrain import retrain
@@ -283,7 +284,7 @@ def test_every_rule_is_searched_and_runs_as_it_was_scored(ruled):
     for _, point in session.front()[:3]:
         chosen = load_selected_model(session, point.id)
         assert all(graph_exit.stop for graph_exit in chosen.network.graph.exits[:-1])
-        answer = chosen.network.infer(session.images.preprocessing.apply(search.pixels()), point.policy)
+        answer = chosen.network.infer(normalise(search.pixels(), session.images.preprocessing), point.policy)
         right = (answer.logits.argmax(-1) == search.labels).float().mean()
         assert float(right) == pytest.approx(point.metrics["accuracy"])
         if point.policy.find(MinExitByClass) is not None:

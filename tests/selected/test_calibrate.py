@@ -21,6 +21,7 @@ from aebnas.report.payload import digest_of
 from aebnas.report.run_report import RunReport
 from aebnas.run.session import RunSession
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.normalise import normalise
 from aebnas.selected import recorded_outputs
 from aebnas.selected.calibrate import calibrate
 from aebnas.selected.evaluate import evaluate, export
@@ -85,7 +86,7 @@ def test_every_method_ends_in_a_policy_that_runs_as_it_was_scored(own, method):
     search = session.images.splits.search
     pixels = search.pixels()
     alpha = None if found.policy.difficulty is None else found.policy.difficulty.alpha(pixels)
-    answer = chosen.network.infer(session.images.preprocessing.apply(pixels), found.policy, alpha)
+    answer = chosen.network.infer(normalise(pixels, session.images.preprocessing), found.policy, alpha)
     shares = np.bincount(answer.exit_index, minlength=3) / len(search)
     assert shares == pytest.approx(found.point.exit_shares)
     assert (found.difficulty_ms is not None) == (method == "dart")
@@ -149,7 +150,7 @@ def test_an_export_is_re_tuned_without_the_run(own, tmp_path):
     model = Model.load(tmp_path / "out")
     assert model.check().problems == () and model.policy.to_json() == found.policy.to_json()
     assert model.monitor.expected.shares == found.after.exit_shares
-    x = session.images.preprocessing.apply(train.pixels())
+    x = normalise(train.pixels(), session.images.preprocessing)
     answer = network.infer(x, found.policy)
     assert torch.equal(model.infer(train.pixels()).exit_index, answer.exit_index)
     assert model.monitor.report()["exit_counts"] == np.bincount(answer.exit_index, minlength=3).tolist()

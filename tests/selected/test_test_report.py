@@ -15,6 +15,7 @@ from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.goal import Goal
 from aebnas.report.run_report import RunReport
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.normalise import normalise
 from aebnas.selected.calibrate import calibrate
 from aebnas.selected.evaluate import evaluate
 from aebnas.selected.recorded_outputs import SelectedModelOutputs
@@ -30,7 +31,7 @@ def assessed(tmp_path_factory):
 
 
 def running(outputs, images):
-    x_nchw = outputs.session.images.preprocessing.apply(images.pixels())
+    x_nchw = normalise(images.pixels(), outputs.session.images.preprocessing)
     answer = outputs.network.infer(x_nchw, outputs.state.point.policy)
     return answer.logits, answer.exit_index.numpy()
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from aebnas.data.batches import Batches, Preprocessing, eval_batches
+from aebnas.data.batches import Batches, eval_batches
+from aebnas.data.channel_statistics import measure_preprocessing
 from aebnas.data.data_spec import AugmentSpec, DataSpec
 from aebnas.data.datasets import load_train
 from aebnas.runtime.network import Network
@@ -27,7 +28,7 @@ def some_digits(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def preprocessing(some_digits):
-    return Preprocessing.measure(some_digits[0])
+    return measure_preprocessing(some_digits[0])
 
 
 @pytest.fixture(scope="session")

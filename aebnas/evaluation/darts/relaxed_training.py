@@ -12,13 +12,14 @@ from torch import Tensor
 
 from aebnas.core.progress import MakeBar
 from aebnas.cost.latency.network_profile import Profile
-from aebnas.data.batches import Batches, Preprocessing, eval_batches
+from aebnas.data.batches import Batches, eval_batches
 from aebnas.data.image_set import ImageSet
 from aebnas.policies.analysis.description import describe
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.exit_table.tabulate import EVAL_BATCH
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.gate_rules import StopHeads
+from aebnas.runtime.preprocessing import Preprocessing
 from aebnas.space.spec import SpaceSpec
 from aebnas.supernet.darts.discretization import Form
 from aebnas.supernet.darts.relaxed_costs import layer_cost, relaxed_costs

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from aebnas.core.progress import MakeBar, no_bar
 from aebnas.cost.model import COUNTS, CostModel
-from aebnas.data.batches import Preprocessing
 from aebnas.data.image_set import ImageSet
 from aebnas.data.splits import CALIBRATE
 from aebnas.policies.calibration.temperature import fit_temperatures
@@ -13,6 +12,7 @@ from aebnas.policies.exit_table.sample_costs import table_costs
 from aebnas.policies.exit_table.tabulate import record_logits
 from aebnas.policies.threshold_search.find import rules_for
 from aebnas.runtime.network import Network
+from aebnas.runtime.preprocessing import Preprocessing
 from aebnas.space.policy_spec import PolicySpec
 
 Tables = dict[str, ExitTable]

@@ -18,6 +18,7 @@ from aebnas.cost.exit_costs import Costs
 from aebnas.policies.exit_table.exit_table import ExitTable
 
 NAMES = ("logits", "labels", "stop_logits")
+IMAGES = "images"
 CHOSEN = "chosen."
 """Prefix of the arrays that hold the candidate of an edge selected for each sample."""
 
@@ -27,14 +28,15 @@ class RecordedLogits:
     """Logits of every exit, the labels, and the outputs of stop heads where there are any; `chosen` maps every
     edge whose op depends on the image to the candidate of each sample, int64 `[n]`.
 
-    Logits are stored in 32 bits: with 16 bits a decision near a threshold could change. Raises ValueError where shapes
-    disagree.
+    Logits are stored in 32 bits: with 16 bits a decision near a threshold could change. `images` is the fingerprint of
+    the images, "" if it isn't known. Raises ValueError where shapes disagree.
     """
 
     logits_nec: Tensor
     labels_n: Tensor
     stop_logits_nk: Tensor | None = None
     chosen: Mapping[str, Tensor] = field(default_factory=dict)
+    images: str = ""
 
     def __post_init__(self) -> None:
         if self.logits_nec.ndim != 3 or self.labels_n.shape != self.logits_nec.shape[:1]:
@@ -69,7 +71,7 @@ class RecordedLogits:
 
     def save(self, path: Path) -> None:
         """Write an .npz file atomically."""
-        arrays = {"logits": self.logits_nec.numpy(), "labels": self.labels_n.numpy()}
+        arrays = {"logits": self.logits_nec.numpy(), "labels": self.labels_n.numpy(), IMAGES: np.array(self.images)}
         if self.stop_logits_nk is not None:
             arrays["stop_logits"] = self.stop_logits_nk.numpy()
         arrays |= {CHOSEN + name: chosen_n.numpy() for name, chosen_n in self.chosen.items()}
@@ -80,13 +82,14 @@ class RecordedLogits:
         """Read what `save` wrote; raises UserError for a damaged file."""
         try:
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                images = str(file[IMAGES]) if IMAGES in file.files else ""
                 arrays = {name: torch.from_numpy(file[name]) for name in NAMES if name in file.files}
                 chosen = {
                     name.removeprefix(CHOSEN): torch.from_numpy(file[name])
                     for name in file.files
                     if name.startswith(CHOSEN)
                 }
-            return cls(arrays["logits"].float(), arrays["labels"].long(), arrays.get("stop_logits"), chosen)
+            return cls(arrays["logits"].float(), arrays["labels"].long(), arrays.get("stop_logits"), chosen, images)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             why = " ".join(str(error).split())[:200]
             raise UserError(f"{path}: cannot be read: {why}; delete it, and the next command makes it again") from None

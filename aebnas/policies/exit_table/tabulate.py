@@ -6,7 +6,7 @@ import torch
 
 from aebnas.core.progress import MakeBar, no_bar
 from aebnas.cost.model import COUNTS, CostModel
-from aebnas.data.batches import Preprocessing, eval_batches
+from aebnas.data.batches import eval_batches
 from aebnas.data.image_set import ImageSet
 from aebnas.policies.exit_table.difficulty_fit import alphas
 from aebnas.policies.exit_table.exit_table import ExitTable
@@ -15,6 +15,7 @@ from aebnas.policies.exit_table.sample_costs import table_costs
 from aebnas.runtime.difficulty import Difficulty
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.runtime.network import Network
+from aebnas.runtime.preprocessing import Preprocessing
 
 EVAL_BATCH = 250
 

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim.swa_utils import update_bn
 
-from aebnas.data.batches import Batches, Preprocessing, eval_batches
+from aebnas.data.batches import Batches, eval_batches
 from aebnas.data.image_set import ImageSet
 from aebnas.policies.exit_table.tabulate import EVAL_BATCH
+from aebnas.runtime.preprocessing import Preprocessing
 from aebnas.supernet.darts.relaxed_costs import RelaxedCosts
 from aebnas.supernet.darts.relaxed_network import RelaxedNetwork
 from aebnas.training.darts.relaxed_loss import relaxed_loss, soft_exits

@@ -9,6 +9,7 @@ import torch
 
 from aebnas.data.batches import Batches
 from aebnas.data.data_spec import AugmentSpec
+from aebnas.runtime.normalise import normalise
 from aebnas.space.spec import SpaceSpec
 from aebnas.supernet.darts.relaxed_costs import layer_cost, relaxed_costs
 from aebnas.supernet.darts.relaxed_network import RelaxedNetwork
@@ -66,7 +67,7 @@ def architecture_names(network):
 @pytest.mark.parametrize("bilevel", ["first_order", "second_order"])
 def test_weights_learn_only_from_train_and_the_architecture_only_from_arch(make, some_digits, preprocessing, bilevel):
     def batch(images, rows):
-        return preprocessing.apply(images.pixels(rows)), images.labels[rows]
+        return normalise(images.pixels(rows), preprocessing), images.labels[rows]
 
     rows = torch.arange(32)
     train, other = batch(some_digits[0], rows), batch(some_digits[0], rows + 32)
@@ -89,7 +90,7 @@ def test_weights_learn_only_from_train_and_the_architecture_only_from_arch(make,
 
 
 def test_the_architectures_step_depends_on_arch(make, some_digits, preprocessing):
-    x_nchw, labels_n = preprocessing.apply(some_digits[0].pixels(torch.arange(32))), some_digits[0].labels[:32]
+    x_nchw, labels_n = normalise(some_digits[0].pixels(torch.arange(32)), preprocessing), some_digits[0].labels[:32]
     one, two = make(), make()
     two.arch = Batches(some_digits[0], preprocessing, AugmentSpec(), 50)
     one_step(one, x_nchw, labels_n)
@@ -105,8 +106,8 @@ def test_the_second_order_is_the_gradient_through_one_step_of_the_weights(make, 
     network = task.module.train()
     task.begin_epoch(2)
     rows = torch.arange(60)
-    train = preprocessing.apply(some_digits[0].pixels(rows)), some_digits[0].labels[rows]
-    arch = preprocessing.apply(some_digits[1].pixels(rows)), some_digits[1].labels[rows]
+    train = normalise(some_digits[0].pixels(rows), preprocessing), some_digits[0].labels[rows]
+    arch = normalise(some_digits[1].pixels(rows), preprocessing), some_digits[1].labels[rows]
     train_noise = task.noise.get_state()
     task._second_order(network, train, arch)
     found = network.alpha_gk.grad.clone()
@@ -145,7 +146,7 @@ def test_the_second_order_is_the_gradient_through_one_step_of_the_weights(make, 
 
 def test_the_published_recipe_trains_everything_on_one_split(make, some_digits, preprocessing):
     task = make(bilevel="joint", cost="linspace")
-    x_nchw, labels_n = preprocessing.apply(some_digits[0].pixels(torch.arange(32))), some_digits[0].labels[:32]
+    x_nchw, labels_n = normalise(some_digits[0].pixels(torch.arange(32)), preprocessing), some_digits[0].labels[:32]
     moved, graded = one_step(task, x_nchw, labels_n)
     assert "alpha_gk" in moved and "stops.0.linear.weight" in moved
     assert not graded & architecture_names(task.module)  # applied already, and cleared
@@ -159,7 +160,7 @@ def joint_step(make, images, preprocessing, scale, overflow=False):
     scaler = torch.amp.GradScaler("cpu", enabled=scale is not None, init_scale=scale or 1.0)
     task.module.train()
     task.begin_epoch(2)
-    x_nchw, labels_n = preprocessing.apply(images.pixels(torch.arange(32))), images.labels[:32]
+    x_nchw, labels_n = normalise(images.pixels(torch.arange(32)), preprocessing), images.labels[:32]
     for loss in task.losses(x_nchw, labels_n, np.random.default_rng(0)):
         scaler.scale(loss).backward()
     if overflow:
