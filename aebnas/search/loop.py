@@ -23,29 +23,25 @@ from aebnas.policies.calibration.calibrated_tables import Tables
 from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.checked_data import record_data, save_place, session_of_spec
 from aebnas.run.environment import write_environment
-from aebnas.run.events import Listen, RunEvents, TrainingRows
+from aebnas.run.events import Listen, RunEvents
 from aebnas.run.front_files import FrontFiles
 from aebnas.run.norm_statistics import keep_norm_statistics
 from aebnas.run.run_config import RunConfig, config_with_defaults
 from aebnas.run.run_directory import PLACES, Run
 from aebnas.run.session import RunSession
-from aebnas.run.training_setup import new_supernet, repeatable, training_device, with_pinned_precision
-from aebnas.run.weight_files import candidate_weights, delete_other_weights, load_weights, save_weights
+from aebnas.run.training_setup import repeatable
+from aebnas.run.weight_files import candidate_weights, delete_other_weights, save_weights
 from aebnas.runtime.ops import OPS
 from aebnas.search.darts.relaxed_trials import initial_genomes, record_relaxed, resolve_trial
 from aebnas.search.empty_front import EmptyFrontReason, NothingFeasible, check_not_empty
 from aebnas.search.plan import UNSATISFIABLE, Plan, make_plan
+from aebnas.search.supernet_training import load_or_train
 from aebnas.space.layers import space_layers
 from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.build import make_strategy
 from aebnas.strategies.job_count import size_note
 from aebnas.strategies.strategy import AnyJob, Job, RelaxedJob
 from aebnas.strategies.trial import Trial
-from aebnas.supernet.supernet import Supernet
-from aebnas.training.distributed import fit_on_workers
-from aebnas.training.loop import fit
-from aebnas.training.sandwich import SandwichTask
-from aebnas.training.training_spec import SupernetSpec
 
 TABLES_KEPT = 1000
 """Maximum number of cached exit tables, for candidates that differ only in their policy."""
@@ -128,7 +124,7 @@ def _run_to_end(session: RunSession, listen: Listen) -> None:
             supernet = None
             if experiment.supernet is not None and experiment.trains_supernet:
                 with run.timed("supernet"):
-                    supernet = _supernet(session, experiment.supernet, events)
+                    supernet = load_or_train(session, experiment.supernet, events)
             evaluator = candidate_evaluator(session, supernet)
             with (
                 run.timed("search"),
@@ -141,33 +137,6 @@ def _run_to_end(session: RunSession, listen: Listen) -> None:
             events.search_finished()
     if empty is not None:
         raise NothingFeasible(run.folder, empty)
-
-
-def _supernet(session: RunSession, spec: SupernetSpec, events: RunEvents) -> Supernet:
-    """The trained supernet: loaded if its weights exist, else trained, resuming from its checkpoint."""
-    run, experiment = session.run, session.experiment
-    supernet, checkpoint = new_supernet(session), run.checkpoints / "supernet.pt"
-    if run.supernet_weights.exists():
-        load_weights(supernet, run.supernet_weights)
-        checkpoint.unlink(missing_ok=True)  # a kill may have left it beside the weights
-        return supernet
-    images = session.images
-    calibration = images.calibration(experiment.evaluate.calibration_images)
-    task = SandwichTask(supernet, session.space, spec, images.splits.search, images.preprocessing, calibration)
-    batches = images.training_batches(spec.batch_size)
-    seed, ray = experiment.seed, experiment.ray
-    on_rows = TrainingRows((run.folder / "train_epoch_metrics.csv").resolve(), events, "supernet")
-    if spec.workers > 1:
-        trained = fit_on_workers(task, batches, spec, seed, "supernet", checkpoint, on_rows, ray)
-    else:
-        task.module.to(training_device())
-        spec = with_pinned_precision(session.run, spec, training_device())
-        trained = fit(task, batches, spec, seed, "supernet", checkpoint, on_rows)
-    save_weights(trained, run.supernet_weights)
-    supernet = new_supernet(session)  # candidates are scored on the CPU, with the weights on disk
-    load_weights(supernet, run.supernet_weights)
-    checkpoint.unlink()
-    return supernet
 
 
 class _Search:
