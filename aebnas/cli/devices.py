@@ -46,6 +46,7 @@ def profile(
     from aebnas.cost.latency import job as jobs
     from aebnas.cost.latency import profiling
     from aebnas.space.genome import SearchSpace
+    from aebnas.space.min_exits import without_named_classes
 
     if onnx and emit is None:
         raise UserError("--onnx must be combined with --emit, but got no --emit")
@@ -55,7 +56,7 @@ def profile(
         raise UserError("--device-name, the name of the device, is required when --pairs is given")
     if helper and not (whole or pairs or from_file):
         raise UserError("--helper must be combined with --whole, --pairs or --import, but got none of them")
-    loaded = SearchSpace.load(space)
+    loaded = SearchSpace(without_named_classes(SearchSpace.load(space).spec))
     helpers = profiling.load_helpers(helper or [], loaded)
     setting = jobs.make_setting(device, threads, batch, dtype, memory_format, compiled)
     if from_file is not None:

@@ -8,21 +8,23 @@ from typing import Any
 
 from rich.table import Table
 
+from aebnas.cli.class_tables import over_classes, print_classes, print_confusion
 from aebnas.core.confidence_intervals import wilson
 from aebnas.core.metric_text import with_unit
 from aebnas.report.tables import print_table
 from aebnas.selected.evaluate import Assessment
 from aebnas.selected.test_report import Evaluation
 
-CLASSES_SHOWN = 12
 WARNINGS_SHOWN = 5
 """Maximum number of warnings without `--full`; each may take two lines."""
 
 
 def print_assessment(found: Assessment, full: bool = False, budgets: bool = False) -> None:
-    """Print accuracy, costs, exits and warnings on one screen; `full` adds all tables, `budgets` that of budgets."""
+    """Print accuracy, costs, exits, classes and warnings on one screen; `full` adds all tables, `budgets` that of
+    budgets."""
     _print_essentials(found)
     _print_exits(found)
+    print_classes(found.evaluation.classes, full)
     warnings = found.evaluation.warnings
     for warning in warnings if full else warnings[:WARNINGS_SHOWN]:
         print(f"  warning: {warning}")
@@ -33,7 +35,7 @@ def print_assessment(found: Assessment, full: bool = False, budgets: bool = Fals
         return
     if budgets:
         _print_budgets(found.evaluation)
-    print("--full adds: spread of costs, budgets, traffic, corrupted and out-of-distribution images, adaptation")
+    print("--full adds: confusion, costs, budgets, traffic, corrupted or out-of-distribution images, adaptation")
 
 
 def _print_essentials(found: Assessment) -> None:
@@ -43,6 +45,7 @@ def _print_essentials(found: Assessment) -> None:
     _line("weights, policy", found.source)
     tops = "".join(f"; top-{k} {100 * share:.2f} %" for k, share in (description.top_accuracy or {}).items() if k > 1)
     _line("accuracy", f"{100 * metrics['accuracy']:.2f} % (95 %: {100 * low:.2f} to {100 * high:.2f}){tops}")
+    _line("over classes", over_classes(found.evaluation.classes))
     optimism = found.optimism
     low, high = 100 * optimism["difference_low"], 100 * optimism["difference_high"]
     _line(
@@ -97,10 +100,7 @@ def _print_full(found: Evaluation) -> None:
         for name, spread in description.costs.items()
     ]
     _print("cost per sample", rows)
-    if description.class_depth:
-        known = [(depth + 1, label) for label, depth in enumerate(description.class_depth) if depth == depth]
-        deepest = sorted(known, reverse=True)[:CLASSES_SHOWN]
-        print(f"  mean exit by class, deepest first: {', '.join(f'{label}: {exit_:.2f}' for exit_, label in deepest)}")
+    print_confusion(found.classes)
     _print_budgets(found)
     _print(f"requests at random times, one server ({found.traffic['unit']})", found.traffic["queue"])
     if "skewed" in found.traffic:

@@ -21,9 +21,10 @@ def space(
     from aebnas.cost.counts import count_graph
     from aebnas.space.genome import SearchSpace
     from aebnas.space.lowering import lower
+    from aebnas.space.min_exits import without_named_classes
     from aebnas.space.size import count_architectures, count_candidates
 
-    loaded = SearchSpace.load(file)
+    loaded = SearchSpace(without_named_classes(SearchSpace.load(file).spec))
     macs = space_bounds(loaded.spec, lambda counts: counts.macs)
     params = space_bounds(loaded.spec, lambda counts: counts.params)
     print(f"{file}")

@@ -33,6 +33,9 @@ class Metric:
 MACS, LATENCY, ENERGY = "macs", "latency_ms", "energy_mj"
 """Costs to each exit that an ExitTable may hold, by name."""
 
+ACCURACY, BALANCED, WORST_CLASS = "accuracy", "balanced_accuracy", "worst_class_accuracy"
+"""Metrics of how often the predicted class is right."""
+
 
 def _over_samples(cost: str, unit: str, meaning: str) -> dict[str, Metric]:
     """A metric for each statistic of a cost's distribution over samples."""
@@ -46,7 +49,9 @@ def _over_samples(cost: str, unit: str, meaning: str) -> dict[str, Metric]:
 
 
 METRICS: dict[str, Metric] = {
-    "accuracy": Metric("max", "fraction", "share of samples classified correctly at the exit they leave by"),
+    ACCURACY: Metric("max", "fraction", "share of samples classified correctly at the exit they leave by"),
+    BALANCED: Metric("max", "fraction", "mean over classes of the share of a class's samples classified correctly"),
+    WORST_CLASS: Metric("max", "fraction", "the least share of a class's samples classified correctly"),
     "avg_macs": Metric(
         "min", "MACs", "mean cost of a sample: backbone to its exit and every branch it passed", cost=MACS
     ),
@@ -81,6 +86,31 @@ def by_device(metric: str) -> bool:
 def tuned_cost(objectives: "Sequence[Objective]") -> str:
     """The cost that thresholds are optimised for: that of the first objective that is a statistic of one, else MACs."""
     return next((METRICS[o.metric].cost for o in objectives if METRICS[o.metric].cost), MACS)
+
+
+def leading_accuracy(objectives: "Sequence[Objective]") -> str:
+    """The first objective that is maximised, by which points are called accurate; accuracy where there is none."""
+    return next((o.metric for o in objectives if METRICS[o.metric].direction == "max"), ACCURACY)
+
+
+def tuned_accuracy(objectives: "Sequence[Objective]") -> str:
+    """The accuracy that thresholds are optimised for: `accuracy` or `balanced_accuracy`, by the first objective that is
+    maximised.
+
+    The mean over classes is also what is optimised for the worst class, whose own accuracy can't be searched exit by
+    exit: it isn't a sum over samples.
+    """
+    return ACCURACY if leading_accuracy(objectives) == ACCURACY else BALANCED
+
+
+def shown_axes(objectives: "Sequence[Objective]") -> tuple[str, str]:
+    """The objectives on the vertical and the horizontal axis of a front: the first that is maximised, and the first of
+    the others that is minimised; where there is none, the first of those left."""
+    names = [objective.metric for objective in objectives]
+    leading = leading_accuracy(objectives)
+    vertical = leading if leading in names else names[0]
+    others = [name for name in names if name != vertical]
+    return vertical, next((name for name in others if METRICS[name].direction == "min"), others[0])
 
 
 def mean_of(cost: str) -> str:
@@ -195,5 +225,5 @@ class SoftTarget:
     def minimised(self, metrics: Mapping[str, float]) -> tuple[float, float]:
         """(error + weight * MAPE, MAPE), both in percent."""
         mape_percent = abs(metrics[self.metric] - self.value) / self.value * 100.0
-        error_percent = 100.0 * (1.0 - metrics["accuracy"])
+        error_percent = 100.0 * (1.0 - metrics[ACCURACY])
         return error_percent + self.weight * mape_percent, mape_percent

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aebnas.data.class_balance import balanced_order
 from aebnas.data.data_spec import AugmentSpec
 from aebnas.data.image_set import ImageSet
 from aebnas.data.loader_workers import Workers
@@ -27,7 +28,9 @@ class Batches:
     """Shuffled, augmented, normalised training batches of equal size: the last incomplete one is dropped.
 
     A set smaller than `batch_size` gives one batch of all its images. `loaders` processes read and augment ahead of
-    use, with equal results. Raises ValueError for no images or a batch size below 1.
+    use, with equal results. With `balanced` an epoch's images are drawn with replacement, every class equally often in
+    expectation. `class_weights` (float32 `[k]`) are for the loss; they change no batch. Raises ValueError for no images
+    or a batch size below 1.
     """
 
     def __init__(
@@ -37,12 +40,15 @@ class Batches:
         augment_spec: AugmentSpec,
         batch_size: int,
         loaders: int = 0,
+        balanced: bool = False,
+        class_weights: Tensor | None = None,
     ) -> None:
         if not len(images):
             raise ValueError("images must hold at least one image to train on, but got none")
         _check_batch_size(batch_size)
         self.images, self.preprocessing = images, preprocessing
         self.augment_spec, self.batch_size, self.loaders = augment_spec, batch_size, loaders
+        self.balanced, self.class_weights = balanced, class_weights
         self._workers: Workers[_Job] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -75,7 +81,7 @@ class Batches:
 
     def _jobs(self, generator: torch.Generator, epoch: int, size: int, share: range) -> Iterator["_Job"]:
         """Indices and draws for the `share` of each batch, drawn for the whole batch."""
-        order = torch.randperm(len(self.images), generator=generator)
+        order = self._order(generator)
         # mixup mixes an image with the next, so a share needs the first image of the next one
         rows = torch.arange(share.start, share.stop + bool(self.augment_spec.mixup)) % size
         for batch in order.split(self.batch_size)[: len(self)]:
@@ -83,6 +89,12 @@ class Batches:
             if self.augment_spec.flip == "alternate":
                 draws = replace(draws, flip_n=self._first_flips[batch[rows]] ^ bool(epoch % 2))
             yield batch[rows], draws
+
+    def _order(self, generator: torch.Generator) -> Tensor:
+        """Indices of an epoch's images, `[n]`."""
+        if self.balanced:
+            return balanced_order(self.images.labels, len(self.images), generator)
+        return torch.randperm(len(self.images), generator=generator)
 
     @cached_property
     def _first_flips(self) -> Tensor:

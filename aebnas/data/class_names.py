@@ -1,9 +1,25 @@
 """Names of the classes of an image set, in the order of their labels. Imports no torch and reads no images."""
 
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
+
+from aebnas.core.errors import SpecError
+from aebnas.core.spec_base import did_you_mean
+from aebnas.data.csv_listing import csv_classes
 from aebnas.data.data_spec import DataSpec
-from aebnas.data.folder_walk import FolderWalk
+from aebnas.data.folder_layout import folder_classes
+from aebnas.data.label_arrays import read_labels
+
+Key = TypeVar("Key", bound=int | str)
+Value = TypeVar("Value")
+
+CLASSES_NAMED = 8
+"""In an error."""
 
 DEFAULT_ROOT = Path("data")
 """Where torchvision's sets are downloaded to unless the spec names another folder."""
@@ -48,11 +64,36 @@ CLASS_NAMES = {
 
 def class_names(spec: DataSpec, base: Path) -> tuple[str, ...] | None:
     """Names of the classes: those given, else the set's own, else None. Relative paths start from `base`."""
-    if spec.class_names is not None:
-        return spec.class_names
+    return own_class_names(spec, base) if spec.class_names is None else spec.class_names
+
+
+def own_class_names(spec: DataSpec, base: Path) -> tuple[str, ...] | None:
+    """Names that the set itself has for its classes, or None."""
     if spec.name == "folder":
-        return tuple(FolderWalk(data_path(spec, base), spec.follow_links).classes("train"))
+        return folder_classes(data_path(spec, base), spec.splits.test, spec.follow_links)
+    if spec.name == "csv":
+        return csv_classes(data_path(spec, base), spec.splits.test)
+    if spec.name == "npz":
+        return _text_labels(data_path(spec, base))
     return CLASS_NAMES.get(spec.name)
+
+
+def _text_labels(path: Path) -> tuple[str, ...] | None:
+    """Names of the classes of arrays whose labels are text; None for numbers, and for a file that can't be read, which
+    is reported when it is loaded."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            with archive.open("y_train.npy") as member:
+                major, _ = np.lib.format.read_magic(member)
+                read_header = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
+                _, _, dtype = read_header(member)
+            if dtype.kind not in "US":  # the rest isn't read: one-hot labels may be large
+                return None
+            with archive.open("y_train.npy") as member:
+                labels = np.lib.format.read_array(member, allow_pickle=False)
+        return read_labels(labels, len(labels), f"{path}: y_train").names
+    except (OSError, ValueError, EOFError, AttributeError, KeyError, zipfile.BadZipFile, zlib.error):
+        return None
 
 
 def named_classes(spec: DataSpec, base: Path, classes: int) -> list[str]:
@@ -61,8 +102,36 @@ def named_classes(spec: DataSpec, base: Path, classes: int) -> list[str]:
     return [str(number) for number in range(classes)] if names is None else list(names)
 
 
+def class_numbers(given: Mapping[Key, Value], names: Sequence[str]) -> dict[int, Value]:
+    """Values by class as values by class number, in the order of the numbers; a key is a class's name or its number.
+
+    Raises SpecError, with the key as path, for an unknown name or number, for a class given twice, and for a number
+    that is also the name of another class.
+    """
+    found: dict[int, Value] = {}
+    for key, value in given.items():
+        path = str(key)
+        if isinstance(key, str):
+            if key not in names:
+                shown = ", ".join(names[:CLASSES_NAMED]) + (", ..." if len(names) > CLASSES_NAMED else "")
+                rule = f"must be one of the data's classes ({shown}), but got '{key}'"
+                raise SpecError(path, rule + did_you_mean(key, names))
+            number = names.index(key)
+        else:
+            number = key
+            if not 0 <= number < len(names):
+                raise SpecError(path, f"must be a class's name or number in 0..{len(names) - 1}, but got {number}")
+            if path in names and names.index(path) != number:
+                rule = f"must be clear, but class {number} is named '{names[number]}', and another class '{path}'"
+                raise SpecError(path, f"{rule}; data.class_names can give other names")
+        if number in found:
+            raise SpecError(path, f"must be a class that is given once, but class '{names[number]}' is given twice")
+        found[number] = value
+    return dict(sorted(found.items()))
+
+
 def data_path(spec: DataSpec, base: Path) -> Path:
-    """Absolute path of the file of `npz` or the folder of `folder`."""
+    """Absolute path of the file of `npz` or `csv`, or the folder of `folder`."""
     assert spec.path is not None  # the spec checks it
     return (base / spec.path.expanduser()).absolute()
 

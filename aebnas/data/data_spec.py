@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from aebnas.core.errors import SpecError
 from aebnas.core.spec_base import Spec, updated
 from aebnas.core.spec_types import Processes, Seed, Side, UserPath
 from aebnas.runtime.preprocessing import WHITE, Fit, ImageReader, Resize
@@ -28,7 +29,8 @@ ColourValue = Annotated[int, Field(strict=True, ge=0, le=255)]
 class SplitSpec(Spec):
     """Sizes of the splits cut from the official training part; the remaining images are `train`.
 
-    A size is a fraction (above 0 and below 1) or a number of images.
+    A size is a fraction (above 0 and below 1) or a number of images. `test` is cut first, from all images; the others
+    are cut from the rest.
     """
 
     seed: Seed = 2026
@@ -41,6 +43,9 @@ class SplitSpec(Spec):
     """Fits temperatures and thresholds."""
     certify: OptionalSize = 0.05
     """Reserved for the risk guarantee of `aebnas calibrate --risk`; 0 cuts no such split."""
+    test: OptionalSize = 0
+    """Becomes the test set, of image files that have no test part of their own (`folder`, `csv`); required there, 0
+    elsewhere."""
 
     @model_validator(mode="after")
     def _leave_something_for_train(self) -> "SplitSpec":
@@ -80,6 +85,7 @@ DEFAULT_AUGMENT = {
     "digits": AugmentSpec(crop=1),
     "npz": RECIPES["none"],
     "folder": RECIPES["none"],
+    "csv": RECIPES["none"],
     "cifar10": RECIPES["crop_flip"],
     "cifar100": RECIPES["crop_flip"],
     "svhn": AugmentSpec(crop=4),
@@ -100,49 +106,56 @@ Augment = Annotated[AugmentSpec, BeforeValidator(_recipe, json_schema_input_type
 """An `AugmentSpec`, or the name of one in `RECIPES`."""
 
 TORCHVISION = ("cifar10", "cifar100", "svhn", "mnist", "fashion_mnist")
+IN_FILES = ("folder", "csv")
+"""The sets whose images are files, each read when it is needed."""
 ONLY_FOR = {
-    "path": ("npz", "folder"),
+    "path": ("npz", *IN_FILES),
     "root": TORCHVISION,
-    "resolution": ("folder",),
-    "channels": ("folder",),
-    "resize": ("folder",),
-    "fit": ("folder",),
-    "ground": ("folder",),
+    "resolution": IN_FILES,
+    "channels": IN_FILES,
+    "resize": IN_FILES,
+    "fit": IN_FILES,
+    "ground": IN_FILES,
     "follow_links": ("folder",),
-    "memory": ("folder",),
-    "memory_limit_bytes": ("folder",),
+    "unreadable": IN_FILES,
+    "memory": IN_FILES,
+    "memory_limit_bytes": IN_FILES,
 }
+PATH_TO = {"npz": "array file", "folder": "folder", "csv": "CSV file of paths and labels"}
 
 
 class DataSpec(Spec):
     """Which labelled image set, where it is stored, how it is augmented and split."""
 
-    name: Literal["digits", "npz", "folder", "cifar10", "cifar100", "svhn", "mnist", "fashion_mnist"]
-    """The image set: `folder` and `npz` read your own images, the others are public sets."""
+    name: Literal["digits", "npz", "folder", "csv", "cifar10", "cifar100", "svhn", "mnist", "fashion_mnist"]
+    """The image set: `folder`, `csv` and `npz` read your own images, the others are public sets."""
     path: UserPath | None = Field(None, validate_default=True)
-    """The file of `npz` or the folder of `folder`; may be relative to the YAML file."""
+    """The file of `npz` or `csv`, or the folder of `folder`; may be relative to the YAML file."""
     root: UserPath | None = None
     """Folder that holds torchvision's sets or that they are downloaded to (`data` if absent); may be relative to the
     YAML file."""
     resolution: Side | None = Field(None, validate_default=True)
-    """Of `folder` only: images are brought to this many pixels a side."""
+    """Of `folder` and `csv`: images are brought to this many pixels a side."""
     channels: Literal[1, 3] = 3
-    """Of `folder` only: 3 (RGB) or 1 (grey)."""
+    """Of `folder` and `csv`: 3 (RGB) or 1 (grey)."""
     resize: Resize = "bilinear"
-    """Of `folder` only: the filter by which images are resized, antialiased but for `nearest`."""
+    """Of `folder` and `csv`: the filter by which images are resized, antialiased but for `nearest`."""
     fit: Fit = "crop"
-    """Of `folder` only: images of another aspect ratio are cropped to their centre (`crop`), resized without keeping it
-    (`stretch`), or surrounded by `ground` (`pad`)."""
+    """Of `folder` and `csv`: images of another aspect ratio are cropped to their centre (`crop`), resized without
+    keeping it (`stretch`), or surrounded by `ground` (`pad`)."""
     ground: tuple[ColourValue, ColourValue, ColourValue] = WHITE
-    """Of `folder` only: red, green and blue of what lies below transparent pixels and around images that `fit: pad`
-    surrounds."""
+    """Of `folder` and `csv`: red, green and blue of what lies below transparent pixels and around images that
+    `fit: pad` surrounds."""
     follow_links: bool = False
     """Of `folder` only: also read what symbolic links to places outside the folder lead to."""
+    unreadable: Literal["refuse", "leave_out"] = "refuse"
+    """Of `folder` and `csv`: what to do about files that can't be read as images, such as damaged or empty ones, and
+    decompression bombs: end with an error, or leave them out and say how many."""
     memory: Literal["auto", "always", "never"] = "auto"
-    """Of `folder` only: hold images in memory `always`, `never` (files are read again whenever they are needed), or
-    where they take at most `memory_limit_bytes` (`auto`)."""
+    """Of `folder` and `csv`: hold images in memory `always`, `never` (files are read again whenever they are needed),
+    or where they take at most `memory_limit_bytes` (`auto`)."""
     memory_limit_bytes: int = Field(2 * 2**30, ge=0)
-    """Of `folder` only: the limit of `memory: auto`."""
+    """Of `folder` and `csv`: the limit of `memory: auto`."""
     loaders: Processes = 0
     """Processes that prepare training batches; 0 prepares them in the training process."""
     augment: Augment | None = None
@@ -161,9 +174,9 @@ class DataSpec(Spec):
             return value
         if name in ONLY_FOR[key]:
             if key == "path" and value is None:
-                raise ValueError(f"must name the {'array file' if name == 'npz' else 'folder'} when 'name' is {name}")
+                raise ValueError(f"must name the {PATH_TO[name]} when 'name' is {name}")
             if key == "resolution" and value is None:
-                raise ValueError("must be given (pixels a side) when 'name' is folder")
+                raise ValueError(f"must be given (pixels a side) when 'name' is {name}")
         elif value != cls.model_fields[key].default:
             raise ValueError(f"must be absent when 'name' is {name} (it is for {', '.join(ONLY_FOR[key])})")
         return value
@@ -172,10 +185,19 @@ class DataSpec(Spec):
         """What reads image files as pixels of `shape` (c, h, w); also recorded for sets of arrays."""
         return ImageReader(shape, self.resize, self.fit, self.ground)
 
+    @field_validator("splits")
+    @classmethod
+    def _test_share_fits_the_set(cls, splits: SplitSpec, info: ValidationInfo) -> SplitSpec:
+        name = info.data.get("name")
+        if splits.test and name is not None and name not in IN_FILES:
+            rule = f"must be absent when 'name' is {name}, which has a test part of its own, but got {splits.test}"
+            raise SpecError("test", rule)
+        return splits
+
     @property
     def in_files(self) -> bool:
         """Whether each image is a file of its own."""
-        return self.name == "folder"
+        return self.name in IN_FILES
 
     @property
     def effective_augment(self) -> AugmentSpec:

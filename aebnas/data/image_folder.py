@@ -1,10 +1,12 @@
-"""Images in a folder: `train/<class>/*` and `test/<class>/*`, read when they are needed.
+"""Images in files, read when they are needed.
 
 Legend: m images read, c channels, h height, w width.
 """
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,13 @@ from torch import Tensor
 
 from aebnas.core.errors import UserError
 from aebnas.core.progress import progress_bar
-from aebnas.data.folder_walk import PARTS, FolderWalk, left_out_text
 from aebnas.data.image_set import ImageSet, InMemory, Source
+from aebnas.data.listing import Listing
 from aebnas.data.loader_workers import Workers
 from aebnas.runtime.preprocessing import ImageError, ImageReader
 
-NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
-"""Formats of which Pillow itself reads only the header."""
 READ_BATCH = 256
+LEAVE_OUT = "data.unreadable: leave_out leaves out what can't be read"
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,34 @@ class Files:
     def read(self, indices: Tensor) -> Tensor:
         """See `Source`."""
         pixels_mchw = torch.empty(len(indices), *self.shape, dtype=torch.uint8)
-        for place, index in enumerate(indices.tolist()):
-            pixels_mchw[place] = self._read_one(self.paths[index])
+        with _no_bombs():
+            for place, index in enumerate(indices.tolist()):
+                path = self.paths[index]
+                try:
+                    pixels_mchw[place] = self._read_one(path)
+                except UserError as error:
+                    raise UserError(f"{_reason(path, error)} ({LEAVE_OUT})") from None
         return pixels_mchw
+
+    def readable(self, indices: Tensor) -> Tensor:
+        """Whether the images at `indices [m]` can be read, bool `[m]`.
+
+        Raises UserError for a file that the system doesn't open, which says nothing about what is in it.
+        """
+        return torch.tensor([self._is_readable(self.paths[index]) for index in indices.tolist()], dtype=torch.bool)
+
+    def _is_readable(self, path: str) -> bool:
+        try:
+            with Path(path).open("rb"):
+                pass
+        except OSError as error:
+            raise UserError(f"{path}: must be a file that can be opened, but got {type(error).__name__}") from None
+        try:
+            with _no_bombs():
+                self._read_one(path)
+        except UserError:
+            return False
+        return True
 
     def take(self, indices: Tensor) -> "Files":
         """See `Source`."""
@@ -55,6 +81,21 @@ class Files:
             return torch.from_numpy(self.reader.read(path)).permute(2, 0, 1)
         except ImageError as error:
             raise UserError(str(error)) from None
+
+
+@contextmanager
+def _no_bombs() -> Iterator[None]:
+    """Makes errors of Pillow's warnings of decompression bombs: small files that fill the memory when they are read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def _reason(path: str, error: UserError) -> str:
+    with suppress(OSError):
+        if not Path(path).stat().st_size:
+            return f"{path}: must be a readable image, but got an empty file"
+    return str(error)
 
 
 class Held:
@@ -98,45 +139,7 @@ def _same(source: Source) -> Source:
     return source
 
 
-def load_folder(path: Path, reader: ImageReader, train: bool, follow_links: bool = False) -> ImageSet:
-    """One part of a folder of images; classes are the folders of `train`, sorted by name.
-
-    Images may be at any depth below their class; see `FolderWalk` for symbolic links. With the training part the
-    folders and file names of the test part are checked, too, so that a missing one shows before a long search. Raises
-    UserError for a class without images, or one of `test` that `train` hasn't.
-    """
-    walk = FolderWalk(path, follow_links)
-    parts = {part: walk.classes(part) for part in PARTS}
-    classes, tested = parts["train"], parts["test"]
-    if len(classes) < 2:
-        raise UserError(f"{path / 'train'}: must hold at least 2 classes, but got only '{classes[0]}'")
-    unknown = [name for name in tested if name not in classes]
-    if unknown:
-        raise UserError(f"{path / 'test' / unknown[0]}: must be a class of {path / 'train'}, but isn't")
-    found = {
-        part: {name: _images_of(walk, part, name) for name in names}
-        for part, names in parts.items()
-        if train or part == "test"
-    }
-    paths: list[str] = []
-    labels: list[int] = []
-    for name, files in found["train" if train else "test"].items():
-        paths += files
-        labels += [classes.index(name)] * len(files)
-    return ImageSet(Files(tuple(paths), reader), torch.tensor(labels), len(classes), walk.left_out)
-
-
-def _images_of(walk: FolderWalk, part: str, name: str) -> list[str]:
-    before = walk.left_out.copy()
-    found = walk.images(part, name, image_extensions())
-    if not found:
-        left_out = left_out_text(walk.left_out - before)
-        raise UserError(f"{walk.root / part / name}: must hold images (.jpg, .png, ...), but got none{left_out}")
-    return found
-
-
-@cache
-def image_extensions() -> tuple[str, ...]:
-    """Extensions of the files that Pillow reads, in lower case and sorted."""
-    known = Image.registered_extensions()
-    return tuple(sorted(end for end, kind in known.items() if kind in Image.OPEN and kind not in NOT_DECODED))
+def load_listed(listing: Listing, reader: ImageReader) -> ImageSet:
+    """The images of a listing, none of which is read now."""
+    labels_n = torch.tensor(listing.labels)
+    return ImageSet(Files(listing.files, reader), labels_n, len(listing.class_names), listing.left_out, listing.notes)

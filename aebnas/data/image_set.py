@@ -137,14 +137,15 @@ class Taken:
 class ImageSet:
     """Images with `labels [n]` (int64) in `0..classes-1`; n may be 0.
 
-    `left_out` counts, by reason, what lay beside the images of a whole set and was not read as one. Raises ValueError
-    for labels of another type, number or range.
+    `left_out` counts, by reason, what lay beside the images of a whole set and was not read as one; `notes` say what
+    isn't plain about its parts. Raises ValueError for labels of another type, number or range.
     """
 
     source: Source
     labels: Tensor
     classes: int
     left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.source),):

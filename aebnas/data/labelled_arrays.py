@@ -2,6 +2,7 @@
 
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import torch
 
 from aebnas.core.errors import UserError
 from aebnas.data.image_set import ImageSet
+from aebnas.data.label_arrays import check_from_zero, read_labels
 
 
-def load_labelled(path: Path, shape: tuple[int, int, int], classes: int) -> ImageSet:
-    """Read `x` (uint8 `[N, H, W, C]` or `[N, H, W]`) and `y` (whole numbers from 0, `[N]`) of a file.
+def load_labelled(path: Path, shape: tuple[int, int, int], class_names: Sequence[str]) -> ImageSet:
+    """Read `x` (uint8 `[N, H, W, C]` or `[N, H, W]`) and `y` (see `read_labels`) of a file.
 
-    `shape` (c, h, w) and `classes` are the network's; raises UserError for images that don't fit and for bad files.
+    `shape` (c, h, w) and `class_names` are the network's; raises UserError for images that don't fit and for bad files.
     """
     if not path.is_file():
         raise UserError(f"{path}: must be a .npz file with x and y, but got no such file")
@@ -34,9 +36,12 @@ def load_labelled(path: Path, shape: tuple[int, int, int], classes: int) -> Imag
         x = x[..., None]
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[1:] != (height, width, channels):
         raise UserError(f"{path}: x: must be uint8 [N, {height}, {width}, {channels}], but got {x.dtype} {x.shape}")
-    if y.dtype.kind not in "iu" or y.shape != x.shape[:1]:
-        raise UserError(f"{path}: y: must be {len(x)} whole numbers, one for each image, but got {y.dtype} {y.shape}")
-    if len(y) and not 0 <= int(y.min()) <= int(y.max()) < classes:
-        raise UserError(f"{path}: y: must be in 0..{classes - 1}, but got {int(y.min())}..{int(y.max())}")
+    labels, classes = read_labels(y, len(x), f"{path}: y", class_names), len(class_names)
+    if labels.classes not in (None, classes):
+        raise UserError(f"{path}: y: must have {classes} columns, one for each class, but got {labels.classes}")
+    if labels.classes is None:
+        check_from_zero(labels, classes, f"{path}: y")
+    if len(x) and (highest := int(labels.labels_n.max())) >= classes:
+        raise UserError(f"{path}: y: must be in 0..{classes - 1}, but got {int(labels.labels_n.min())}..{highest}")
     images_nchw = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
-    return ImageSet.of(images_nchw, torch.from_numpy(y.astype(np.int64)), classes)
+    return ImageSet.of(images_nchw, torch.from_numpy(labels.labels_n.astype(np.int64)), classes)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from aebnas.core.errors import SpecError
@@ -18,6 +17,7 @@ from aebnas.data.data_spec import DataSpec, SplitSpec
 from aebnas.data.datasets import load_train
 from aebnas.data.image_folder import Files, Held
 from aebnas.data.image_set import ImageSet
+from aebnas.data.stratified import cut_stratified
 
 SEARCH, CALIBRATE = "search", "calibrate"
 """The split that scores candidates, and the one that temperatures and thresholds are fitted on."""
@@ -33,7 +33,7 @@ class Splits:
     """The disjoint parts of the official training part; `arch` and `certify` may be empty.
 
     `membership` holds the indices `[n]` of each in that part. `left_out` counts, by reason, what lay beside the images
-    and was not read as one.
+    and was not read as one; `notes` say what isn't plain about the training and the test part.
     """
 
     train: ImageSet
@@ -43,6 +43,7 @@ class Splits:
     certify: ImageSet
     membership: Mapping[str, Tensor]
     left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def missing_classes(self, name: str) -> list[int]:
         """The classes of which a split has no image, where it has any images."""
@@ -69,7 +70,7 @@ def load_splits(spec: DataSpec, base: Path, divide: Divide | None = None) -> Spl
         raise SpecError("data.augment.crop", f"must be less than the side of an image ({side}), but got {crop}")
     divided = cut_splits(images.labels, spec.splits) if divide is None else divide(images)
     parts = {name: images.subset(part) for name, part in divided.items()}
-    return Splits(**_held(parts, spec), membership=divided, left_out=images.left_out)
+    return Splits(**_held(parts, spec), membership=divided, left_out=images.left_out, notes=images.notes)
 
 
 def read_held(splits: Splits) -> None:
@@ -95,54 +96,6 @@ def _held(parts: dict[str, ImageSet], spec: DataSpec) -> dict[str, ImageSet]:
 def cut_splits(labels: Tensor, spec: SplitSpec) -> dict[str, Tensor]:
     """Sorted indices `[n_split]` (int64) into `labels [n]` of train, arch, search, calibrate and certify.
 
-    Each class is divided in proportion, by largest remainders, except for one image of it that `train` keeps.
-    (scikit-learn's stratified splitters refuse classes of one image and parts smaller than the number of classes, which
-    `certify` may be.)
     Raises SpecError where a split other than arch and certify would hold fewer images than there are classes.
     """
-    labels = labels.cpu()
-    total, present = len(labels), labels.unique()
-    sizes = {name: _size(getattr(spec, name), total) for name in CUT}
-    left = total - sum(sizes.values())
-    if left < len(present):
-        rule = f"must leave at least {len(present)} images (one per class) for train"
-        raise SpecError("data.splits", f"{rule}, but got {sum(sizes.values())} for {', '.join(CUT)} out of {total}")
-    for name, size in sizes.items():
-        if size < len(present) and name not in MAY_LACK_CLASSES:
-            rule = f"must be at least {len(present)} images (one per class), but got {size}"
-            raise SpecError(f"data.splits.{name}", rule)
-
-    generator = torch.Generator().manual_seed(spec.seed)
-    shuffled = torch.randperm(total, generator=generator)
-    remaining = [shuffled[labels[shuffled] == label] for label in present]
-    parts = {}
-    for name, size in sizes.items():
-        counts = _share_out(size, torch.tensor([len(pool) for pool in remaining]), generator)
-        parts[name] = torch.cat([pool[:count] for pool, count in zip(remaining, counts, strict=True)]).sort().values
-        remaining = [pool[count:] for pool, count in zip(remaining, counts, strict=True)]
-    return {"train": torch.cat(remaining).sort().values, **parts}
-
-
-def _size(size: int | float, total: int) -> int:
-    return round(size * total) if isinstance(size, float) else size
-
-
-def _share_out(size: int, available: Tensor, generator: torch.Generator) -> list[int]:
-    """Whole numbers that sum to `size`, in proportion to `available` and leaving 1 of each; ties between
-    remainders are broken at random. Where a class would lose its last image, another gives one more.
-    """
-    counts = _in_proportion(size, available, generator)
-    taken = torch.minimum(counts, available - 1)
-    if missing := size - int(taken.sum()):
-        taken += _in_proportion(missing, available - 1 - taken, generator)
-    return taken.tolist()
-
-
-def _in_proportion(size: int, available: Tensor, generator: torch.Generator) -> Tensor:
-    scaled = available * size
-    total = int(available.sum())
-    counts, remainders = scaled // total, scaled % total
-    tie_order = torch.randperm(len(available), generator=generator)
-    largest_first = tie_order[remainders[tie_order].argsort(descending=True, stable=True)]
-    counts[largest_first[: size - int(counts.sum())]] += 1
-    return counts
+    return cut_stratified(labels, {name: getattr(spec, name) for name in CUT}, spec.seed, MAY_LACK_CLASSES)

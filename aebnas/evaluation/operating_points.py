@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from aebnas.core.metrics import MACS, METRICS, Constraint, SoftTarget
+from aebnas.core.metrics import ACCURACY, MACS, METRICS, Constraint, SoftTarget
 from aebnas.core.percentiles import ROUNDING, TailMetric
 from aebnas.cost.counts import count_graph
 from aebnas.cost.exit_costs import ExitCosts
@@ -31,13 +31,15 @@ from aebnas.strategies.trial import OperatingPoint, Trial
 def operating_point(architecture_id: str, graph: Graph, policy: ExitPolicy, table: ExitTable) -> OperatingPoint:
     """An architecture under a policy with all its metrics, measured on `table`; `graph` is that of the shipped network.
 
-    `macs` includes the estimate of an image's difficulty where the policy uses it.
+    The accuracies over classes are those of the classes that have samples; they require labels in the table. `macs`
+    includes the estimate of an image's difficulty where the policy uses it.
     """
     scored = score_policy(table, policy)
     metrics = {
         "accuracy": scored.accuracy,
         "avg_macs": scored.avg_macs,
         "avg_macs_taken_only": scored.avg_macs_taken_only,
+        **scored.class_metrics,
     }
     metrics |= static_metrics(graph) | _device_metrics(table, policy)
     metrics["macs"] += difficulty_cost(table, policy, MACS)
@@ -128,14 +130,15 @@ def make_trial(
     seconds: float,
     cost: str = MACS,
     costs: CostModel = COUNTS,
+    accuracy: str = ACCURACY,
 ) -> Trial:
-    """The Trial of a job whose architecture was scored or couldn't be; thresholds are found for `cost`.
+    """The Trial of a job whose architecture was scored or couldn't be; thresholds are found for `accuracy` and `cost`.
 
     `costs` are those that its tables were made with: metrics are those of the graph that they charge.
     """
     if isinstance(outcome, Failure):
         return failed_trial(number, job, outcome.reason, seconds)
-    points = _points(job, costs.charged(lower(job.architecture)), outcome, space, target, cost)
+    points = _points(job, costs.charged(lower(job.architecture)), outcome, space, target, cost, accuracy)
     violations = [sum(c.violation(point.metrics) for c in constraints) for point in points]
     if min(violations) > 0:
         closest = points[int(np.argmin(violations))]
@@ -168,14 +171,19 @@ def pruned_trial(number: int, job: Job, reason: str, violation: float) -> Trial:
 
 
 def found_policies(
-    table: ExitTable, architecture: Architecture, space: SpaceSpec, target: SoftTarget | None, cost: str = MACS
+    table: ExitTable,
+    architecture: Architecture,
+    space: SpaceSpec,
+    target: SoftTarget | None,
+    cost: str = MACS,
+    accuracy: str = ACCURACY,
 ) -> list[ExitPolicy]:
-    """The policies of a space whose thresholds are found on a table: the frontier of accuracy and a cost, or the best
-    policy for the soft target."""
+    """The policies of a space whose thresholds are found on a table: the frontier of an accuracy and a cost, or the
+    best policy for the soft target."""
     policy_spec = space.policy
     thresholds = policy_spec.thresholds
     if thresholds.optimise is not None:
-        tuned = Rules.of_space(space, architecture, table, cost).find(table)
+        tuned = Rules.of_space(space, architecture, table, cost, accuracy).find(table)
         return [point.policy for point in tuned.thinned(thresholds.optimise.max_points).points]
     assert thresholds.genes and target, "a job without a policy requires thresholds to optimise or a soft target"
     choices = [None if gene == "never" else float(gene) for gene in thresholds.genes]
@@ -183,9 +191,9 @@ def found_policies(
 
 
 def _points(
-    job: Job, graph: Graph, tables: Tables, space: SpaceSpec, target: SoftTarget | None, cost: str
+    job: Job, graph: Graph, tables: Tables, space: SpaceSpec, target: SoftTarget | None, cost: str, accuracy: str
 ) -> tuple[OperatingPoint, ...]:
     """The points of the job's policy, applied to calibrated probabilities, or of the policies found on `calibrate`."""
     given = [] if job.policy is None else [replace(job.policy, temperatures=tables[SEARCH].temperatures)]
-    policies = given or found_policies(tables[CALIBRATE], job.architecture, space, target, cost)
+    policies = given or found_policies(tables[CALIBRATE], job.architecture, space, target, cost, accuracy)
     return tuple(operating_point(job.architecture.id, graph, policy, tables[SEARCH]) for policy in policies)

@@ -12,9 +12,10 @@ from aebnas.core.confidence_intervals import wilson
 from aebnas.cost.counts import count_graph
 from aebnas.runtime.difficulty import estimator_macs
 from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.gate_rules import MinExitByClass
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.monitor import Expected
-from aebnas.runtime.preprocessing import Preprocessing
+from aebnas.runtime.preprocessing import ImageReader, Preprocessing
 
 CLASSES_LISTED = 20
 
@@ -114,7 +115,7 @@ def model_card(
         f"found by aebnas {facts.aebnas_version}{f' on {facts.date}' if facts.date else ''}.",
         _run_section(),
         _input_section(preprocessing, class_names),
-        _exits_section(facts, ExportCosts.of(graph, policy), policy),
+        _exits_section(facts, ExportCosts.of(graph, policy), policy, class_names),
         _figures_section(facts, graph, policy),
         *([] if facts.promise is None else [_promise_section(facts.promise)]),
         _deployment_section(facts),
@@ -135,12 +136,15 @@ python model.py --check
 ```
 
 The first prints class, probability, exit taken and share of the full multiply-adds; the second runs the
-recorded images and compares the outputs with the recorded ones. From Python, in this folder:
+recorded images and compares the outputs with the recorded ones. `--device cuda` runs either there. From Python, in this
+folder:
 
 ```python
 from model import Model
 predictions = Model.load().predict("image.png")
-```"""
+```
+
+`Model.load(device="cuda", dtype=torch.bfloat16)` runs the network on another device or in another number type."""
 
 
 def _input_section(preprocessing: Preprocessing, class_names: Sequence[str]) -> str:
@@ -150,14 +154,31 @@ def _input_section(preprocessing: Preprocessing, class_names: Sequence[str]) -> 
     more = ", and so on" if len(class_names) > CLASSES_LISTED else ""
     return f"""## Input and output
 
-{colour} images of {height} x {width} pixels (height x width), 8 bits a channel. Image files are converted
-to that format (bilinear resizing); arrays must be uint8 `[n, {height}, {width}, {channels}]`. Normalisation is
-part of the model.
+{colour} images of {height} x {width} pixels (height x width), 8 bits a channel. Arrays must be uint8
+`[n, {height}, {width}, {channels}]`. {_reading(preprocessing.reader)}
+
+Normalisation is part of the model. For other drivers `runtime/preprocessing.py` reads and normalises images without
+torch: `Preprocessing.from_json` reads `preprocessing.json`.
 
 {len(class_names)} classes: {listed}{more} (all in `preprocessing.json`)."""
 
 
-def _exits_section(facts: CardFacts, costs: ExportCosts, policy: ExitPolicy) -> str:
+def _reading(reader: ImageReader) -> str:
+    """How image files become pixels."""
+    ground = f"the colour {', '.join(map(str, reader.ground))} (red, green, blue)"
+    fit = {
+        "crop": "their centre, in this aspect ratio, is resized",
+        "stretch": "they are resized without keeping their aspect ratio",
+        "pad": f"they are resized in their aspect ratio and surrounded by {ground}",
+    }[reader.fit]
+    antialiased = "" if reader.resize == "nearest" else ", antialiased"
+    return f"""Image files may be of any format that Pillow reads and of any size: {fit}
+({reader.resize}{antialiased}). They are decoded in full, the orientation in EXIF is applied, transparent pixels lie on
+{ground}, 16-bit grey is scaled to 8 bits, of several frames the first is read, and colour profiles are not applied.
+Floating-point images are refused."""
+
+
+def _exits_section(facts: CardFacts, costs: ExportCosts, policy: ExitPolicy, class_names: Sequence[str]) -> str:
     rows = ["| exit | leaves if score > | share | accuracy there | MACs to there |", "|---|---|---|---|---|"]
     for index, macs in enumerate(costs.macs_to_exit):
         accuracy, share = facts.exit_accuracy[index], facts.exit_shares[index]
@@ -168,7 +189,7 @@ def _exits_section(facts: CardFacts, costs: ExportCosts, policy: ExitPolicy) -> 
 
 Score: {policy.criterion}, in [0, 1]. Shares and accuracies are those of {_where(facts)}.
 
-{chr(10).join(rows)}{_other_rules(policy)}
+{chr(10).join(rows)}{_other_rules(policy, class_names)}
 
 {_calibration(facts, policy)}
 
@@ -268,11 +289,24 @@ def _where(facts: CardFacts) -> str:
     return f"{facts.samples:,} samples of the `{facts.split}` split of {facts.measured_on or facts.dataset}"
 
 
-def _other_rules(policy: ExitPolicy) -> str:
+def _other_rules(policy: ExitPolicy, class_names: Sequence[str]) -> str:
     """The rules that decide besides scores and thresholds, as a markdown list; empty where there are none."""
     if not policy.sentences:
         return ""
-    return "\n\n" + "\n".join(f"- {line}" for line in policy.sentences) + "\n\nAll numbers are in `policy.json`."
+    lines = [*policy.sentences, *_exits_by_class(policy, class_names)]
+    return "\n\n" + "\n".join(f"- {line}" for line in lines) + "\n\nAll numbers are in `policy.json`."
+
+
+def _exits_by_class(policy: ExitPolicy, class_names: Sequence[str]) -> list[str]:
+    """The minimum exits of predicted classes that differ from the lowest one, a line per exit."""
+    rule = policy.find(MinExitByClass)
+    exits = () if rule is None else rule.exits
+    lines = []
+    for exit_ in sorted(set(exits) - {min(exits, default=0)}):
+        names = [name for name, own in zip(class_names, exits, strict=True) if own == exit_]
+        more = ", and so on" if len(names) > CLASSES_LISTED else ""
+        lines.append(f"Minimum exit {exit_ + 1}: {', '.join(names[:CLASSES_LISTED])}{more}.")
+    return lines
 
 
 def _figure(value: float) -> str:

@@ -1,6 +1,6 @@
 """A trained early-exit image classifier: its command and its Python API.
 
-    python model.py image.png [more.png ...]
+    python model.py image.png [more.png ...] [--device cuda]
     python model.py --check
 
     from model import Model
@@ -10,7 +10,6 @@ Requires torch, numpy, pillow and safetensors, and the other files of this folde
 Legend: n images, h height, w width, c channels (in `logits_nc`: classes).
 """
 
-import argparse
 import hashlib
 import importlib
 import importlib.util
@@ -41,16 +40,16 @@ if TYPE_CHECKING:  # only for type checkers: at run time the copy in `runtime/` 
     from aebnas.runtime.self_check import CheckResult
 
 RUNTIME = (
-    *("__init__", "adaptation", "adaptive_model", "blocks", "choice", "choice_rules", "conv_norm", "cost_rules"),
-    *("difficulty", "exit_criteria", "exit_policy", "exit_rule", "fresh_lock", "gate_rules", "graph", "monitor"),
-    *("network", "normalise", "op", "ops", "preprocessing", "score_rules", "self_check", "shape_rules"),
-    *("simple_layers", "threshold_rules"),
+    *("__init__", "adaptation", "adaptive_model", "blocks", "choice", "choice_rules", "command", "conv_norm"),
+    *("cost_rules", "difficulty", "exit_criteria", "exit_policy", "exit_rule", "fresh_lock", "gate_rules", "graph"),
+    *("monitor", "network", "normalise", "op", "ops", "placement", "preprocessing", "score_rules", "self_check"),
+    *("shape_rules", "simple_layers", "threshold_rules"),
 )
 _RANDOM_NUMBERS = threading.Lock()
 """Held while the process's random numbers are put aside: threads that did so at once would restore each other's."""
 
 BATCH = 256
-PROBLEMS_SHOWN = 10
+OWN_FOLDER = Path(__file__).resolve().parent
 
 ImageLike = str | Path | Image.Image | np.ndarray | Tensor
 Images = ImageLike | Iterable[ImageLike]
@@ -91,14 +90,23 @@ class Model:
     left the bands that were determined with the thresholds. Several threads may use one model: each image is counted
     once, and only the counting waits for other threads.
 
+    Images are read on the CPU; they are normalised, and the network runs, on `device` in numbers of `dtype`. Results
+    are on the CPU, logits in float32, whatever these are.
+
     A copied or pickled model is read from its folder again, also in another process; BadInput if the folder is not as
-    it was. It keeps `policy`, counts and adaptation as they stood, but no changes made to `network`.
+    it was, or the device isn't there. It keeps `policy`, counts and adaptation as they stood, but no changes made to
+    `network`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:
         runtime = _load_runtime(folder)
         self.folder = folder
         self.network = _load_network(folder, runtime)
+        try:
+            self.device: torch.device = runtime["placement"].place(self.network, device, dtype)
+        except runtime["placement"].PlacementError as error:
+            raise BadInput(str(error)) from None
+        self.dtype = dtype
         self._runtime = runtime
         self._absolute, self._digest = folder.absolute(), _digest(folder)
         self.adaptive: Adaptive | None = None
@@ -120,11 +128,20 @@ class Model:
         self._check_fit()
 
     @classmethod
-    def load(cls, folder: str | Path | None = None) -> "Model":
-        """Read a model from `folder`, by default the folder of this file; raises BadInput."""
-        return cls(Path(folder) if folder is not None else Path(__file__).resolve().parent)
+    def load(
+        cls,
+        folder: str | Path | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> "Model":
+        """Read a model from `folder`, by default the folder of this file; raises BadInput.
 
-    def __reduce__(self) -> tuple[Callable[..., "Model"], tuple[str], dict[str, Any]]:
+        `device` is any of PyTorch's (`cpu`, `cuda`, `cuda:1`, `mps`), `dtype` float32, bfloat16, float16 or float64.
+        BadInput, too, where the device isn't there or can't run the network in that type.
+        """
+        return cls(Path(folder) if folder is not None else OWN_FOLDER, device, dtype)
+
+    def __reduce__(self) -> tuple[Callable[..., "Model"], tuple[str, str, torch.dtype], dict[str, Any]]:
         adaptive = self.adaptive
         state = {
             "policy": self.policy,
@@ -132,7 +149,7 @@ class Model:
             "adaptive": None if adaptive is None else (adaptive.policy, adaptive.state),
         }
         # the state is read after the model, when its classes can be found
-        return _ReadAgain(str(self._absolute)), (self._digest,), state
+        return _ReadAgain(str(self._absolute)), (self._digest, str(self.device), self.dtype), state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.policy, self.monitor.state = state["policy"], state["monitor"]
@@ -177,19 +194,23 @@ class Model:
 
     def _counted(self, pixels: Tensor) -> "ExitPrediction":
         adaptive = self.adaptive  # read once: another thread may end it
-        if adaptive is not None:
-            found: ExitPrediction = adaptive.infer(self._normalised(pixels), self._alpha(pixels))
-        else:
-            found = self._infer(pixels)
+        found = self._infer(pixels) if adaptive is None else self._on_cpu(adaptive.infer(*self._input(pixels)))
         self.monitor.record(self._calibrated(found), found.exit_index)
         return found
 
     def _infer(self, pixels: Tensor) -> "ExitPrediction":
-        return self.network.infer(self._normalised(pixels), self.policy, self._alpha(pixels))
+        x_nchw, alpha_n = self._input(pixels)
+        return self._on_cpu(self.network.infer(x_nchw, self.policy, alpha_n))
 
-    def _normalised(self, pixels: Tensor) -> Tensor:
-        x_nchw: Tensor = self._runtime["normalise"].normalise(pixels, self.preprocessing)
-        return x_nchw
+    def _input(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the network gets, on its device: normalised images and, for a policy that uses it, their difficulty."""
+        alpha_n = self._alpha(pixels)
+        x_nchw = self._runtime["normalise"].normalise(pixels.to(self.device), self.preprocessing, self.dtype)
+        return x_nchw, None if alpha_n is None else alpha_n.to(self.device)
+
+    @staticmethod
+    def _on_cpu(found: "ExitPrediction") -> "ExitPrediction":
+        return type(found)(found.logits.cpu(), found.exit_index.cpu())
 
     def _alpha(self, pixels: Tensor) -> Tensor | None:
         return None if self.policy.difficulty is None else self.policy.difficulty.alpha(pixels)
@@ -200,7 +221,11 @@ class Model:
         return found.logits / torch.tensor(self.policy.temperatures)[found.exit_index, None]
 
     def check(self) -> "CheckResult":
-        """Run the recorded images and compare the outputs with the recorded ones; raises BadInput."""
+        """Run the recorded images and compare the outputs with the recorded ones, those of float32 on the CPU.
+
+        Logits may differ by 1e-4 times (1 + their magnitude); in float16, and in float32 on CUDA devices, by 0.02 times
+        that; in bfloat16 by 0.2 times. Raises BadInput.
+        """
         with _reading(self.folder / "check.npz") as path, path.open("rb") as raw, np.load(raw) as file:
             pixels, want_logits_nc = torch.from_numpy(file["images"]), torch.from_numpy(file["logits"])
             want_exit_n = torch.from_numpy(file["exit_index"])
@@ -211,8 +236,11 @@ class Model:
             if want_exit_n.shape != (n,) or want_label_n.shape != (n,) or n == 0:
                 raise ValueError("an exit and a label must be recorded for each of one or more images")
         recorded = self._runtime["network"].ExitPrediction(want_logits_nc, want_exit_n)
-        result: CheckResult = self._runtime["self_check"].compare(
-            self._infer(pixels), recorded, want_label_n, self.policy, self._alpha(pixels)
+        check = self._runtime["self_check"]
+        tolerance = check.tolerance_of(self.device, self.dtype)
+        alpha_n = self._alpha(pixels)
+        result: CheckResult = check.compare(
+            self._infer(pixels), recorded, want_label_n, self.policy, alpha_n, tolerance
         )
         return result
 
@@ -333,8 +361,8 @@ class _ReadAgain:
     def __init__(self, folder: str) -> None:
         self.folder = folder
 
-    def __call__(self, digest: str) -> Model:
-        model = Model.load(self.folder)
+    def __call__(self, digest: str, device: str, dtype: torch.dtype) -> Model:
+        model = Model.load(self.folder, device, dtype)
         if model._digest != digest:
             raise BadInput(f"{self.folder}: must be as it was when the model was read, but its files have changed")
         return model
@@ -367,46 +395,13 @@ def _read_again(folder: str) -> Any:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns the exit code: 0 success, 1 check failed, 2 bad input."""
-    parser = argparse.ArgumentParser(
-        prog="model.py",
-        description="Classify images with an early-exit network, or check that its outputs equal the recorded ones.",
-        epilog="One line per image: file, class, probability, exit taken, share of the full network's "
-        "multiply-adds. Exit code: 0 success, 1 check failed, 2 bad input.",
-    )
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="image file, of any size")
-    parser.add_argument("--check", action="store_true", help="run the recorded images and compare outputs")
-    options = parser.parse_args(arguments)
-    if options.check == bool(options.images):
-        parser.error("give one or more images, or --check")
     try:
-        model = Model.load()
-        return _print_check(model.check()) if options.check else _print_predictions(model, options.images)
+        command = _load_runtime(OWN_FOLDER)["command"]
+        code: int = command.run(lambda device: Model.load(device=device), arguments)
     except BadInput as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-
-
-def _print_check(result: "CheckResult") -> int:
-    if not result.problems:
-        undecided = f", {result.undecided} on a threshold left at another exit" if result.undecided else ""
-        print(f"check passed: {result.samples} samples give the recorded outputs{undecided}")
-        return 0
-    print(f"check failed: {len(result.problems)} of {result.samples} samples differ from the recorded outputs")
-    print("\n".join(result.problems[:PROBLEMS_SHOWN]))
-    if len(result.problems) > PROBLEMS_SHOWN:
-        print(f"and {len(result.problems) - PROBLEMS_SHOWN} more")
-    return 1
-
-
-def _print_predictions(model: Model, files: Sequence[str]) -> int:
-    exits = len(model.macs_to_exit)
-    for file, p in zip(files, model.predict(files), strict=True):
-        share = p.macs / model.full_macs
-        print(
-            f"{file}: {p.class_name}, probability {p.probability:.4f}, "
-            f"exit {p.exit_taken} of {exits}, {share:.1%} of full MACs"
-        )
-    return 0
+    return code
 
 
 MODULE = f"_early_exit_model_{hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]}"

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from aebnas.core.errors import UserError
-from aebnas.core.metrics import METRICS
+from aebnas.core.metrics import ACCURACY, METRICS
 from aebnas.core.progress import progress_bar
 from aebnas.core.spec_base import parse_spec
 from aebnas.cost.model import COUNTS
@@ -70,7 +70,7 @@ def retune(folder: Path, data: Path, goal: Goal, per_exit: int = 50, temperature
     """
     exported = read_export(folder)
     network, old = exported.network, exported.policy
-    images = load_labelled(data, exported.preprocessing.shape, len(exported.class_names))
+    images = load_labelled(data, exported.preprocessing.shape, exported.class_names)
     costs = COUNTS.exit_costs([network.graph])[0]
     if goal.cost not in costs:
         raise UserError(f"--budget must bound the mean of {', '.join(costs)}, but got '{goal.cost}'")
@@ -169,4 +169,4 @@ def _metrics(exported: Exported, after: PolicyScore) -> dict[str, float]:
     """The card's metrics: those measured again, and those that depend only on the graph."""
     static = {name: value for name, value in exported.facts.metrics.items() if METRICS[name].static}
     macs = {"avg_macs": after.avg_macs, "avg_macs_taken_only": after.avg_macs_taken_only}
-    return {"accuracy": after.accuracy} | macs | static
+    return {ACCURACY: after.accuracy} | macs | after.class_metrics | static

@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
 from aebnas.core.atomic_files import write_atomically
-from aebnas.core.metrics import METRICS, Objective
+from aebnas.core.metrics import METRICS, Objective, shown_axes
 from aebnas.report.palette import COLOURS
 from aebnas.strategies.front import FrontPoint
 
@@ -29,14 +29,12 @@ def draw_fronts(
 
 
 def front_figure(fronts: Mapping[str, Sequence[FrontPoint]], objectives: Sequence[Objective], title: str) -> Figure:
-    """Named fronts: accuracy (or the first objective) over the first of the other objectives.
+    """Named fronts over two of the objectives (see `shown_axes`).
 
     Names and title are shown literally. With two objectives each front is drawn as a step function; with more, only as
     points.
     """
-    names = [objective.metric for objective in objectives]
-    y = "accuracy" if "accuracy" in names else names[0]
-    x = next(name for name in names if name != y)
+    y, x = shown_axes(objectives)
     scale_x, label_x = axis_scale(x)
     scale_y, label_y = axis_scale(y)
     figure, panel = plt.subplots(figsize=(8, 5), layout="constrained")
@@ -49,7 +47,7 @@ def front_figure(fronts: Mapping[str, Sequence[FrontPoint]], objectives: Sequenc
             marker=MARKERS[index % len(MARKERS)],
             markersize=4.5,
             linewidth=1.2,
-            linestyle=LINES[index // len(COLOURS) % len(LINES)] if len(names) == 2 else "none",
+            linestyle=LINES[index // len(COLOURS) % len(LINES)] if len(objectives) == 2 else "none",
             drawstyle="steps-post",
             alpha=0.85,
         )

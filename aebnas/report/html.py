@@ -15,7 +15,7 @@ from aebnas.report.trial_digest import TrialDigest
 from aebnas.run.run_facts import RunFacts
 
 PAGE = Path(__file__).parent / "page"
-SCRIPTS = ("base", "scatter", "network", "detail", "front", "curves", "policies", "facts", "main")
+SCRIPTS = ("base", "scatter", "network", "detail", "front", "curves", "classes", "policies", "facts", "main")
 
 
 def write_html(facts: RunFacts, digest: TrialDigest) -> None:

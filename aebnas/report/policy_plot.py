@@ -30,8 +30,9 @@ def plot_frontiers(
     unit: str = "average MACs per sample, in millions",
     scale: float = 1e6,
     zoom: float | None = None,
+    accuracy: str = "accuracy",
 ) -> None:
-    """Plot accuracy over cost (divided by `scale`); `marks` maps names to single points.
+    """Plot `accuracy` over cost (divided by `scale`); `marks` maps names to single points.
 
     With `zoom` a second panel shows the points whose accuracy is at most `zoom` below the maximum.
     """
@@ -41,7 +42,7 @@ def plot_frontiers(
         _draw(panel, curves, marks, scale)
         panel.set_xlabel(unit)
         panel.grid(alpha=0.3)
-    axes[0, 0].set_ylabel("accuracy, %")
+    axes[0, 0].set_ylabel(f"{accuracy}, %")
     axes[0, 0].legend(loc="lower right", fontsize="small")
     figure.suptitle(title)
     if zoom is not None:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from aebnas.core.errors import UserError
 from aebnas.core.metric_text import with_unit
-from aebnas.core.metrics import METRICS, Objective
+from aebnas.core.metrics import ACCURACY, METRICS, Objective, leading_accuracy
 from aebnas.core.pareto import knee
 from aebnas.report.tables import print_table
 from aebnas.run.locks import is_locked
@@ -26,9 +26,9 @@ BLOCK_BYTES = 1 << 20
 class Listed:
     """A run in a list: its state, counts and best points, each a row of `pareto.csv` with values by metric.
 
-    `cost` is the objective that accuracy is shown against, `max_trials` the maximum number of trials of the search,
-    `changed` the time of its last change (seconds since the epoch). `reasons` say why a finished search has fewer
-    trials than planned, or an empty front. A damaged run has only `state` and `changed`.
+    `cost` is the objective that `accuracy` (the leading one) is shown against, `max_trials` the maximum number of
+    trials of the search, `changed` the time of its last change (seconds since the epoch). `reasons` say why a finished
+    search has fewer trials than planned, or an empty front. A damaged run has only `state` and `changed`.
     """
 
     folder: Path
@@ -40,6 +40,7 @@ class Listed:
     hypervolume: float | None = None
     best: Mapping[str, Mapping[str, float]] | None = None
     cost: str = "avg_macs"
+    accuracy: str = ACCURACY
     reasons: tuple[str, ...] = ()
 
 
@@ -74,6 +75,7 @@ def listed(folder: Path) -> Listed:
             summary.get("hypervolume"),
             best_points(front, objectives) if front else None,
             next((o.metric for o in objectives if METRICS[o.metric].direction == "min"), "avg_macs"),
+            leading_accuracy(objectives),
             tuple(filter(None, (summary.get("ended_early_because"), summary.get("nothing_feasible")))),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -95,10 +97,11 @@ def best_points(
 ) -> dict[str, Mapping[str, float]]:
     """The rows that `--pick` selects for best-accuracy, knee and, if a cost is an objective, cheapest."""
     values_pm = [[objective.minimised(row) for objective in objectives] for row in front]
-    best = {"best-accuracy": max(front, key=lambda row: row["accuracy"]), "knee": front[knee(values_pm)]}
-    cost = next((objective for objective in objectives if objective.metric != "accuracy"), None)
+    accuracy = leading_accuracy(objectives)
+    best = {"best-accuracy": max(front, key=lambda row: row[accuracy]), "knee": front[knee(values_pm)]}
+    cost = next((objective for objective in objectives if METRICS[objective.metric].direction == "min"), None)
     if cost is not None:
-        best["cheapest"] = min(front, key=lambda row: (cost.minimised(row), -row["accuracy"]))
+        best["cheapest"] = min(front, key=lambda row: (cost.minimised(row), -row[accuracy]))
     return best
 
 
@@ -155,7 +158,7 @@ def print_runs(runs: Sequence[Listed], now: float | None = None) -> None:
         table.add_column(name, justify="left" if name in ("run", "state") else "right", no_wrap=name == "run")
     for run in runs:
         points = [
-            f"{100 * row['accuracy']:.1f}% at {with_unit(run.cost, row[run.cost])}" if row else "-"
+            f"{100 * row[run.accuracy]:.1f}% at {with_unit(run.cost, row[run.cost])}" if row else "-"
             for row in ((run.best or {}).get(name) for name in ("best-accuracy", "knee", "cheapest"))
         ]
         damaged = run.state.startswith("damaged")

@@ -68,7 +68,7 @@ class RunReport(RunEvents):
         macs = frontiers.cost == mean_of(MACS)
         unit, scale = ("average MACs per sample, in millions", 1e6) if macs else (f"mean {frontiers.cost}", 1.0)
         image = frontiers.table.with_suffix(".png")
-        plot_frontiers(frontiers.curves, frontiers.marks, title, image, unit, scale)
+        plot_frontiers(frontiers.curves, frontiers.marks, title, image, unit, scale, accuracy=frontiers.accuracy)
 
     def adaptation_replayed(self, point_id: str, replay: Replay) -> None:
         """Write `picks/<id>-adaptation.png`."""

@@ -10,6 +10,7 @@ matplotlib.use("Agg")  # before pyplot, since there may be no display
 from matplotlib import pyplot as plt
 
 from aebnas.core.atomic_files import write_atomically
+from aebnas.core.metrics import METRICS
 from aebnas.report.front_plot import axis_scale
 from aebnas.report.palette import BLUE, GREY
 from aebnas.report.trial_digest import TrialDigest
@@ -19,7 +20,7 @@ FRONT_COLOUR = BLUE
 
 
 def plot_front(facts: RunFacts, digest: TrialDigest) -> None:
-    """Write `pareto.png`: accuracy (or the first objective) over the first cost objective."""
+    """Write `pareto.png`: all operating points and the front over two objectives (see `shown_axes`)."""
     y, x, points = digest.vertical, digest.horizontal, digest.front
     figure, panel = plt.subplots(figsize=(8, 5), layout="constrained")
     scale_x, label_x = axis_scale(x)
@@ -43,7 +44,7 @@ def plot_front(facts: RunFacts, digest: TrialDigest) -> None:
         color=FRONT_COLOUR,
         label=f"front, {len(points)} points",
     )
-    if y == "accuracy" and ordered:
+    if METRICS[y].unit == "fraction" and ordered:
         # without this limit a few points of very low accuracy would compress the front into a line
         low = min(m[y] for m in ordered) * scale_y
         panel.set_ylim(bottom=max(0.0, low - 15))

@@ -120,12 +120,12 @@ def print_seeds(seeds: SeedSummary) -> None:
     summary = seeds.summary()
     title = f"Mean +- standard deviation over seeds {', '.join(map(str, seeds.folders))}"
     table = Table(title=f"{title}; accuracy on the search split (N = {seeds.samples:,})")
-    costs = [objective.metric for objective in seeds.objectives if objective.metric != "accuracy"]
-    for name in ("pick", "seeds", "accuracy", *costs, "test accuracy", "search minus test"):
+    others = [objective.metric for objective in seeds.objectives if objective.metric != "accuracy"]
+    for name in ("pick", "seeds", "accuracy", *others, "test accuracy", "search minus test"):
         table.add_column(name, justify="left" if name == "pick" else "right", no_wrap=True)
     for rule, row in summary["picks"].items():
         shares = [_percent(row.get(name)) for name in ("accuracy", "test_accuracy", "optimism")]
-        cells = [f"{with_unit(name, row[name]['mean'])} +- {with_unit(name, row[name]['std'] or 0)}" for name in costs]
+        cells = [f"{with_unit(name, row[name]['mean'])} +- {with_unit(name, row[name]['std'] or 0)}" for name in others]
         table.add_row(rule, str(row["accuracy"]["n"]), shares[0], *cells, *shares[1:])
     print_table(table)
     volume = summary["hypervolume"]

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from aebnas.core.confidence_intervals import wilson
 from aebnas.core.metric_text import millions, with_unit
-from aebnas.core.metrics import ENERGY, LATENCY, METRICS
+from aebnas.core.metrics import BALANCED, ENERGY, LATENCY, METRICS, WORST_CLASS
 from aebnas.report.trial_counts import TrialCounts
 from aebnas.strategies.front import FrontPoint
 from aebnas.strategies.trial import OperatingPoint
@@ -77,6 +77,9 @@ def print_point(point: OperatingPoint, samples: int) -> None:
     metrics = point.metrics
     low, high = wilson(metrics["accuracy"], samples)
     print(f"  accuracy             {100 * metrics['accuracy']:.2f} % (95 %: {100 * low:.2f} to {100 * high:.2f})")
+    for name in (BALANCED, WORST_CLASS):
+        if name in metrics:  # runs of version 0.1 lack them
+            print(f"  {name:<20} {100 * metrics[name]:.2f} %")
     print(
         f"  avg_macs             {metrics['avg_macs']:,.0f} ({metrics['macs']:,.0f} for a sample that runs everything)"
     )

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from aebnas.core.metrics import shown_axes
 from aebnas.report.trial_counts import TrialCounts
 from aebnas.run.hypervolume import GrowthCurve
 from aebnas.run.pick_records import picked_ids
@@ -30,7 +31,7 @@ class TrialDigest:
     """
 
     def __init__(self, facts: RunFacts, trials: Collection[Trial], kept: int) -> None:
-        self.vertical, self.horizontal = axes(facts)
+        self.vertical, self.horizontal = shown_axes(facts.objectives)
         self.counts = TrialCounts()
         self.x, self.y = array("d"), array("d")
         self.picked: list[FrontPoint] = []
@@ -75,10 +76,3 @@ class TrialDigest:
             self.y.append(point.metrics[self.vertical])
         if len(self._some) > 2 * (self._kept + self._growth.growth.size):
             self._some, self._every = self._some[::2], 2 * self._every
-
-
-def axes(facts: RunFacts) -> tuple[str, str]:
-    """The metrics of the vertical and the horizontal axis: accuracy (or the first objective) and the first other."""
-    names = [objective.metric for objective in facts.objectives]
-    vertical = "accuracy" if "accuracy" in names else names[0]
-    return vertical, next(name for name in names if name != vertical)

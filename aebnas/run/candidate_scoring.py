@@ -54,7 +54,9 @@ def _relaxed_training(session: RunSession, device: torch.device) -> RelaxedTrain
         space=session.space.spec,
         forms=experiment.strategy.forms,
         batches=images.training_batches(spec.batch_size),
-        arch=None if joint else Batches(splits.arch, images.preprocessing, RECIPES["none"], batch_size),
+        arch=None
+        if joint
+        else Batches(splits.arch, images.preprocessing, RECIPES["none"], batch_size, balanced=images.samples_balanced),
         choosing=splits.train if joint else splits.arch,
         validation=splits.search,
         profile=session.profile,

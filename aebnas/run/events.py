@@ -23,7 +23,7 @@ ReliabilityPair = tuple[Reliability, Reliability]
 
 @dataclass(frozen=True)
 class PolicyFrontiers:
-    """Frontiers of accuracy and the mean of `cost` (a metric) of one selected model on `samples` images.
+    """Frontiers of `accuracy` and the mean of `cost` (metrics) of one selected model on `samples` images.
 
     `curves` maps each method to costs and accuracies of its policies, in any order; `marks` maps the names of single
     policies to cost and accuracy. `table` is the CSV file that holds all of them.
@@ -31,6 +31,7 @@ class PolicyFrontiers:
 
     point_id: str
     cost: str
+    accuracy: str
     samples: int
     curves: Mapping[str, tuple[Sequence[float] | Any, Sequence[float] | Any]]
     marks: Mapping[str, tuple[float, float]]

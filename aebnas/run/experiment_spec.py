@@ -14,6 +14,7 @@ from aebnas.cost.device_spec import DeviceSpec
 from aebnas.data.data_spec import DataSpec
 from aebnas.evaluation.evaluation_spec import EvaluateSpec
 from aebnas.strategies.strategy_spec import StrategySpec
+from aebnas.training.classes_spec import ClassesSpec
 from aebnas.training.darts.relaxed_spec import RelaxedSpec
 from aebnas.training.training_spec import RetrainSpec, SupernetSpec, TrainSpec
 
@@ -87,6 +88,8 @@ class ExperimentSpec(Spec):
     """Training of the supernet; required unless candidates are trained from scratch or come from relaxed networks."""
     relaxed: RelaxedSpec | None = None
     """Training of relaxed networks; required by the strategy `adaptive_darts` and only used by it."""
+    classes: ClassesSpec = ClassesSpec()
+    """What trainings do about classes of different size."""
     evaluate: EvaluateSpec = EvaluateSpec()
     """How candidates are scored."""
     strategy: StrategySpec = StrategySpec()

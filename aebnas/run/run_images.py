@@ -10,14 +10,16 @@ from torch import Tensor
 from aebnas.core.errors import SpecError, in_file
 from aebnas.data.batches import Batches
 from aebnas.data.channel_statistics import measure_preprocessing
-from aebnas.data.class_names import location, named_classes
+from aebnas.data.class_balance import balanced_order, balanced_weights, scaled_weights
+from aebnas.data.class_names import class_numbers, location, named_classes
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test
 from aebnas.data.fingerprint import file_table, fingerprint
 from aebnas.data.folder_walk import left_out_text
 from aebnas.data.image_set import ImageSet
 from aebnas.data.splits import CUT, Splits, load_splits
-from aebnas.run.data_check import DataCheck, names_root
+from aebnas.data.unreadable_files import UNREADABLE
+from aebnas.run.data_check import TEST, DataCheck, names_root
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.runtime.preprocessing import Preprocessing
 from aebnas.space.spec import SpaceSpec
@@ -59,14 +61,22 @@ class RunImages:
 
     def notes(self) -> list[str]:
         """What whoever searches on these images should know of them, a line each."""
-        left_out = left_out_text(self.splits.left_out)
-        notes = [f"not all of the data's files are read as images{left_out}"] if left_out else []
+        notes = [*self.splits.notes]
+        if left_out := left_out_text(self.left_out):
+            notes.append(f"not all of the data's files are read as images{left_out}")
         for split, missing in self.missing_classes().items():
             first = ", ".join(missing[:CLASSES_NAMED]) + (", ..." if len(missing) > CLASSES_NAMED else "")
             notes.append(
                 f"{split} has no image of {len(missing)} of {self.space.classes} classes, too small to be cut ({first})"
             )
         return notes
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """By reason the number of entries and files of the data that aren't read as images, in either part."""
+        tested = self.test.left_out if self.data.unreadable == "leave_out" else {}
+        unreadable = {reason: count for reason, count in tested.items() if reason.startswith(UNREADABLE[TEST])}
+        return {**self.splits.left_out, **unreadable}  # of the test part, what its names show is in there
 
     def missing_classes(self) -> dict[str, list[str]]:
         """By split the names of the classes of which it has no image; splits that have all, or no images, aren't
@@ -106,12 +116,16 @@ class RunImages:
     def calibration(self, images: int) -> list[Tensor]:
         """Batches `x_nchw` of `train` for norm statistics, the same on every call; an incomplete batch is dropped.
 
-        They are augmented like the images that the weights were trained on. With statistics of clean images a CIFAR-10
-        network lost six points of accuracy, since the black border of random crops shifts the mean.
+        They are drawn and augmented like the images that the weights were trained on. With statistics of clean images a
+        CIFAR-10 network lost six points of accuracy, since the black border of random crops shifts the mean.
         """
         train = self.splits.train
         generator = torch.Generator().manual_seed(self.experiment.seed)
-        some = train.subset(torch.randperm(len(train), generator=generator)[:images])
+        if self.samples_balanced:
+            order = balanced_order(train.labels, min(images, len(train)), generator)
+        else:
+            order = torch.randperm(len(train), generator=generator)[:images]
+        some = train.subset(order)
         batches = Batches(some, self.preprocessing, self.data.effective_augment, CALIBRATION_BATCH)
         return [x_nchw for x_nchw, _ in batches.epoch(generator)]
 
@@ -121,4 +135,27 @@ class RunImages:
         data, splits = self.data, self.splits
         joined = include_arch_split and self.experiment.trains_relaxed
         images = splits.train.joined(splits.arch) if joined else splits.train
-        return Batches(images, self.preprocessing, data.effective_augment, batch_size, data.loaders)
+        return Batches(
+            images,
+            self.preprocessing,
+            data.effective_augment,
+            batch_size,
+            data.loaders,
+            self.samples_balanced,
+            self._class_weights(images),
+        )
+
+    @property
+    def samples_balanced(self) -> bool:
+        """Whether training images are drawn so that classes are equally frequent."""
+        return self.experiment.classes.sampling == "balanced"
+
+    def _class_weights(self, images: ImageSet) -> Tensor | None:
+        """The weights of classes in the loss of a training on these images; None for equal ones."""
+        weights = self.experiment.classes.weights
+        if weights == "none":
+            return None
+        if weights == "balanced":
+            return balanced_weights(images.labels, images.classes)
+        names = named_classes(self.data, self.base, images.classes)
+        return scaled_weights(images.labels, images.classes, class_numbers(weights, names))

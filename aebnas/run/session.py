@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from aebnas.core.errors import UserError
+from aebnas.core.notes import print_note
 from aebnas.cost.latency.network_profile import Profile
 from aebnas.cost.model import CostModel
 from aebnas.data.class_names import location, named_classes
@@ -70,6 +71,11 @@ class RunSession:
     def images(self) -> RunImages:
         """The run's images, loaded when first used and compared with the record of them if there is one."""
         record, data = self.data_record, self.data
+        if record is None and data.in_files and (self.run.folder / "protocol.json").exists():
+            print_note(
+                f"{self.run.folder} was made by an earlier version, which read image files by other rules (no EXIF "
+                "orientation, no ground below transparent pixels): figures on such files may differ"
+            )
         place = location(data, self.base)
         check = None if record is None else DataCheck(record, place, self.data_path is not None, self.verify)
         return RunImages(self.experiment, data, self.space.spec, self.base, self.source, check)

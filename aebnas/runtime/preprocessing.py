@@ -191,9 +191,10 @@ class Preprocessing:
 
 def _orientation(image: Image.Image) -> int:
     try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        found = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # damaged metadata of an image that can be read
         return 1
+    return found if isinstance(found, int) else 1
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:

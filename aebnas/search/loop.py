@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from aebnas.core.errors import SpecError, UserError
-from aebnas.core.metrics import Constraint, tuned_cost
+from aebnas.core.metrics import Constraint, tuned_accuracy, tuned_cost
 from aebnas.core.notes import print_note
 from aebnas.core.progress import Bar, progress_bar
 from aebnas.core.ray_cluster import LOCAL
@@ -276,8 +276,10 @@ class _Search:
     def _trial(self, number: int, job: Job, outcome: Tables | Failure, seconds: float) -> Trial:
         space = self.session.space.spec
         try:
-            cost = tuned_cost(self.objectives)
-            return make_trial(number, job, outcome, space, self.constraints, self.target, seconds, cost, self.costs)
+            cost, accuracy = tuned_cost(self.objectives), tuned_accuracy(self.objectives)
+            return make_trial(
+                number, job, outcome, space, self.constraints, self.target, seconds, cost, self.costs, accuracy
+            )
         except ValueError as error:
             return failed_trial(number, job, f"{type(error).__name__}: {error}", seconds)
 

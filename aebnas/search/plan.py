@@ -3,17 +3,17 @@
 Imports no torch, so that errors are reported at once. What depends on the images is checked later, in `search.loop`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aebnas.core.errors import SpecError, in_file
 from aebnas.core.metrics import MAX_COMBINATIONS, METRICS, SoftTarget
-from aebnas.core.spec_base import parse_spec, read_spec, updated
+from aebnas.core.spec_base import parse_spec, read_spec, short, updated
 from aebnas.cost.bounds.metric_bounds import metric_bounds
 from aebnas.cost.latency.network_profile import Profile, load_profile
-from aebnas.data.class_names import class_names
+from aebnas.data.class_names import class_names, class_numbers, named_classes, own_class_names
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.search.exit_weight_sites import with_own_site_names
 from aebnas.space.ablation import ablate
@@ -85,6 +85,8 @@ def make_plan(
             check_relaxable(space.spec, space_file)
             check_relaxed_cost(experiment, profile)
         check_classes(experiment, space, spec_file.parent, space_file)
+        check_class_weights(experiment, space, spec_file.parent)
+        space = with_class_numbers(experiment, space, spec_file.parent, space_file)
     folder = out or Path("results") / "-".join(filter(None, (spec_file.stem, ablation)))
     return Plan(spec_file, experiment, space, folder, profile)
 
@@ -125,10 +127,39 @@ def check_classes(experiment: ExperimentSpec, space: SearchSpace, base: Path, sp
     """Raise SpecError if the class names of the data show another number of classes than the space has."""
     names, classes = class_names(experiment.data, base), space.spec.classes
     if names is None or len(names) == classes:
+        check_order(names, own_class_names(experiment.data, base))
         return
     if experiment.data.class_names is not None:
         raise SpecError("data.class_names", f"must be {classes} names, as in the space, but got {len(names)}")
     raise SpecError("classes", f"must be {len(names)}, as in the data, but got {classes}", space_file)
+
+
+def check_order(names: Sequence[str] | None, own: Sequence[str] | None) -> None:
+    """Raise SpecError where class names that are given stand for other classes than those the data call so."""
+    for name, class_ in zip(names or (), own or (), strict=False):
+        if name != class_ and own is not None and name in own:
+            rule = f"must be in the order of the data's classes ({short(', '.join(own))})"
+            raise SpecError("data.class_names", f"{rule}, but got '{name}' for '{class_}'")
+
+
+def check_class_weights(experiment: ExperimentSpec, space: SearchSpace, base: Path) -> None:
+    """Raise SpecError if a weight is given to a class that the data don't have."""
+    if isinstance(experiment.classes.weights, dict):
+        with in_file(None, "classes.weights"):
+            class_numbers(experiment.classes.weights, named_classes(experiment.data, base, space.spec.classes))
+
+
+def with_class_numbers(experiment: ExperimentSpec, space: SearchSpace, base: Path, space_file: Path) -> SearchSpace:
+    """The space with classes in its policy given by number, as in every run, instead of by their names in the data.
+
+    Raises SpecError for a class that the data don't have.
+    """
+    policy = space.spec.policy
+    with in_file(space_file, "policy.min_exit_by_class"):
+        by_class = class_numbers(policy.min_exit_by_class, named_classes(experiment.data, base, space.spec.classes))
+    if by_class == policy.min_exit_by_class:
+        return space
+    return SearchSpace(updated(space.spec, {"policy": updated(policy, {"min_exit_by_class": by_class})}))
 
 
 def check_budgets(spec: SpaceSpec, experiment: ExperimentSpec, profile: Profile | None = None) -> None:

@@ -21,8 +21,16 @@ def load_or_train(session: RunSession, spec: SupernetSpec, events: RunEvents) ->
         return supernet
     images = session.images
     calibration = images.calibration(experiment.evaluate.calibration_images)
-    task = SandwichTask(supernet, session.space, spec, images.splits.search, images.preprocessing, calibration)
     batches = images.training_batches(spec.batch_size)
+    task = SandwichTask(
+        supernet,
+        session.space,
+        spec,
+        images.splits.search,
+        images.preprocessing,
+        calibration,
+        batches.class_weights,
+    )
     seed, ray = experiment.seed, experiment.ray
     on_rows = TrainingRows((run.folder / "train_epoch_metrics.csv").resolve(), events, "supernet")
     if spec.workers > 1:

@@ -12,7 +12,7 @@ from typing import Any
 
 from aebnas.core.confidence_intervals import accuracy_bounds
 from aebnas.core.errors import UserError
-from aebnas.core.metrics import MACS
+from aebnas.core.metrics import ACCURACY
 from aebnas.data.splits import CALIBRATE, SEARCH
 from aebnas.evaluation.operating_points import operating_point
 from aebnas.policies.calibration.exit_summary import ExitSummary, summarise_exits
@@ -120,7 +120,10 @@ def calibrate(
     if goal.risk is not None:
         outputs.images(CERTIFY)  # an empty split is reported before any work is done
     cost = goal.cost if goal.budget is not None else outputs.tuned_cost
-    fitted = fit_finder(outputs, method, per_exit, temperatures, cost)
+    # a target accuracy and a risk are shares of all images, whatever the search's objective
+    shares = goal.accuracy_target is not None or goal.risk is not None
+    accuracy = ACCURACY if shares else outputs.tuned_accuracy
+    fitted = fit_finder(outputs, method, per_exit, temperatures, cost, accuracy)
     certify_table = None
     if goal.risk is not None:
         certify_table = fitted.with_difficulty(outputs, CERTIFY)
@@ -175,9 +178,9 @@ class FittedFinder:
 
 
 def fit_finder(
-    outputs: SelectedModelOutputs, method: str | None, per_exit: int, temperatures: bool, cost: str = MACS
+    outputs: SelectedModelOutputs, method: str | None, per_exit: int, temperatures: bool, cost: str, accuracy: str
 ) -> FittedFinder:
-    """Fit temperatures on `calibrate` and make the finder of a method.
+    """Fit temperatures on `calibrate` and make the finder of a method for a cost and an accuracy.
 
     Raises UserError for an unknown method, a number of quantiles out of range, and a cost that the run's cost model
     doesn't have.
@@ -195,7 +198,7 @@ def fit_finder(
     recorded = outputs.logits(CALIBRATE)
     fitted = fit_temperatures(recorded.logits_nec.numpy(), recorded.labels_n.numpy()) if temperatures else ()
     table = outputs.table(CALIBRATE, fitted)
-    rules = Rules.of_space(space, outputs.picked[0].architecture, table, cost, **changes)
+    rules = Rules.of_space(space, outputs.picked[0].architecture, table, cost, accuracy, **changes)
     if method != DART:
         return FittedFinder(method, table, plain, fitted, rules.find)
     images = outputs.images(CALIBRATE)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from aebnas.core.errors import UserError
-from aebnas.core.metrics import tuned_cost
+from aebnas.core.metrics import tuned_accuracy, tuned_cost
 from aebnas.core.progress import progress_bar
 from aebnas.cost.counts import count_graph
 from aebnas.cost.exit_costs import Costs
@@ -84,8 +84,13 @@ class SelectedModelOutputs:
 
     @property
     def tuned_cost(self) -> str:
-        """The cost that its search traded accuracy against."""
+        """The cost that its search traded against an accuracy."""
         return tuned_cost(self.session.experiment.parsed_objectives())
+
+    @property
+    def tuned_accuracy(self) -> str:
+        """The accuracy that its search traded against that cost."""
+        return tuned_accuracy(self.session.experiment.parsed_objectives())
 
     @property
     def macs_without_exits(self) -> int:

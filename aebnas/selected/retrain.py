@@ -7,7 +7,7 @@ from typing import Any, Literal
 from aebnas.core.atomic_files import remove_partials, write_text
 from aebnas.core.confidence_intervals import accuracy_bounds
 from aebnas.core.errors import UserError
-from aebnas.core.metrics import mean_of, tuned_cost
+from aebnas.core.metrics import mean_of, tuned_accuracy, tuned_cost
 from aebnas.core.progress import progress_bar
 from aebnas.core.spec_base import parse_spec, updated
 from aebnas.data.splits import CALIBRATE
@@ -172,6 +172,7 @@ def _policy(session: RunSession, network: Network, architecture: Architecture, p
         if target is None or not target.tunes_thresholds:
             return replace(point.policy, temperatures=table.temperatures)
         return found_policies(table, architecture, space, target)[0]
-    cost = tuned_cost(session.experiment.parsed_objectives())
-    tuned = Rules.of_space(space, architecture, table, cost).find(table)
+    objectives = session.experiment.parsed_objectives()
+    cost, accuracy = tuned_cost(objectives), tuned_accuracy(objectives)
+    tuned = Rules.of_space(space, architecture, table, cost, accuracy).find(table)
     return tuned.within(point.metrics[mean_of(cost)]).policy

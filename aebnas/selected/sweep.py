@@ -13,6 +13,7 @@ from aebnas.core.metrics import mean_of
 from aebnas.data.splits import SEARCH
 from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.run.events import Listen, PolicyFrontiers, RunEvents
+from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.selected.calibrate import PER_EXIT, fit_finder
 from aebnas.selected.recorded_outputs import SelectedModelOutputs
 
@@ -49,16 +50,17 @@ def sweep(
     missing.
     """
     outputs = SelectedModelOutputs.open(folder, rule)
-    cost = mean_of(outputs.tuned_cost)
+    cost, accuracy = mean_of(outputs.tuned_cost), outputs.tuned_accuracy
     rows = []
     for method in methods:
-        fitted = fit_finder(outputs, method, per_exit, temperatures, outputs.tuned_cost)
+        fitted = fit_finder(outputs, method, per_exit, temperatures, outputs.tuned_cost, accuracy)
         search = fitted.with_difficulty(outputs, SEARCH)
         for point in fitted.finder(fitted.table).points:
             on_search = score_policy(search, point.policy)
             low, high = wilson(on_search.accuracy, search.samples)
-            row = {"method": method, "calibrate_accuracy": point.accuracy, f"calibrate_{cost}": point.cost}
+            row = {"method": method, f"calibrate_{accuracy}": point.accuracy, f"calibrate_{cost}": point.cost}
             row |= {"accuracy": on_search.accuracy, "accuracy_low": low, "accuracy_high": high}
+            row |= on_search.class_metrics
             row |= {mean_of(name): value for name, value in on_search.mean_cost.items()}
             row |= {"criterion": point.policy.label}
             row |= {"thresholds": " ".join("never" if t is None else f"{t:.6g}" for t in point.policy.thresholds)}
@@ -68,16 +70,17 @@ def sweep(
     where = out or outputs.session.run.folder / "picks"
     csv = where / f"{outputs.id}-sweep.csv"
     write_text(csv, table.to_csv(index=False))
-    curves = {str(name): (part[cost], part["accuracy"]) for name, part in table.groupby("method", sort=False)}
+    curves = {str(name): (part[cost], part[accuracy]) for name, part in table.groupby("method", sort=False)}
     current = outputs.state.point.metrics
-    last_exit = float(outputs.table(SEARCH).correct_ne[:, -1].mean())
+    table_search = outputs.table(SEARCH)
+    last_exit = score_policy(table_search, ExitPolicy("confidence", (None,) * (table_search.exits - 1)))
     marks = {
-        "policy in force": (current[cost], current["accuracy"]),
+        "policy in force": (current[cost], current[accuracy]),
         "same backbone, last exit only": (
             float(outputs.costs[outputs.tuned_cost].taken_only_ne[:, -1].mean()),
-            last_exit,
+            last_exit.share(accuracy),
         ),
     }
     with listen(outputs.session.facts) as events:
-        events.policies_swept(PolicyFrontiers(outputs.id, cost, search.samples, curves, marks, csv))
+        events.policies_swept(PolicyFrontiers(outputs.id, cost, accuracy, search.samples, curves, marks, csv))
     return Sweep(outputs.id, search.samples, table, csv)

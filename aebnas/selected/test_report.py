@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from aebnas.core.metrics import mean_of
+from aebnas.core.metrics import MACS, mean_of
 from aebnas.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt_images
 from aebnas.data.ood_images import noise_like, shuffled_patches
 from aebnas.data.splits import CALIBRATE
 from aebnas.policies.analysis.adaptation_replay import replay
+from aebnas.policies.analysis.class_report import ClassReport, report_classes
 from aebnas.policies.analysis.description import Description, describe
 from aebnas.policies.analysis.diagnostics import diagnose
 from aebnas.policies.analysis.traffic import skewed_classes, traffic_figures
@@ -50,7 +51,7 @@ CONFIDENT_SHARE = f"confidence_above_{CONFIDENT}"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All metrics of an evaluation, JSON-ready except `description`.
+    """All metrics of an evaluation, JSON-ready except `description` and `classes`.
 
     Costs are keyed by name. `saving` is the share of each mean cost saved against the same backbone without branches.
     `exits` describes each exit on all samples (accuracy, temperature, ECE with and without it); `ece_before` is the ECE
@@ -58,6 +59,7 @@ class Evaluation:
     """
 
     description: Description
+    classes: ClassReport
     exits: list[dict[str, float]]
     ece_before: float
     saving: dict[str, float]
@@ -71,11 +73,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """The content of `test.evaluation` in `picks/<id>.json`."""
-        value = asdict(self)
-        depth = value["description"]["class_depth"]
-        # a class without samples has a depth of NaN, which JSON doesn't support
-        value["description"]["class_depth"] = depth and [None if each != each else each for each in depth]
-        return value
+        return asdict(self) | {"classes": self.classes.to_json()}
 
 
 def evaluated(
@@ -87,7 +85,7 @@ def evaluated(
     on `calibrate`. Raises UserError if test images or weights are missing.
     """
     table = outputs.table_for(policy, TEST, keep_logits=True)
-    fitted = fit_finder(outputs, None, FRONTIER_PER_EXIT, bool(policy.temperatures))
+    fitted = fit_finder(outputs, None, FRONTIER_PER_EXIT, bool(policy.temperatures), MACS, outputs.tuned_accuracy)
     others = fitted.finder(fitted.table)
     others_table = outputs.table(TEST, fitted.temperatures, keep_logits=True)
     budgets = budgets or [share * outputs.macs_without_exits for share in BUDGET_SHARES]
@@ -95,6 +93,7 @@ def evaluated(
     ood = _out_of_distribution(outputs, policy, table) if full else []
     found = Evaluation(
         description=describe(table, policy, TOPS),
+        classes=report_classes(table, policy, outputs.session.class_names()),
         exits=exit_records(outputs, TEST, policy.temperatures),
         ece_before=reliability_without(table, outputs.table(TEST), policy).ece,
         saving=_saving(table, policy),

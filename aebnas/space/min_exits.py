@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from aebnas.core.spec_base import updated
 from aebnas.runtime.exit_rule import ExitRule
 from aebnas.runtime.gate_rules import MinExit, MinExitByClass
 from aebnas.space.architecture import Architecture
@@ -22,7 +23,10 @@ class MinExits(NamedTuple):
 
 
 def min_exits(spec: SpaceSpec, architecture: Architecture) -> MinExits:
-    """The minimum exits of an architecture of the space: its first exit at or after the site that the policy names."""
+    """The minimum exits of an architecture of the space: its first exit at or after the site that the policy names.
+
+    Raises ValueError for a class that is given by name: only the data tell its number (see `search.plan`).
+    """
     policy = spec.policy
     names = [*(site.name for site in spec.sites()), LAST]
     present = [names.index(one.site.name) for one in architecture.exits]
@@ -33,5 +37,13 @@ def min_exits(spec: SpaceSpec, architecture: Architecture) -> MinExits:
     minimum = 0 if policy.min_exit is None else first(policy.min_exit)
     by_class = [minimum] * spec.classes
     for label, name in policy.min_exit_by_class.items():
+        if isinstance(label, str):
+            raise ValueError(f"min_exit_by_class must be by class number here, but got '{label}'")
         by_class[label] = max(minimum, first(name))
     return MinExits(minimum, tuple(by_class) if any(value > minimum for value in by_class) else ())
+
+
+def without_named_classes(spec: SpaceSpec) -> SpaceSpec:
+    """The space without minimum exits of classes that are given by name, for what doesn't depend on the data."""
+    by_class = {label: site for label, site in spec.policy.min_exit_by_class.items() if isinstance(label, int)}
+    return updated(spec, {"policy": updated(spec.policy, {"min_exit_by_class": by_class})})

@@ -1,6 +1,6 @@
 """The exit policy in a space's YAML: which criteria are tried, and how their thresholds are determined."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -58,6 +58,13 @@ class ThresholdsSpec(Spec):
         return self
 
 
+def _numbers_as_such(value: Any) -> Any:
+    """Numbers of classes, which are text as keys of JSON, as numbers."""
+    if not isinstance(value, dict):
+        return value
+    return {int(key) if isinstance(key, str) and key.isdecimal() else key: item for key, item in value.items()}
+
+
 class PolicySpec(Spec):
     """The exit policy: criteria to choose from, and how thresholds are determined.
 
@@ -83,8 +90,12 @@ class PolicySpec(Spec):
     """Of `dual`: thresholds of the stop head's probability that are tried."""
     min_exit: str | None = None
     """The site before which no sample leaves."""
-    min_exit_by_class: dict[Annotated[int, Field(ge=0)], str] = Field(default_factory=dict)
-    """The site before which no sample of a predicted class leaves, by class number from 0."""
+    min_exit_by_class: Annotated[
+        dict[Annotated[int, Field(strict=True, ge=0)] | str, str],
+        BeforeValidator(_numbers_as_such, json_schema_input_type=dict[str, str]),
+    ] = Field(default_factory=dict)
+    """The site before which no sample of a predicted class leaves, by the class's name or its number from 0, such as
+    `{cat: stage2}`. Names are those of the experiment's data, so a search replaces them by numbers."""
     thresholds: ThresholdsSpec = ThresholdsSpec(optimise=OptimiseSpec())
     """How thresholds are determined."""
 

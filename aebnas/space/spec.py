@@ -80,7 +80,7 @@ class SpaceSpec(Spec):
                 rule = f"must be of {', '.join((*names, LAST))}, but got '{name}'{did_you_mean(name, names)}"
                 raise SpecError(f"policy.{where}", rule)
         for label in self.policy.min_exit_by_class:
-            if label >= self.classes:
+            if isinstance(label, int) and label >= self.classes:
                 rule = f"classes must be in 0..{self.classes - 1}, but got {label}"
                 raise SpecError("policy.min_exit_by_class", rule)
         self.layout.check_sites(sites)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from aebnas.core.errors import UserError
-from aebnas.core.metrics import METRICS, Constraint, Objective
+from aebnas.core.metrics import METRICS, Constraint, Objective, leading_accuracy
 from aebnas.core.pareto import knee
 from aebnas.strategies.front_archive import FrontArchive
 from aebnas.strategies.front_archive import FrontPoint as FrontPoint
@@ -27,9 +27,10 @@ def pick(front_points: Sequence[FrontPoint], objectives: Sequence[Objective], ru
     """One point of a front (in the order of `front`), by `rule`.
 
     `rule` is a point's id or a unique prefix of it, `knee`, `best-accuracy`, `cheapest`, or a constraint. A constraint
-    such as `avg_macs<=5e6` selects the most accurate point that satisfies it, whatever the objectives and their order:
-    accuracy is recorded for every point, also where it isn't an objective. A constraint on accuracy itself
-    (`accuracy>=0.9`) selects the cheapest point that satisfies it. Raises UserError where no point matches.
+    such as `avg_macs<=5e6` selects the most accurate point that satisfies it, whatever the order of the objectives. The
+    most accurate is the best in the first objective that is maximised; where there is none, in `accuracy`, which is
+    recorded for every point. A constraint on an accuracy (`accuracy>=0.9`, `worst_class_accuracy>=0.7`) selects the
+    cheapest point that satisfies it. Raises UserError where no point matches.
     """
     rule = rule.strip()
     if not front_points:
@@ -63,16 +64,18 @@ def _knee(points: Sequence[FrontPoint], objectives: Sequence[Objective]) -> Fron
 
 
 def _best_accuracy(points: Sequence[FrontPoint], objectives: Sequence[Objective]) -> FrontPoint:
-    """The most accurate, whether or not accuracy is an objective; of ties the first on the front."""
-    return max(points, key=lambda pair: pair[1].metrics["accuracy"])
+    """The most accurate (see `leading_accuracy`); of ties the first on the front."""
+    accuracy = leading_accuracy(objectives)
+    return max(points, key=lambda pair: pair[1].metrics[accuracy])
 
 
 def _cheapest(points: Sequence[FrontPoint], objectives: Sequence[Objective]) -> FrontPoint:
-    """Best in the first objective that isn't accuracy; of ties the most accurate."""
-    costs = [objective for objective in objectives if objective.metric != "accuracy"]
+    """Best in the first objective that is minimised; of ties the most accurate."""
+    costs = [objective for objective in objectives if METRICS[objective.metric].direction == "min"]
     if not costs:
-        raise UserError("pick 'cheapest': the search must have an objective other than accuracy, but has none")
-    return min(points, key=lambda pair: (costs[0].minimised(pair[1].metrics), -pair[1].metrics["accuracy"]))
+        raise UserError("pick 'cheapest': the search must have an objective that is minimised, but has none")
+    accuracy = leading_accuracy(objectives)
+    return min(points, key=lambda pair: (costs[0].minimised(pair[1].metrics), -pair[1].metrics[accuracy]))
 
 
 def _pick_within(points: Sequence[FrontPoint], objectives: Sequence[Objective], constraint: Constraint) -> FrontPoint:
@@ -84,7 +87,7 @@ def _pick_within(points: Sequence[FrontPoint], objectives: Sequence[Objective], 
         )
     within = [pair for pair in known if constraint.satisfied(pair[1].metrics)]
     if within:
-        rule = _cheapest if constraint.metric == "accuracy" else _best_accuracy
+        rule = _cheapest if METRICS[constraint.metric].direction == "max" else _best_accuracy
         return rule(within, objectives)
     values = [point.metrics[constraint.metric] for _, point in known]
     closest = min(values) if constraint.sense == "<=" else max(values)

@@ -15,7 +15,7 @@ from aebnas.space.architecture import Architecture
 from aebnas.space.genome import SearchSpace
 from aebnas.supernet.supernet import Supernet
 from aebnas.training.exits.exit_weights import exit_weights, mask_inactive
-from aebnas.training.losses import multi_exit_loss, probabilities, self_distillation_loss
+from aebnas.training.losses import multi_exit_loss, on_device, probabilities, self_distillation_loss
 from aebnas.training.task import Row
 from aebnas.training.training_spec import SupernetSpec
 from aebnas.training.validation import REFERENCE_CRITERION, exit_rows
@@ -25,7 +25,7 @@ class SandwichTask:
     """Each step trains the largest backbone, the smallest, and random ones, each with several sets of branches.
 
     The largest backbone's last exit is the teacher of all other exits of the step. `calibration` are the batches
-    (`x_nchw`) on which norm statistics are estimated at validation.
+    (`x_nchw`) on which norm statistics are estimated at validation; `class_weights` `[c]` are those of the loss.
     """
 
     def __init__(
@@ -36,11 +36,13 @@ class SandwichTask:
         validation: ImageSet,
         preprocessing: Preprocessing,
         calibration: Sequence[Tensor],
+        class_weights: Tensor | None = None,
     ) -> None:
         self.stateful: Mapping[str, Any] = {}
         self.module: nn.Module = supernet
         self.space, self.spec = space, spec
         self.validation, self.preprocessing, self.calibration = validation, preprocessing, calibration
+        self.class_weights = class_weights
         self.synced = spec.workers > 1 and spec.sync_norms
         self.largest, self.smallest = space.extreme(largest=True), space.extreme(largest=False)
         self.epoch = 0
@@ -70,14 +72,15 @@ class SandwichTask:
     ) -> Tensor:
         """Mean loss over a path's branch sets; without a teacher (the first path) its own last exit is the teacher."""
         total = torch.zeros((), device=labels_n.device)
+        class_weights = on_device(self.class_weights, labels_n.device)
         for architecture, logits in zip(architectures, outputs, strict=True):
             weights = exit_weights(self.spec.exit_weights, architecture)
             weights = mask_inactive(weights, self.spec.exits.active(self.epoch, len(weights)))
             smoothing, share = self.spec.label_smoothing, self.spec.distillation
             if teacher_nc is None:
-                loss = self_distillation_loss(logits, labels_n, weights, smoothing, share)
+                loss = self_distillation_loss(logits, labels_n, weights, smoothing, share, class_weights)
             else:
-                loss = multi_exit_loss(logits, labels_n, weights, smoothing, teacher_nc, share)
+                loss = multi_exit_loss(logits, labels_n, weights, smoothing, teacher_nc, share, class_weights)
             total = total + loss / len(architectures)
         return total
 

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
-from torch.nn import functional as F
 
 from aebnas.cost.counts import count_graph
 from aebnas.data.image_set import ImageSet
@@ -21,7 +20,7 @@ from aebnas.supernet.elastic import initialise
 from aebnas.training.exits.exit_losses import Blended, expected_cost, halting_loss, soft_stops
 from aebnas.training.exits.exit_weights import exit_weights, mask_inactive
 from aebnas.training.exits.frozen_backbone import backbone_to_eval, branch_nodes, freeze_backbone
-from aebnas.training.losses import self_distillation_loss
+from aebnas.training.losses import label_loss, on_device, self_distillation_loss
 from aebnas.training.norm_statistics import estimate_norms, estimate_norms_of
 from aebnas.training.task import Row
 from aebnas.training.training_spec import TrainSpec
@@ -31,8 +30,8 @@ from aebnas.training.validation import REFERENCE_CRITERION, exit_rows
 class SingleTask:
     """All exits, as `spec.exits` specifies; the last exit is the teacher of the earlier ones.
 
-    `calibration` as in `SandwichTask`. With `frozen` only the branches of early exits train. Without `validation`
-    images the training is not validated.
+    `calibration` and `class_weights` as in `SandwichTask`. With `frozen` only the branches of early exits train.
+    Without `validation` images the training is not validated.
     """
 
     def __init__(
@@ -44,10 +43,11 @@ class SingleTask:
         preprocessing: Preprocessing,
         calibration: Sequence[Tensor],
         frozen: bool = False,
+        class_weights: Tensor | None = None,
     ) -> None:
         self.stateful: Mapping[str, Any] = {}
         self.module: nn.Module = Blended(network) if spec.exits.blended else network
-        self.spec, self.frozen = spec, frozen
+        self.spec, self.frozen, self.class_weights = spec, frozen, class_weights
         self.weights = self.all_weights = exit_weights(spec.exit_weights, architecture)
         self.validation, self.preprocessing, self.calibration = validation, preprocessing, calibration
         costs_e = count_graph(network.graph).macs.to_exit()
@@ -64,16 +64,19 @@ class SingleTask:
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
         """A single loss over all exits."""
         spec, exits = self.spec, self.spec.exits
+        class_weights = on_device(self.class_weights, labels_n.device)
         if isinstance(self.module, Blended):
             blended_nc = self.module.blend(self.module(x_nchw))
-            yield F.cross_entropy(blended_nc, labels_n, label_smoothing=spec.label_smoothing)
+            yield label_loss(blended_nc, labels_n, spec.label_smoothing, class_weights)
             return
         outputs = self._network(self.module).outputs(x_nchw)
-        loss = self_distillation_loss(outputs.logits, labels_n, self.weights, spec.label_smoothing, spec.distillation)
+        loss = self_distillation_loss(
+            outputs.logits, labels_n, self.weights, spec.label_smoothing, spec.distillation, class_weights
+        )
         cost_share_e = self.cost_share_e.to(loss.device)
         if exits.stop_heads and outputs.stop_logits:
             stop_ne = torch.stack([logit_n.float() for logit_n in outputs.stop_logits], 1).sigmoid()
-            loss = loss + halting_loss(outputs.logits, stop_ne, labels_n)
+            loss = loss + halting_loss(outputs.logits, stop_ne, labels_n, class_weights)
             loss = loss + exits.policy_loss * expected_cost(stop_ne, cost_share_e)
         elif exits.policy_loss:
             stop_ne = soft_stops(outputs.logits, exits.policy_threshold, exits.policy_temperature)

@@ -45,7 +45,8 @@ def fit_network(
     earlier: list[Row] = []
 
     def stage(network: Network, spec: TrainSpec, label: str, checkpoint: Path | None, frozen: bool) -> Network:
-        task = SingleTask(network, architecture, spec, validation, batches.preprocessing, calibration, frozen)
+        preprocessing, class_weights = batches.preprocessing, batches.class_weights
+        task = SingleTask(network, architecture, spec, validation, preprocessing, calibration, frozen, class_weights)
         rows: list[Row] = []
 
         def report(so_far: list[Row]) -> None:

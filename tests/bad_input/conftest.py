@@ -1,10 +1,14 @@
 """What every mistake must lead to: one line on standard error, exit code 2, no traceback, nothing changed on disk."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tiny_run import own_copy, searched
+import yaml
+from image_files import write_image
+from tiny_run import EXPERIMENT, SPACE, own_copy, searched
 
 from aebnas.cli.main import main
 
@@ -47,3 +51,34 @@ def run(tmp_path_factory, tmp_path, monkeypatch) -> Path:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return copy
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A folder with a space of two classes, which is also where commands run."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(SPACE | {"classes": 2}), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def search(refused, project) -> Callable[..., str]:
+    """The function that searches on data that must be refused, and returns the error message."""
+
+    def run(**data: Any) -> str:
+        (project / "spec.yaml").write_text(yaml.safe_dump(EXPERIMENT | {"data": data}), encoding="utf-8")
+        return refused(project, "search", "spec.yaml", "--out", "run")
+
+    return run
+
+
+@pytest.fixture
+def folder_of_images(project) -> Path:
+    """A sound folder of images of two classes; the file that damage is done to is `train/cat/07.png`."""
+    for name in ("cat", "dog"):
+        for number in range(30):
+            write_image(project / f"set/train/{name}/{number:02}.png")
+        write_image(project / f"set/test/{name}/0.png")
+    space = SPACE | {"classes": 2, "input": {"channels": 3, "resolution": 8}}
+    (project / "space.yaml").write_text(yaml.safe_dump(space), encoding="utf-8")
+    return project / "set"

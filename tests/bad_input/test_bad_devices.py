@@ -24,7 +24,7 @@ CHANGES: list[tuple[dict[str, Any], str]] = [
     ),
     ({"device": PROFILE | {"compiled": True}}, "device.compiled: must be False, as chip.json was measured"),
     ({"device": PROFILE | {"treads": 1}}, "device.treads: unknown key, did you mean 'threads'?"),
-    ({"objectives": ["accuracy", "latency"]}, "objectives.1: metric must be one of accuracy, avg_macs, "),
+    ({"objectives": ["accuracy", "latency"]}, "objectives.1: metric must be one of accuracy, balanced_accuracy, "),
     ({"constraints": ["latency_ms@p98 <= 1"]}, "constraints.0: metric must be one of accuracy, "),
     ({"constraints": ["avg_macs@p99 <= 1"]}, "constraints.0: metric must be one of accuracy, "),
     (

@@ -17,10 +17,10 @@ PICKS = {
         "accuracy>=1",
         "pick 'accuracy >= 1': a point of the front must satisfy it, but the close",
     ),
-    "an unknown metric": ("latency<=3", "pick 'latency<=3': metric must be one of accuracy, avg_macs, "),
+    "an unknown metric": ("latency<=3", "pick 'latency<=3': metric must be one of accuracy, balanced_accuracy, "),
     "a misspelt metric": (
         "acuracy>=0.3",
-        "pick 'acuracy>=0.3': metric must be one of accuracy, avg_macs, avg_macs_tak",
+        "pick 'acuracy>=0.3': metric must be one of accuracy, balanced_accuracy, worst_cl",
     ),
     "no number": ("avg_macs<=few", "pick 'avg_macs<=few': must bound avg_macs by a number, but got 'avg_macs<=few'"),
     "not a number": (

@@ -67,8 +67,12 @@ DATA = [
         "x: must be uint8 [N, 8, 8, 1], but got float64 (60, 8, 8, 1)",
     ),
     ({"x": IMAGES[:, :7], "y": np.zeros(60, int)}, "x: must be uint8 [N, 8, 8, 1], but got uint8 (60, 7, 8, 1)"),
-    ({"x": IMAGES, "y": np.zeros(59, int)}, "y: must be 60 whole numbers, one for each image, but got int64 (59,)"),
+    ({"x": IMAGES, "y": np.zeros(59, int)}, "y: must have 60 labels, one for each image, but got 59"),
     ({"x": IMAGES, "y": np.full(60, 10)}, "y: must be in 0..9, but got 10..10"),
+    ({"x": IMAGES, "y": np.arange(60) % 10 + 1}, "y: must count classes from 0, but got 1..10 (subtract 1)"),
+    ({"x": IMAGES, "y": np.eye(9)[np.arange(60) % 9]}, "y: must have 10 columns, one for each class, but got 9"),
+    ({"x": IMAGES, "y": np.full((60, 10), 0.1)}, "y: must be one-hot (a single 1 in each row), but got probabilities"),
+    ({"x": IMAGES, "y": np.array(["0", "ten"] * 30)}, "y: must be classes of the training images ('0, 1, 2, 3, 4, 5, "),
     ({"x": IMAGES, "y": np.zeros(60, int)}, "x: must hold enough images that each part of them has 50, but got 60"),
     (None, "must be a .npz archive of plain arrays (numpy.savez), but got: "),
 ]

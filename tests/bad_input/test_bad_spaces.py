@@ -122,6 +122,9 @@ CHANGES: list[tuple[str, Any, str]] = [
     ("policy.stop_thresholds", [0.1, 2], "policy.stop_thresholds.1: must be less than or equal to 1, but got 2"),
     ("policy.min_exit", "stage3", "policy.min_exit: must be of stage1, stage2, last, but got 'stage3', did you mean"),
     ("policy.min_exit_by_class", {"3": "stag2"}, "policy.min_exit_by_class.3: must be of stage1, stage2, last, but"),
+    ("policy.min_exit_by_class", {"cat": "stag2"}, "policy.min_exit_by_class.cat: must be of stage1, stage2, last, "),
+    ("policy.min_exit_by_class", {-1: "last"}, "policy.min_exit_by_class.-1: must be greater than or equal to 0, but"),
+    ("policy.min_exit_by_class", {1.5: "last"}, "policy.min_exit_by_class: must be a whole number, but got 1.5"),
     ("policy.min_exit_by_class", {"10": "last"}, "policy.min_exit_by_class: classes must be in 0..9, but got 10"),
     ("policy.thresholds", {"optimise": {"method": "magic"}}, "policy.thresholds.optimise.method: must be 'auto', 'jo"),
     (

@@ -67,8 +67,27 @@ CHANGES: list[tuple[str, Any, str]] = [
         "data.splits: fractions must sum to less than 1",
     ),
     # names that aren't known
-    ("objectives", ["acuracy", "macs"], "objectives.0: metric must be one of accuracy, avg_macs, avg_macs_taken_only,"),
+    (
+        "objectives",
+        ["acuracy", "macs"],
+        "objectives.0: metric must be one of accuracy, balanced_accuracy, worst_class",
+    ),
     ("objectives", ["accuracy"], "objectives: must name two or more different metrics, but got ['accuracy']"),
+    ("objectives", ["accuracy", "worst_class_acuracy"], "objectives.1: metric must be one of accuracy, balanced_"),
+    ("constraints", ["balanced_accuracy >= 70"], "constraints.0: must bound balanced_accuracy by a fraction in [0, 1]"),
+    ("classes", "balanced", "classes: must be a mapping of keys, but got 'balanced'"),
+    ("classes", {"weight": "balanced"}, "classes.weight: unknown key, did you mean 'weights'?"),
+    ("classes.weights", "balance", "classes.weights: must be 'none' or 'balanced', but got 'balance', did you mean"),
+    ("classes.sampling", "equal", "classes.sampling: must be 'none' or 'balanced', but got 'equal'"),
+    ("classes.weights", {}, "classes.weights: "),
+    ("classes.weights", {"3": 0}, "classes.weights.3: must be greater than 0, but got 0"),
+    ("classes.weights", {"3": "much"}, "classes.weights.3: must be a number, but got 'much'"),
+    ("classes.weights", {"30": 2.0}, "classes.weights.30: must be one of the data's classes (0, 1, 2, 3, 4, 5, 6, 7"),
+    (
+        "classes",
+        {"weights": "balanced", "sampling": "balanced"},
+        "classes.sampling: must be none where classes have weights, but got balanced",
+    ),
     ("objectives", [], "objectives: must name two or more different metrics, but got []"),
     ("objectives", ["macs", "macs"], "objectives: must name two or more different metrics, but got ['macs', 'macs']"),
     (

@@ -35,7 +35,7 @@ CASES = {
     "a folder that isn't there": (
         {"data": {"name": "folder", "path": "none", "resolution": 8}},
         SPACE,
-        "none/train: must be a folder with one subfolder of images per class, but got no such folder",
+        "none: must be a folder that holds train and test, or one subfolder of images per class, but got no such fol",
     ),
     "a kernel larger than its map": (
         {},

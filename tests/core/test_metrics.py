@@ -3,7 +3,16 @@
 import pytest
 
 from aebnas.core.errors import UserError
-from aebnas.core.metrics import METRICS, Constraint, Objective, SoftTarget, check_constraints
+from aebnas.core.metrics import (
+    METRICS,
+    Constraint,
+    Objective,
+    SoftTarget,
+    check_constraints,
+    leading_accuracy,
+    shown_axes,
+    tuned_accuracy,
+)
 
 
 def test_directions_are_converted():
@@ -78,3 +87,30 @@ def test_soft_target_penalises_both_sides():
 def test_impossible_soft_targets_are_refused(arguments):
     with pytest.raises(UserError, match="must be"):
         SoftTarget(*arguments)
+
+
+@pytest.mark.parametrize(
+    "names, leading, tuned, axes",
+    [
+        (("accuracy", "avg_macs"), "accuracy", "accuracy", ("accuracy", "avg_macs")),
+        (
+            ("avg_macs", "balanced_accuracy"),
+            "balanced_accuracy",
+            "balanced_accuracy",
+            ("balanced_accuracy", "avg_macs"),
+        ),
+        (
+            ("worst_class_accuracy", "accuracy", "params"),
+            "worst_class_accuracy",
+            "balanced_accuracy",
+            ("worst_class_accuracy", "params"),
+        ),
+        (("accuracy", "worst_class_accuracy"), "accuracy", "accuracy", ("accuracy", "worst_class_accuracy")),
+        (("params", "macs"), "accuracy", "accuracy", ("params", "macs")),
+    ],
+)
+def test_the_first_maximised_objective_is_the_accuracy_of_a_search(names, leading, tuned, axes):
+    objectives = [Objective(name) for name in names]
+    assert leading_accuracy(objectives) == leading
+    assert tuned_accuracy(objectives) == tuned
+    assert shown_axes(objectives) == axes

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 import pickle
 from pathlib import Path
 from typing import ClassVar
@@ -14,7 +13,6 @@ from aebnas.data.channel_statistics import measure_preprocessing
 from aebnas.data.data_spec import AugmentSpec
 from aebnas.data.image_folder import Files, Held
 from aebnas.data.image_set import ImageSet, InMemory
-from aebnas.runtime.normalise import normalise
 from aebnas.runtime.preprocessing import ImageReader, Preprocessing
 
 FULL = AugmentSpec(crop=1, flip="alternate", trivial_augment=True, cutout=2, mixup=0.4)
@@ -31,63 +29,6 @@ def pixels(n: int, shape: tuple[int, int, int] = (3, 5, 4)) -> torch.Tensor:
 
 def image_set(images: torch.Tensor) -> ImageSet:
     return ImageSet.of(images, torch.arange(len(images)) % 3, 3)
-
-
-def test_measure_is_the_mean_and_std_of_each_channel() -> None:
-    images = pixels(20)
-    images[:, 2] = 51
-    scaled = images.double() / 255
-    got = measure_preprocessing(image_set(images))
-    assert got.shape == (3, 5, 4)
-    assert got.mean == pytest.approx(scaled.mean((0, 2, 3)).tolist(), abs=1e-12)
-    assert got.std[:2] == pytest.approx(scaled.std((0, 2, 3), correction=0).tolist()[:2], abs=1e-12)
-    assert got.std[2] == 1e-3
-    with pytest.raises(ValueError, match="at least one image"):
-        measure_preprocessing(image_set(images[:0]))
-
-
-def test_measure_uses_10_000_evenly_spaced_images_of_a_large_set() -> None:
-    images = pixels(15_000, (3, 1, 2))
-    used = [index for index in range(15_000) if index % 3 != 2]  # two of every three
-    assert measure_preprocessing(image_set(images)) == measure_preprocessing(image_set(images[used]))
-    assert measure_preprocessing(image_set(images)) != measure_preprocessing(image_set(images[:10_000]))
-
-
-def test_apply_normalises_to_channels_last() -> None:
-    images = pixels(6)
-    preprocessing = Preprocessing((0.1, 0.2, 0.3), (0.5, 0.25, 2.0), ImageReader((3, 5, 4)))
-    x_nchw = normalise(images, preprocessing)
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (preprocessing.mean, preprocessing.std))
-    torch.testing.assert_close(x_nchw, (images / 255 - mean) / std, atol=1e-6, rtol=1e-6)
-    assert x_nchw.dtype == torch.float32
-    assert x_nchw.is_contiguous(memory_format=torch.channels_last)
-
-
-@pytest.mark.parametrize("images", [pixels(2).float(), pixels(2, (1, 5, 4)), pixels(2, (3, 4, 5))])
-def test_apply_refuses_other_images(images: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match=r"images must be torch.uint8 \[n, 3, 5, 4\], but got"):
-        normalise(images, measure_preprocessing(image_set(pixels(2))))
-
-
-def test_preprocessing_round_trips_through_json() -> None:
-    preprocessing = measure_preprocessing(image_set(pixels(7)))
-    assert Preprocessing.from_json(json.loads(json.dumps(preprocessing.to_json()))) == preprocessing
-
-
-@pytest.mark.parametrize(
-    ("mean", "std", "shape"),
-    [
-        ((0.5,), (0.5,), (3, 4, 4)),
-        ((0.5,), (0.0,), (1, 4, 4)),
-        ((float("nan"),), (0.5,), (1, 4, 4)),
-        ((0.5,), (0.5,), (1, 0, 4)),
-    ],
-)
-def test_preprocessing_refuses_invalid_values(
-    mean: tuple[float, ...], std: tuple[float, ...], shape: tuple[int, int, int]
-) -> None:
-    with pytest.raises(ValueError, match="must"):
-        Preprocessing(mean, std, ImageReader(shape))
 
 
 def numbered(n: int) -> ImageSet:

@@ -8,6 +8,7 @@ import pytest
 from aebnas.core.errors import UserError
 from aebnas.core.spec_base import parse_spec
 from aebnas.data.data_spec import AugmentSpec, DataSpec, SplitSpec
+from aebnas.runtime.preprocessing import ImageReader
 
 
 def parse(**value: Any) -> DataSpec:
@@ -46,7 +47,7 @@ def test_augmentation_is_the_default_of_the_set_unless_given(value: dict[str, An
         ({"name": "npz"}, "path: must name the array file when 'name' is npz, but got nothing"),
         (
             {"name": "digits", "path": "a.npz"},
-            "path: must be absent when 'name' is digits (it is for npz, folder), but got 'a.npz'",
+            "path: must be absent when 'name' is digits (it is for npz, folder, csv), but got 'a.npz'",
         ),
         (
             {"name": "npz", "path": "a.npz", "root": "d"},
@@ -61,10 +62,22 @@ def test_augmentation_is_the_default_of_the_set_unless_given(value: dict[str, An
             {"name": "folder", "path": "a"},
             "resolution: must be given (pixels a side) when 'name' is folder, but got",
         ),
-        ({"name": "svhn", "resolution": 64}, "resolution: must be absent when 'name' is svhn (it is for folder)"),
-        ({"name": "digits", "memory": "never"}, "memory: must be absent when 'name' is digits (it is for folder)"),
+        ({"name": "svhn", "resolution": 64}, "resolution: must be absent when 'name' is svhn (it is for folder, csv)"),
+        ({"name": "digits", "memory": "never"}, "memory: must be absent when 'name' is digits (it is for folder, csv)"),
         ({"name": "folder", "path": "a", "resolution": 8, "channels": 2}, "channels: must be 1 or 3, but got 2"),
-        ({"name": "cifr"}, "name: must be 'digits', 'npz', 'folder', 'cifar10', "),
+        (
+            {"name": "digits", "fit": "pad"},
+            "fit: must be absent when 'name' is digits (it is for folder, csv), but got 'p",
+        ),
+        ({"name": "digits", "resize": "box"}, "resize: must be absent when 'name' is digits (it is for folder, csv)"),
+        (
+            {"name": "digits", "ground": [0, 0, 0]},
+            "ground: must be absent when 'name' is digits (it is for folder, csv)",
+        ),
+        ({"name": "folder", "path": "a", "resolution": 8, "resize": "cubic"}, "resize: must be 'nearest', 'box', "),
+        ({"name": "folder", "path": "a", "resolution": 8, "ground": [0, 256, 0]}, "ground.1: must be "),
+        ({"name": "folder", "path": "a", "resolution": 8, "ground": "red"}, "ground: must be "),
+        ({"name": "cifr"}, "name: must be 'digits', 'npz', 'folder', 'csv', 'cifar10', "),
         (
             {"name": "digits", "augment": "mix"},
             "augment: must be a mapping or one of none, crop_flip, cutout, trivial_augment, mixup, but got 'mix'",
@@ -119,7 +132,10 @@ def test_fractions_must_leave_images_for_train() -> None:
 def test_a_data_spec_round_trips_through_json() -> None:
     spec = parse(name="npz", path="~/a.npz", splits={"search": 30}, augment="mixup")
     folder = parse(name="folder", path="a", resolution=8, memory="never", augment={"flip": "alternate"})
-    for read in (spec, folder, parse(name="mnist")):
+    choices = {"resize": "box", "fit": "stretch", "ground": [0, 1, 2]}
+    reading = parse(name="folder", path="a", resolution=8, **choices)
+    assert reading.reader((3, 8, 8)) == ImageReader((3, 8, 8), "box", "stretch", (0, 1, 2))
+    for read in (spec, folder, parse(name="mnist"), reading):
         assert DataSpec.model_validate_json(read.model_dump_json()) == read
     assert spec.path == Path("~/a.npz")
 

@@ -76,8 +76,8 @@ TRAIN_FAULTS: list[tuple[dict[str, Any], str]] = [
         {"x_train": np.array([{}, 1], dtype=object)},
         "x_train: must be a readable array of plain numbers, but got: ",
     ),
-    ({"y_train": np.zeros(6)}, "y_train: must be integers, but got float64"),
-    ({"y_train": np.zeros((6, 1), np.int64)}, "y_train: must have shape (N,), but got (6, 1)"),
+    ({"y_train": np.array([0, 1, 2, 0, 1, 1.5])}, "y_train: must be whole numbers, but got 1.5 in row 5"),
+    ({"y_train": np.zeros((6, 1, 1), np.int64)}, "y_train: must have shape (N,), (N, 1) or, one-hot, (N, K), but got "),
     ({"y_train": np.array([0, 1, 2])}, "y_train: must have 6 labels, one for each image, but got 3"),
     ({"y_train": np.array([0, 1, 2, 0, 1, -1])}, "y_train: must be at least 0, but got -1"),
     ({"y_train": np.zeros(6, np.int64)}, "y_train: must hold at least 2 classes, but got only label 0"),
@@ -163,6 +163,7 @@ def test_class_names_are_those_given_or_those_of_the_set(tmp_path: Path) -> None
     assert class_names(DataSpec(name="cifar100"), tmp_path)[23] == "cloud"  # type: ignore[index]
     for kind in ("wolf", "fox"):
         (tmp_path / "set" / "train" / kind).mkdir(parents=True)
+        (tmp_path / "set" / "test" / kind).mkdir(parents=True)
     folder = DataSpec(name="folder", path=Path("set"), resolution=8)
     assert class_names(folder, tmp_path) == ("fox", "wolf")
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from aebnas.core.errors import UserError
+from aebnas.data.data_spec import DataSpec
+from aebnas.data.datasets import load_train
 from aebnas.data.fingerprint import (
     FileFacts,
     changes,
@@ -18,9 +20,7 @@ from aebnas.data.fingerprint import (
     renamed_classes,
     with_contents,
 )
-from aebnas.data.image_folder import load_folder
 from aebnas.data.image_set import ImageSet
-from aebnas.runtime.preprocessing import ImageReader
 
 
 def in_memory(seed: int = 0, labels: list[int] | None = None) -> ImageSet:
@@ -46,8 +46,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def images_of(folder: Path) -> ImageSet:
+    return load_train(DataSpec(name="folder", path=folder, resolution=8, channels=1), folder)
+
+
 def table_of(folder: Path):
-    return file_table(load_folder(folder, ImageReader((1, 8, 8)), train=True), folder)
+    return file_table(images_of(folder), folder)
 
 
 def test_files_are_listed_by_their_names_below_the_folder_with_size_time_and_label(folder):
@@ -59,7 +63,7 @@ def test_files_are_listed_by_their_names_below_the_folder_with_size_time_and_lab
 
 
 def test_a_digest_of_files_depends_on_each_fact_but_not_on_where_the_folder_lies(folder, tmp_path):
-    images, table = load_folder(folder, ImageReader((1, 8, 8)), train=True), table_of(folder)
+    images, table = images_of(folder), table_of(folder)
     known = fingerprint(images, table)
     assert fingerprint(images, dict(table)) == known
     os.utime(folder / "train/a/0.png", ns=(0, 0))
@@ -97,7 +101,7 @@ def test_known_contents_count_instead_of_times(folder):
 
 
 def test_a_file_that_went_away_is_named(folder):
-    images, table = load_folder(folder, ImageReader((1, 8, 8)), train=True), table_of(folder)
+    images, table = images_of(folder), table_of(folder)
     (folder / "train/a/0.png").unlink()
     with pytest.raises(UserError, match=r"a/0.png: must be a readable image, but got FileNotFoundError"):
         file_table(images, folder)

@@ -61,6 +61,25 @@ def test_the_centre_square_is_resized_with_antialiasing(tmp_path: Path, kind: st
     assert image[:, :, 0].max() < 130  # the white left quarter contributes only at the filter's edge
 
 
+def test_a_spec_chooses_how_images_are_brought_to_size(tmp_path: Path) -> None:
+    """A clear image with a black column at its left, of 8 x 4 pixels."""
+    image = Image.new("RGBA", (8, 4), (0, 0, 0, 0))
+    image.paste((0, 0, 0, 255), (0, 0, 2, 4))
+    for part, name in [(part, name) for part in ("train", "test") for name in ("a", "b")]:
+        (tmp_path / "set" / part / name).mkdir(parents=True)
+        image.save(tmp_path / "set" / part / name / "0.png")
+
+    def red(**changes: object) -> list[list[int]]:
+        train = load_train(SPEC.model_copy(update={"resize": "box", "ground": (200, 0, 0), **changes}), tmp_path)
+        rows: list[list[int]] = train.pixels([0])[0, 0].tolist()
+        return rows
+
+    assert red(ground=(255, 255, 255)) == [[255] * 4] * 4  # the centre
+    assert red() == [[200] * 4] * 4
+    assert red(fit="stretch") == [[0, 200, 200, 200]] * 4
+    assert red(fit="pad") == [[200] * 4, [0, 200, 200, 200], [0, 200, 200, 200], [200] * 4]
+
+
 @pytest.mark.parametrize(
     ("memory", "limit", "held"),
     [
@@ -137,8 +156,8 @@ def test_faults_of_a_folder(folder: Path) -> None:
                 load(SPEC, path)
         return str(raised.value)
 
-    whole = "must be a folder with one subfolder of images per class, but got no such folder"
-    assert fault(folder / "elsewhere") == f"{folder / 'elsewhere/set/train'}: {whole}"
+    whole = "must be a folder that holds train and test, or one subfolder of images per class, but got no such folder"
+    assert fault(folder / "elsewhere") == f"{folder / 'elsewhere/set'}: {whole}"
     (folder / "set/test/horse").mkdir()
     train = folder / "set/train"
     assert fault() == f"{folder / 'set/test/horse'}: must be a class of {train}, but isn't"

@@ -10,7 +10,7 @@ import typer.main
 from shown_code import PAGES, ROOT, blocks
 
 from aebnas.cli.main import app
-from aebnas.export import model
+from aebnas.runtime import command as model_command
 
 COMMANDS: Any = typer.main.get_command(app)
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
@@ -62,7 +62,7 @@ def test_inline_commands_are_there_too():
 
 
 def check_script(script: str, *arguments: str) -> None:
-    """A script is in the repository and names the flags; an export's `model.py` is made from ours."""
+    """A script is in the repository and names the flags; those of an export's `model.py` are named in our runtime."""
     if script == "-m":
         assert arguments[0] in OTHERS
         return
@@ -70,7 +70,7 @@ def check_script(script: str, *arguments: str) -> None:
     if name == "measure.py":  # of a folder that `aebnas profile --emit` writes
         assert not arguments
         return
-    source = Path(model.__file__ or "") if name == "model.py" else ROOT / script
+    source = Path(model_command.__file__ or "") if name == "model.py" else ROOT / script
     text = source.read_text(encoding="utf-8")
     for flag in (argument for argument in arguments if argument.startswith("--")):
         assert f'"{flag}"' in text, f"{script} takes no {flag}"

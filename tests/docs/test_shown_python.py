@@ -30,15 +30,17 @@ def folder(tmp_path_factory):
 @pytest.mark.filterwarnings("ignore")  # matplotlib's own
 @pytest.mark.parametrize("block", SHOWN, ids=lambda block: block.at)
 def test_it_runs(block, folder, monkeypatch, capsys):
-    deployed = "from model import" in block.code
+    deployed = "from model import" in block.code or "from preprocessing import" in block.code
+    monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("MPLBACKEND", "agg")
     monkeypatch.chdir(folder / "deployed" if deployed else folder)
     if deployed:
         monkeypatch.syspath_prepend(folder / "deployed")
     shown = {"__name__": "shown"}
     exec(block.code, shown)
-    assert {"aebnas", "Model"} & set(shown)
+    assert {"aebnas", "Model", "Preprocessing"} & set(shown)
     assert ("print(" in block.code) == bool(capsys.readouterr().out)
     for exported in re.findall(r'export\("(.*?)"\)', block.code):
         assert (folder / exported / "model.py").exists()
-    sys.modules.pop("model", None)
+    for name in ("model", "preprocessing"):
+        sys.modules.pop(name, None)

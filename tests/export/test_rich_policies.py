@@ -9,10 +9,13 @@ import torch
 from exporting import NAMES, facts, midway_policy, pixels, preprocessing, random_network
 
 from aebnas.data.image_set import ImageSet
+from aebnas.export.card import model_card
 from aebnas.export.folder import export_model
 from aebnas.export.model import Model
 from aebnas.policies.exit_table.difficulty_fit import fit_difficulty
 from aebnas.runtime.difficulty import estimator_macs
+from aebnas.runtime.exit_policy import ExitPolicy
+from aebnas.runtime.gate_rules import MinExitByClass
 from aebnas.runtime.normalise import normalise
 from aebnas.runtime.threshold_rules import Coefficients, DifficultyOffset
 
@@ -58,6 +61,14 @@ def test_the_card_lists_the_rules_of_the_policy(dart: Path, grey: Path) -> None:
     )
     assert "Probabilities are not calibrated: no temperatures were fitted." in plain
     assert "All numbers are in `policy.json`" in rich and "All numbers are in" not in plain
+
+
+def test_the_card_names_the_classes_that_have_minimum_exits() -> None:
+    """By exit; those of the lowest one aren't listed."""
+    policy = ExitPolicy("margin", (0.3, 0.5), rules=(MinExitByClass((1, 0, 2, 1) + (0,) * 6),))
+    names = ["cat", "dog", "deer", "frog", *map(str, range(6))]
+    card = model_card(facts(3), random_network().graph, policy, preprocessing(), names)
+    assert "- Minimum exit 2: cat, frog.\n- Minimum exit 3: deer.\n" in card and "Minimum exit 1" not in card
 
 
 def test_probabilities_are_calibrated_by_the_exits_temperature(dart: Path) -> None:

@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from aebnas.export.folder import FILES
-from aebnas.export.model import BadInput, Model, main
+from aebnas.export.model import BadInput, Model
 
 
 def change_weights(folder: Path) -> None:
@@ -107,7 +107,7 @@ def test_bad_images_give_one_line(grey: Path, tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("arguments", [[], ["--check", "image.png"], ["--no-such"]])
-def test_invalid_arguments_are_refused(arguments: list[str]) -> None:
+def test_invalid_arguments_are_refused(grey: Path, arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(arguments)
+        own_main(grey, *arguments)
     assert caught.value.code == 2

@@ -9,6 +9,7 @@ from tiny_run import own_copy, searched, write_report
 
 from aebnas.run.pick_records import record_pick
 from aebnas.run.session import RunSession
+from aebnas.selected.evaluate import evaluate
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WAIT_S = 120
@@ -29,7 +30,7 @@ def needs_a_browser():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run with a failed trial and an evaluated pick."""
+    """A run with a failed trial and an evaluated pick, one of whose classes has a hostile name."""
     session = RunSession.open(own_copy(searched(tmp_path_factory), tmp_path_factory.mktemp("browser")))
     trial = session.run.trials()[0]
     failed = trial.to_json() | {"number": 8, "status": "failed", "points": [], "reason": HOSTILE}
@@ -37,7 +38,9 @@ def run(tmp_path_factory):
         handle.write(json.dumps(failed) + "\n")
     picked = session.pick("best-accuracy")
     point = picked[1]
-    record = point.to_json() | {"source": "from somewhere", "samples": 360}
+    evaluation = evaluate(session.run.folder, point.id).evaluation.to_json()
+    evaluation["classes"]["name"][3] = HOSTILE
+    record = point.to_json() | {"source": "from somewhere", "samples": 360, "evaluation": evaluation}
     record_pick(session.run, picked, "test", record)
     write_report(session.run.folder)
     return session.run.folder
@@ -229,4 +232,26 @@ def test_a_name_is_never_run_as_code(page):
     from selenium.webdriver.common.by import By
 
     assert HOSTILE in page.find_element(By.ID, "failures").text
+    assert page.execute_script("return window.broken") is None
+
+
+def test_the_confusion_matrix_is_drawn_when_it_is_opened(page, run):
+    """Rows are classes by name, cells hold counts; a table lists the classes."""
+    evaluation = json.loads(next((run / "picks").glob("*.json")).read_text())["test"]["evaluation"]["classes"]
+    opened = "document.querySelector('details.confusion')"
+    assert not page.execute_script(f"return {opened}.open")
+    page.execute_script(f"{opened}.open = true")
+    until(page, f"return {opened}.querySelector('.plot').data !== undefined")
+    [trace] = page.execute_script(f"return {opened}.querySelector('.plot').data")
+    assert trace["type"] == "heatmap" and len(trace["y"]) == 10
+    assert trace["y"][3] == HOSTILE.replace("<", "&lt;")
+    counts = {
+        (row, column): int(text) for row, line in enumerate(trace["text"]) for column, text in enumerate(line) if text
+    }
+    cells = evaluation["confusion"]
+    assert counts == dict(zip(zip(cells["class"], cells["predicted"], strict=True), cells["count"], strict=True))
+    rows = page.execute_script(
+        f"return [...{opened}.previousElementSibling.querySelectorAll('tbody tr')].map(r => r.innerText)"
+    )
+    assert len(rows) == 10
     assert page.execute_script("return window.broken") is None

@@ -12,6 +12,7 @@ from tiny_run import EXPERIMENT, front_of, write_spec
 from aebnas.core.errors import UserError
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test, load_train
+from aebnas.data.listing import list_images
 from aebnas.export.model import Model
 from aebnas.run.session import RunSession
 from aebnas.search.loop import run_search
@@ -75,3 +76,33 @@ def test_streamed_and_in_memory_searches_find_the_same(folder: Path) -> None:
 def test_images_that_do_not_fit_the_space(folder: Path) -> None:
     with pytest.raises(UserError, match=r"input: must fit the images of folder"):
         search(folder, memory="always", channels=3)
+
+
+def test_a_run_on_a_csv_file_without_a_test_part(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a damaged image to an export: the same images in each session, and what is left out is said."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shutil.copytree(folder / "digits/train", tmp_path / "set")
+    files = sorted(path.relative_to(tmp_path).as_posix() for path in (tmp_path / "set").rglob("*.png"))
+    (tmp_path / "labels.csv").write_text(
+        "\n".join(["path,label", *(f"{file},{file.split('/')[1]}" for file in files)]), encoding="utf-8"
+    )
+    splits = EXPERIMENT["data"]["splits"] | {"test": 60}
+    where = {"name": "csv", "path": str(tmp_path / "labels.csv"), "resolution": 8, "channels": 1}
+    data = where | {"splits": splits, "unreadable": "leave_out"}
+    for part in ("train", "test"):
+        listing = list_images(DataSpec.model_validate(data), tmp_path, "train" if part == "train" else "test")
+        Path(listing.files[3]).write_bytes(b"")
+    run = tmp_path / "run"
+    run_search(write_spec(tmp_path / "spec", data=data), run)
+    said = capsys.readouterr().err
+    assert "note: 60 of 300 images are the test set (data.splits.test)\n" in said
+    assert "1 test file(s) that can't be read as images (the first is set/digit " in said
+    protocol = json.loads((run / "protocol.json").read_text())
+    assert protocol["data_notes"] == ["60 of 300 images are the test set (data.splits.test)"]
+    assert sum(protocol["images"].values()) == 239 and [*protocol["left_out"].values()] == [1, 1]
+    assert evaluate(run, "knee").samples == 59
+    assert "verifying" not in capsys.readouterr().err
+    export(run, "knee", tmp_path / "out")
+    assert Model.load(tmp_path / "out").predict(tmp_path / files[0])[0].class_name.startswith("digit ")

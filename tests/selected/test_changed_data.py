@@ -290,7 +290,9 @@ def test_a_run_without_a_record_takes_the_images_it_finds(run, images, tmp_path,
     place = tmp_path / "there"
     images.rename(place)
     main(["evaluate", str(run), "--pick", "knee", "--data", str(place)])
-    assert "has no record of its images, so those of today are taken as its own" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "has no record of its images, so those of today are taken as its own" in printed
+    assert "was made by an earlier version, which read image files by other rules" in printed
     assert RunSession.open(run).data_record is not None
     resume_search(run)
 

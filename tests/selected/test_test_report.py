@@ -54,7 +54,7 @@ def test_figures_are_those_of_the_running_network(assessed):
         right = (logits.topk(k).indices == images.labels[:, None]).any(1).float().mean()
         assert reported.top_accuracy[k] == pytest.approx(float(right))
     for label in range(10):
-        assert reported.class_depth[label] == pytest.approx(taken[images.labels == label].mean())
+        assert found.evaluation.classes.classes[label].mean_exit == pytest.approx(taken[images.labels == label].mean())
     to_exit = outputs.costs["macs"].to_exit(np.array([outputs.state.point.policy.runs(index) for index in range(3)]))
     assert reported.costs["macs"].mean == pytest.approx(to_exit[taken].mean())
     assert reported.costs["macs"].worst == to_exit[taken].max()

@@ -144,9 +144,33 @@ def test_picks_that_match_nothing(rule, message):
 def test_pick_needs_points_and_cheapest_a_cost():
     with pytest.raises(UserError, match="empty"):
         pick([], OBJECTIVES, "knee")
-    with pytest.raises(UserError, match="other than accuracy"):
+    with pytest.raises(UserError, match="that is minimised"):
         pick(front(TRIALS, OBJECTIVES[:1], []), OBJECTIVES[:1], "cheapest")
 
 
 def test_knee_of_a_single_point():
     assert figures([pick(front(TRIALS[:1], OBJECTIVES[:1], []), OBJECTIVES, "knee")]) == [(0.90, 5e6)]
+
+
+def test_the_accuracy_that_is_an_objective_decides_which_point_is_accurate():
+    """Accuracies over classes are picked by like the accuracy: a bound on one selects the cheapest point within it."""
+    trial = make_trial("only", (0.9, 3e6), (0.8, 2e6), (0.7, 1e6))
+    for point, worst in zip(trial.points, (0.1, 0.6, 0.5), strict=True):
+        point.metrics["worst_class_accuracy"] = worst
+    objectives = [Objective("worst_class_accuracy"), Objective("avg_macs")]
+    points = front([trial], objectives, [])
+    picked = {
+        rule: pick(points, objectives, rule)[1].metrics["avg_macs"]
+        for rule in (
+            "best-accuracy",
+            "cheapest",
+            "worst_class_accuracy>=0.5",
+            "worst_class_accuracy>=0.55",
+            "avg_macs<=1e6",
+        )
+    }
+    assert list(picked.values()) == [2e6, 1e6, 1e6, 2e6, 1e6]
+    with pytest.raises(UserError, match=r"the closest has 0\.6"):
+        pick(points, objectives, "worst_class_accuracy>=0.7")
+    constraint = [Constraint.parse("worst_class_accuracy >= 0.55")]
+    assert [point.metrics["avg_macs"] for _, point in front([trial], OBJECTIVES, constraint)] == [2e6]

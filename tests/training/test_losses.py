@@ -1,7 +1,8 @@
+import pytest
 import torch
 from torch.nn import functional as F
 
-from aebnas.training.losses import multi_exit_loss, probabilities, self_distillation_loss
+from aebnas.training.losses import label_loss, multi_exit_loss, probabilities, self_distillation_loss
 
 
 def random_logits(seed: int, n: int = 6, c: int = 5) -> torch.Tensor:
@@ -66,3 +67,47 @@ def test_the_last_exit_teaches_the_others_and_learns_from_labels():
     expected = 0.4 * (0.7 * hard[0] + 0.3 * soft) + 0.6 * hard[1]
     torch.testing.assert_close(self_distillation_loss([early, last], labels_n, [0.4, 0.6], 0.0, 0.3), expected)
     torch.testing.assert_close(self_distillation_loss([last], labels_n, [1.0], 0.0, 0.3), hard[1])
+
+
+WEIGHTS = torch.tensor([1.0, 3.0, 1.0, 2.0, 1.0])
+LABELS = torch.tensor([0, 1, 2, 3, 1, 0])
+REPEATED = torch.tensor([0, 1, 1, 1, 2, 3, 3, 4, 4, 4, 5])
+"""Samples of LABELS, each as often as its class weighs."""
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("distillation", [0.0, 0.4])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_weight_is_as_if_samples_of_its_class_were_repeated(smoothing, distillation, mixed):
+    """With labels, smoothed ones, a teacher, and labels as probabilities alike."""
+    logits_nc, teacher_nc = random_logits(1), probabilities(random_logits(2))
+    labels = F.one_hot(LABELS, 5).float() if mixed else LABELS
+
+    def loss(rows, class_weights):
+        arguments = [1.0], smoothing, teacher_nc[rows], distillation, class_weights
+        return multi_exit_loss([logits_nc[rows]], labels[rows], *arguments)
+
+    weighted, repeated = loss(torch.arange(6), WEIGHTS), loss(REPEATED, None)
+    torch.testing.assert_close(weighted, repeated * len(REPEATED) / 6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_weighted_loss_of_mixed_labels_is_the_mixture_of_losses(smoothing):
+    logits_nc, other_n = random_logits(1), torch.tensor([4, 4, 2, 1, 0, 3])
+    mixed_nc = 0.3 * F.one_hot(LABELS, 5).float() + 0.7 * F.one_hot(other_n, 5).float()
+    mixed, one, other = (label_loss(logits_nc, y, smoothing, WEIGHTS) for y in (mixed_nc, LABELS, other_n))
+    torch.testing.assert_close(mixed, 0.3 * one + 0.7 * other)
+
+
+def test_the_weighted_losses_of_shares_of_a_batch_average_to_that_of_the_batch():
+    logits_nc = random_logits(3)
+    halves = [label_loss(logits_nc[part], LABELS[part], 0.1, WEIGHTS) for part in (slice(0, 3), slice(3, 6))]
+    torch.testing.assert_close(sum(halves) / 2, label_loss(logits_nc, LABELS, 0.1, WEIGHTS))
+
+
+def test_equal_weights_change_nothing():
+    logits, labels_n = [random_logits(1), random_logits(2)], LABELS
+    plain, weighted = (
+        self_distillation_loss(logits, labels_n, [0.4, 0.6], 0.1, 0.3, weights) for weights in (None, torch.ones(5))
+    )
+    torch.testing.assert_close(weighted, plain)

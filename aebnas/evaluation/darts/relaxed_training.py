@@ -78,7 +78,16 @@ class RelaxedTraining:
         if spec.cost != "linspace":
             costs = relaxed_costs(network, layer_cost(spec.cost, self.profile))
         task = RelaxedTask(
-            network, spec, work.weight, costs, self.arch, self.validation, preprocessing, calibration, self.seed
+            network,
+            spec,
+            work.weight,
+            costs,
+            self.arch,
+            self.validation,
+            preprocessing,
+            calibration,
+            self.seed,
+            self.batches.class_weights,
         )
         rows_file, checkpoint = self.folder / f"{work.id}.csv", self.folder / f"{work.id}.pt"
         trained = fit(

@@ -38,8 +38,7 @@ class Description:
     """Figures of a policy on a table; `None` where the table lacks the values for them.
 
     `premature_rate` is the share of samples wrong at their exit but right at the last, `rescued_rate` the share right
-    at their exit but wrong at the last. `class_depth` is the mean exit (from 0) of each class, NaN for one without
-    samples; `top_accuracy` maps k to the share with the label among the k largest logits.
+    at their exit but wrong at the last. `top_accuracy` maps k to the share with the label among the k largest logits.
     """
 
     samples: int
@@ -50,7 +49,6 @@ class Description:
     premature_rate: float
     rescued_rate: float
     ece: float | None
-    class_depth: tuple[float, ...] | None
     top_accuracy: dict[int, float] | None
 
 
@@ -68,7 +66,6 @@ def describe(table: ExitTable, policy: ExitPolicy, tops: Sequence[int] = (1, 5))
         premature_rate=premature_rate(table, policy),
         rescued_rate=float((right_n & ~table.correct_ne[:, -1]).mean()),
         ece=policy_reliability(table, policy).ece if "confidence" in table.scores else None,
-        class_depth=None if table.labels_n is None else tuple(_class_depth(table.labels_n, taken_n).tolist()),
         top_accuracy=_top_accuracy(table, taken_n, tops),
     )
 
@@ -76,11 +73,6 @@ def describe(table: ExitTable, policy: ExitPolicy, tops: Sequence[int] = (1, 5))
 def premature_rate(table: ExitTable, policy: ExitPolicy) -> float:
     """Share of samples that are wrong at the exit they leave by and would have been right at the last."""
     return float(losses(table, policy).mean())
-
-
-def _class_depth(labels_n: np.ndarray, taken_n: np.ndarray) -> np.ndarray:
-    count_c = np.bincount(labels_n)
-    return np.bincount(labels_n, weights=taken_n) / np.where(count_c, count_c, np.nan)
 
 
 def _top_accuracy(table: ExitTable, taken_n: np.ndarray, tops: Sequence[int]) -> dict[int, float] | None:

@@ -10,13 +10,13 @@ from typing import Any
 
 from torch import Tensor
 
-from aebnas.core.metrics import MACS
+from aebnas.core.metrics import ACCURACY, MACS
 from aebnas.core.spec_base import updated
 from aebnas.policies.calibration.risk_control import RiskPromise, certify, keeps_final_answer, ordered_by_risk
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.dart import DartSetting, dart_scores
 from aebnas.policies.threshold_search.dart_tuning import tune_dart, tune_weights
-from aebnas.policies.threshold_search.find import Found, automatic, find, rules_for
+from aebnas.policies.threshold_search.find import Found, automatic, find, for_accuracy, rules_for
 from aebnas.policies.threshold_search.goal import Goal
 from aebnas.policies.threshold_search.min_exit import with_min_exit
 from aebnas.policies.threshold_search.threshold_problem import ThresholdProblem
@@ -51,16 +51,23 @@ def changed_optimise(policy: PolicySpec, changes: Mapping[str, Any]) -> Optimise
 
 @dataclass(frozen=True)
 class Rules:
-    """Which policies are searched, and how."""
+    """Which policies are searched, and how: for an accuracy (see `core.metrics.tuned_accuracy`) and a cost."""
 
     spec: PolicySpec
     optimise: OptimiseSpec
     min_exits: MinExits = NO_MIN_EXITS
     cost: str = MACS
+    accuracy: str = ACCURACY
 
     @classmethod
     def of_space(
-        cls, space: SpaceSpec, architecture: Architecture, table: ExitTable, cost: str = MACS, **changes: Any
+        cls,
+        space: SpaceSpec,
+        architecture: Architecture,
+        table: ExitTable,
+        cost: str = MACS,
+        accuracy: str = ACCURACY,
+        **changes: Any,
     ) -> "Rules":
         """The rules of a space for one of its networks; `table` shows whether it has stop heads (see `rules_for`).
 
@@ -68,17 +75,17 @@ class Rules:
         """
         optimise = changed_optimise(space.policy, changes)
         rules = rules_for(space.policy, stop_heads=table.has_stop_heads)
-        return cls(rules, optimise, min_exits(space, architecture), cost)
+        return cls(rules, optimise, min_exits(space, architecture), cost, accuracy)
 
     def find(self, table: ExitTable) -> Found:
         """The frontier of the policies under these rules on a table."""
-        return find(table, self.spec, self.optimise, self.min_exits, self.cost)
+        return find(table, self.spec, self.optimise, self.min_exits, self.cost, self.accuracy)
 
     def find_dart(self, setting: DartSetting, table: ExitTable) -> Found:
         """The frontier of DART's policies on a table that holds the setting's difficulty, the estimate charged."""
         assert table.alpha_n is not None, "a table for DART holds difficulties"
         estimate = table.difficulty_costs.get(self.cost, 0)
-        scored = with_min_exit(ThresholdProblem.of(table, "confidence", self.cost), table, self.min_exits)
+        scored = self._confidence_problem(table)
         shifted = dart_scores(scored, setting.difficulty, table.alpha_n, setting.beta_diff, estimate)
         return automatic(shifted, self.optimise.per_exit)
 
@@ -87,11 +94,15 @@ class Rules:
 
         `terms_n3` are the raw terms of the table's images under the difficulty's `tau_edge`.
         """
-        scored = with_min_exit(ThresholdProblem.of(table, "confidence", self.cost), table, self.min_exits)
+        scored = self._confidence_problem(table)
         estimate = table.difficulty_costs.get(self.cost, 0)
         search = partial(automatic, per_exit=TUNING_PER_EXIT)
         with_weights = tune_weights(scored, difficulty, terms_n3, search, 0.5, estimator_cost=estimate, seed=seed)
         return tune_dart(scored, [with_weights.difficulty], terms_n3, search, 0.5, estimator_cost=estimate, seed=seed)
+
+    def _confidence_problem(self, table: ExitTable) -> ThresholdProblem:
+        scored = with_min_exit(ThresholdProblem.of(table, "confidence", self.cost), table, self.min_exits)
+        return for_accuracy(scored, table, self.accuracy)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aebnas.core.metrics import ACCURACY, BALANCED, WORST_CLASS
+from aebnas.policies.exit_table.class_accuracy import class_accuracy
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.runtime.exit_policy import ExitPolicy
 
@@ -16,9 +18,10 @@ from aebnas.runtime.exit_policy import ExitPolicy
 class PolicyScore:
     """The score of one policy on one table.
 
-    `accuracy` is a fraction. `mean_cost` maps each cost metric to its mean over samples, charged with everything
-    that ran for a sample, branches it passed included; `mean_cost_taken_only` with the backbone and the branch
-    taken only. `exit_accuracy` is None where no sample leaves.
+    `accuracy` is a fraction; `balanced_accuracy` and `worst_class_accuracy` are the mean and the minimum over the
+    classes that have samples, None where the table lacks the labels. `mean_cost` maps each cost metric to its mean over
+    samples, charged with everything that ran for a sample, branches it passed included; `mean_cost_taken_only` with the
+    backbone and the branch taken only. `exit_accuracy` is None where no sample leaves.
     """
 
     accuracy: float
@@ -26,6 +29,18 @@ class PolicyScore:
     mean_cost_taken_only: Mapping[str, float]
     exit_shares: tuple[float, ...]
     exit_accuracy: tuple[float | None, ...]
+    balanced_accuracy: float | None = None
+    worst_class_accuracy: float | None = None
+
+    @property
+    def class_metrics(self) -> dict[str, float]:
+        """The metrics over classes, by name; empty where the table lacks the labels."""
+        metrics = {BALANCED: self.balanced_accuracy, WORST_CLASS: self.worst_class_accuracy}
+        return {name: value for name, value in metrics.items() if value is not None}
+
+    def share(self, metric: str) -> float:
+        """An accuracy by the metric's name; raises KeyError for one over classes where the table lacks the labels."""
+        return ({ACCURACY: self.accuracy} | self.class_metrics)[metric]
 
     @property
     def avg_macs(self) -> float:
@@ -39,13 +54,14 @@ class PolicyScore:
 
 
 def score_policy(table: ExitTable, policy: ExitPolicy) -> PolicyScore:
-    """Accuracy, mean costs in both conventions, exit shares and per-exit accuracy of a policy."""
+    """Accuracies, mean costs in both conventions, exit shares and per-exit accuracy of a policy."""
     taken_n = table.exit_taken(policy)
     correct_n = table.correct_ne[np.arange(table.samples), taken_n]
     counts_e = np.bincount(taken_n, minlength=table.exits)
     right_e = np.bincount(taken_n, weights=correct_n, minlength=table.exits)
     runs_e = np.array([policy.runs(index) for index in range(table.exits)])
     more = {name: difficulty_cost(table, policy, name) for name in table.costs}
+    classes_c = None if table.labels_n is None else class_accuracy(table.labels_n, correct_n)
     return PolicyScore(
         accuracy=float(correct_n.mean()),
         mean_cost={name: _mean(costs.to_exit_ne(runs_e), taken_n) + more[name] for name, costs in table.costs.items()},
@@ -56,6 +72,8 @@ def score_policy(table: ExitTable, policy: ExitPolicy) -> PolicyScore:
         exit_accuracy=tuple(
             float(right / count) if count else None for right, count in zip(right_e, counts_e, strict=True)
         ),
+        balanced_accuracy=None if classes_c is None else float(np.nanmean(classes_c)),
+        worst_class_accuracy=None if classes_c is None else float(np.nanmin(classes_c)),
     )
 
 

@@ -4,10 +4,13 @@ Legend: n samples, e exits.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
+from aebnas.core.metrics import ACCURACY, MACS
 from aebnas.core.spec_base import updated
+from aebnas.policies.exit_table.class_accuracy import balancing_weights
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.threshold_search.dual_rule import dual_scores
 from aebnas.policies.threshold_search.fixed import fixed
@@ -47,22 +50,35 @@ def find(
     spec: PolicySpec,
     optimise: OptimiseSpec,
     min_exits: MinExits | None = None,
-    cost: str = "macs",
+    cost: str = MACS,
+    accuracy: str = ACCURACY,
 ) -> Found:
-    """The frontier of accuracy and a cost of the policies that a space allows, on one network's table.
+    """The frontier of an accuracy and a cost of the policies that a space allows, on one network's table.
 
-    Where the network has no early exit all rules are equivalent, and only the first is searched. Raises ValueError
-    where the table lacks values that a rule uses (such as stop heads) or the cost.
+    `accuracy` is one that `core.metrics.tuned_accuracy` gives. Where the network has no early exit all rules are
+    equivalent, and only the first is searched. Raises ValueError where the table lacks values that a rule uses (such as
+    stop heads), the labels for the accuracy, or the cost.
     """
     if cost not in table.costs:
         raise ValueError(f"the cost must be one of {', '.join(table.costs)}, but got '{cost}'")
     min_exits = min_exits or MinExits()
     frontiers = []
     if PATIENCE in spec.criterion:
-        frontiers.append(patience_frontier(table, spec.patience, cost, min_exits))
+        frontiers.append(patience_frontier(table, spec.patience, cost, min_exits, accuracy))
     for scored, last_n in threshold_problems(table, spec, cost, min_exits):
+        scored = for_accuracy(scored, table, accuracy)
         frontiers.append(METHODS[optimise.method](scored, last_n, optimise.per_exit))
     return merged(frontiers if table.exits > 1 else frontiers[:1])
+
+
+def for_accuracy(scored: ThresholdProblem, table: ExitTable, accuracy: str) -> ThresholdProblem:
+    """The problem of finding thresholds for an accuracy: each class's samples count as much as those of any other class
+    for `balanced_accuracy`. Raises ValueError where the table lacks the labels for it."""
+    if accuracy == ACCURACY:
+        return scored
+    if table.labels_n is None:
+        raise ValueError(f"{accuracy} requires labels in the table, but it has none")
+    return replace(scored, weight_n=balancing_weights(table.labels_n))
 
 
 def rules_for(spec: PolicySpec, stop_heads: bool) -> PolicySpec:

@@ -23,18 +23,20 @@ def greedy(
     threshold vector.
     """
     if targets is None:
-        own = scored.correct_ne.mean(axis=0)
+        own = scored.right_ne.mean(axis=0)
         targets = np.linspace(min(own.min(), 0.5), 1.0, 101).tolist()
     grid = candidates(scored, per_exit)
     above = [np.searchsorted(grid[exit_], scored.scores_nk[:, exit_], side="left") for exit_ in range(scored.early)]
     found_tk = np.empty((len(targets), scored.early), dtype=np.float32)
+    right_ne = scored.right_ne
     for row, target in enumerate(targets):
         running_n = np.ones(scored.samples, dtype=bool)
         for exit_, thresholds in enumerate(grid):
             here_n = above[exit_][running_n]
-            right_n = scored.correct_ne[running_n, exit_]
+            right_n = right_ne[running_n, exit_]
+            weight_n = None if scored.weight_n is None else scored.weight_n[running_n]
             # those above more than c candidates leave at candidate c
-            leave_c = np.cumsum(np.bincount(here_n, minlength=len(thresholds))[::-1])[::-1][1:]
+            leave_c = np.cumsum(np.bincount(here_n, weight_n, minlength=len(thresholds))[::-1])[::-1][1:]
             right_c = np.cumsum(np.bincount(here_n, weights=right_n, minlength=len(thresholds))[::-1])[::-1][1:]
             good_c = np.flatnonzero((leave_c > 0) & (right_c >= target * leave_c))
             chosen = int(good_c[0]) if len(good_c) else len(thresholds) - 1

@@ -32,7 +32,8 @@ EPSILON = 1e-12
 
 @dataclass(frozen=True)
 class _Problem:
-    """Candidates `grid` of each exit, `above_nk` the number of them below a sample's score, correctness and costs."""
+    """Candidates `grid` of each exit, `above_nk` the number of them below a sample's score, what the sample adds to the
+    accuracy at each exit, and costs."""
 
     grid: list[np.ndarray]
     above_nk: np.ndarray
@@ -108,7 +109,7 @@ def _problem(scored: ThresholdProblem, per_exit: int) -> _Problem:
     above = [np.searchsorted(grid[i], scored.scores_nk[:, i], side="left") for i in range(scored.early)]
     backbone_ne, branch_ne = (np.broadcast_to(part, scored.correct_ne.shape) for part in scored.costs.parts())
     onward_ne = np.diff(backbone_ne, axis=1, prepend=0.0) / scored.full_cost
-    return _Problem(grid, np.stack(above, 1), scored.correct_ne.astype(float), onward_ne, branch_ne / scored.full_cost)
+    return _Problem(grid, np.stack(above, 1), scored.right_ne, onward_ne, branch_ne / scored.full_cost)
 
 
 def _corners(problem: _Problem, rng: np.random.Generator, scored: ThresholdProblem) -> np.ndarray:

@@ -7,6 +7,7 @@ accuracy. Every set of exits is therefore evaluated as a policy.
 from collections.abc import Iterator, Sequence
 from itertools import product
 
+from aebnas.core.metrics import ACCURACY, MACS
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.exit_table.policy_score import score_policy
 from aebnas.policies.threshold_search.frontier import Frontier, TunedPolicy
@@ -19,7 +20,11 @@ ALL_SETS_UP_TO = 12
 
 
 def patience_frontier(
-    table: ExitTable, patience: Sequence[int], cost: str = "macs", min_exits: MinExits | None = None
+    table: ExitTable,
+    patience: Sequence[int],
+    cost: str = MACS,
+    min_exits: MinExits | None = None,
+    accuracy: str = ACCURACY,
 ) -> Frontier[ExitPolicy]:
     """The frontier over the sets of exits that run and the numbers of exits that have to agree, `patience`."""
     rules = (min_exits or MinExits()).rules
@@ -33,7 +38,7 @@ def patience_frontier(
                 (Patience(agree), *rules),
             )
             figures = score_policy(table, policy)
-            found.append(TunedPolicy(policy, figures.accuracy, figures.mean_cost[cost]))
+            found.append(TunedPolicy(policy, figures.share(accuracy), figures.mean_cost[cost]))
     return Frontier.of(found, table.costs[cost].full)
 
 

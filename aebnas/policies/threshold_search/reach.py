@@ -4,7 +4,8 @@
 the prefixes of one order: a table of bit rows, one row per distinct set. The samples beyond exit k under a vector
 are the AND of k rows, looked up and counted 64 samples at a time. Samples are ordered by their score at the first
 exit and vectors by their first threshold, so words beyond the last sample that stays at the first exit are
-skipped. Samples are split into blocks (their counts add up), which bounds the size of the tables.
+skipped. Samples are split into blocks (their counts add up), which bounds the size of the tables; the samples of a
+block have the same worth, so that gains are whole numbers times it.
 
 With g the change of correctness from one exit to the next (-1, 0, 1), sum g over a set R is
 |(R & D) ^ B| - |B|, where D holds the samples with g != 0 and B those with g = -1: one count, not two.
@@ -12,6 +13,7 @@ With g the change of correctness from one exit to the next (-1, 0, 1), sum g ove
 Legend: n samples of a block, k early exits, t threshold vectors, w words of 64 samples, f weights.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,14 +21,19 @@ import numpy as np
 BLOCK_SAMPLES = 4096
 """Samples of a block: the table of an exit holds at most the square of this number of bits (2 MiB)."""
 CHUNK_VECTORS = 1024
-"""Vectors processed together: their rows fit into the processor's cache."""
+"""Vectors processed together: their rows, of a full block, fit into the processor's cache."""
+MAX_CHUNK_VECTORS = 65_536
+"""The same for small blocks."""
 CHUNK_WEIGHTED = 64
 """The same where weights are summed, which requires 64 times the memory."""
 
 
 @dataclass(frozen=True)
 class Reached:
-    """Sums over the samples that pass each early exit: `count_kt`, gains `gain_kt`, weights `weight_ktf`."""
+    """Sums over the samples that pass each early exit: `count_kt`, gains `gain_kt`, weights `weight_ktf`.
+
+    Gains are whole numbers unless samples have a worth.
+    """
 
     count_kt: np.ndarray
     gain_kt: np.ndarray
@@ -34,18 +41,23 @@ class Reached:
 
 
 def reached(
-    scores_nk: np.ndarray, thresholds_tk: np.ndarray, gain_nk: np.ndarray, weights_nkf: np.ndarray | None = None
+    scores_nk: np.ndarray,
+    thresholds_tk: np.ndarray,
+    gain_nk: np.ndarray,
+    weights_nkf: np.ndarray | None = None,
+    worth_n: np.ndarray | None = None,
 ) -> Reached:
     """Sums over the samples that pass exits 0..k (no score above its threshold), for every threshold vector.
 
-    Scores and thresholds are float32, `gain_nk` is -1, 0 or 1. Counts and gains are exact whole numbers;
-    `weights_nkf` (any numbers) are summed in float64.
+    Scores and thresholds are float32, `gain_nk` is -1, 0 or 1. Counts and gains are exact whole numbers; a gain is
+    multiplied by its sample's `worth_n`, of which there should be few different ones. `weights_nkf` (any numbers) are
+    summed in float64.
     """
     vectors, early = thresholds_tk.shape
     weights_nkf = np.zeros((len(scores_nk), early, 0)) if weights_nkf is None else weights_nkf
     found = Reached(
         np.zeros((early, vectors), dtype=np.int64),
-        np.zeros((early, vectors), dtype=np.int64),
+        np.zeros((early, vectors), dtype=np.int64 if worth_n is None else np.float64),
         np.zeros((early, vectors, weights_nkf.shape[2])),
     )
     if vectors == 0 or early == 0:
@@ -54,16 +66,24 @@ def reached(
     sorted_kt = np.ascontiguousarray(thresholds_tk[first].T)
     orders_kt = np.argsort(sorted_kt, axis=1)
     ascending_kt = np.take_along_axis(sorted_kt, orders_kt, axis=1)
-    for start in range(0, len(scores_nk), BLOCK_SAMPLES):
-        block = slice(start, start + BLOCK_SAMPLES)
-        order = np.argsort(scores_nk[block, 0], kind="stable")
-        scores_kn = np.ascontiguousarray(scores_nk[block][order].T)
+    for block_n, worth in _blocks(len(scores_nk), worth_n):
+        order = block_n[np.argsort(scores_nk[block_n, 0], kind="stable")]
+        scores_kn = np.ascontiguousarray(scores_nk[order].T)
         rows = [_rows(*each) for each in zip(scores_kn, ascending_kt, orders_kt, strict=True)]
         staying_t = np.searchsorted(scores_kn[0], sorted_kt[0], side="right")
-        _add_block(rows, staying_t, gain_nk[block][order], weights_nkf[block][order], found)
+        _add_block(rows, staying_t, gain_nk[order], weights_nkf[order], worth, found)
     back = np.empty_like(first)
     back[first] = np.arange(vectors)
     return Reached(found.count_kt[:, back], found.gain_kt[:, back], found.weight_ktf[:, back])
+
+
+def _blocks(samples: int, worth_n: np.ndarray | None) -> Iterator[tuple[np.ndarray, float]]:
+    """Indices of the samples of each block, and the worth of each of them (1 where none is given)."""
+    worths = [None] if worth_n is None else np.unique(worth_n).tolist()
+    for worth in worths:
+        same_n = np.arange(samples) if worth is None else np.flatnonzero(worth_n == worth)
+        for start in range(0, len(same_n), BLOCK_SAMPLES):
+            yield same_n[start : start + BLOCK_SAMPLES], 1 if worth is None else worth
 
 
 def _add_block(
@@ -71,16 +91,18 @@ def _add_block(
     staying_t: np.ndarray,
     gain_nk: np.ndarray,
     weights_nkf: np.ndarray,
+    worth: float,
     found: Reached,
 ) -> None:
-    """Add a block of samples, of which vector t keeps the first `staying_t` at the first exit (ascending)."""
+    """Add a block of samples of equal worth, of which vector t keeps the first `staying_t` at the first exit
+    (ascending)."""
     samples, early = gain_nk.shape
     changed_kw = [_pack(gain_nk[:, exit_] != 0) for exit_ in range(early)]
     lost_kw = [_pack(gain_nk[:, exit_] < 0) for exit_ in range(early)]
     weighted = weights_nkf.shape[2] > 0
     found.count_kt[0] += staying_t
-    found.gain_kt[0] += np.concatenate([[0], np.cumsum(gain_nk[:, 0], dtype=np.int64)])[staying_t]
-    chunk = CHUNK_WEIGHTED if weighted else CHUNK_VECTORS
+    found.gain_kt[0] += worth * np.concatenate([[0], np.cumsum(gain_nk[:, 0], dtype=np.int64)])[staying_t]
+    chunk = min(MAX_CHUNK_VECTORS, (CHUNK_WEIGHTED if weighted else CHUNK_VECTORS) * max(1, BLOCK_SAMPLES // samples))
     for start in range(0, len(staying_t), chunk):
         part = slice(start, min(start + chunk, len(staying_t)))
         words = -(-int(staying_t[part.stop - 1]) // 64)
@@ -96,7 +118,7 @@ def _add_block(
                 found.count_kt[exit_, part] += _ones(running_tw)
                 lost_w = lost_kw[exit_][:words]
                 gain_t = _ones((running_tw & changed_kw[exit_][:words]) ^ lost_w)
-                found.gain_kt[exit_, part] += gain_t - _ones(lost_w)
+                found.gain_kt[exit_, part] += worth * (gain_t - _ones(lost_w))
             if weighted:
                 shown_tn = np.unpackbits(running_tw.view(np.uint8), axis=1, bitorder="little")[:, :samples]
                 found.weight_ktf[exit_, part] += shown_tn.astype(float) @ weights_nkf[: shown_tn.shape[1], exit_]

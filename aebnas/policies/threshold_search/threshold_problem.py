@@ -18,15 +18,20 @@ from aebnas.runtime.exit_policy import ExitPolicy
 
 Thresholds = tuple[float | None, ...]
 
+DIGITS = 8
+"""Decimal places that sums of weights are rounded to."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
     """Figures of t threshold vectors: `right_t` and `exit_counts_te` are whole samples, costs are means per sample.
 
-    `cost_t` charges every branch that was passed, `cost_taken_only_t` only the one taken.
+    Where samples have weights, `right_t` is the sum of those of correct samples and `total` that of all; otherwise
+    `total` is the number of samples. `cost_t` charges every branch that was passed, `cost_taken_only_t` only the one
+    taken.
     """
 
-    samples: int
+    total: float
     right_t: np.ndarray
     exit_counts_te: np.ndarray
     cost_t: np.ndarray
@@ -34,8 +39,8 @@ class Evaluation:
 
     @property
     def accuracy_t(self) -> np.ndarray:
-        """Accuracy as a fraction."""
-        return self.right_t / self.samples
+        """Accuracy as a fraction, weighted where samples have weights."""
+        return self.right_t / self.total
 
 
 @dataclass(frozen=True)
@@ -44,7 +49,8 @@ class ThresholdProblem:
     thresholds.
 
     A sample leaves at the first exit where its score is above the threshold; infinity means `never`. `lowest` is
-    the minimum threshold that `make` accepts. Raises ValueError where shapes disagree or a score is not finite.
+    the minimum threshold that `make` accepts. `weight_n` are weights of the samples in the accuracy (not in the costs),
+    None for equal ones. Raises ValueError where shapes disagree or a score is not finite.
     """
 
     scores_nk: np.ndarray
@@ -52,6 +58,7 @@ class ThresholdProblem:
     costs: Costs
     make: Callable[[Thresholds], ExitPolicy]
     lowest: float = 0.0
+    weight_n: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         samples, exits = self.correct_ne.shape
@@ -64,6 +71,8 @@ class ThresholdProblem:
         cost_exits, cost_samples = self.costs.exits, self.costs.samples
         if cost_exits != exits or cost_samples not in (None, samples):
             raise ValueError(f"costs must be of {exits} exits and {samples} samples")
+        if self.weight_n is not None and self.weight_n.shape != (samples,):
+            raise ValueError(f"weights must be {(samples,)}, but got {self.weight_n.shape}")
 
     @classmethod
     def of(cls, table: ExitTable, criterion: str, cost: str = "macs") -> "ThresholdProblem":
@@ -76,6 +85,11 @@ class ThresholdProblem:
     def samples(self) -> int:
         """Number of samples n."""
         return self.correct_ne.shape[0]
+
+    @property
+    def right_ne(self) -> np.ndarray:
+        """What each sample adds to the accuracy at each exit: its weight (1 without weights) where it is correct."""
+        return self.correct_ne * (1.0 if self.weight_n is None else self.weight_n[:, None])
 
     @property
     def early(self) -> int:
@@ -94,6 +108,7 @@ class ThresholdProblem:
             scores_nk=self.scores_nk[rows_n],
             correct_ne=self.correct_ne[rows_n],
             costs=self.costs.rows(rows_n),
+            weight_n=None if self.weight_n is None else self.weight_n[rows_n],
         )
 
     def policy(self, thresholds_k: np.ndarray) -> ExitPolicy:
@@ -118,10 +133,15 @@ class ThresholdProblem:
         if per_sample:  # additional cost of the next exit: backbone, its branch, and the difference of branches
             changes = np.diff(backbone_ne, axis=1), branch_ne[:, 1:], np.diff(branch_ne, axis=1)
             steps_nkf = np.stack(changes, axis=-1)
-        found = reached(self.scores_nk, thresholds_tk, gain_nk, steps_nkf)
+        found = reached(self.scores_nk, thresholds_tk, gain_nk, steps_nkf, self.weight_n)
         passed_te = np.concatenate([np.full((1, len(thresholds_tk)), self.samples), found.count_kt]).T
         counts_te = passed_te - np.concatenate([passed_te[:, 1:], np.zeros((len(thresholds_tk), 1), int)], axis=1)
-        right_t = int(self.correct_ne[:, 0].sum()) + found.gain_kt.sum(axis=0)
+        if self.weight_n is None:
+            total: float = self.samples
+            right_t = int(self.correct_ne[:, 0].sum()) + found.gain_kt.sum(axis=0)
+        else:  # rounded, so that equal accuracies that were summed in another order stay equal
+            total = float(self.weight_n.sum())
+            right_t = np.round(self.right_ne[:, 0].sum() + found.gain_kt.sum(axis=0), DIGITS)
         if per_sample:
             backbone_kt, branch_kt, difference_kt = np.moveaxis(found.weight_ktf, -1, 0)
             start = float(backbone_ne[:, 0].sum())
@@ -131,4 +151,4 @@ class ThresholdProblem:
         else:
             cost_t = (counts_te * (backbone_ne + np.cumsum(branch_ne * runs_te, axis=1))).sum(axis=1)
             taken_t = (counts_te * (backbone_ne + branch_ne)).sum(axis=1)
-        return Evaluation(self.samples, right_t, counts_te, cost_t / self.samples, taken_t / self.samples)
+        return Evaluation(total, right_t, counts_te, cost_t / self.samples, taken_t / self.samples)

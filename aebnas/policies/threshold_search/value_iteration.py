@@ -89,7 +89,7 @@ def value_iteration(
     last = candidate_thresholds(last_scores_n, bins - 1, scored.lowest)
     columns = [*scored.scores_nk.T, last_scores_n]
     bin_ne = np.stack([np.searchsorted(g, s, side="left") for g, s in zip([*grid, last], columns, strict=True)], 1)
-    earned_ne = scored.correct_ne - beta * scored.costs.to_exit_ne() / scored.full_cost
+    earned_ne = scored.right_ne - beta * scored.costs.to_exit_ne() / scored.full_cost
     model = estimate(bin_ne, int(bin_ne.max()) + 1, difficulty_bin_n, earned_ne)
     _, advantage_kab = solve(model)
     thresholds_ak = np.empty((advantage_kab.shape[1], scored.early), dtype=np.float32)

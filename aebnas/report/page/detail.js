@@ -66,6 +66,7 @@ function pickLists(id) {
     element("dl", { className: "metrics" },
       ...[
         ["accuracy", percent(pick.metrics.accuracy), `${interval(pick.accuracy_low, pick.accuracy_high)} (95 %)`],
+        ...["balanced_accuracy", "worst_class_accuracy"].filter((name) => name in pick.metrics).map((name) => [labelOf(name), percent(pick.metrics[name]), ""]),
         ["avg MACs", withUnit("avg_macs", pick.metrics.avg_macs), ""],
         ["exit shares", pick.exit_shares.map((share) => percent(share, 0)).join(" / "), ""],
         ["exit accuracies", pick.exit_accuracy.map((right) => (right === null ? "–" : percent(right, 0))).join(" / "), ""],

@@ -15,7 +15,7 @@ async function choose(place) {
 
 /** Draw all plots in the present colours. */
 async function drawAll() {
-  const plots = [drawGrowth(), drawTraining()];
+  const plots = [drawGrowth(), drawTraining(), ...drawConfusions()];
   if (run.points.id.length) plots.push(drawScatter(chosen, choose));
   if (chosen !== null) plots.push(drawDetail(chosen));
   await Promise.all(plots);

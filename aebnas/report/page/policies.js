@@ -22,7 +22,7 @@ function evaluatedParts(pick) {
   const quality = { "left too early": description.premature_rate, "correct only by leaving early": description.rescued_rate, ECE: description.ece };
   if (evaluation.ece_before !== undefined) quality["ECE without temperatures"] = evaluation.ece_before;
   const exits = (evaluation.exits ?? []).map((exit, place) => ({ exit: place + 1, ...exit })); // absent in earlier runs
-  const depths = (description.class_depth ?? []).map((depth, label) => ({ class: label, "mean exit": depth === null ? null : depth + 1 }));
+  const depths = (description.class_depth ?? []).map((depth, label) => ({ "class number": label, "mean exit": depth === null ? null : depth + 1 })); // in earlier runs only
   const adaptation = Object.entries(evaluation.adaptation).map(([name, value]) => ({ "online adaptation": name, value }));
   const warnings = evaluation.warnings.length
     ? [element("ul", {}, ...evaluation.warnings.map((text) => element("li", { textContent: text })))]
@@ -33,6 +33,7 @@ function evaluatedParts(pick) {
     recordTable("exits over all images", exits),
     recordTable("cost per sample", costs),
     recordTable("at budgets", evaluation.budgets),
+    ...classParts(pick),
     recordTable("mean exit by class", depths),
     recordTable(`requests at random times (${evaluation.traffic.unit})`, evaluation.traffic.queue),
     recordTable("skewed classes", evaluation.traffic.skewed ? [evaluation.traffic.skewed] : []),

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from aebnas.supernet.darts.relaxed_network import RelaxedOutputs
 from aebnas.training.exits.exit_losses import exit_distribution
+from aebnas.training.losses import label_loss
 
 
 class Soft(NamedTuple):
@@ -40,12 +40,16 @@ def relaxed_loss(
     aux: float,
     mu: float,
     label_smoothing: float = 0.0,
+    class_weights: Tensor | None = None,
 ) -> Tensor:
-    """The objective, a scalar; `weight` is lambda(t), `labels_n` class numbers or probabilities `[n, c]`."""
+    """The objective, a scalar; `weight` is lambda(t), `labels_n` class numbers or probabilities `[n, c]`.
+
+    `class_weights` `[c]` weight the cross-entropies of the samples, not their costs.
+    """
     soft = soft_exits(outputs, cost_ne)
 
     def entropy(logits_nc: Tensor) -> Tensor:
-        return F.cross_entropy(logits_nc.float(), labels_n, label_smoothing=label_smoothing)
+        return label_loss(logits_nc.float(), labels_n, label_smoothing, class_weights)
 
     loss = entropy(soft.logits_nc) + weight * soft.cost_n.mean()
     if aux and len(outputs.logits) > 1:

@@ -18,6 +18,7 @@ from aebnas.supernet.darts.relaxed_costs import RelaxedCosts
 from aebnas.supernet.darts.relaxed_network import RelaxedNetwork
 from aebnas.training.darts.relaxed_loss import relaxed_loss, soft_exits
 from aebnas.training.darts.relaxed_spec import RelaxedSpec
+from aebnas.training.losses import on_device
 from aebnas.training.task import Row
 
 FINITE_DIFFERENCE = 0.01
@@ -28,7 +29,7 @@ class RelaxedTask:
     """The loop trains the weights; this task trains the architecture with its own optimiser, before each loop step.
 
     `weight` is the lambda that the cost's weight rises to; `costs` None charges exit i of E with i / E (the published
-    code). `calibration` as in `SandwichTask`.
+    code). `calibration` and `class_weights` as in `SandwichTask`.
     """
 
     def __init__(
@@ -42,10 +43,12 @@ class RelaxedTask:
         preprocessing: Preprocessing,
         calibration: Sequence[Tensor],
         seed: int,
+        class_weights: Tensor | None = None,
     ) -> None:
         self.module: nn.Module = network
         self.spec, self.weight, self.costs, self.arch, self.seed = spec, weight, costs, arch, seed
         self.validation, self.preprocessing, self.calibration = validation, preprocessing, calibration
+        self.class_weights = class_weights
         if spec.validate_images is not None:
             self.validation = validation.subset(torch.arange(min(spec.validate_images, len(validation))))
         self.optimiser = torch.optim.Adam(
@@ -104,7 +107,10 @@ class RelaxedTask:
         """The objective on a batch under this epoch's lambda and temperature."""
         outputs, spec = network(x_nchw, self.noise), self.spec
         cost_ne = self.cost(network, outputs.mix_ngk, len(outputs.logits))
-        return relaxed_loss(outputs, labels_n, cost_ne, self.lambda_now, spec.aux, spec.mu, spec.label_smoothing)
+        class_weights = on_device(self.class_weights, labels_n.device)
+        return relaxed_loss(
+            outputs, labels_n, cost_ne, self.lambda_now, spec.aux, spec.mu, spec.label_smoothing, class_weights
+        )
 
     def cost(self, network: RelaxedNetwork, mix_ngk: Tensor, exits: int) -> Tensor:
         """Costs C_i(x) as shares of the most expensive architecture's, `[n or 1, e]`."""

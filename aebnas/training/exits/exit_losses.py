@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aebnas.runtime.network import Network
+from aebnas.training.losses import sample_weights
 
 
 def exit_distribution(stop_ne: Tensor) -> Tensor:
@@ -35,13 +36,17 @@ def expected_cost(stop_ne: Tensor, cost_e: Tensor) -> Tensor:
     return (exit_distribution(stop_ne) @ cost_e).mean()
 
 
-def halting_loss(logits: Sequence[Tensor], stop_ne: Tensor, labels_n: Tensor) -> Tensor:
+def halting_loss(
+    logits: Sequence[Tensor], stop_ne: Tensor, labels_n: Tensor, class_weights: Tensor | None = None
+) -> Tensor:
     """Mean of sum_i q_i CE_i, a scalar: the expected loss if each exit stops with its stop head's probability.
 
-    Exits' logits are detached, so that only stop heads and the layers before them receive gradients.
+    Exits' logits are detached, so that only stop heads and the layers before them receive gradients. `class_weights` as
+    in `multi_exit_loss`.
     """
     losses_ne = torch.stack([F.cross_entropy(nc.detach().float(), labels_n, reduction="none") for nc in logits], 1)
-    return (exit_distribution(stop_ne) * losses_ne).sum(1).mean()
+    losses_n = (exit_distribution(stop_ne) * losses_ne).sum(1)
+    return losses_n.mean() if class_weights is None else (sample_weights(labels_n, class_weights) * losses_n).mean()
 
 
 class Blended(nn.Module):

@@ -28,7 +28,6 @@ def test_a_description_by_hand(table):
     assert found.exit_accuracy == (0.5, 0.5)
     assert found.premature_rate == premature_rate(table, POLICY) == 0.25  # sample 1
     assert found.rescued_rate == 0.25  # sample 0
-    assert found.class_depth == (0.0, pytest.approx(float("nan"), nan_ok=True), pytest.approx(2 / 3))
     macs = found.costs["macs"]
     assert (macs.mean, macs.p50, macs.p90, macs.worst) == (22.0, 11.0, 33.0, 33.0)
     assert found.top_accuracy is None
@@ -38,7 +37,7 @@ def test_a_description_by_hand(table):
 def test_a_table_without_labels_or_confidence_gives_the_other_figures(table):
     bare = ExitTable({"margin": SCORES}, CORRECT, {"macs": COSTS})
     found = describe(bare, ExitPolicy("margin", (0.5,)))
-    assert (found.accuracy, found.ece, found.class_depth, found.top_accuracy) == (0.5, None, None, None)
+    assert (found.accuracy, found.ece, found.top_accuracy) == (0.5, None, None)
 
 
 def test_percentiles_of_a_tail_are_observed_costs():

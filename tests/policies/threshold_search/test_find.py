@@ -1,5 +1,6 @@
 """Finding the policies that a space specifies: every rule and method; policies score on their table as stated."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -20,6 +21,7 @@ from aebnas.space.min_exits import MinExits
 from aebnas.space.policy_spec import OptimiseSpec, PolicySpec
 
 CRITERIA = ("margin", "entropy")
+ACCURACIES = ("accuracy", "balanced_accuracy")
 RULES = ("confidence", "entropy", "margin", "learned", "patience", "dual")
 
 
@@ -145,3 +147,56 @@ def test_a_rule_that_requires_stop_heads_is_refused_without_them():
     )
     with pytest.raises(ValueError, match="the dual rule requires stop heads"):
         find(table, policy("dual"), optimise())
+
+
+def unbalanced_table(seed=0) -> ExitTable:
+    """One class in eight samples of nine, which the early exit knows; the other, which only the last exit knows."""
+    rng = np.random.default_rng(seed)
+    labels_n = (np.arange(180) % 9 == 0).astype(int)
+    early_n = np.where(labels_n == 0, rng.random(180) < 0.99, rng.random(180) < 0.2)
+    last_n = rng.random(180) < 0.88
+    correct_ne = np.stack([early_n, last_n], 1)
+    score_n = rng.uniform(0.5, 1, 180)
+    scores_ne = np.stack([score_n, np.ones(180)], 1).astype(np.float32)
+    predicted_ne = np.where(correct_ne, labels_n[:, None], 1 - labels_n[:, None])
+    costs = {"macs": ExitCosts((10, 100), (1, 1))}
+    return ExitTable({"confidence": scores_ne}, correct_ne, costs, labels_n, predicted_ne)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_thresholds_for_balanced_accuracy_are_found_by_every_method(method):
+    """Points state the table's balanced accuracy, and within a budget none for accuracy is better in it."""
+    table, spec = unbalanced_table(), PolicySpec()
+    plain, balanced = (
+        find(table, spec, optimise(per_exit=20, method=method), accuracy=accuracy) for accuracy in ACCURACIES
+    )
+    for point in balanced.points:
+        assert point.accuracy == pytest.approx(score_policy(table, point.policy).balanced_accuracy)
+    if method in ("auto", "joint", "lagrangian"):
+        for point in plain.points:
+            reached = score_policy(table, point.policy).balanced_accuracy
+            assert balanced.within(point.cost).accuracy >= reached - 1e-9
+        gain = balanced.points[-1].accuracy - score_policy(table, plain.points[-1].policy).balanced_accuracy
+        assert gain > 0.02
+
+
+def test_patience_for_balanced_accuracy():
+    table = lifelike_table()
+    found = find(table, PolicySpec(criterion=("patience",)), optimise(), accuracy="balanced_accuracy")
+    for point in found.points:
+        assert point.accuracy == score_policy(table, point.policy).balanced_accuracy
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_with_classes_of_equal_size_both_accuracies_give_the_same_policies(method):
+    table = replace(lifelike_table(samples=160), labels_n=np.arange(160) % 4)
+    plain, balanced = (
+        find(table, PolicySpec(criterion=CRITERIA), optimise(method=method), accuracy=accuracy)
+        for accuracy in ACCURACIES
+    )
+    assert [point.policy for point in plain.points] == [point.policy for point in balanced.points]
+
+
+def test_balanced_accuracy_requires_labels():
+    with pytest.raises(ValueError, match="balanced_accuracy requires labels in the table, but it has none"):
+        find(random_table(9, 2, 0), PolicySpec(criterion="margin"), optimise(), accuracy="balanced_accuracy")

@@ -1,5 +1,7 @@
 """Evaluation of many threshold vectors together against separate evaluation."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -183,3 +185,32 @@ def test_vectors_for_another_number_of_exits_are_refused(shape):
 def test_invalid_costs_of_samples_are_refused(backbone, branch):
     with pytest.raises(ValueError, match=r"must be of one shape|must be finite and at least 0"):
         SampleCosts(backbone, branch)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    samples=st.integers(1, 150),
+    exits=st.integers(1, 4),
+    seed=st.integers(0, 2**31),
+    block=st.sampled_from([1, 64, 100, 4096]),
+    differ=st.booleans(),
+)
+def test_weights_count_in_the_accuracy_and_not_in_the_costs(samples, exits, seed, block, differ):
+    plain = ThresholdProblem.of(random_table(samples, exits, seed), "margin")
+    plain = per_sample(plain, seed) if differ else plain
+    rng = np.random.default_rng(seed)
+    weighted = replace(plain, weight_n=rng.choice([0.25, 1.0, 3.0], samples))
+    thresholds = vectors(plain, rng, 9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reach_module, "BLOCK_SAMPLES", block)
+        found, expected = weighted.evaluate(thresholds), plain.evaluate(thresholds)
+    single = [plain.rows(np.array([sample])).evaluate(thresholds).right_t for sample in range(samples)]
+    assert found.right_t == pytest.approx(weighted.weight_n @ np.array(single))
+    assert found.accuracy_t == pytest.approx(np.average(single, axis=0, weights=weighted.weight_n))
+    assert (found.exit_counts_te == expected.exit_counts_te).all()
+    assert found.cost_t == pytest.approx(expected.cost_t)
+
+
+def test_weights_are_one_per_sample():
+    with pytest.raises(ValueError, match=r"weights must be \(4,\), but got \(3,\)"):
+        replace(HAND, weight_n=np.ones(3))

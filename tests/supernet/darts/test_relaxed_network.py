@@ -283,3 +283,18 @@ def test_the_objective_equals_the_value_computed_by_hand():
     # q = (1/2, 1/2); y_hat = (1, 2); F = 0.625; |delta|^2 = 6 / 4
     expected = np.log(1 + np.exp(-1)) + 0.5 * np.log(1 + np.exp(2)) + 0.1 * 0.625 + 0.01 * 1.5
     assert float(loss) == pytest.approx(expected, rel=1e-6)
+
+
+def test_class_weights_weight_the_entropies_of_their_samples_and_not_the_costs():
+    from aebnas.supernet.darts.relaxed_network import RelaxedOutputs
+
+    def loss(labels, class_weights, weight):
+        logits = [torch.tensor([[2.0, 0.0]]).expand(len(labels), 2), torch.tensor([[0.0, 4.0]]).expand(len(labels), 2)]
+        outputs = RelaxedOutputs(logits, torch.zeros(len(labels), 1), None, torch.ones(1, 2, 3))
+        return relaxed_loss(
+            outputs, torch.tensor(labels), torch.tensor([[0.25, 1.0]]), weight, 0.5, 0.0, 0.1, class_weights
+        )
+
+    weights = torch.tensor([1.0, 2.0])
+    torch.testing.assert_close(loss([0, 1], weights, 0.0), loss([0, 1, 1], None, 0.0) * 3 / 2)
+    torch.testing.assert_close(loss([0, 1], weights, 0.1) - loss([0, 1], weights, 0.0), torch.tensor(0.0625))

@@ -55,3 +55,16 @@ def test_the_halting_loss_is_the_expected_loss_under_the_stop_heads():
     loss.backward()
     assert stop_ne.grad.item() > 0  # the early exit is wrong: stop less
     assert logits[0].grad is None
+
+
+def test_class_weights_weight_the_halting_loss_of_their_samples():
+    logits, stop_ne = [torch.randn(3, 2) for _ in range(2)], torch.tensor([[0.25], [0.5], [0.75]])
+    labels_n, weights = torch.tensor([0, 1, 1]), torch.tensor([1.0, 3.0])
+    each = torch.stack(
+        [halting_loss([nc[row] for nc in logits], stop_ne[row], labels_n[row]) for row in torch.arange(3)[:, None]]
+    )
+    torch.testing.assert_close(halting_loss(logits, stop_ne, labels_n, weights), (weights[labels_n] * each).mean())
+    mixed_nc = F.one_hot(labels_n, 2).float()
+    torch.testing.assert_close(
+        halting_loss(logits, stop_ne, mixed_nc, weights), halting_loss(logits, stop_ne, labels_n, weights)
+    )
