@@ -147,7 +147,7 @@ class SearchRun:
         """
         on_front = {point.id for _, point in self._session.front()}
         rows, samples = [], self._session.facts.samples
-        for trial in self._session.run.trials():
+        for trial in self._session.run.recorded():
             about: dict[str, Any] = {"trial": trial.number, "status": trial.status, "origin": trial.origin}
             about |= {"seconds": trial.seconds, "reason": trial.reason}
             for point in trial.points:

@@ -11,7 +11,7 @@ from made_up_device import write_made_up
 
 from aebnas.report.run_report import RunReport
 from aebnas.run.events import RunEvents
-from aebnas.run.front_files import write_front
+from aebnas.run.front_files import FrontFiles
 from aebnas.run.run_facts import RunFacts
 from aebnas.search.loop import run_search
 
@@ -122,7 +122,9 @@ def own_copy(run: Path, folder: Path) -> Path:
 def write_report(run: Path) -> None:
     """Write front files, plot and page of a run anew from its trials, as the end of a search does."""
     facts = RunFacts.read(run)
-    write_front(facts, facts.run.trials(), finished=True)
+    files = FrontFiles(facts)
+    files.add(facts.run.trials())
+    files.write(finished=True)
     RunReport(facts).search_finished()
 
 

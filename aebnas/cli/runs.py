@@ -16,19 +16,20 @@ def show(
     from aebnas.report.relaxed_table import print_relaxed
     from aebnas.report.run_state import state_lines
     from aebnas.report.tables import print_facts, print_front
+    from aebnas.report.trial_digest import counts_and_front
+    from aebnas.run.front_files import why_empty
     from aebnas.run.run_facts import RunFacts
 
     facts = RunFacts.read(run)
-    trials = facts.run.trials()
-    points = facts.front(trials)
-    for line in state_lines(facts, trials):
+    counts, points = counts_and_front(facts, facts.run.recorded())
+    for line in state_lines(facts, counts, points):
         print(line)
     if points:
         print_front(points, facts.samples, facts.requested_metrics, full)
-    else:
-        print(f"{run}: no feasible operating point yet ({len(trials)} trials)")
+    elif why_empty(facts.run) is None:
+        print(f"{run}: no feasible operating point yet ({counts.total} trials)")
     print_relaxed(facts.run)
-    print_facts(trials, facts.run.seconds())
+    print_facts(counts, facts.run.seconds())
 
 
 def list_runs(

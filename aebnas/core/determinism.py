@@ -30,5 +30,6 @@ def pinned(threads: int, deterministic: bool) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads_before)
-        torch.use_deterministic_algorithms(before[0])
-        cudnn.benchmark, cudnn.deterministic = before[1:]
+        if deterministic:  # even torch.use_deterministic_algorithms(False) imports torch's compiler, for a second
+            torch.use_deterministic_algorithms(before[0])
+            cudnn.benchmark, cudnn.deterministic = before[1:]

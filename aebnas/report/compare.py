@@ -20,6 +20,7 @@ from aebnas.core.pareto import hypervolume, share_dominated
 from aebnas.cost.latency.network_profile import check_same
 from aebnas.report.front_plot import draw_fronts
 from aebnas.report.tables import interval, print_table
+from aebnas.run.front_files import why_empty
 from aebnas.run.run_facts import RunFacts
 from aebnas.strategies.front import FrontPoint, minimised
 
@@ -85,7 +86,8 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
     fronts = {name: run.front() for name, run in runs.items()}
     for name, points in fronts.items():
         if not points:
-            raise UserError(f"{name}: must have a front to be compared, but its front has no points yet")
+            empty = why_empty(runs[name].run) or "its front has no points yet"
+            raise UserError(f"{name}: must have a front to be compared, but {empty}")
     worst = {
         objective.metric: max(run.max_costs.get(objective.metric, 0.0) for run in runs.values())
         for objective in objectives

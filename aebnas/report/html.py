@@ -3,7 +3,6 @@
 import base64
 import gzip
 import json
-from collections.abc import Sequence
 from functools import cache
 from html import escape
 from pathlib import Path
@@ -12,17 +11,16 @@ from plotly.offline import get_plotlyjs
 
 from aebnas.core.atomic_files import write_text
 from aebnas.report.payload import payload
+from aebnas.report.trial_digest import TrialDigest
 from aebnas.run.run_facts import RunFacts
-from aebnas.strategies.front import FrontPoint
-from aebnas.strategies.trial import Trial
 
 PAGE = Path(__file__).parent / "page"
 SCRIPTS = ("base", "scatter", "network", "detail", "front", "curves", "classes", "policies", "facts", "main")
 
 
-def write_html(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> None:
-    """Write the report of `trials` with their front `points` to the run's folder."""
-    data = json.dumps(payload(facts, trials, points), allow_nan=False, separators=(",", ":"))
+def write_html(facts: RunFacts, digest: TrialDigest) -> None:
+    """Write the report of a run, with the digest of its trials, to its folder."""
+    data = json.dumps(payload(facts, digest), allow_nan=False, separators=(",", ":"))
     parts = {
         "style": _read("style.css"),
         "script": "\n".join(_read(f"{name}.js") for name in SCRIPTS),

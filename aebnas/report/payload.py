@@ -1,21 +1,19 @@
 """The data of the HTML report as one JSON-ready dictionary; needs no images and no weights."""
 
 import itertools
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from aebnas.core.confidence_intervals import accuracy_bounds
 from aebnas.core.errors import UserError
-from aebnas.core.metrics import METRICS, shown_axes
+from aebnas.core.metrics import METRICS
 from aebnas.cost.model import CostModel
 from aebnas.report.drawing import drawing
 from aebnas.report.relaxed_table import CAPTION, HEADS, relaxed_rows
-from aebnas.run.hypervolume import growth_curve
+from aebnas.report.trial_digest import TrialDigest
 from aebnas.run.measured_rows import measured_rows, measured_where
 from aebnas.run.pick_records import owns_record, picked_ids, read_record
 from aebnas.run.run_directory import Run
@@ -23,7 +21,6 @@ from aebnas.run.run_facts import RunFacts
 from aebnas.run.selected_state import valid_record
 from aebnas.space.lowering import lower
 from aebnas.strategies.front import FrontPoint, pick
-from aebnas.strategies.trial import Trial
 
 OTHERS_SHOWN = 6_000
 """Maximum number of points besides the front, so that the page stays small and fast after a long search."""
@@ -32,49 +29,50 @@ REASONS_SHOWN = 5
 NAMED = ("best-accuracy", "knee", "cheapest")
 
 
-def payload(facts: RunFacts, trials: Sequence[Trial], front_points: Sequence[FrontPoint]) -> dict[str, Any]:
+def digest_of(facts: RunFacts) -> TrialDigest:
+    """The digest of a run's trials on disk for its page and plot; raises UserError if a line of them can't be read."""
+    return TrialDigest(facts, facts.run.recorded(), OTHERS_SHOWN)
+
+
+def payload(facts: RunFacts, digest: TrialDigest) -> dict[str, Any]:
     """All data of a run that its page shows. Raises UserError if a file of the run can't be read."""
-    run = facts.run
-    shown, total = _shown(trials, front_points)
+    run, front_points, counts = facts.run, digest.front, digest.counts
+    shown = [*front_points, *digest.others]
     architectures = {trial.architecture.id: trial.architecture for trial, _ in shown}
     charged = CostModel(stop_heads=facts.ships_stop_heads).charged  # drawn with the stop heads that are counted
-    vertical, horizontal = shown_axes(facts.objectives)
-    status = Counter(trial.status for trial in trials)
     return {
         "name": run.name,
         "folder": f"results/{run.name}" if run.folder.resolve().parent.name == "results" else run.name,
         "data": facts.data,
         "objectives": [objective.metric for objective in facts.objectives],
         "constraints": [f"{each.metric} {each.sense} {each.bound:.12g}" for each in facts.constraints],
-        "axes": {"x": horizontal, "y": vertical},
+        "axes": {"x": digest.horizontal, "y": digest.vertical},
         "samples": facts.samples,
         "metrics": {name: _metric(name) for name in _metric_names(shown)},
-        "trials": {"total": len(trials)} | {name: status[name] for name in ("ok", "infeasible", "failed")},
-        "failures": Counter(trial.reason for trial in trials if trial.status == "failed").most_common(REASONS_SHOWN),
-        "points_total": total,
+        "trials": {"total": counts.total} | {name: counts.status[name] for name in ("ok", "infeasible", "failed")},
+        "failures": counts.failures.most_common(REASONS_SHOWN),
+        "ended_early": _summary(run).get("ended_early_because"),
+        "nothing_feasible": _summary(run).get("nothing_feasible"),
+        "points_total": digest.points_total,
         "points": _columns(shown, {point.id for _, point in front_points}, list(architectures), facts.samples),
         "architectures": [
             {"id": architecture.id, "text": str(architecture), "drawing": drawing(charged(lower(architecture)))}
             for architecture in architectures.values()
         ],
         "named": _named(facts, front_points),
-        "growth": growth_curve(facts, trials),
+        "growth": digest.growth,
         "training": _training(run.folder),
         "picks": _picks(facts.run),
         "relaxed": {"caption": CAPTION, "heads": HEADS, "rows": relaxed_rows(run)},
-        "measured": _measured(facts, trials),
+        "measured": _measured(facts, digest.picked),
         "protocol": run.read_json("protocol.json"),
         "environment": run.read_json("env_info.json"),
         "seconds": run.seconds(),
     }
 
 
-def _shown(trials: Sequence[Trial], front_points: Sequence[FrontPoint]) -> tuple[list[FrontPoint], int]:
-    """The front followed by other points, an evenly spaced subset if there are too many; and the total number."""
-    on_front = {point.id for _, point in front_points}
-    others = [(trial, point) for trial in trials for point in trial.points if point.id not in on_front]
-    indices = np.linspace(0, len(others) - 1, min(len(others), OTHERS_SHOWN)).round().astype(int)
-    return [*front_points, *(others[place] for place in indices)], len(front_points) + len(others)
+def _summary(run: Run) -> dict[str, Any]:
+    return run.read_json("summary.json") if (run.folder / "summary.json").exists() else {}
 
 
 def _columns(shown: Sequence[FrontPoint], on_front: set[str], ids: list[str], samples: int) -> dict[str, Any]:
@@ -141,11 +139,9 @@ def _training(folder: Path) -> list[dict[str, Any]]:
     return curves
 
 
-def _measured(facts: RunFacts, trials: Sequence[Trial]) -> list[dict[str, Any]]:
+def _measured(facts: RunFacts, candidates: Sequence[FrontPoint]) -> list[dict[str, Any]]:
     """Records of `aebnas measure` for picks with their present weights and policy: device and rows of text."""
-    names = picked_ids(facts.run)
-    of_these = [(trial, point) for trial in trials for point in trial.points if point.id in names]
-    picked = {pair[1].id: pair for pair in of_these if owns_record(facts.run, pair)}
+    picked = {pair[1].id: pair for pair in candidates if owns_record(facts.run, pair)}
     known = [(name, valid_record(facts.run, facts.scored, picked[name], "measured")) for name in sorted(picked)]
     return [{"id": name, "where": measured_where(m), "rows": measured_rows(m)} for name, m in known if m is not None]
 

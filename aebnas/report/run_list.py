@@ -19,14 +19,16 @@ from aebnas.report.tables import print_table
 from aebnas.run.locks import is_locked
 from aebnas.strategies.strategy_spec import StrategySpec
 
+BLOCK_BYTES = 1 << 20
+
 
 @dataclass(frozen=True)
 class Listed:
     """A run in a list: its state, counts and best points, each a row of `pareto.csv` with values by metric.
 
     `cost` is the objective that `accuracy` (the leading one) is shown against, `max_trials` the maximum number of
-    trials of the search, `changed` the time of its last change (seconds since the epoch). A damaged run has only
-    `state` and `changed`.
+    trials of the search, `changed` the time of its last change (seconds since the epoch). `reasons` say why a finished
+    search has fewer trials than planned, or an empty front. A damaged run has only `state` and `changed`.
     """
 
     folder: Path
@@ -39,6 +41,7 @@ class Listed:
     best: Mapping[str, Mapping[str, float]] | None = None
     cost: str = "avg_macs"
     accuracy: str = ACCURACY
+    reasons: tuple[str, ...] = ()
 
 
 def list_runs(folder: Path) -> list[Listed]:
@@ -67,12 +70,13 @@ def listed(folder: Path) -> Listed:
             _state(folder, experiment, summary, trials),
             changed,
             trials,
-            strategy.evaluations,
+            summary.get("max_trials") or strategy.evaluations,
             len(front),
             summary.get("hypervolume"),
             best_points(front, objectives) if front else None,
             next((o.metric for o in objectives if METRICS[o.metric].direction == "min"), "avg_macs"),
             leading_accuracy(objectives),
+            tuple(filter(None, (summary.get("ended_early_because"), summary.get("nothing_feasible")))),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())[:120]
@@ -105,11 +109,18 @@ def _state(folder: Path, experiment: Mapping[str, Any], summary: Mapping[str, An
     # summaries of earlier versions lack `finished`, but their plot is written last
     if summary.get("finished", (folder / "pareto.png").exists()):
         retrained = any(map(is_locked, folder.glob("models/*/retrain.lock")))
-        return "retraining" if retrained else "finished"
+        notes = [summary.get("ended_early"), _nothing_found(summary)]
+        return "retraining" if retrained else ", ".join(["finished", *filter(None, notes)])
     trained = (folder / "checkpoints" / "supernet.safetensors").exists()
     searching = trials or trained or str(experiment["evaluate"]["weights"]).startswith("scratch")
     running = is_locked(folder / "run.lock")
     return f"{'running' if running else 'stopped'} in {'search' if searching else 'supernet'}"
+
+
+def _nothing_found(summary: Mapping[str, Any]) -> str | None:
+    if not summary.get("nothing_feasible"):
+        return None
+    return "all failed" if summary["failed"] == summary["trials"] else "nothing feasible"
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -118,7 +129,10 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _lines(path: Path) -> int:
     """The number of complete lines; trials are counted, not parsed."""
-    return path.read_bytes().count(b"\n") if path.exists() else 0
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(BLOCK_BYTES), b""))
 
 
 def _front(path: Path) -> list[dict[str, float]]:

@@ -11,6 +11,7 @@ from aebnas.policies.analysis.adaptation_replay import Replay
 from aebnas.report.adaptation_plot import plot_trajectories
 from aebnas.report.html import write_html
 from aebnas.report.live import LiveSearch
+from aebnas.report.payload import digest_of
 from aebnas.report.policy_plot import plot_frontiers
 from aebnas.report.reliability_plot import plot_reliability
 from aebnas.report.search_plot import plot_front
@@ -41,10 +42,9 @@ class RunReport(RunEvents):
 
     def search_finished(self) -> None:
         """Write `pareto.png` and `report.html` from the trials on disk."""
-        trials = self.facts.run.trials()
-        points = self.facts.front(trials)
-        plot_front(self.facts, trials, points)
-        write_html(self.facts, trials, points)
+        digest = digest_of(self.facts)
+        plot_front(self.facts, digest)
+        write_html(self.facts, digest)
 
     def training_rows(self, name: str, rows: Sequence[Row]) -> None:
         """Write new rows as scalars."""
@@ -56,8 +56,7 @@ class RunReport(RunEvents):
         """Write `report.html` again."""
         run = self.facts.run
         with run.update_lock():  # other processes may be retraining other points
-            trials = run.trials()
-            write_html(self.facts, trials, self.facts.front(trials))
+            write_html(self.facts, digest_of(self.facts))
 
     def calibrated(self, point_id: str, exits: Sequence[ReliabilityPair], overall: ReliabilityPair) -> None:
         """Write `picks/<id>-reliability.png`."""

@@ -4,25 +4,26 @@ import csv
 from collections.abc import Sequence
 
 from aebnas.report.run_list import listed
+from aebnas.report.trial_counts import TrialCounts
 from aebnas.run.hypervolume import normalised_hypervolume
 from aebnas.run.run_directory import Run
 from aebnas.run.run_facts import RunFacts
-from aebnas.strategies.trial import Trial
+from aebnas.strategies.front import FrontPoint
 
 
-def state_lines(facts: RunFacts, trials: Sequence[Trial]) -> list[str]:
-    """Lines of text: the state with trials and hypervolume, and the progress of a supernet's training."""
+def state_lines(facts: RunFacts, counts: TrialCounts, points: Sequence[FrontPoint]) -> list[str]:
+    """Lines of text: the state with trials and hypervolume of the front `points`, why a search ended early or found
+    nothing, and the progress of a supernet's training."""
     run, epochs = facts.run, facts.supernet_epochs
-    known = listed(run.folder)
+    known, trials = listed(run.folder), counts.total
     parts = [known.state]
     if trials:
-        volume = normalised_hypervolume(facts, facts.front(trials))
-        parts += [f"{len(trials)} of {known.max_trials} trials", f"hypervolume {volume:.4f}"]
+        parts += [f"{trials} of {known.max_trials} trials", f"hypervolume {normalised_hypervolume(facts, points):.4f}"]
     if trials and known.state == "running in search":
         # the seconds of trials add up to elapsed time, with workers too, so that their mean is the time per trial
-        each_s = sum(trial.seconds for trial in trials) / len(trials)
-        parts.append(f"ETA {duration(each_s * (known.max_trials - len(trials)))}")
+        parts.append(f"ETA {duration(counts.seconds / trials * (known.max_trials - trials))}")
     lines = [f"{run.folder}: {', '.join(parts)}"]
+    lines += [f"{run.folder}: {reason}" for reason in known.reasons]
     if epochs is not None and known.state.endswith("in supernet"):
         lines.append(_training_line(run, epochs))
     return lines

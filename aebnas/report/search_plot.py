@@ -1,39 +1,37 @@
 """The plot of a search: all operating points in grey, the front in colour."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")  # before pyplot, since there may be no display
 
 from matplotlib import pyplot as plt
 
 from aebnas.core.atomic_files import write_atomically
-from aebnas.core.metrics import METRICS, shown_axes
+from aebnas.core.metrics import METRICS
 from aebnas.report.front_plot import axis_scale
 from aebnas.report.palette import BLUE, GREY
+from aebnas.report.trial_digest import TrialDigest
 from aebnas.run.run_facts import RunFacts
-from aebnas.strategies.front import FrontPoint
-from aebnas.strategies.trial import Trial
 
 FRONT_COLOUR = BLUE
 
 
-def plot_front(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> None:
+def plot_front(facts: RunFacts, digest: TrialDigest) -> None:
     """Write `pareto.png`: all operating points and the front over two objectives (see `shown_axes`)."""
-    y, x = shown_axes(facts.objectives)
-    all_metrics = [point.metrics for trial in trials for point in trial.points]
+    y, x, points = digest.vertical, digest.horizontal, digest.front
     figure, panel = plt.subplots(figsize=(8, 5), layout="constrained")
     scale_x, label_x = axis_scale(x)
     scale_y, label_y = axis_scale(y)
     panel.scatter(
-        [m[x] * scale_x for m in all_metrics],
-        [m[y] * scale_y for m in all_metrics],
+        np.array(digest.x) * scale_x,
+        np.array(digest.y) * scale_y,
         s=8,
         color=GREY,
         linewidths=0,
-        label=f"all {len(all_metrics):,} operating points of {len(trials):,} trials",
+        label=f"all {digest.points_total:,} operating points of {digest.counts.total:,} trials",
     )
     ordered = sorted((point.metrics for _, point in points), key=lambda metrics: metrics[x])
     panel.plot(

@@ -9,8 +9,9 @@ from rich.table import Table
 from aebnas.core.confidence_intervals import wilson
 from aebnas.core.metric_text import millions, with_unit
 from aebnas.core.metrics import BALANCED, ENERGY, LATENCY, METRICS, WORST_CLASS
+from aebnas.report.trial_counts import TrialCounts
 from aebnas.strategies.front import FrontPoint
-from aebnas.strategies.trial import OperatingPoint, Trial
+from aebnas.strategies.trial import OperatingPoint
 
 SHOWN = ("accuracy", "avg_macs", "avg_macs_taken_only", "params")
 """Metrics that are shown for every front."""
@@ -92,13 +93,12 @@ def print_point(point: OperatingPoint, samples: int) -> None:
         print(f"  exit {number}               {100 * share:.1f} % leave{correct}")
 
 
-def print_facts(trials: Sequence[Trial], seconds: Mapping[str, float]) -> None:
+def print_facts(counts: TrialCounts, seconds: Mapping[str, float]) -> None:
     """Print the number of failed trials with the first one's reason, and the time spent in each phase."""
-    failed = [trial for trial in trials if trial.status == "failed"]
-    if failed:
-        print(
-            f"{len(failed)} of {len(trials)} trials failed; the first (number {failed[0].number}): {failed[0].reason}"
-        )
+    failed = counts.first_failed
+    if failed is not None:
+        number = counts.status["failed"]
+        print(f"{number} of {counts.total} trials failed; the first (number {failed.number}): {failed.reason}")
     if seconds:
         print("seconds: " + ", ".join(f"{phase} {spent:.0f}" for phase, spent in seconds.items()))
 

@@ -1,6 +1,6 @@
 """The front as files: `pareto.csv`, `pareto.json` and `summary.json`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 import pandas as pd
@@ -11,23 +11,76 @@ from aebnas.run.hypervolume import normalised_hypervolume
 from aebnas.run.pick_records import picked_ids, read_record
 from aebnas.run.run_directory import Run
 from aebnas.run.run_facts import RunFacts
-from aebnas.strategies.front import FrontPoint
+from aebnas.strategies.front_archive import FrontArchive, FrontPoint
+from aebnas.strategies.strategy import Shortfall
 from aebnas.strategies.trial import Status, Trial
 
 FIRST_COLUMNS = ("accuracy", "avg_macs", "avg_macs_taken_only", "params")
 
 
-def write_front(facts: RunFacts, trials: Sequence[Trial], finished: bool = False) -> list[FrontPoint]:
-    """Write the front of `trials` to `pareto.csv` and `pareto.json`, and `summary.json` with the state `finished`.
+class FrontFiles:
+    """Writes the front files of a run to which trials are added; its cost doesn't grow with their number.
 
-    Returns the front.
+    `max_trials` is the maximum number of trials that the search can have, None where that isn't known.
     """
-    folder, points, samples = facts.folder, facts.front(trials), facts.samples
-    write_text(folder / "pareto.csv", front_table(points, samples).to_csv(index=False))
-    write_json(folder / "pareto.json", [_point_json(pair, samples) for pair in points])
-    with facts.run.update_lock():  # a concurrent `evaluate` updates the summary, too
-        write_json(folder / "summary.json", _summary(facts, trials, points) | {"finished": finished})
-    return points
+
+    def __init__(self, facts: RunFacts, max_trials: int | None = None) -> None:
+        self.facts, self.max_trials = facts, max_trials
+        self.front = FrontArchive(facts.objectives, facts.constraints)
+        self.counts = dict.fromkeys(("trials", *get_args(Status), "not_evaluated", "operating_points"), 0)
+        self._points: list[FrontPoint] | None = None  # those in the files
+        self._hypervolume = 0.0
+
+    def add(self, trials: Iterable[Trial]) -> None:
+        """Add trials, each once, in any order."""
+
+        def counted(trial: Trial) -> Trial:
+            self.counts["trials"] += 1
+            self.counts[trial.status] += 1
+            self.counts["not_evaluated"] += trial.reason.startswith("not evaluated")
+            self.counts["operating_points"] += len(trial.points)
+            return trial
+
+        self.front.add(map(counted, trials))
+
+    def write(
+        self, finished: bool = False, ended_early: Shortfall | None = None, nothing_feasible: str | None = None
+    ) -> None:
+        """Write the front to `pareto.csv` and `pareto.json`, where it differs from what was written last, and
+        `summary.json` with the state of the search: whether it is `finished`, why it had fewer trials than planned, and
+        why its front is empty."""
+        folder, points, samples = self.facts.folder, self.front.points, self.facts.samples
+        if points != self._points:
+            write_text(folder / "pareto.csv", front_table(points, samples).to_csv(index=False))
+            write_json(folder / "pareto.json", [_point_json(pair, samples) for pair in points])
+            self._points, self._hypervolume = points, normalised_hypervolume(self.facts, points)
+        state = {
+            "finished": finished,
+            "max_trials": self.max_trials,
+            "ended_early": None if ended_early is None else ended_early.state,
+            "ended_early_because": None if ended_early is None else ended_early.sentence,
+            "nothing_feasible": nothing_feasible,
+        }
+        with self.facts.run.update_lock():  # a concurrent `evaluate` updates the summary, too
+            write_json(folder / "summary.json", self._summary(points) | state)
+
+    def _summary(self, points: Sequence[FrontPoint]) -> dict[str, Any]:
+        return {
+            **self.counts,
+            "front_points": len(points),
+            "front_architectures": len({trial.architecture.id for trial, _ in points}),
+            "hypervolume": self._hypervolume,
+            "optimism": _optimism(self.facts.run),
+            "best_accuracy": max((point.metrics["accuracy"] for _, point in points), default=None),
+            "samples_behind_accuracy": self.facts.samples,
+            "seconds": self.facts.run.seconds(),
+        }
+
+
+def why_empty(run: Run) -> str | None:
+    """Why the finished search of a run has an empty front, in one line; None if it has none, or isn't finished."""
+    exists = (run.folder / "summary.json").exists()
+    return run.read_json("summary.json").get("nothing_feasible") if exists else None
 
 
 def _point_json(pair: FrontPoint, samples: int) -> dict[str, Any]:
@@ -62,23 +115,6 @@ def record_optimism(run: Run) -> None:
     with run.update_lock():
         if (run.folder / "summary.json").exists():
             write_json(run.folder / "summary.json", run.read_json("summary.json") | {"optimism": _optimism(run)})
-
-
-def _summary(facts: RunFacts, trials: Sequence[Trial], points: Sequence[FrontPoint]) -> dict[str, Any]:
-    status = [trial.status for trial in trials]
-    return {
-        "trials": len(trials),
-        **{name: status.count(name) for name in get_args(Status)},
-        "not_evaluated": sum(trial.reason.startswith("not evaluated") for trial in trials),
-        "operating_points": sum(len(trial.points) for trial in trials),
-        "front_points": len(points),
-        "front_architectures": len({trial.architecture.id for trial, _ in points}),
-        "hypervolume": normalised_hypervolume(facts, points),
-        "optimism": _optimism(facts.run),
-        "best_accuracy": max((point.metrics["accuracy"] for _, point in points), default=None),
-        "samples_behind_accuracy": facts.samples,
-        "seconds": facts.run.seconds(),
-    }
 
 
 def _optimism(run: Run) -> list[dict[str, Any]]:

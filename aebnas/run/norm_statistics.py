@@ -4,6 +4,7 @@ They are the mean over training images, and lie in `checkpoints/norms/` under th
 supernet's weights.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -17,6 +18,7 @@ from aebnas.run.training_setup import repeatable, trained_supernet
 from aebnas.run.weight_files import weights_digest
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
+from aebnas.strategies.front_archive import FrontPoint
 from aebnas.supernet.supernet import NormStats, Supernet
 
 
@@ -30,11 +32,11 @@ def inherited_network(session: RunSession, architecture: Architecture) -> Networ
         return supernet.extract(architecture, _norm_statistics(session, supernet, architecture))
 
 
-def keep_norm_statistics(session: RunSession, supernet: Supernet | None) -> None:
-    """Keep those of all architectures on the front, where they have the supernet's weights."""
-    if supernet is None or not session.experiment.scored_weights.inherited:
+def keep_norm_statistics(session: RunSession, supernet: Supernet | None, points: Sequence[FrontPoint]) -> None:
+    """Keep those of all architectures on the front `points`, where they have the supernet's weights."""
+    if not points or supernet is None or not session.experiment.scored_weights.inherited:
         return
-    architectures = {trial.architecture.id: trial.architecture for trial, _ in session.front()}
+    architectures = {trial.architecture.id: trial.architecture for trial, _ in points}
     with progress_bar("norm statistics", len(architectures)) as bar:
         for architecture in architectures.values():
             _norm_statistics(session, supernet, architecture)

@@ -16,6 +16,7 @@ from aebnas.core.atomic_files import cannot_write, remove_partials, sync_folder,
 from aebnas.core.earlier_names import with_present_names
 from aebnas.core.errors import UserError, check_utf8
 from aebnas.run.locks import is_locked, lock
+from aebnas.run.recorded_trials import RecordedTrials
 from aebnas.strategies.trial import Trial
 
 WITHOUT_EFFECT = frozenset({"experiment.evaluate.workers", "experiment.ray"})
@@ -26,6 +27,8 @@ PLACES = frozenset({"base", "experiment.data.path", "experiment.data.root"})
 
 Config = dict[str, Any]
 """The content of `config.json`."""
+
+BLOCK_BYTES = 1 << 20
 
 SHOWN = 40
 """Maximum number of characters that a message shows of a value."""
@@ -173,33 +176,33 @@ class Run:
         except OSError as error:
             raise cannot_write(self.trials_file, error) from error
 
+    def recorded(self) -> RecordedTrials:
+        """The trials on disk, sorted by number, each read when it is asked for. Raises UserError as `trials`."""
+        return RecordedTrials(self.trials_file)
+
     def trials(self) -> list[Trial]:
-        """All trials, sorted by number; a partial last line is ignored.
+        """All trials, sorted by number, in memory; a partial last line is ignored.
 
         Raises UserError, with the line number, if another line can't be read.
         """
-        trials = []
-        for number, line in enumerate(self._lines(), start=1):
-            try:
-                trials.append(Trial.from_json(json.loads(line)))
-            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-                why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-                raise UserError(f"{self.trials_file}, line {number}: is not a trial: {why}") from None
-        return sorted(trials, key=lambda trial: trial.number)
+        return list(self.recorded())
 
     def drop_torn_line(self) -> None:
         """Remove a partial last line that a kill left, so that the next trial starts on a new line."""
-        if self.trials_file.exists():
-            content = self.trials_file.read_bytes()
-            whole = content.rfind(b"\n") + 1
-            if whole < len(content):
-                os.truncate(self.trials_file, whole)
-
-    def _lines(self) -> list[str]:
-        """The complete lines."""
         if not self.trials_file.exists():
-            return []
-        return self.trials_file.read_bytes().decode("utf-8", errors="replace").split("\n")[:-1]
+            return
+        with self.trials_file.open("rb+") as file:
+            end = size = file.seek(0, os.SEEK_END)
+            while end:  # backwards, since the file may be large
+                start = max(0, end - BLOCK_BYTES)
+                file.seek(start)
+                newline = file.read(end - start).rfind(b"\n")
+                if newline >= 0:
+                    end = start + newline + 1
+                    break
+                end = start
+            if end < size:
+                file.truncate(end)
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:

@@ -1,6 +1,5 @@
 """The facts on a run that its files, terminal output and report use, as one small frozen record."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,6 @@ from aebnas.runtime.shape_rules import shape_text
 from aebnas.space.genome import SearchSpace
 from aebnas.space.lowering import lower
 from aebnas.strategies.front import FrontPoint, front
-from aebnas.strategies.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -100,9 +98,9 @@ class RunFacts:
         """Number of images in the search split, on which every accuracy of a front is measured."""
         return self.images["search"]
 
-    def front(self, trials: Sequence[Trial] | None = None) -> list[FrontPoint]:
-        """The front of `trials`, or of those on disk if None."""
-        return front(self.run.trials() if trials is None else trials, self.objectives, self.constraints)
+    def front(self) -> list[FrontPoint]:
+        """The front of the trials on disk."""
+        return front(self.run.recorded(), self.objectives, self.constraints)
 
 
 def read_profile(run: Run, experiment: ExperimentSpec) -> Profile | None:

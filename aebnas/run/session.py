@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from aebnas.core.errors import UserError
 from aebnas.core.notes import print_note
 from aebnas.cost.latency.network_profile import Profile
 from aebnas.cost.model import CostModel
@@ -13,6 +14,7 @@ from aebnas.data.data_spec import DataSpec
 from aebnas.run.data_check import DataCheck, placed
 from aebnas.run.data_record import DataRecord
 from aebnas.run.experiment_spec import ExperimentSpec
+from aebnas.run.front_files import why_empty
 from aebnas.run.run_config import RunConfig
 from aebnas.run.run_directory import Run
 from aebnas.run.run_facts import RunFacts, cost_model, read_profile
@@ -96,11 +98,14 @@ class RunSession:
 
     def front(self) -> list[FrontPoint]:
         """The front of the trials so far."""
-        return front(self.run.trials(), self.experiment.parsed_objectives(), self.experiment.parsed_constraints())
+        return front(self.run.recorded(), self.experiment.parsed_objectives(), self.experiment.parsed_constraints())
 
     def pick(self, rule: str) -> FrontPoint:
         """One point of the front; see `front.pick`. Raises UserError if none matches."""
-        return pick(self.front(), self.experiment.parsed_objectives(), rule)
+        points = self.front()
+        if not points and (empty := why_empty(self.run)) is not None:
+            raise UserError(f"pick '{rule}': the front must hold a point, but {self.run.folder}: {empty}")
+        return pick(points, self.experiment.parsed_objectives(), rule)
 
     def selected_state(self, picked: FrontPoint) -> SelectedModelState:
         """The present weights and policy of a point; see `selected_state.selected_model_state`."""

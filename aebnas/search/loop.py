@@ -1,7 +1,7 @@
 """The search loop: train the supernet, then ask, evaluate, tell and record until the strategy is done."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,28 +23,25 @@ from aebnas.policies.calibration.calibrated_tables import Tables
 from aebnas.run.candidate_scoring import candidate_evaluator
 from aebnas.run.checked_data import record_data, save_place, session_of_spec
 from aebnas.run.environment import write_environment
-from aebnas.run.events import Listen, RunEvents, TrainingRows
-from aebnas.run.front_files import write_front
+from aebnas.run.events import Listen, RunEvents
+from aebnas.run.front_files import FrontFiles
 from aebnas.run.norm_statistics import keep_norm_statistics
 from aebnas.run.run_config import RunConfig, config_with_defaults
 from aebnas.run.run_directory import PLACES, Run
 from aebnas.run.session import RunSession
-from aebnas.run.training_setup import new_supernet, repeatable, training_device, with_pinned_precision
-from aebnas.run.weight_files import candidate_weights, delete_other_weights, load_weights, save_weights
+from aebnas.run.training_setup import repeatable
+from aebnas.run.weight_files import candidate_weights, delete_other_weights, save_weights
 from aebnas.runtime.ops import OPS
 from aebnas.search.darts.relaxed_trials import initial_genomes, record_relaxed, resolve_trial
+from aebnas.search.empty_front import EmptyFrontReason, NothingFeasible, check_not_empty
 from aebnas.search.plan import UNSATISFIABLE, Plan, make_plan
+from aebnas.search.supernet_training import load_or_train
 from aebnas.space.layers import space_layers
 from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.build import make_strategy
-from aebnas.strategies.front import front
+from aebnas.strategies.job_count import size_note
 from aebnas.strategies.strategy import AnyJob, Job, RelaxedJob
 from aebnas.strategies.trial import Trial
-from aebnas.supernet.supernet import Supernet
-from aebnas.training.distributed import fit_on_workers
-from aebnas.training.loop import fit
-from aebnas.training.sandwich import SandwichTask
-from aebnas.training.training_spec import SupernetSpec
 
 TABLES_KEPT = 1000
 """Maximum number of cached exit tables, for candidates that differ only in their policy."""
@@ -62,7 +59,8 @@ def run_plan(plan: Plan, listen: Listen = RunEvents, verify: bool = False) -> Ru
 
     `verify` records the contents of image files, however large, and compares them when a search is resumed. Raises
     UserError if the images don't fit the space or have changed since the start, the memory bound is infeasible, no GPU
-    is available, the run was started with another spec or is in use, training fails, or no trial is feasible.
+    is available, the run was started with another spec or is in use, or training fails; and NothingFeasible, with the
+    run finished, if no trial is feasible.
     """
     spec_file, experiment, space, folder, base = plan.spec_file, plan.experiment, plan.space, plan.folder, plan.base
     session = session_of_spec(Run(folder), experiment, space, base, spec_file, verify)
@@ -76,7 +74,8 @@ def run_plan(plan: Plan, listen: Listen = RunEvents, verify: bool = False) -> Ru
     read_held(session.images.splits)
     config = RunConfig(experiment, space, base).to_json(folder, plan.profile)
     run = Run.start(folder, config, config_with_defaults, () if session.data_record is None else PLACES)
-    for note in [*session.images.notes(), *_export_notes(space.spec)]:
+    size = size_note(experiment.strategy, space.spec, experiment.parsed_target())
+    for note in [*session.images.notes(), *_export_notes(space.spec), *([] if size is None else [size])]:
         print_note(note)
     if plan.profile is not None and not run.profile_file.exists():
         plan.profile.save(run.profile_file)
@@ -117,6 +116,7 @@ def _run_to_end(session: RunSession, listen: Listen) -> None:
     evaluate = experiment.evaluate
     with run.locked(), repeatable(session.experiment):
         run.recover()
+        check_not_empty(session, listen)
         record_data(session)
         save_place(session)
         write_environment(session)
@@ -124,51 +124,19 @@ def _run_to_end(session: RunSession, listen: Listen) -> None:
             supernet = None
             if experiment.supernet is not None and experiment.trains_supernet:
                 with run.timed("supernet"):
-                    supernet = _supernet(session, experiment.supernet, events)
+                    supernet = load_or_train(session, experiment.supernet, events)
             evaluator = candidate_evaluator(session, supernet)
             with (
                 run.timed("search"),
                 open_pool(evaluator, evaluate.workers, experiment.ray, evaluate.gpus_per_worker) as pool,
             ):
-                _Search(session, pool, events).loop()
-                keep_norm_statistics(session, supernet)
-            write_front(session.facts, run.trials(), finished=True)
+                search = _Search(session, pool, events)
+                search.loop()
+                keep_norm_statistics(session, supernet, search.files.front.points)
+            empty = search.finish()
             events.search_finished()
-
-
-def _supernet(session: RunSession, spec: SupernetSpec, events: RunEvents) -> Supernet:
-    """The trained supernet: loaded if its weights exist, else trained, resuming from its checkpoint."""
-    run, experiment = session.run, session.experiment
-    supernet, checkpoint = new_supernet(session), run.checkpoints / "supernet.pt"
-    if run.supernet_weights.exists():
-        load_weights(supernet, run.supernet_weights)
-        checkpoint.unlink(missing_ok=True)  # a kill may have left it beside the weights
-        return supernet
-    images = session.images
-    calibration = images.calibration(experiment.evaluate.calibration_images)
-    batches = images.training_batches(spec.batch_size)
-    task = SandwichTask(
-        supernet,
-        session.space,
-        spec,
-        images.splits.search,
-        images.preprocessing,
-        calibration,
-        batches.class_weights,
-    )
-    seed, ray = experiment.seed, experiment.ray
-    on_rows = TrainingRows((run.folder / "train_epoch_metrics.csv").resolve(), events, "supernet")
-    if spec.workers > 1:
-        trained = fit_on_workers(task, batches, spec, seed, "supernet", checkpoint, on_rows, ray)
-    else:
-        task.module.to(training_device())
-        spec = with_pinned_precision(session.run, spec, training_device())
-        trained = fit(task, batches, spec, seed, "supernet", checkpoint, on_rows)
-    save_weights(trained, run.supernet_weights)
-    supernet = new_supernet(session)  # candidates are scored on the CPU, with the weights on disk
-    load_weights(supernet, run.supernet_weights)
-    checkpoint.unlink()
-    return supernet
+    if empty is not None:
+        raise NothingFeasible(run.folder, empty)
 
 
 class _Search:
@@ -189,23 +157,46 @@ class _Search:
             np.random.default_rng(experiment.seed),
             initial_genomes(session),
         )
-        self.recorded = {trial.number: trial for trial in self.run.trials()}
-        self.trials: list[Trial] = []
+        self.recorded = self.run.recorded()
+        self.count = 0  # of trials that the strategy has proposed
+        self.files = FrontFiles(session.facts, self.strategy.max_jobs)
+        self.reason = EmptyFrontReason()
         self.tables: dict[str, Tables | Failure] = {}
 
     def loop(self) -> None:
-        """Run until the strategy returns no more jobs; raises UserError if the front is empty then."""
-        total = self.session.experiment.strategy.evaluations
+        """Run until the strategy returns no more jobs.
+
+        The front's files are written after each generation with a new trial: while trials of an earlier session are
+        replayed, those on disk hold more trials.
+        """
         self.events.search_started()
-        with progress_bar("search", total) as bar:
+        with progress_bar("search", self.strategy.max_jobs) as bar:
             while jobs := self.strategy.ask():
-                first = len(self.trials)
-                self.trials += self._generation(dict(enumerate(jobs, start=first)), bar)
-                self.strategy.tell(self.trials[first:])
-                write_front(self.session.facts, self._known())
-                self._drop_weights()
-        if not front(self.trials, self.objectives, self.constraints):
-            raise UserError(_why_empty(self.trials, self.run.folder))
+                numbers = range(self.count, self.count + len(jobs))
+                is_new = not all(map(self.recorded.has, numbers))
+                trials = self._generation(dict(zip(numbers, jobs, strict=True)), bar)
+                self.count += len(trials)
+                self.strategy.tell(trials)
+                self._add(trials)
+                if is_new:
+                    self.files.write()
+                    self._drop_weights()
+
+    def finish(self) -> str | None:
+        """Write the final front. Returns why it is empty; None if it isn't."""
+        # those that another version's strategy proposed
+        self._add(self.recorded.since(self.count))
+        shortfall = self.strategy.shortfall()
+        if shortfall is not None:
+            planned = self.session.experiment.strategy.evaluations
+            print_note(f"{self.count:,} of {planned:,} planned trials: {shortfall.sentence}")
+        empty = None if self.files.front.points else self.reason.text()
+        self._drop_weights()  # a kill may have come before those of the last new generation were deleted
+        self.files.write(finished=True, ended_early=shortfall, nothing_feasible=empty)
+        return empty
+
+    def _add(self, trials: Iterable[Trial]) -> None:
+        self.files.add(map(self.reason.add, trials))
 
     def _generation(self, jobs: dict[int, AnyJob], bar: Bar) -> list[Trial]:
         """Trials of a generation's jobs (by trial number) in their order, each recorded as soon as it is finished."""
@@ -219,10 +210,10 @@ class _Search:
                 self.run.append(trial)
             bar.advance(note=self.events.trial_finished(trial, is_new), earlier=not is_new)
 
-        new = {n: job for n, job in jobs.items() if isinstance(job, Job) and n not in self.recorded}
+        new = {n: job for n, job in jobs.items() if isinstance(job, Job) and not self.recorded.has(n)}
         reasons = dict(zip(new, provably_infeasible(list(new.values()), self.constraints, self.costs), strict=True))
         for number, job in jobs.items():
-            if number in self.recorded:
+            if self.recorded.has(number):
                 finish(self._recorded(number, job), is_new=False)
             elif isinstance(job, RelaxedJob):
                 relaxation = Relaxation(job.weight)
@@ -274,7 +265,7 @@ class _Search:
         return again
 
     def _recorded(self, number: int, job: AnyJob) -> Trial:
-        trial = self.recorded[number]
+        trial = self.recorded.numbered(number)
         if not job.is_job_of(trial):
             raise UserError(
                 f"{self.run.trials_file}: trial {number} must be the one that the strategy proposes, but differs, "
@@ -300,14 +291,9 @@ class _Search:
         experiment = self.session.experiment
         if experiment.candidate_training is None or experiment.trains_relaxed:  # relaxed searches have few candidates
             return
-        members = front(self._known(), self.objectives, self.constraints)
-        for dropped in delete_other_weights(self.run, {trial.architecture.id for trial, _ in members}):
+        on_front = {trial.architecture.id for trial, _ in self.files.front.points}
+        for dropped in delete_other_weights(self.run, on_front):
             self.tables.pop(dropped, None)
-
-    def _known(self) -> list[Trial]:
-        """All trials so far by number, including those of an earlier session that the strategy hasn't proposed yet."""
-        known = {trial.number: trial for trial in (*self.recorded.values(), *self.trials)}
-        return [known[number] for number in sorted(known)]
 
     def _cache(self, job: Job, outcome: Tables | Failure) -> None:
         """Cache tables, or a permanent failure, for later candidates that differ only in their policy."""
@@ -315,15 +301,3 @@ class _Search:
             self.tables[job.architecture.id] = outcome
             while len(self.tables) > TABLES_KEPT:
                 self.tables.pop(next(iter(self.tables)))
-
-
-def _why_empty(trials: Sequence[Trial], folder: Path) -> str:
-    """One line on a search without a feasible trial: the one with the smallest violation, or the most frequent
-    failure."""
-    infeasible = [trial for trial in trials if trial.status == "infeasible"]
-    if infeasible:
-        closest = min(infeasible, key=lambda trial: trial.violation)
-        return f"{folder}: no trial of {len(trials)} satisfies the constraints; the closest: {closest.reason}"
-    reasons = [trial.reason for trial in trials if trial.reason]
-    common = max(set(reasons), key=reasons.count) if reasons else "no trial was made"
-    return f"{folder}: no trial of {len(trials)} is on the front; the most frequent reason: {common}"

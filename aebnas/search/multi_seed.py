@@ -5,9 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from aebnas.core.errors import UserError
+from aebnas.core.notes import print_note
 from aebnas.core.spec_base import updated
 from aebnas.run.events import Listen, RunEvents
 from aebnas.run.session import RunSession
+from aebnas.search.empty_front import NothingFeasible
 from aebnas.search.loop import run_plan
 from aebnas.search.plan import Plan
 
@@ -27,9 +29,20 @@ def seeded_plans(plan: Plan, seeds: Sequence[int]) -> dict[int, Plan]:
 def search_seeds(plans: Mapping[int, Plan], listen: Listen = RunEvents, verify: bool = False) -> dict[int, RunSession]:
     """Run (or resume) the search of each seed (see `seeded_plans`, `run_plan`); the splits stay the same.
 
-    Returns the finished runs by seed. Raises UserError as a single search does.
+    Returns the finished runs by seed; one in which nothing is feasible has an empty front, which is noted on standard
+    error. Raises UserError as a single search does, and NothingFeasible where that holds for every seed.
     """
-    return {seed: run_plan(plan, listen, verify) for seed, plan in plans.items()}
+    runs, empty = {}, list[NothingFeasible]()
+    for seed, plan in plans.items():
+        try:
+            runs[seed] = run_plan(plan, listen, verify)
+        except NothingFeasible as error:
+            print_note(f"seed {seed}: {error}")
+            runs[seed] = RunSession.open(plan.folder)
+            empty.append(error)
+    if len(empty) == len(runs):
+        raise empty[0]
+    return runs
 
 
 def seeds_folder(plan: Plan) -> Path:

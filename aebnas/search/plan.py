@@ -10,20 +10,20 @@ from typing import Any
 
 from aebnas.core.errors import SpecError, in_file
 from aebnas.core.metrics import MAX_COMBINATIONS, METRICS, SoftTarget
-from aebnas.core.spec_base import did_you_mean, parse_spec, read_spec, short, updated
+from aebnas.core.spec_base import parse_spec, read_spec, short, updated
 from aebnas.cost.bounds.metric_bounds import metric_bounds
 from aebnas.cost.latency.network_profile import Profile, load_profile
 from aebnas.data.class_names import class_numbers, named_classes, own_class_names
 from aebnas.data.data_shape import DataShape, data_shape
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.run.space_file import check_fits
+from aebnas.search.exit_weight_sites import with_own_site_names
 from aebnas.space.ablation import ablate
 from aebnas.space.bundled import find_space
 from aebnas.space.genome import SearchSpace
 from aebnas.space.policy_spec import DUAL, LEARNED
 from aebnas.space.size import count_branches
 from aebnas.space.spec import SpaceSpec
-from aebnas.training.exits.exit_weights import LAST, exit_weights
 
 UNSATISFIABLE = "no architecture of the space can satisfy"
 
@@ -72,7 +72,7 @@ def make_plan(
         space_file = find_space(experiment.space, spec_file.parent)
         shape = data_shape(experiment.data, spec_file.parent)
         space = SearchSpace.load(space_file, shape.image, shape.classes)
-        check_exit_weights(experiment, space)
+        experiment = with_own_site_names(experiment, space)
         if ablation is not None:
             space = ablate(space, ablation)
         profile = read_device(experiment, spec_file.parent)
@@ -114,22 +114,6 @@ def read_device(experiment: ExperimentSpec, base: Path) -> Profile | None:
             rule = f"must be a mean where the profile's batch is {profile.setting['batch']}, as samples of a batch"
             raise SpecError(place, f"{rule} wait for each other, but got '{metric}'")
     return profile
-
-
-def check_exit_weights(experiment: ExperimentSpec, space: SearchSpace) -> None:
-    """Raise SpecError if the loss weights of exits omit an exit site of the space, or name one that it doesn't have."""
-    names = [*(site.name for site in space.spec.sites()), LAST]
-    trainings = {"supernet": experiment.supernet, "evaluate.training": experiment.evaluate.training}
-    for path, training in (trainings | {"retrain": experiment.retrain}).items():
-        if training is None:
-            continue
-        with in_file(None, path):
-            named = training.exit_weights if isinstance(training.exit_weights, dict) else {}
-            for name in named:
-                if name not in names:
-                    rule = f"must be one of {', '.join(names)}, but got '{name}'{did_you_mean(name, names)}"
-                    raise SpecError("exit_weights", rule)
-            exit_weights(training.exit_weights, space.extreme(largest=True))
 
 
 def check_data(experiment: ExperimentSpec, space: SearchSpace, shape: DataShape, base: Path, space_file: Path) -> None:

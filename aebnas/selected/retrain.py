@@ -65,10 +65,12 @@ def retrain(
 def finish_retrainings(folder: Path, listen: Listen = RunEvents) -> list[tuple[str, OperatingPoint]]:
     """Resume the retrainings that were stopped, each with its own settings; returns ids and operating points."""
     session = RunSession.open(folder)
-    points = [(trial, point) for trial in session.run.trials() for point in trial.points]
+    unfinished = sorted((folder / "models").glob(f"*/{UNFINISHED}"))
+    names = {settings.parent.name for settings in unfinished}
+    points = ((t, point) for t in (session.run.recorded() if names else ()) for point in t.points if point.id in names)
     known = {pair[1].id: pair for pair in points if owns_model_folder(session.run, pair)}
     finished = []
-    for settings in sorted((folder / "models").glob(f"*/{UNFINISHED}")):
+    for settings in unfinished:
         if settings.parent.name in known:  # other folders are those of benchmarks
             spec = parse_spec(RetrainSpec, session.run.read_json(str(settings.relative_to(folder))), str(settings))
             trial, point = known[settings.parent.name]

@@ -1,36 +1,26 @@
 """The Pareto front of a search, and the choice of one operating point from it."""
 
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from collections.abc import Callable, Iterable, Sequence
 
 from aebnas.core.errors import UserError
 from aebnas.core.metrics import METRICS, Constraint, Objective, leading_accuracy
-from aebnas.core.pareto import knee, nondominated
-from aebnas.strategies.trial import OperatingPoint, Trial
-
-FrontPoint = tuple[Trial, OperatingPoint]
+from aebnas.core.pareto import knee
+from aebnas.strategies.front_archive import FrontArchive
+from aebnas.strategies.front_archive import FrontPoint as FrontPoint
+from aebnas.strategies.front_archive import minimised as minimised
+from aebnas.strategies.trial import Trial
 
 
 def front(
-    trials: Sequence[Trial], objectives: Sequence[Objective], constraints: Sequence[Constraint]
+    trials: Iterable[Trial], objectives: Sequence[Objective], constraints: Sequence[Constraint]
 ) -> list[FrontPoint]:
     """Non-dominated operating points of ok trials that satisfy every constraint, sorted by the first objective.
 
-    Of points with equal objectives only the first is returned.
+    Of points with equal objectives only that of the trial with the lowest number is returned.
     """
-    feasible = [
-        (trial, point)
-        for trial in trials
-        if trial.status == "ok"
-        for point in trial.points
-        if all(constraint.satisfied(point.metrics) for constraint in constraints)
-    ]
-    if not feasible:
-        return []
-    values_pm = minimised(feasible, objectives)
-    members = np.flatnonzero(nondominated(values_pm))
-    return [feasible[i] for i in sorted(members, key=lambda i: tuple(values_pm[i]))]
+    archive = FrontArchive(objectives, constraints)
+    archive.add(trials)
+    return archive.points
 
 
 def pick(front_points: Sequence[FrontPoint], objectives: Sequence[Objective], rule: str) -> FrontPoint:
@@ -67,11 +57,6 @@ def pick(front_points: Sequence[FrontPoint], objectives: Sequence[Objective], ru
         allowed = f"the id of a point on the front, {', '.join(RULES)} or a rule such as 'avg_macs<=5e6'"
         raise UserError(f"pick: must be {allowed}, but got '{rule}'")
     return matches[0]
-
-
-def minimised(points: Sequence[FrontPoint], objectives: Sequence[Objective]) -> np.ndarray:
-    """Minimised objectives, `[p, m]`."""
-    return np.array([[objective.minimised(point.metrics) for objective in objectives] for _, point in points])
 
 
 def _knee(points: Sequence[FrontPoint], objectives: Sequence[Objective]) -> FrontPoint:

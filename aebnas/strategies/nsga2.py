@@ -28,6 +28,8 @@ from aebnas.strategies.trial import Trial
 class Nsga2(Strategy):
     """NSGA-II; `generations` counts the initial population (`initial_genomes`, then random) as the first."""
 
+    gave_up = "crossover and mutation gave too few new candidates"
+
     _generation = 0
     _offspring: Sequence[Individual] = ()
     _algorithm: Any = None
@@ -38,7 +40,7 @@ class Nsga2(Strategy):
             return []
         if self._algorithm is None:
             self._algorithm = self._start(np.array(self._first_population(), dtype=int))
-        # None where mating found no new candidate: the space is exhausted
+        # None where mating found no new candidate in 100 rounds: the space is exhausted, or nearly so
         offspring = self._algorithm.ask()
         if offspring is None:
             return []

@@ -7,7 +7,8 @@ search resumes by replaying its trials: equal calls of `tell` lead to equal resu
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.space.architecture import Architecture
 from aebnas.space.genome import Candidate, SearchSpace
 from aebnas.strategies.fitness import Fitness
+from aebnas.strategies.job_count import count_jobs
 from aebnas.strategies.strategy_spec import StrategySpec
 from aebnas.strategies.trial import Trial
 
@@ -71,11 +73,21 @@ class RelaxedJob:
 AnyJob = Job | RelaxedJob
 
 
+class Shortfall(NamedTuple):
+    """Why a search had fewer jobs than planned: in a few words for a list, and as a sentence."""
+
+    state: Literal["space exhausted", "no new candidates"]
+    sentence: str
+
+
 class Strategy(ABC):
     """Proposes generations of distinct jobs; subclasses implement `_propose` and `_learn`.
 
     `initial_genomes` begin the initial population of strategies that have one.
     """
+
+    gave_up = "the strategy proposed no new candidate"
+    """How a strategy ends that finds no new candidate, though the space has some."""
 
     def __init__(
         self,
@@ -88,6 +100,26 @@ class Strategy(ABC):
         self.spec, self.space, self.fitness, self.rng, self.initial_genomes = spec, space, fitness, rng, initial_genomes
         self.asked: set[Key] = set()
         self._open: Sequence[AnyJob] = []
+
+    @cached_property
+    def jobs_in_space(self) -> int:
+        """Number of different jobs that the space has."""
+        return count_jobs(self.spec, self.space.spec, self.fitness.target)
+
+    @property
+    def max_jobs(self) -> int:
+        """Maximum number of jobs of the search: those of the spec, or all that the space has."""
+        return min(self.spec.evaluations, self.jobs_in_space)
+
+    def shortfall(self) -> Shortfall | None:
+        """Why a search that has ended had fewer jobs than the spec asks for; None if it had all of them."""
+        done, planned, everything = len(self.asked), self.spec.evaluations, self.jobs_in_space
+        if done >= planned:
+            return None
+        if done >= everything:
+            each = "the only candidate" if everything == 1 else f"all {everything:,} different candidates"
+            return Shortfall("space exhausted", f"{each} of the space {'is' if everything == 1 else 'are'} evaluated")
+        return Shortfall("no new candidates", f"{self.gave_up} ({done:,} of the space's {everything:,} are evaluated)")
 
     @property
     def lamarckian(self) -> bool:

@@ -32,8 +32,8 @@ class LoopSpec(Spec):
     """Share of the loss computed against the teacher's probabilities instead of the labels. The teacher is the largest
     subnet's last exit; for a single network its own last exit."""
     exit_weights: ExitWeights = "equal"
-    """Weights of the exits' losses: `equal`, `linear` (exit i of E by i/E, as DART), or by site, such as
-    `{stage1: 0.3, last: 1}`; they are scaled to sum to 1."""
+    """Weights of the exits' losses: `equal`, `linear` (exit i of E by i/E, as DART), or by site, named as in
+    `exits.at`, such as `{stage1: 0.3, last: 1}`; they are scaled to sum to 1."""
     exits: ExitTrainingSpec = ExitTrainingSpec()
     """How exits take part in the training."""
     clip: Annotated[float, Field(strict=True, gt=0)] = 5.0

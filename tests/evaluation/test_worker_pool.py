@@ -105,12 +105,13 @@ def test_a_tensor_that_torch_cannot_allocate_is_out_of_memory(session, evaluator
 def test_the_reason_why_a_worker_was_lost_is_one_line():
     died = ray.exceptions.ActorDiedError()
     died.error_msg = "The actor died unexpectedly.\n\tclass_name: _Worker\n\tpid: 17\nWorker exits: (1) OOM killer"
-    assert (
-        _lost_reason(died) == "its worker was lost 2 times: The actor died unexpectedly. Worker exits: (1) OOM killer"
-    )
+    why = "The actor died unexpectedly. Worker exits: (1) OOM killer"
+    assert _lost_reason(died, 1) == f"its worker was lost once: {why}"
+    assert _lost_reason(died, 3) == f"its worker was lost 3 times: {why}"
     memory = ray.exceptions.OutOfMemoryError("Task was killed due to the node running low on memory.\nMemory: ...")
-    assert _lost_reason(memory).startswith("out of memory, so Ray ended its worker 2 times: Task was killed due to")
-    assert "\n" not in _lost_reason(memory)
+    reason = _lost_reason(memory, 2)
+    assert reason.startswith("out of memory, so Ray ended its worker 2 times: Task was killed due to")
+    assert "\n" not in reason
 
 
 def test_weights_that_are_nan_are_a_failure(session):

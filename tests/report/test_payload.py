@@ -6,7 +6,8 @@ from tiny_run import own_copy, searched
 
 import aebnas.report.payload
 from aebnas.core.confidence_intervals import wilson
-from aebnas.report.payload import payload
+from aebnas.report.payload import digest_of, payload
+from aebnas.report.trial_digest import TrialDigest
 from aebnas.run.pick_records import record_pick
 from aebnas.run.session import RunSession
 from aebnas.strategies.trial import Trial
@@ -19,7 +20,7 @@ def session(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(session):
-    return payload(session.facts, session.run.trials(), session.front())
+    return payload(session.facts, digest_of(session.facts))
 
 
 def test_every_point_is_there_with_what_is_known_of_it(session, whole):
@@ -48,7 +49,7 @@ def test_the_front_is_distinguished(session, whole):
 
 def test_a_long_search_shows_the_whole_front_and_a_subset_of_the_rest(session, monkeypatch):
     monkeypatch.setattr(aebnas.report.payload, "OTHERS_SHOWN", 3)
-    thin = payload(session.facts, session.run.trials(), session.front())
+    thin = payload(session.facts, digest_of(session.facts))
     roles = thin["points"]["role"]
     assert roles.count("front") == len(session.front()) and len(roles) == len(session.front()) + 3
     assert thin["points_total"] == sum(len(trial.points) for trial in session.run.trials())
@@ -57,14 +58,14 @@ def test_a_long_search_shows_the_whole_front_and_a_subset_of_the_rest(session, m
 def test_infeasible_points_are_distinguished(session):
     first, *rest = session.run.trials()
     broken = replace(first, status="infeasible", reason="avg_macs <= 1", violation=1.0)
-    roles = payload(session.facts, [broken, *rest], [])["points"]["role"]
+    roles = payload(session.facts, TrialDigest(session.facts, [broken, *rest], 100))["points"]["role"]
     assert roles.count("infeasible") == len(first.points)
 
 
 def test_a_search_that_found_nothing_has_a_payload(session):
     architecture = session.run.trials()[0].architecture
     failed = Trial(0, architecture, None, "failed", (), "worker lost", "test", 1.0)
-    nothing = payload(session.facts, [failed], [])
+    nothing = payload(session.facts, TrialDigest(session.facts, [failed], 100))
     assert nothing["points"]["id"] == [] and nothing["named"] == {} and nothing["failures"] == [("worker lost", 1)]
     json.dumps(nothing, allow_nan=False)
 
@@ -74,7 +75,7 @@ def test_training_curves_of_supernet_and_retrained_picks(session, tmp_path):
     model = copy.run.folder / "models" / "some-pick"
     model.mkdir(parents=True)
     (model / "train_epoch_metrics.csv").write_text("phase,epoch,loss,subnet,exit1_accuracy\nretrain,1,0.5,chosen,0.9\n")
-    curves = payload(copy.facts, copy.run.trials(), copy.front())["training"]
+    curves = payload(copy.facts, digest_of(copy.facts))["training"]
     assert [curve["title"] for curve in curves] == [
         "supernet, largest subnet",
         "supernet, smallest subnet",
@@ -90,12 +91,12 @@ def test_picks_carry_an_interval(session, tmp_path):
     point = picked[1]
     record_pick(copy.run, picked, "test", point.to_json() | {"source": "from somewhere", "samples": 360})
     record_pick(copy.run, picked, "retrained", None)
-    (pick,) = payload(copy.facts, copy.run.trials(), copy.front())["picks"]
+    (pick,) = payload(copy.facts, digest_of(copy.facts))["picks"]
     assert (pick["id"], pick["kind"], pick["source"]) == (point.id, "test", "from somewhere")
     assert (pick["accuracy_low"], pick["accuracy_high"]) == wilson(point.metrics["accuracy"], 360)
 
 
 def test_no_images_are_needed(session, monkeypatch):
     fresh = RunSession.open(session.run.folder)
-    payload(fresh.facts, fresh.run.trials(), fresh.front())
+    payload(fresh.facts, digest_of(fresh.facts))
     assert "images" not in vars(fresh)

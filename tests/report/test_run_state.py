@@ -5,6 +5,7 @@ import pytest
 from tiny_run import own_copy, searched
 
 from aebnas.report.run_state import duration, state_lines
+from aebnas.report.trial_digest import counts_and_front
 from aebnas.run.run_directory import Run
 from aebnas.run.run_facts import RunFacts
 
@@ -17,7 +18,7 @@ def copy(tmp_path_factory, tmp_path):
 
 def lines(folder):
     facts = RunFacts.read(folder)
-    return state_lines(facts, facts.run.trials())
+    return state_lines(facts, *counts_and_front(facts, facts.run.trials()))
 
 
 def unfinish(folder):

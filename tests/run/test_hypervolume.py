@@ -3,7 +3,7 @@ import pytest
 from tiny_run import searched
 
 from aebnas.cost.bounds.space_bounds import space_bounds
-from aebnas.run.hypervolume import CURVE_PLACES, Growth, growth_curve, normalised_hypervolume
+from aebnas.run.hypervolume import CURVE_PLACES, Growth, GrowthCurve, normalised_hypervolume
 from aebnas.run.run_facts import max_cost
 from aebnas.run.session import RunSession
 from aebnas.runtime.exit_policy import ExitPolicy
@@ -58,6 +58,13 @@ def test_what_is_dominated_changes_nothing(session, made):
 def test_failed_trials_add_nothing(session, made):
     architecture = made(0, 0.5, 0.5).architecture
     assert not Growth(session.facts).add(Trial(1, architecture, None, "failed", (), "worker lost", "test", 1.0))
+
+
+def growth_curve(facts, trials):
+    curve = GrowthCurve(facts, len(trials))
+    for trial in trials:
+        curve.add(trial)
+    return curve.columns
 
 
 def test_the_curve_never_falls_and_ends_with_all_trials(session, made, rng):

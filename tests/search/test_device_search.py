@@ -191,7 +191,8 @@ def test_an_infeasible_budget_ends_with_the_smallest_violation(run, tmp_path, ar
     assert trials and not scored
     closest = min(trials, key=lambda trial: trial.violation)
     assert str(caught.value).endswith(
-        f"no trial of {len(trials)} satisfies the constraints; the closest: {closest.reason}"
+        f"no trial of {len(trials)} satisfies the constraints; the closest (number {closest.number}): "
+        f"{closest.reason}; relax that constraint and give --out another folder"
     )
     least = min(float(trial.reason.split("at least ")[1].split(",")[0]) for trial in trials)
     assert f"latency_ms is at least {least:g}, but must be <= 0.001" in str(caught.value)

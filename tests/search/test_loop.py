@@ -195,7 +195,9 @@ def test_points_beyond_a_budget_are_not_on_the_front(run, search_trained):
 
 
 def test_a_search_without_feasible_trials_reports_the_reason(search_trained):
-    with pytest.raises(UserError, match=r"no trial of 8 satisfies the constraints; the closest: .*accuracy"):
+    with pytest.raises(
+        UserError, match=r"no trial of 8 satisfies the constraints; the closest \(number \d\): .*accuracy.*; relax"
+    ):
         search_trained(constraints=["accuracy >= 1"])
 
 

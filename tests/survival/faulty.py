@@ -136,13 +136,13 @@ def _deadly(worker: type, once: str, always: str, marker: str) -> type:
     """A worker whose process is killed by one architecture once (it leaves `marker`) and by another always."""
 
     class Deadly(worker):  # type: ignore[misc, valid-type] # a local class travels to Ray's workers with its code
-        def score(self, shared: list[Any], architecture: Any) -> Any:
+        def score(self, architecture: Any) -> Any:
             first = architecture.id == once and not Path(marker).exists()
             if first:
                 Path(marker).touch()
             if first or architecture.id == always:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return super().score(shared, architecture)
+            return super().score(architecture)
 
     return Deadly
 

@@ -15,7 +15,7 @@ from tiny_run import EXPERIMENT, front_of, write_spec
 
 from aebnas.core.errors import UserError
 from aebnas.run.events import RunEvents
-from aebnas.search import loop as search_loop
+from aebnas.search import supernet_training
 from aebnas.search.loop import run_search
 from aebnas.training.distributed import _follow, fit_on_workers
 from aebnas.training.loop import fit
@@ -71,7 +71,7 @@ def search_as_rank(rank, folder):
             sys.exit(0)
         return trained
 
-    search_loop.fit_on_workers = fit_here
+    supernet_training.fit_on_workers = fit_here
     run_search(spec_file(folder / f"spec{rank}"), folder / f"run{rank}")
 
 

@@ -6,7 +6,8 @@ function drawFacts() {
   byId("summary").textContent =
     `Search on ${run.data}: ${run.objectives.map(labelOf).join(", ")}` +
     `${run.constraints.length ? `; ${run.constraints.join(", ")}` : ""}. ` +
-    `Metrics are those of the search split (N = ${grouped(run.samples)}), on which the front was selected, so its accuracies are optimistic.`;
+    `Metrics are those of the search split (N = ${grouped(run.samples)}), on which the front was selected, so its accuracies are optimistic.` +
+    [run.ended_early, run.nothing_feasible].filter(Boolean).map((reason) => ` The search ended: ${reason}.`).join("");
   const figures = [
     [grouped(trials.total), `evaluations${trials.failed ? `, ${grouped(trials.failed)} failed` : ""}`],
     [grouped(run.points_total), "operating points"],
