@@ -44,6 +44,14 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"relaxed.temperature": [1.0, 0.0]}, "relaxed.temperature.1: must be greater than 0, but got 0.0"),
     ({"relaxed.arch_lr": 0}, "relaxed.arch_lr: must be greater than 0, but got 0"),
     ({"relaxed.exits": {"blended": True}}, "relaxed.exits: must be set only for the training of single networks"),
+    (
+        {"relaxed.distillation": 0.3},
+        "relaxed.distillation: must be absent for relaxed networks, whose loss is weighted by aux, but got 0.3",
+    ),
+    (
+        {"relaxed.exit_weights": "linear"},
+        "relaxed.exit_weights: must be absent for relaxed networks, whose loss is weighted by aux, but got linear",
+    ),
 ]
 SPACES: list[tuple[dict[str, Any], str]] = [
     (STAGED, "backbone: must be dag where strategy is adaptive_darts, but got staged"),

@@ -13,6 +13,8 @@ NotNegative = Annotated[float, Field(strict=True, ge=0)]
 
 DELTA_ENTRIES = 60
 """Entries of Delta alpha in the published network, whose code takes their mean square where its formula has the sum."""
+UNUSED = ("exit_weights", "distillation")
+"""Settings of other trainings that the loss of relaxed networks doesn't have."""
 
 
 class RelaxedSpec(TrainSpec):
@@ -66,6 +68,11 @@ class RelaxedSpec(TrainSpec):
     def _one_way(self) -> "RelaxedSpec":
         if self.exits != type(self.exits)():
             raise SpecError("exits", "must be set only for the training of single networks")
+        for name in UNUSED:
+            value, default = getattr(self, name), type(self).model_fields[name].default
+            if value != default:
+                rule = f"must be absent for relaxed networks, whose loss is weighted by aux, but got {value}"
+                raise SpecError(name, rule)
         return self
 
     def lambda_at(self, epoch: int, maximum: float) -> float:
