@@ -6,10 +6,10 @@ from typing import TypeVar
 
 from aebnas.core.errors import SpecError
 from aebnas.core.spec_base import did_you_mean
-from aebnas.data.array_file import text_classes
-from aebnas.data.csv_listing import csv_classes
+from aebnas.data.arrays.array_file import text_classes
 from aebnas.data.data_spec import DataSpec
-from aebnas.data.folder_layout import folder_classes
+from aebnas.data.image_files.csv_listing import csv_classes
+from aebnas.data.image_files.folder_layout import folder_classes
 
 Key = TypeVar("Key", bound=int | str)
 Value = TypeVar("Value")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from aebnas.data.array_file import read_train_shape
+from aebnas.data.arrays.array_file import read_train_shape
 from aebnas.data.class_names import CLASS_NAMES, data_path, own_class_names
 from aebnas.data.data_spec import DataSpec
 

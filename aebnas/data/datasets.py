@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from aebnas.data.array_file import read_test, read_train
+from aebnas.data.arrays.array_file import read_test, read_train
 from aebnas.data.class_names import CLASS_NAMES, data_path, location
 from aebnas.data.data_spec import DataSpec
-from aebnas.data.image_folder import Files, load_listed
+from aebnas.data.image_files.files import Files, load_listed
+from aebnas.data.image_files.listing import Part, list_images
+from aebnas.data.image_files.unreadable_files import without_unreadable
 from aebnas.data.image_set import ImageSet
-from aebnas.data.listing import Part, list_images
 from aebnas.data.torchvision_sets import OFFICIAL, read_official
-from aebnas.data.unreadable_files import without_unreadable
 
 DIGITS_TEST_SHARE, DIGITS_SEED = 0.2, 2026
 

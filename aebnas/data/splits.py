@@ -15,7 +15,7 @@ from torch import Tensor
 from aebnas.core.errors import SpecError
 from aebnas.data.data_spec import AugmentSpec, DataSpec, SplitSpec
 from aebnas.data.datasets import load_train
-from aebnas.data.image_folder import Files, Held
+from aebnas.data.image_files.files import Files, Held
 from aebnas.data.image_set import ImageSet
 from aebnas.data.stratified import cut_stratified
 from aebnas.runtime.preprocessing import CHANNELS

@@ -10,13 +10,13 @@ from typing import Any, cast
 from aebnas.core.errors import SpecError, UserError
 from aebnas.core.progress import progress_bar
 from aebnas.core.spec_base import parse_spec
-from aebnas.data.array_file import read_test, read_train_shape
+from aebnas.data.arrays.array_file import read_test, read_train_shape
 from aebnas.data.class_names import named_classes
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test, load_train
-from aebnas.data.folder_walk import left_out_text
-from aebnas.data.image_folder import LEAVE_OUT
-from aebnas.data.listing import Part, list_images
+from aebnas.data.image_files.files import LEAVE_OUT
+from aebnas.data.image_files.folder_walk import left_out_text
+from aebnas.data.image_files.listing import Part, list_images
 
 EXAMINED = 2000
 """Files of a part that are opened, evenly spaced; more would take minutes."""

@@ -17,8 +17,8 @@ from aebnas.core.metrics import ACCURACY, METRICS
 from aebnas.core.progress import progress_bar
 from aebnas.core.spec_base import parse_spec
 from aebnas.cost.model import COUNTS
+from aebnas.data.arrays.labelled_arrays import load_labelled
 from aebnas.data.image_set import ImageSet
-from aebnas.data.labelled_arrays import load_labelled
 from aebnas.export.folder import export_model
 from aebnas.export.read_folder import Exported, read_export
 from aebnas.policies.calibration.reliability import exit_reliability

@@ -16,10 +16,10 @@ from aebnas.data.data_shape import DataShape
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test
 from aebnas.data.fingerprint import file_table, fingerprint
-from aebnas.data.folder_walk import left_out_text
+from aebnas.data.image_files.folder_walk import left_out_text
+from aebnas.data.image_files.unreadable_files import UNREADABLE
 from aebnas.data.image_set import ImageSet
 from aebnas.data.splits import CUT, Splits, load_splits
-from aebnas.data.unreadable_files import UNREADABLE
 from aebnas.run.data_check import TEST, DataCheck, names_root
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.run.space_file import check_fits

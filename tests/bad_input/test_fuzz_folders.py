@@ -17,10 +17,10 @@ from aebnas.core.errors import UserError
 from aebnas.data.class_names import class_names
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test, load_train
-from aebnas.data.folder_layout import folder_layout
-from aebnas.data.image_folder import Files
+from aebnas.data.image_files.files import Files
+from aebnas.data.image_files.folder_layout import folder_layout
+from aebnas.data.image_files.listing import Listing, list_images
 from aebnas.data.image_set import ImageSet
-from aebnas.data.listing import Listing, list_images
 from aebnas.data.splits import load_splits
 
 MODES = {

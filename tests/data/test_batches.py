@@ -11,7 +11,7 @@ from aebnas.core.errors import UserError
 from aebnas.data.batches import Batches, eval_batches
 from aebnas.data.channel_statistics import measure_preprocessing
 from aebnas.data.data_spec import AugmentSpec
-from aebnas.data.image_folder import Files, Held
+from aebnas.data.image_files.files import Files, Held
 from aebnas.data.image_set import ImageSet, InMemory
 from aebnas.runtime.preprocessing import ImageReader, Preprocessing
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from aebnas.data.batches import eval_batches
-from aebnas.data.image_folder import Files
+from aebnas.data.image_files.files import Files
 from aebnas.data.image_set import ImageSet
 from aebnas.export.folder import export_model
 from aebnas.export.model import Model

@@ -12,7 +12,7 @@ from tiny_run import EXPERIMENT, front_of, write_spec
 from aebnas.core.errors import UserError
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test, load_train
-from aebnas.data.listing import list_images
+from aebnas.data.image_files.listing import list_images
 from aebnas.export.model import Model
 from aebnas.run.session import RunSession
 from aebnas.search.loop import run_search

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from aebnas.core.errors import UserError
+from aebnas.data.arrays.label_arrays import check_from_zero, read_labels
 from aebnas.data.image_set import ImageSet
-from aebnas.data.label_arrays import check_from_zero, read_labels
 
 
 def load_labelled(path: Path, shape: tuple[int, int, int], class_names: Sequence[str]) -> ImageSet:

@@ -11,7 +11,7 @@ from PIL import Image
 from aebnas.core.errors import UserError
 from aebnas.data.data_spec import DataSpec, SplitSpec
 from aebnas.data.datasets import load_test, load_train
-from aebnas.data.image_folder import Files, Held
+from aebnas.data.image_files.files import Files, Held
 from aebnas.data.image_set import ImageSet, InMemory
 from aebnas.data.splits import load_splits
 from aebnas.runtime.preprocessing import ImageReader

@@ -18,9 +18,9 @@ import torch
 from aebnas.core.atomic_files import write_json
 from aebnas.core.errors import UserError
 from aebnas.core.progress import progress_bar
-from aebnas.data.files_found import TEST, TRAIN
-from aebnas.data.image_folder import READ_BATCH, Files
-from aebnas.data.listing import Listing, Part
+from aebnas.data.image_files.files import READ_BATCH, Files
+from aebnas.data.image_files.files_found import TEST, TRAIN
+from aebnas.data.image_files.listing import Listing, Part
 from aebnas.data.loader_workers import Workers
 
 UNREADABLE = {TRAIN: "training file(s) that can't be read as images", TEST: "test file(s) that can't be read as images"}

@@ -9,7 +9,7 @@ from image_files import png_that_claims, write_image
 from aebnas.core.errors import UserError
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test, load_train
-from aebnas.data.image_folder import Files
+from aebnas.data.image_files.files import Files
 
 REASON = "{} file(s) that can't be read as images (the first is {})"
 

@@ -16,7 +16,7 @@ from aebnas.core.errors import UserError
 from aebnas.data.class_names import class_names
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test, load_train
-from aebnas.data.listing import Listing, list_images
+from aebnas.data.image_files.listing import Listing, list_images
 from aebnas.data.splits import load_splits
 from aebnas.data.stratified import cut_stratified
 

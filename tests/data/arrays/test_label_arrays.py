@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aebnas.data.arrays.label_arrays import read_labels
+from aebnas.data.arrays.labelled_arrays import load_labelled
 from aebnas.data.class_names import class_names
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test, load_train
-from aebnas.data.label_arrays import read_labels
-from aebnas.data.labelled_arrays import load_labelled
 
 NAMES = ("ant", "bee", "cow")
 

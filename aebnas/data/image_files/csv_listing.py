@@ -16,8 +16,8 @@ from pathlib import Path
 from aebnas.core.errors import UserError
 from aebnas.core.spec_base import did_you_mean, short
 from aebnas.data.class_order import TwoSpellings, in_class_order
-from aebnas.data.files_found import TEST, TRAIN, VALIDATION, FilesFound, check_test_share
-from aebnas.data.folder_walk import is_so
+from aebnas.data.image_files.files_found import TEST, TRAIN, VALIDATION, FilesFound, check_test_share
+from aebnas.data.image_files.folder_walk import is_so
 
 PATH, LABEL, SPLIT = "path", "label", "split"
 COLUMNS = (PATH, LABEL, SPLIT)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aebnas.core.errors import UserError
-from aebnas.data.label_arrays import Labels, check_from_zero, read_labels
+from aebnas.data.arrays.label_arrays import Labels, check_from_zero, read_labels
 
 Array = NDArray[np.generic]
 NAMES = ("x_train", "y_train", "x_test", "y_test")

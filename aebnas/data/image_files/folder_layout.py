@@ -14,8 +14,8 @@ from pathlib import Path
 from PIL import Image
 
 from aebnas.core.errors import UserError
-from aebnas.data.files_found import TEST, TRAIN, VALIDATION, FilesFound, check_test_share, some
-from aebnas.data.folder_walk import FolderWalk, is_so, left_out_text, visible_folders
+from aebnas.data.image_files.files_found import TEST, TRAIN, VALIDATION, FilesFound, check_test_share, some
+from aebnas.data.image_files.folder_walk import FolderWalk, is_so, left_out_text, visible_folders
 
 NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 """Formats of which Pillow itself reads only the header."""

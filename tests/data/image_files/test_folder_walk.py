@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from aebnas.core.errors import UserError
-from aebnas.data import folder_walk as walk
 from aebnas.data.class_names import class_names
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test, load_train
-from aebnas.data.image_folder import Files
+from aebnas.data.image_files import folder_walk as walk
+from aebnas.data.image_files.files import Files
 from aebnas.data.image_set import ImageSet
 
 SPEC = DataSpec(name="folder", path=Path("set"), resolution=4)

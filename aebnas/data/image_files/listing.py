@@ -9,10 +9,10 @@ from typing import Literal
 import torch
 
 from aebnas.data.class_names import data_path
-from aebnas.data.csv_listing import list_csv
 from aebnas.data.data_spec import IN_FILES, DataSpec
-from aebnas.data.files_found import TEST, TRAIN, some
-from aebnas.data.folder_layout import list_folder
+from aebnas.data.image_files.csv_listing import list_csv
+from aebnas.data.image_files.files_found import TEST, TRAIN, some
+from aebnas.data.image_files.folder_layout import list_folder
 from aebnas.data.stratified import cut_stratified
 
 Part = Literal["train", "test"]

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from aebnas.core.errors import UserError
 from aebnas.core.progress import progress_bar
+from aebnas.data.image_files.listing import Listing
 from aebnas.data.image_set import ImageSet, InMemory, Source
-from aebnas.data.listing import Listing
 from aebnas.data.loader_workers import Workers
 from aebnas.runtime.preprocessing import ImageError, ImageReader
 

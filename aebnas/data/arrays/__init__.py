@@ -1,0 +1,1 @@
+"""Arrays in .npz files: whole sets with their labels, and labelled images for a network that exists."""
