@@ -37,6 +37,7 @@ def digest_of(facts: RunFacts) -> TrialDigest:
 def payload(facts: RunFacts, digest: TrialDigest) -> dict[str, Any]:
     """All data of a run that its page shows. Raises UserError if a file of the run can't be read."""
     run, front_points, counts = facts.run, digest.front, digest.counts
+    summary = run.summary()
     shown = [*front_points, *digest.others]
     architectures = {trial.architecture.id: trial.architecture for trial, _ in shown}
     charged = CostModel(stop_heads=facts.ships_stop_heads).charged  # drawn with the stop heads that are counted
@@ -51,8 +52,8 @@ def payload(facts: RunFacts, digest: TrialDigest) -> dict[str, Any]:
         "metrics": {name: _metric(name) for name in _metric_names(shown)},
         "trials": {"total": counts.total} | {name: counts.status[name] for name in ("ok", "infeasible", "failed")},
         "failures": counts.failures.most_common(REASONS_SHOWN),
-        "ended_early": _summary(run).get("ended_early_because"),
-        "nothing_feasible": _summary(run).get("nothing_feasible"),
+        "ended_early": summary.get("ended_early_because"),
+        "nothing_feasible": summary.get("nothing_feasible"),
         "points_total": digest.points_total,
         "points": _columns(shown, {point.id for _, point in front_points}, list(architectures), facts.samples),
         "architectures": [
@@ -69,10 +70,6 @@ def payload(facts: RunFacts, digest: TrialDigest) -> dict[str, Any]:
         "environment": run.read_json("env_info.json"),
         "seconds": run.seconds(),
     }
-
-
-def _summary(run: Run) -> dict[str, Any]:
-    return run.read_json("summary.json") if (run.folder / "summary.json").exists() else {}
 
 
 def _columns(shown: Sequence[FrontPoint], on_front: set[str], ids: list[str], samples: int) -> dict[str, Any]:

@@ -79,8 +79,7 @@ class FrontFiles:
 
 def why_empty(run: Run) -> str | None:
     """Why the finished search of a run has an empty front, in one line; None if it has none, or isn't finished."""
-    exists = (run.folder / "summary.json").exists()
-    return run.read_json("summary.json").get("nothing_feasible") if exists else None
+    return run.summary().get("nothing_feasible")
 
 
 def _point_json(pair: FrontPoint, samples: int) -> dict[str, Any]:
@@ -113,8 +112,8 @@ def front_row(pair: FrontPoint, samples: int) -> dict[str, Any]:
 def record_optimism(run: Run) -> None:
     """Update `optimism` in `summary.json`, if that exists, from the records in `picks/`."""
     with run.update_lock():
-        if (run.folder / "summary.json").exists():
-            write_json(run.folder / "summary.json", run.read_json("summary.json") | {"optimism": _optimism(run)})
+        if summary := run.summary():
+            write_json(run.folder / "summary.json", summary | {"optimism": _optimism(run)})
 
 
 def _optimism(run: Run) -> list[dict[str, Any]]:

@@ -113,6 +113,15 @@ class Run:
             raise UserError(f"{path}: must hold a JSON object, but got {type(value).__name__}")
         return value
 
+    def summary(self) -> dict[str, Any]:
+        """`summary.json`; empty where there is none, or a damaged one, which the next `resume` writes again."""
+        if not (self.folder / "summary.json").exists():
+            return {}
+        try:
+            return self.read_json("summary.json")
+        except UserError:
+            return {}
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the exclusive lock of a search; raises UserError if another process works on the run."""

@@ -11,7 +11,7 @@ from aebnas.evaluation.evaluator import Evaluator
 from aebnas.run.run_directory import Run
 from aebnas.run.session import RunSession
 from aebnas.run.training_setup import with_pinned_precision
-from aebnas.search import loop as search_loop
+from aebnas.search import supernet_training
 from aebnas.search.loop import run_search
 
 
@@ -72,7 +72,7 @@ def test_trials_may_be_out_of_order_and_have_gaps(run, tmp_path, scored):
 
 def test_a_finished_search_is_not_repeated(run, tmp_path, scored, monkeypatch):
     copy = own_copy(run, tmp_path)
-    monkeypatch.setattr(search_loop, "fit", lambda *args: pytest.fail("trained again"))
+    monkeypatch.setattr(supernet_training, "fit", lambda *args: pytest.fail("trained again"))
     run_search(copy.parent / "spec" / "tiny.yaml", copy)
     assert scored == [] and front_of(copy) == front_of(run)
     assert (copy / "trials.jsonl").read_bytes() == (run / "trials.jsonl").read_bytes()

@@ -15,7 +15,7 @@ from aebnas.cost.latency import rounds
 from aebnas.cost.latency.hard_exit import runs
 from aebnas.cost.latency.stopwatch import describe_device
 from aebnas.policies.threshold_search.goal import Goal
-from aebnas.report.payload import payload
+from aebnas.report.payload import digest_of, payload
 from aebnas.run.pick_records import record_pick
 from aebnas.run.session import RunSession
 from aebnas.selected.calibrate import calibrate
@@ -84,7 +84,7 @@ def test_the_report_and_the_card_show_what_was_measured(tmp_path_factory, tmp_pa
     assert measured.predicted_latency_ms is None
     assert "device.name must be" in measured.note and "but got 'chip'" in measured.note
     session = RunSession.open(run)
-    (shown,) = payload(session.facts, session.run.trials(), session.front())["measured"]
+    (shown,) = payload(session.facts, digest_of(session.facts))["measured"]
     assert shown["id"] == measured.id and "1 thread, batch 1" in shown["where"]
     rows = {what: (real, guess) for what, real, guess in shown["rows"]}
     assert rows["latency, p99"] == (f"{measured.latency_ms['p99']:.3f} ms", "-")
@@ -94,7 +94,7 @@ def test_the_report_and_the_card_show_what_was_measured(tmp_path_factory, tmp_pa
     assert f"| latency, p99 | {measured.latency_ms['p99']:.3f} ms | - |" in (tmp_path / "out" / "README.md").read_text()
     # a measurement of earlier weights is not shown
     record_pick(session.run, session.pick(measured.id), "measured", measured.to_json() | {"source": "elsewhere"})
-    assert payload(session.facts, session.run.trials(), session.front())["measured"] == []
+    assert payload(session.facts, digest_of(session.facts))["measured"] == []
 
 
 def test_emit_and_wrong_options(tmp_path, root):
