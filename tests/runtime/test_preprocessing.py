@@ -167,9 +167,7 @@ def test_what_cannot_be_shown_is_refused(tmp_path: Path, image: Image.Image, rea
 
 
 def test_files_have_1_or_3_channels() -> None:
-    with pytest.raises(
-        ImageError, match=r"^x.png: must be a uint8 array \[2, 2, 4\] .* have 1 or 3 channels"
-    ):
+    with pytest.raises(ImageError, match=r"^x.png: must be a uint8 array \[2, 2, 4\] .* have 1 or 3 channels"):
         ImageReader((4, 2, 2)).read("x.png")
 
 
