@@ -241,7 +241,7 @@ class Model:
         tolerance = check.tolerance_of(self.device, self.dtype)
         alpha_n = self._alpha(pixels)
         result: CheckResult = check.compare(
-            self._infer(pixels), recorded, want_label_n, self.policy, alpha_n, tolerance
+            self._infer(pixels), recorded, want_label_n, self.policy, alpha_n, self.class_names, tolerance
         )
         return result
 

@@ -4,6 +4,7 @@ Recorded predictions are those of float32 on the CPU. How far others may be from
 Legend: n samples, c classes.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -53,6 +54,7 @@ def compare(
     label_n: Tensor,
     policy: ExitPolicy,
     alpha_n: Tensor | None,
+    class_names: Sequence[str],
     tolerance: Tolerance = IN_FLOAT32,
 ) -> CheckResult:
     """Compare a prediction with the recorded one and its classes `label_n`; `alpha_n` is the images' difficulty.
@@ -76,8 +78,13 @@ def compare(
             off = float((logits_nc[i] - want_nc[i]).abs().max())
             problems.append(f"sample {i}: logits at exit {taken + 1} differ from the recorded ones by up to {off:.2g}")
         elif label != label_n[i] and not _tied(want_nc[i], slack_nc[i], label, int(label_n[i])):
-            problems.append(f"sample {i}: the class must be {label_n[i]} as recorded, but got {label}")
+            want, got = (_name(class_names, number) for number in (int(label_n[i]), label))
+            problems.append(f"sample {i}: the class must be {want} as recorded, but got {got}")
     return CheckResult(len(logits_nc), tuple(problems), undecided)
+
+
+def _name(class_names: Sequence[str], label: int) -> str:
+    return f"'{class_names[label]}'" if 0 <= label < len(class_names) else f"number {label}"
 
 
 def _tied(want_c: Tensor, slack_c: Tensor, label: int, recorded: int) -> bool:

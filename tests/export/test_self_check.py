@@ -44,7 +44,9 @@ def test_the_check_compares_logits_exits_and_labels(own: Path) -> None:
     labels = record["labels"].copy()
     labels[7] = (labels[7] + 1) % 10
     rewrite_record(own, logits=record["logits"], labels=labels)
-    assert "sample 7: the class must be" in model.check().problems[0]
+    names = [model.class_names[(record["labels"][7] + more) % 10] for more in (1, 0)]
+    want = f"sample 7: the class must be '{names[0]}' as recorded, but got '{names[1]}'"
+    assert model.check().problems == (want,)
     exits = record["exit_index"].copy()
     exits[5] = (exits[5] + 1) % 3
     rewrite_record(own, labels=record["labels"], exit_index=exits)
