@@ -35,6 +35,8 @@ def print_classes(found: ClassReport, full: bool = False) -> None:
     else:
         shown = found.worst[:limit]
         title = f"the {len(shown)} least accurate of {len(found.classes):,} classes"
+        if len(shown) == len(found.classes):
+            title = "classes, the least accurate first"
     table = _table(
         title, ("class", "images", "accuracy (95 %)", "precision", "F1", "mean exit", "most often taken for")
     )

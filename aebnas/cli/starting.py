@@ -44,7 +44,8 @@ def _print_survey(seen: "Survey") -> None:
         print(f"  {name:<{width}}  {train:>9,}  {test:>9,}")
     if len(rows) > CLASSES_SHOWN:
         least, most = min(seen.train_k), max(seen.train_k)
-        print(f"  and {len(rows) - CLASSES_SHOWN:,} more classes; all have {least:,} to {most:,} training images")
+        each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+        print(f"  and {len(rows) - CLASSES_SHOWN:,} more classes; all have {each} training images")
     small, large = min(seen.sizes), max(seen.sizes)
     sizes = f"{small[0]} x {small[1]}" + (f" to {large[0]} x {large[1]}" if small != large else "")
     kind = {1: "grey", 3: "colour"}.get(seen.channels, f"{seen.channels} channels")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from aebnas.data.arrays.array_file import read_train_shape
+from aebnas.data.arrays.array_file import read_test_labels, read_train_shape
 from aebnas.data.class_names import CLASS_NAMES, data_path, own_class_names
 from aebnas.data.data_spec import DataSpec
 
@@ -40,3 +40,10 @@ def data_shape(spec: DataSpec, base: Path) -> DataShape:
         (_, height, width, *channels), _, count = read_train_shape(data_path(spec, base))
         return DataShape((channels[0] if channels else 1, height, width), count)
     return DataShape(PUBLIC_IMAGES[spec.name], len(CLASS_NAMES[spec.name]))
+
+
+def check_test_labels(spec: DataSpec, base: Path) -> None:
+    """Raise UserError for test labels of an .npz file that don't fit the training part, so that what `evaluate` would
+    refuse shows before a long search; of files the names are checked when they are listed."""
+    if spec.name == "npz":
+        read_test_labels(data_path(spec, base))

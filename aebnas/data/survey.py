@@ -10,7 +10,7 @@ from typing import Any, cast
 from aebnas.core.errors import SpecError, UserError
 from aebnas.core.progress import progress_bar
 from aebnas.core.spec_base import parse_spec
-from aebnas.data.arrays.array_file import read_test, read_train_shape
+from aebnas.data.arrays.array_file import read_test_labels, read_train_shape
 from aebnas.data.class_names import named_classes
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test, load_train
@@ -66,6 +66,11 @@ class Survey:
         return self.data["name"] != "npz"
 
     @property
+    def common_size(self) -> tuple[int, int] | None:
+        """The (height, width) that all images that were opened have; None where they differ."""
+        return self.sizes[0] if len(set(self.sizes)) == 1 else None
+
+    @property
     def median_side(self) -> int:
         """Median of the images' shorter sides, in pixels."""
         return int(median(min(size) for size in self.sizes))
@@ -88,7 +93,7 @@ def survey(path: Path) -> Survey:
 
 def _survey_arrays(path: Path) -> Survey:
     (_, height, width, *channels), labels_n, classes = read_train_shape(path)
-    _, tested_n, _ = read_test(path)
+    tested_n = read_test_labels(path)
     spec = parse_spec(DataSpec, {"name": "npz", "path": str(path.absolute())}, None, "data")
     names = tuple(named_classes(spec, Path(), classes))
     train_k, test_k = _by_class(labels_n, classes), _by_class(tested_n, classes)
@@ -149,7 +154,8 @@ class _Opened:
         shorter = [min(size) for size in self.sizes]
         if max(shorter) >= 4 * min(shorter):
             found.append(f"shorter sides are {min(shorter):,} to {max(shorter):,} pixels; all are brought to one size")
-        if oblong := sum(max(size) >= 1.5 * min(size) for size in self.sizes):
+        oblong = sum(max(size) >= 1.5 * min(size) for size in self.sizes)
+        if oblong and len(set(self.sizes)) > 1:
             found.append(f"{oblong:,} of {count:,} images are 1.5 times as long as wide, or more: the middle is read")
         return found
 
@@ -197,7 +203,10 @@ def _of_classes(names: Sequence[str], train_k: Sequence[int], test_k: Sequence[i
     if small:
         found.append(f"classes with fewer than {SMALL_CLASS} training images: {_some(small)}")
     if max(train_k) >= UNBALANCED * max(1, min(train_k)):
-        found.append(f"classes are unbalanced: {min(train_k):,} to {max(train_k):,} training images")
+        found.append(
+            f"classes are unbalanced: {min(train_k):,} to {max(train_k):,} training images "
+            "(classes: {weights: balanced} in the spec makes rare ones count as much)"
+        )
     if untested := [name for name, count in zip(names, test_k, strict=True) if not count]:
         found.append(f"classes without test images: {_some(untested)}")
     return found

@@ -1,7 +1,7 @@
 """Comparing a run's images with those that it was started with, and recording these when it starts."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from aebnas.run.data_record import DataRecord
 from aebnas.run.run_directory import Run
 
 TEST = "test"
+DOUBTED = -1
+"""Time of a recorded image that was found to have changed although its time had not."""
 CONTENTS_LIMIT_BYTES = 2**30
 """Files of at most this size together are read for their contents when a search starts; larger sets on demand."""
 
@@ -79,7 +81,17 @@ class DataCheck:
             return known, ""
         if found.rewritten:  # of names, sizes and times that may be the same
             table = with_contents(table, self._root)
+            self._doubt(found.rewritten)
         return fingerprint(images, table), str(found)
+
+    def _doubt(self, names: Sequence[str]) -> None:
+        """Forget the times of test images of other content, so that it is compared from now on."""
+        known = self.record.files[TEST]
+        if all(known[name].time_ns == DOUBTED for name in names):
+            return
+        table = {n: replace(facts, time_ns=DOUBTED) if n in names else facts for n, facts in known.items()}
+        with self.record.run.update_lock():
+            self.record.save_files({**self.record.files, TEST: table})
 
     def save_moved(self, splits: Mapping[str, ImageSet], test: ImageSet) -> None:
         """Record that the same images lie at `place` from now on."""
@@ -114,7 +126,7 @@ class DataCheck:
         return Changes() if self.moved else found
 
     def _refusal(self, how: str, in_place: bool = False) -> str:
-        advice = "say by --data that they are the same" if in_place else "name a copy of those by --data"
+        advice = "--data says that they are the same" if in_place else "point the spec, or --data, at a copy of those"
         return (
             f"{self._data}: must hold the images that the run was started with, but got {how}; {advice}, or start a "
             "new run"

@@ -35,7 +35,7 @@ class RunConfig:
         base = config.get("base")
         if not isinstance(base, str):
             raise SpecError("base", f"must be a path, but got {short(base)}", source)
-        return cls(experiment, space, run.folder / base)
+        return cls(experiment, space, Path(os.path.normpath(run.folder.resolve() / base)))
 
     def to_json(self, folder: Path, profile: Profile | None) -> Config:
         """The content of `config.json` in `folder`: the specs with all defaults, `base` relative to the folder, and

@@ -1,5 +1,6 @@
 """The images of a run as training and scoring read them: divided into splits, normalised, in batches."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from aebnas.core.errors import in_file
+from aebnas.core.errors import UserError, in_file
+from aebnas.core.progress import progress_bar
 from aebnas.data.batches import Batches
 from aebnas.data.channel_statistics import measure_preprocessing
 from aebnas.data.class_balance import balanced_order, balanced_weights, scaled_weights
@@ -16,9 +18,11 @@ from aebnas.data.data_shape import DataShape
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test
 from aebnas.data.fingerprint import file_table, fingerprint
+from aebnas.data.image_files.files import READ_BATCH
 from aebnas.data.image_files.folder_walk import left_out_text
 from aebnas.data.image_files.unreadable_files import UNREADABLE
 from aebnas.data.image_set import ImageSet
+from aebnas.data.loader_workers import Workers
 from aebnas.data.splits import CUT, Splits, load_splits
 from aebnas.run.data_check import TEST, DataCheck, names_root
 from aebnas.run.experiment_spec import ExperimentSpec
@@ -42,7 +46,7 @@ class RunImages:
     data: DataSpec
     space: SpaceSpec
     base: Path
-    source: Path | None = None
+    source: Path | str | None = None
     check: DataCheck | None = None
 
     @cached_property
@@ -89,6 +93,17 @@ class RunImages:
             self._check_classes()
             return load_test(self.data, self.base)
 
+    def verify_test(self) -> None:
+        """Read all test images once, where they are files that would fit in memory, and forget them; raises UserError
+        for one that can't be read, as `evaluate` would after a long search."""
+        test = self.test if self.data.in_files and self.data.unreadable == "refuse" else None
+        if test is None or len(test) * math.prod(test.shape) > self.data.memory_limit_bytes:
+            return
+        parts = torch.arange(len(test)).split(READ_BATCH)
+        with progress_bar("verifying test images", len(test)) as bar:
+            for pixels in Workers(test.source.read, self.data.loaders).map(parts):
+                bar.advance(len(pixels))
+
     @cached_property
     def test_fingerprint(self) -> tuple[str, str]:
         """The fingerprint of the test set, and how it differs from that at the run's start; see `DataCheck`."""
@@ -98,6 +113,9 @@ class RunImages:
 
     def _check_classes(self) -> None:
         if self.check is not None:
+            place = self.check.place
+            if place is not None and not place.exists():
+                raise UserError(f"{place}: must hold the run's images, but isn't there; --data says where they are")
             self.check.check_classes(named_classes(self.data, self.base, self.space.classes))
 
     @cached_property

@@ -78,7 +78,8 @@ class RunSession:
             )
         place = location(data, self.base)
         check = None if record is None else DataCheck(record, place, self.data_path is not None, self.verify)
-        return RunImages(self.experiment, data, self.space.spec, self.base, self.source, check)
+        source = self.source if self.data_path is None else f"--data {self.data_path}"
+        return RunImages(self.experiment, data, self.space.spec, self.base, source, check)
 
     @cached_property
     def data_record(self) -> DataRecord | None:

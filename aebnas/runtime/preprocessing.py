@@ -13,6 +13,7 @@ Every format that Pillow reads gives the same pixels where it holds the same ima
   not applied.
 - Grey values and whole numbers outside 0..65535, and floating-point images, are refused.
 - Grey is 0.299 red + 0.587 green + 0.114 blue.
+- An image of more pixels than `PIL.Image.MAX_IMAGE_PIXELS` (89 million) is refused: a small file may fill the memory.
 - The image is then fitted to the network's size, see `ImageReader`.
 
 A `.npy` file holds the pixels themselves, uint8 `[h, w, c]` of the network's size. Networks of other than 1 or 3
@@ -85,8 +86,10 @@ class ImageReader:
         """Pixels `[h, w, c]` of a file or an opened image; raises ImageError for one that can't be read."""
         name = "an image" if isinstance(image, Image.Image) else f"{image}:"
         try:
-            if not isinstance(image, Image.Image) and Path(image).suffix.lower() == ".npy":
-                return self._array(image)
+            if not isinstance(image, Image.Image):
+                Path(image).stat()  # a missing file is that, whatever it should hold
+                if Path(image).suffix.lower() == ".npy":
+                    return self._array(image)
             if self.shape[0] not in CHANNELS:
                 rule = f"must be a {self._array_text} or a .npy file of one, since images have 1 or 3 channels"
                 raise ImageError(f"{rule}, but got {'an image' if isinstance(image, Image.Image) else 'another file'}")
@@ -98,6 +101,8 @@ class ImageReader:
             raise ImageError(f"{name} {error}") from None
         except FileNotFoundError:
             raise ImageError(f"{name} must be an image file, but got no such file") from None
+        except Image.DecompressionBombError:  # before its size is known here
+            raise ImageError(f"{name} {_bomb_rule()}, but got more than twice as many") from None
         except Exception as error:  # decoders raise all sorts on damaged files
             reason = getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0]
             raise ImageError(f"{name} must be a readable image, but got {type(error).__name__}: {reason}") from None
@@ -125,6 +130,9 @@ class ImageReader:
 
     def _pixels(self, image: Image.Image) -> NDArray[np.uint8]:
         channels, height, width = self.shape
+        limit = Image.MAX_IMAGE_PIXELS
+        if limit is not None and (pixels := image.width * image.height) > limit:
+            raise ImageError(f"{_bomb_rule()}, but got {pixels:,} ({image.width} x {image.height})")
         image.load()
         if not all(image.size):
             raise ImageError(f"must have at least one pixel, but got {image.width} x {image.height}")
@@ -213,6 +221,10 @@ class Preprocessing:
         """Read what `to_json` wrote, also that of earlier versions; KeyError, ValueError or TypeError for anything
         else."""
         return cls(tuple(value["mean"]), tuple(value["std"]), ImageReader.from_json(value))
+
+
+def _bomb_rule() -> str:
+    return f"must have at most {Image.MAX_IMAGE_PIXELS:,} pixels (Pillow's limit for decompression bombs)"
 
 
 def _orientation(image: Image.Image) -> int:

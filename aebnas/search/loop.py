@@ -72,6 +72,8 @@ def run_plan(plan: Plan, listen: Listen = RunEvents, verify: bool = False) -> Ru
         raise SpecError("evaluate.gpus_per_worker", rule, spec_file)
     check_memory(space.spec, experiment.parsed_constraints(), spec_file)
     read_held(session.images.splits)
+    if session.data_record is None:  # else that was done when the run was started
+        session.images.verify_test()
     config = RunConfig(experiment, space, base).to_json(folder, plan.profile)
     run = Run.start(folder, config, config_with_defaults, () if session.data_record is None else PLACES)
     size = size_note(experiment.strategy, space.spec, experiment.parsed_target())

@@ -14,7 +14,7 @@ from aebnas.core.spec_base import parse_spec, read_spec, short, updated
 from aebnas.cost.bounds.metric_bounds import metric_bounds
 from aebnas.cost.latency.network_profile import Profile, load_profile
 from aebnas.data.class_names import class_numbers, named_classes, own_class_names
-from aebnas.data.data_shape import DataShape, data_shape
+from aebnas.data.data_shape import DataShape, check_test_labels, data_shape
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.run.space_file import check_fits
 from aebnas.search.exit_weight_sites import with_own_site_names
@@ -124,6 +124,7 @@ def check_data(experiment: ExperimentSpec, space: SearchSpace, shape: DataShape,
     check_fits(space.spec, experiment.data, shape, space_file)
     if names is not None:
         check_order(names, own_class_names(experiment.data, base))
+    check_test_labels(experiment.data, base)
 
 
 def check_order(names: Sequence[str], own: Sequence[str] | None) -> None:

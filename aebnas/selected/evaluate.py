@@ -165,6 +165,8 @@ def _search_exits(outputs: SelectedModelOutputs, temperatures: tuple[float, ...]
         try:
             _ = outputs.session.images.splits
         except UserError as error:
-            print_note(f"the card states no calibration error of exits, since images are missing: {error}")
+            print_note(
+                f"the card states no calibration error of exits, since the images aren't there as they were: {error}"
+            )
             return []
     return exit_records(outputs, SEARCH, temperatures)

@@ -92,9 +92,8 @@ def _pick_within(points: Sequence[FrontPoint], objectives: Sequence[Objective], 
     values = [point.metrics[constraint.metric] for _, point in known]
     closest = min(values) if constraint.sense == "<=" else max(values)
     unit = METRICS[constraint.metric].unit
-    raise UserError(
-        f"pick '{constraint}': a point of the front must satisfy it, but the closest has {closest:g} {unit}"
-    )
+    unit = "" if unit == "fraction" else f" {unit}"
+    raise UserError(f"pick '{constraint}': a point of the front must satisfy it, but the closest has {closest:g}{unit}")
 
 
 RULES: dict[str, Callable[[Sequence[FrontPoint], Sequence[Objective]], FrontPoint]] = {

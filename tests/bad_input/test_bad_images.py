@@ -52,7 +52,7 @@ def test_a_damaged_image_is_named_or_left_out(search, folder_of_images, tmp_path
     file = folder_of_images / "train/cat/07.png"
     file.write_bytes(content)
     line = search(**FOLDER, splits=SPLITS["search"])
-    assert line.startswith(f"{file}: must be ") and line.endswith(HINT), line
+    assert line.startswith(f"{file}: must ") and line.endswith(HINT), line
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     spec = DataSpec.model_validate(FOLDER | {"unreadable": "leave_out"})
     left = load_train(spec, folder_of_images.parent)

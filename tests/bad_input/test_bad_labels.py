@@ -109,5 +109,6 @@ def test_names_in_another_order(search, project):
 
 
 def test_another_number_of_names(search, project):
-    np.savez(project / "set.npz", x_train=X, y_train=np.array(["a", "b", "c"] * 20), x_test=X, y_test=Y)
+    labels = np.array(["a", "b", "c"] * 20)
+    np.savez(project / "set.npz", x_train=X, y_train=labels, x_test=X, y_test=labels)
     assert search(name="npz", path="set.npz") == "space.yaml: classes: must be 3, as in the data, but got 2"

@@ -2,6 +2,7 @@
 
 import io
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def test_every_mode_becomes_8_bits_of_grey_or_colour(image: Image.Image, expecte
         (Image.new("I", (2, 2), 65536), "must hold numbers in 0..65535, but got 65536..65536 (mode I)"),
         (Image.new("RGB", (0, 2)), "must have at least one pixel, but got 0 x 2"),
     ],
-    ids=str,
+    ids=["float", "negative", "above 16 bits", "no pixel"],
 )
 def test_what_cannot_be_shown_is_refused(tmp_path: Path, image: Image.Image, reason: str) -> None:
     with pytest.raises(ImageError) as raised:
@@ -166,9 +167,27 @@ def test_what_cannot_be_shown_is_refused(tmp_path: Path, image: Image.Image, rea
         assert str(raised.value) == f"{tmp_path / 'a.tif'}: {reason}"
 
 
-def test_files_have_1_or_3_channels() -> None:
-    with pytest.raises(ImageError, match=r"^x.png: must be a uint8 array \[2, 2, 4\] .* have 1 or 3 channels"):
-        ImageReader((4, 2, 2)).read("x.png")
+def test_files_have_1_or_3_channels(tmp_path: Path) -> None:
+    Image.new("RGB", (2, 2)).save(tmp_path / "x.png")
+    with pytest.raises(ImageError, match=r"x.png: must be a uint8 array \[2, 2, 4\] .* have 1 or 3 channels"):
+        ImageReader((4, 2, 2)).read(tmp_path / "x.png")
+    with pytest.raises(ImageError, match=r"none.png: must be an image file, but got no such file"):
+        ImageReader((4, 2, 2)).read(tmp_path / "none.png")
+
+
+def test_an_image_of_too_many_pixels_is_refused_as_a_file_and_opened(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 15)
+    Image.new("RGB", (4, 4)).save(tmp_path / "x.png")
+    rule = r"must have at most 15 pixels \(Pillow's limit for decompression bombs\), but got 16 \(4 x 4\)$"
+    for image in (Image.new("RGB", (4, 4)), tmp_path / "x.png"):
+        with pytest.raises(ImageError, match=rule), warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            RGB_2X2.read(image)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 7)
+    with pytest.raises(ImageError, match=r"must have at most 7 pixels .*, but got more than twice as many$"):
+        RGB_2X2.read(tmp_path / "x.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert RGB_2X2.read(tmp_path / "x.png").shape == (2, 2, 3)
 
 
 def test_of_several_frames_the_first_is_read() -> None:

@@ -119,7 +119,7 @@ def test_gone_and_resized_images_are_refused(run, images):
     first, second = sorted(images.glob("train/*/*"))[:2]
     first.unlink()
     Image.effect_noise((64, 64), 50).save(second)
-    with pytest.raises(UserError, match=r"but got 1 gone \(.*\), 1 of another size \(.*\); name a copy"):
+    with pytest.raises(UserError, match=r"but got 1 gone \(.*\), 1 of another size \(.*\); point the spec, or"):
         retrain(run, "knee", epochs=1)
 
 
@@ -171,11 +171,32 @@ def test_test_images_that_change_are_evaluated_anew(run, images):
     assert third.notes[0].startswith("the test set isn't that of the last evaluation")
 
 
+def test_test_images_of_other_content_alone_are_found_on_demand_and_from_then_on(run, images):
+    first = evaluate(run, "knee")
+    file = first_of(images / "test/digit 3")
+    before = file.stat()
+    Image.new("L", (8, 8), 255).save(file)
+    file.write_bytes(file.read_bytes().ljust(before.st_size, b"\0"))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert evaluate(run, "knee").to_json() == first.to_json()
+    note = f"(1 of other content (test/digit 3/{file.name}))"
+    assert note in evaluate(run, "knee", verify=True).notes[0]
+    assert note in evaluate(run, "knee").notes[0]
+
+
+def test_test_images_that_cannot_be_read_are_reported_before_a_search(run, images, tmp_path):
+    first_of(images / "test/digit 3").write_bytes(b"")
+    with pytest.raises(UserError, match=r"digit 3/\d+.png: must be a readable image, but got an empty file"):
+        run_search(spec_of(run), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_moved_images_are_found_where_the_user_says(run, images, tmp_path, capsys):
     place = tmp_path / "elsewhere" / "my digits"
     shutil.copytree(images, place, copy_function=shutil.copy)  # with new times
     shutil.rmtree(images)
-    assert "must be a folder" in refused(["retrain", run, "--pick", "knee", "--epochs", 1], capsys)
+    gone = "must hold the run's images, but isn't there; --data says where they are"
+    assert gone in refused(["retrain", run, "--pick", "knee", "--epochs", 1], capsys)
     main(["retrain", str(run), "--pick", "knee", "--epochs", "1", "--data", str(place)])
     evaluate(run, "knee")  # remembered
     main(["resume", str(run)])

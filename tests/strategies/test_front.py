@@ -126,7 +126,7 @@ def test_pick_by_whole_id():
     ("rule", "message"),
     [
         ("avg_macs<=5e5", r"pick 'avg_macs <= 500000': .* but the closest has 1e\+06 MACs"),
-        ("accuracy>=0.99", "the closest has 0.95 fraction"),
+        ("accuracy>=0.99", "the closest has 0.95$"),
         ("first", "one id only, but matches first-[0-9a-f]+, first-"),
         (
             "fastest",

@@ -33,6 +33,11 @@ def read_train(path: Path) -> tuple[Array, Array, int]:
 def read_test(path: Path) -> tuple[Array, Array, int]:
     """The test images and their labels, which must fit the training part; as `read_train`."""
     arrays = _read_arrays(path, ("y_train", "x_test", "y_test"), headers=("x_train",))
+    return arrays["x_test"], *_test_labels(path, arrays)
+
+
+def _test_labels(path: Path, arrays: dict[str, Array]) -> tuple[Array, int]:
+    """The test labels and the number of classes."""
     known = _checked_labels(path, arrays, "train")
     classes = _number_of_classes(known, f"{path}: y_train")
     tested = _checked_labels(path, arrays, "test", known.names)
@@ -49,7 +54,12 @@ def read_test(path: Path) -> tuple[Array, Array, int]:
     highest = int(tested.labels_n.max())
     if highest >= classes:
         raise UserError(f"{path}: y_test: must be below {classes} (the classes of y_train), but got {highest}")
-    return arrays["x_test"], tested.labels_n, classes
+    return tested.labels_n, classes
+
+
+def read_test_labels(path: Path) -> Array:
+    """The test labels alone, without reading any image; errors as in `read_test`."""
+    return _test_labels(path, _read_arrays(path, ("y_train", "y_test"), headers=("x_train", "x_test")))[0]
 
 
 def read_train_shape(path: Path) -> tuple[tuple[int, ...], Array, int]:

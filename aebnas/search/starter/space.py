@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import Any
 
 from aebnas.core.errors import UserError
-from aebnas.core.metrics import Constraint
+from aebnas.core.metrics import METRICS, Constraint
 from aebnas.core.resolution import Resolution
 from aebnas.core.spec_base import parse_spec
 from aebnas.cost.bounds.metric_bounds import metric_bounds
+from aebnas.cost.bounds.space_bounds import Bounds
 from aebnas.cost.memory import peak_memory
 from aebnas.runtime.shape_rules import Shape
 from aebnas.space.completion import completed
@@ -29,6 +30,8 @@ WIDEST = {1_000: 16, 10_000: 32}
 """Most channels after the stem by number of training images below which it holds; more images allow for more."""
 LAST_SIDE = 7
 """Side of the last maps, about."""
+SIZES = ("params", "weight_bytes")
+"""Metrics of a network's size, which vary more within a space than MACs do."""
 WITHIN = 0.5
 """Share of a budget within which the smallest network must be, so that there is something to choose from."""
 
@@ -79,9 +82,22 @@ class StarterSpace:
         """What a metric is, about, for the smallest network: exactly the least, but for memory."""
         if metric == "peak_memory_bytes":  # the exact minimum of a space takes seconds
             return float(peak_memory(lower(SearchSpace(self.spec).extreme(largest=False))).max())
+        return self._bounds(metric).lower
+
+    def least(self, metric: str) -> float:
+        """The least that a metric can be: of a mean over images, that of images that all leave at the first exit."""
+        if metric == "peak_memory_bytes":
+            return self.minimum(metric)
+        return self._bounds(metric).first_exit if METRICS[metric].cost else self._bounds(metric).lower
+
+    def middle(self, metric: str) -> float:
+        """The geometric mean of the least and the most that a metric can be."""
+        return math.sqrt(self._bounds(metric).lower * self._bounds(metric).upper)
+
+    def _bounds(self, metric: str) -> Bounds:
         bounds = metric_bounds(self.spec, metric, None, stop_heads=False)
         assert bounds is not None
-        return bounds.lower
+        return bounds
 
     @cached_property
     def most_macs(self) -> float:
@@ -109,7 +125,8 @@ def starter_space(
     most_macs: float,
     budgets: Sequence[Constraint],
 ) -> StarterSpace:
-    """The largest space whose largest network has at most `most_macs` and whose smallest is well within all budgets.
+    """The largest space whose largest network has at most `most_macs`, whose smallest is well within all budgets, and
+    whose middle is within those of size.
 
     `image` is the shape (c, h, w) of the images as they are, which are read at other sizes if they are `in_files`;
     `images` is their number. Raises UserError where no space is within a budget.
@@ -126,7 +143,9 @@ def starter_space(
         return StarterSpace(size, not in_files and side != shorter, width, image, classes)
 
     def fits(space: StarterSpace, macs: float) -> bool:
-        return space.most_macs <= macs and all(space.minimum(one.metric) <= WITHIN * one.bound for one in budgets)
+        small = all(space.minimum(one.metric) <= WITHIN * one.bound for one in budgets)
+        typical = all(space.middle(one.metric) <= one.bound for one in budgets if one.metric in SIZES)
+        return small and typical and space.most_macs <= macs
 
     def largest(sides: Sequence[int], narrowest: int, macs: float) -> StarterSpace | None:
         """The first that fits, for ever narrower networks first and then ever smaller images."""
@@ -144,16 +163,16 @@ def starter_space(
     if found is None:
         found = largest(sides, WIDTHS[0], math.inf)
     if found is None:
-        raise _unreachable(made(sides[-1], WIDTHS[0]), budgets)
+        found = made(sides[-1], WIDTHS[0])
+        _check_reachable(found, budgets)
     return found
 
 
-def _unreachable(smallest: StarterSpace, budgets: Sequence[Constraint]) -> UserError:
+def _check_reachable(smallest: StarterSpace, budgets: Sequence[Constraint]) -> None:
     for one in budgets:
-        if (least := smallest.minimum(one.metric)) > WITHIN * one.bound:
-            rule = f"must be at least {math.ceil(least / WITHIN):,} {one.metric} for images and classes like these"
-            return UserError(f"--budget {rule}, but got {one.bound:g}")
-    raise AssertionError("the smallest space must be beyond a budget")
+        if (least := smallest.least(one.metric)) > one.bound:
+            rule = f"must be at least {math.ceil(least):,} {one.metric} for images and classes like these"
+            raise UserError(f"--budget {rule}, but got {one.bound:g}")
 
 
 def _strides(side: int) -> tuple[int, list[int]]:

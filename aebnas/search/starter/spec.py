@@ -61,7 +61,9 @@ class StarterSpec:
             macs = 2 * min(bounds)  # so that networks are about as large as they may be
         if survey.in_files:
             side = max(SIDES[0], max((one for one in SIDES if one <= survey.median_side), default=0))
-            image = (survey.channels, side, side)
+            height, width = survey.common_size or (side, side)
+            scale = side / min(height, width)
+            image = (survey.channels, round(height * scale), round(width * scale))
         else:
             image = (survey.channels, *survey.sizes[0])
         space = starter_space(image, survey.in_files, survey.classes, survey.train, macs, budgets)
