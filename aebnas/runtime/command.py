@@ -1,12 +1,10 @@
 """The command of an exported model, `python model.py`."""
 
 import argparse
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from PIL import Image
-
+from .preprocessing import silence_size_warnings
 from .self_check import CheckResult
 
 PROBLEMS_SHOWN = 10
@@ -27,7 +25,7 @@ def run(load: Callable[[str], Any], arguments: Sequence[str] | None) -> int:
     parser.add_argument("--check", action="store_true", help="run the recorded images and compare outputs")
     parser.add_argument("--device", default="cpu", help="PyTorch device that runs the network (default: cpu)")
     options = parser.parse_args(arguments)
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # such images are refused in one line
+    silence_size_warnings()
     if options.check == bool(options.images):
         parser.error("give one or more images, or --check")
     model = load(options.device)

@@ -23,6 +23,7 @@ Legend: n images, h height, w width, c channels.
 """
 
 import math
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -221,6 +222,11 @@ class Preprocessing:
         """Read what `to_json` wrote, also that of earlier versions; KeyError, ValueError or TypeError for anything
         else."""
         return cls(tuple(value["mean"]), tuple(value["std"]), ImageReader.from_json(value))
+
+
+def silence_size_warnings() -> None:
+    """Turn off Pillow's warnings of large images, in a process whose only reader this is: it refuses such images."""
+    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 def _bomb_rule() -> str:
