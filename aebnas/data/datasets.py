@@ -1,6 +1,6 @@
 """The image sets by name.
 
-Training and test part are loaded by two functions, so that a search never reads the test part.
+Training and test part are loaded by two functions: a search uses the test part only to check that it can be read.
 Legend: n images, h height, w width, c channels.
 """
 

@@ -46,7 +46,7 @@ def _protocol(session: RunSession) -> dict[str, object]:
         "splits_read_by_search": read,
         "front_figures_from": "search",
         "temperatures": "one for each exit, fitted on `calibrate` before thresholds are applied or found",
-        "test_set": "read only by `aebnas evaluate`",
+        "test_set": "used only by `aebnas evaluate`; a search checks when it starts that it can be read",
         "macs": "one multiply-add is one MAC; convolutions and linear layers only",
         "avg_macs": "backbone to the exit and every branch passed, averaged over samples",
         "avg_macs_taken_only": "backbone to the exit and the branch taken, averaged over samples",

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from image_files import write_digits
 from tiny_run import EXPERIMENT, front_of, write_spec
 
 from aebnas.core.errors import UserError
 from aebnas.data.data_spec import DataSpec
-from aebnas.data.datasets import load_test, load_train
 from aebnas.data.image_files.listing import list_images
 from aebnas.export.model import Model
 from aebnas.run.session import RunSession
@@ -23,12 +22,7 @@ from aebnas.selected.evaluate import evaluate, export
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """300 digits to train and 60 to test, in a folder a class."""
     base = tmp_path_factory.mktemp("folder")
-    for part, load, count in (("train", load_train, 300), ("test", load_test, 60)):
-        images = load(DataSpec(name="digits"), base)
-        for number in range(count):
-            place = base / "digits" / part / f"digit {int(images.labels[number])}"
-            place.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(images.pixels([number])[0, 0].numpy()).save(place / f"{number}.png")
+    write_digits(base, train=300, test=60)
     return base
 
 

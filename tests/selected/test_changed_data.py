@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_files import write_digits
 from PIL import Image
 from tiny_run import EXPERIMENT, front_of, own_copy, write_spec
 
@@ -24,22 +25,11 @@ from aebnas.selected.retrain import retrain
 SPLITS = EXPERIMENT["data"]["splits"]
 
 
-def write_digits(folder: Path) -> Path:
-    """240 digits to train and 60 to test, in a folder a class."""
-    for part, load, count in (("train", load_train, 240), ("test", load_test, 60)):
-        images = load(DataSpec(name="digits"), folder)
-        for number in range(count):
-            place = folder / "digits" / part / f"digit {int(images.labels[number])}"
-            place.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(images.pixels([number])[0, 0].numpy()).save(place / f"{number:03}.png")
-    return folder / "digits"
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run on a folder of images beside its spec; none may change it."""
     base = tmp_path_factory.mktemp("finished")
-    write_digits(base / "spec")
+    write_digits(base / "spec", train=240, test=60)
     data = {"name": "folder", "path": "digits", "resolution": 8, "channels": 1, "splits": SPLITS}
     run_search(write_spec(base / "spec", data=data), base / "run")
     return base / "run"
@@ -133,7 +123,8 @@ def test_images_that_move_to_another_class_are_refused(run, images):
 def test_another_time_of_equal_content_is_no_change(run, images):
     for file in images.glob("train/*/*"):
         os.utime(file)
-    retrain(run, "knee", epochs=1)
+    _, point = retrain(run, "knee", epochs=1)
+    assert RunSession.open(run).selected_state(RunSession.open(run).pick("knee")).point == point
 
 
 def test_another_content_of_equal_size_and_time_is_found_on_demand(run, images, capsys):
