@@ -1,7 +1,6 @@
 """The command line. Slow imports are inside the commands, so that help and spec errors are printed at once."""
 
 import io
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, cast
@@ -15,10 +14,8 @@ from aebnas.cli.searches import resume, search
 from aebnas.cli.selected import evaluate, export, measure, retrain
 from aebnas.cli.spaces import schema, space
 from aebnas.cli.starting import init
+from aebnas.cli.stop_signals import INTERRUPTED, handle_stop_signals, stop_code
 from aebnas.core.errors import UserError
-
-TERMINATED = 128 + signal.SIGTERM
-"""Exit code after SIGTERM, as shells report it."""
 
 UsageError = cast(type[typer.BadParameter], typer.BadParameter.__base__)
 """An unknown command, a missing argument, a flag's value of the wrong type; typer exports only a subclass of it."""
@@ -60,13 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     `arguments` default to those of the process.
     """
-    terminated = []
-
-    def on_sigterm(number: int, frame: object) -> None:
-        terminated.append(number)
-        raise KeyboardInterrupt  # the only exception that Ray doesn't wrap or suppress
-
-    signal.signal(signal.SIGTERM, on_sigterm)
+    handle_stop_signals()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be any bytes
     if arguments is None:
@@ -87,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         message = " ".join(error.format_message().split()).replace("Input should ", "must ")
         print(f"error: {UserError(message)}", file=sys.stderr)
         sys.exit(2)
-    if code == 130:  # typer's exit code after Ctrl-C
+    if code == INTERRUPTED:  # typer's exit code after Ctrl-C
         print("stopped; run the same command again to resume", file=sys.stderr)
-        sys.exit(TERMINATED if terminated else 130)
+        sys.exit(stop_code())
     if code:
         sys.exit(code)
