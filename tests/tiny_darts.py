@@ -16,5 +16,5 @@ DARTS = {
     "strategy": {"name": "adaptive_darts", "lambdas": [0.05, 1.0]},
     "relaxed": TRAIN | {"epochs": 3, "arch_lr": 0.05, "lambda_warmup_epochs": 1, "controller": 2, "min_share": 0.0},
     "evaluate": {"weights": "finetune(1)", "calibration_images": 128},
-    "retrain": TRAIN | {"weights": "kept", "epochs": 1, "lr": 0.05},
+    "retrain": TRAIN | {"weights": "kept", "epochs": 1, "lr": 8.8},
 }

@@ -58,6 +58,11 @@ class Batches:
         """Steps of one epoch."""
         return max(1, len(self.images) // self.batch_size)
 
+    @property
+    def images_per_step(self) -> int:
+        """Images in every batch, shared by all ranks."""
+        return min(self.batch_size, len(self.images))
+
     def epoch(
         self, generator: torch.Generator, epoch: int = 0, rank: int = 0, world: int = 1
     ) -> Iterator[tuple[Tensor, Tensor]]:

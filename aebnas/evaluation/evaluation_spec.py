@@ -57,10 +57,7 @@ class EvaluateSpec(Spec):
         }[self.mode]
 
     def candidate_training(self, default: TrainSpec) -> TrainSpec | None:
-        """How a candidate is trained separately; None where it isn't. `default` is used where `training` is absent.
-
-        Raises SpecError where the settings don't fit the number of epochs.
-        """
+        """How a candidate is trained separately; None where it isn't. `default` is used where `training` is absent."""
         if self.mode == "supernet":
             return None
         epochs = int(self.weights.partition("(")[2].rstrip(")"))

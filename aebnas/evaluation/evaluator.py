@@ -32,6 +32,7 @@ from aebnas.supernet.darts.relaxed_network import RelaxedNetwork
 from aebnas.supernet.supernet import Supernet
 from aebnas.training.exits.add_stop_heads import add_stop_heads
 from aebnas.training.exits.exit_training_spec import ExitTrainingSpec
+from aebnas.training.recipes.initial_weights import set_initial_weights
 from aebnas.training.single_network import fresh_network, with_norm_stats
 from aebnas.training.stages import fit_network
 from aebnas.training.training_spec import TrainSpec
@@ -74,9 +75,11 @@ class CandidateTraining:
         """The seed of an architecture's training, independent of when and in which process it runs."""
         return int(np.random.SeedSequence([self.seed, int(architecture.id, 16)]).generate_state(1)[0])
 
-    def fresh(self, architecture: Architecture) -> Network:
-        """The architecture with newly initialised weights."""
-        return fresh_network(architecture, self.seed_of(architecture))
+    def fresh(self, architecture: Architecture, calibration: Sequence[Tensor]) -> Network:
+        """The architecture with newly initialised weights; `calibration` are batches `x_nchw` of training images."""
+        network = fresh_network(architecture, self.seed_of(architecture))
+        set_initial_weights(network, self.spec, [x_nchw.cpu() for x_nchw in calibration])
+        return network
 
     def halting(self, weight: float) -> "CandidateTraining":
         """The same for networks with stop heads, whose expected cost is weighted with lambda `weight`."""
@@ -140,7 +143,7 @@ class Evaluator:
             network = inherit(self.supernet.to(device), architecture, calibration)
         else:
             assert self.training is not None
-            network = self.training.fresh(architecture).to(device)
+            network = self.training.fresh(architecture, calibration).to(device)
         if self.training is None:
             return network
         return self.training.train(network, architecture, calibration, self.progress)
@@ -168,7 +171,7 @@ class Evaluator:
                 hard = with_norm_stats(extract(relaxed, architecture), calibration)
                 before = self._tables(hard, keep_logits=True)[SEARCH]
                 if self.training.from_scratch:
-                    hard = self.training.fresh(architecture).to(device)
+                    hard = self.training.fresh(architecture, calibration).to(device)
                 training = self.training.halting(work.weight) if architecture.stop_heads else self.training
                 trained = training.train(hard, architecture, calibration, self.progress)
                 tables = self._tables(trained, keep_logits=True)

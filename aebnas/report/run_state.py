@@ -14,7 +14,7 @@ from aebnas.strategies.front import FrontPoint
 def state_lines(facts: RunFacts, counts: TrialCounts, points: Sequence[FrontPoint]) -> list[str]:
     """Lines of text: the state with trials and hypervolume of the front `points`, why a search ended early or found
     nothing, and the progress of a supernet's training."""
-    run, epochs = facts.run, facts.supernet_epochs
+    run, length = facts.run, facts.supernet_length
     known, trials = listed(run.folder), counts.total
     parts = [known.state]
     if trials:
@@ -24,23 +24,25 @@ def state_lines(facts: RunFacts, counts: TrialCounts, points: Sequence[FrontPoin
         parts.append(f"ETA {duration(counts.seconds / trials * (known.max_trials - trials))}")
     lines = [f"{run.folder}: {', '.join(parts)}"]
     lines += [f"{run.folder}: {reason}" for reason in known.reasons]
-    if epochs is not None and known.state.endswith("in supernet"):
-        lines.append(_training_line(run, epochs))
+    if length is not None and known.state.endswith("in supernet"):
+        lines.append(_training_line(run, length))
     return lines
 
 
-def _training_line(run: Run, epochs: int) -> str:
+def _training_line(run: Run, length: str) -> str:
     """Epoch, loss and estimated time left of a supernet's training, as of its last validation."""
     path = run.folder / "train_epoch_metrics.csv"
     rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
     if not rows or "epoch" not in rows[-1]:
-        return f"supernet: no validation yet ({epochs} epochs)"
+        return f"supernet: no validation yet ({length})"
     last = int(rows[-1]["epoch"])
     here = [row for row in rows if int(row["epoch"]) == last]
-    left_s = (epochs - last) * float(here[0]["train_seconds"])
+    done = float(here[0]["progress"])
+    left_s = (1 - done) / done * last * float(here[0]["train_seconds"])
     accuracies = ", ".join(f"{row['subnet']} {100 * float(row['accuracy_at_0.9']):.1f} %" for row in here)
     return (
-        f"supernet: epoch {last} of {epochs}, loss {float(here[0]['loss']):.4g}, ETA {duration(left_s)} from there; "
+        f"supernet: epoch {last} ({100 * done:.0f} % of {length}), loss {float(here[0]['loss']):.4g}, "
+        f"ETA {duration(left_s)} from there; "
         f"accuracy {accuracies}"
     )
 

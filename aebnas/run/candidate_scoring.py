@@ -48,12 +48,13 @@ def _relaxed_training(session: RunSession, device: torch.device) -> RelaxedTrain
     if spec is None or not experiment.trains_relaxed:
         return None
     spec, splits, joint = with_pinned_precision(session.run, spec, device), images.splits, spec.bilevel == "joint"
-    batch_size = spec.arch_batch_size or spec.batch_size
+    batches = images.training_batches(spec.batch_size)
+    batch_size = spec.arch_batch_size or batches.batch_size
     return RelaxedTraining(
         spec=spec,
         space=session.space.spec,
         forms=experiment.strategy.forms,
-        batches=images.training_batches(spec.batch_size),
+        batches=batches,
         arch=None
         if joint
         else Batches(splits.arch, images.preprocessing, RECIPES["none"], batch_size, balanced=images.samples_balanced),

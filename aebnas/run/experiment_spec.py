@@ -136,11 +136,6 @@ class ExperimentSpec(Spec):
         return self
 
     @model_validator(mode="after")
-    def _candidates_can_be_trained(self) -> "ExperimentSpec":
-        _ = self.candidate_training  # raises where the settings don't fit the number of epochs
-        return self
-
-    @model_validator(mode="after")
     def _relaxed_where_needed(self) -> "ExperimentSpec":
         if not self.trains_relaxed:
             return self

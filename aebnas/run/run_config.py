@@ -10,6 +10,7 @@ from aebnas.core.earlier_names import with_present_names
 from aebnas.core.errors import SpecError, UserError, in_file
 from aebnas.core.spec_base import parse_spec, short
 from aebnas.cost.latency.network_profile import Profile
+from aebnas.run.earlier_trainings import upgraded_experiment
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.run.run_directory import Config, Run
 from aebnas.space.genome import SearchSpace
@@ -28,7 +29,7 @@ class RunConfig:
     def read(cls, run: Run) -> "RunConfig":
         """Read a run's `config.json`; raises UserError with the path of an invalid value."""
         config, source = run.config(), run.folder / "config.json"
-        experiment = parse_spec(ExperimentSpec, config.get("experiment"), source, "experiment")
+        experiment = parse_spec(ExperimentSpec, upgraded_experiment(config.get("experiment")), source, "experiment")
         spec = parse_spec(SpaceSpec, _present(config.get("space")), source, "space")
         with in_file(source, "space"):
             space = SearchSpace(spec)
@@ -51,7 +52,7 @@ class RunConfig:
 def config_with_defaults(known: Config) -> Config:
     """A `config.json` of an earlier version, with defaults for keys that it lacks; unchanged if it can't be read."""
     try:
-        experiment = parse_spec(ExperimentSpec, known.get("experiment"), "config.json")
+        experiment = parse_spec(ExperimentSpec, upgraded_experiment(known.get("experiment")), "config.json")
         space = parse_spec(SpaceSpec, _present(known.get("space")), "config.json")
     except UserError:
         return known

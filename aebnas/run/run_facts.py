@@ -26,7 +26,7 @@ class RunFacts:
     `data` is the name of the image set, `input_text` its source, shape and classes as far as the specs state them.
     `images` maps each split to its number of images. `requested_metrics` are the metrics of objectives, constraints and
     target. `max_costs` maps each minimised objective to its maximum in the space, by which the hypervolume normalises
-    it. `scored` describes the weights that candidates were scored with. `supernet_epochs` is None if no supernet is
+    it. `scored` describes the weights that candidates were scored with. `supernet_length` is None if no supernet is
     trained. `profile` is the device profile of the run; `ships_stop_heads` is whether candidates are charged with stop
     heads.
     """
@@ -41,7 +41,7 @@ class RunFacts:
     requested_metrics: tuple[str, ...]
     max_costs: dict[str, float]
     scored: ScoredWeights
-    supernet_epochs: int | None
+    supernet_length: str | None
     profile: Profile | None
     ships_stop_heads: bool
 
@@ -78,7 +78,7 @@ class RunFacts:
                 if METRICS[objective.metric].direction == "min"
             },
             scored=experiment.scored_weights,
-            supernet_epochs=experiment.supernet.epochs if experiment.supernet and experiment.trains_supernet else None,
+            supernet_length=experiment.supernet.length if experiment.supernet and experiment.trains_supernet else None,
             profile=profile,
             ships_stop_heads=experiment.ships_stop_heads,
         )

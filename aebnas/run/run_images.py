@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.run.space_file import check_fits
 from aebnas.runtime.preprocessing import Preprocessing
 from aebnas.space.spec import SpaceSpec
+from aebnas.training.recipes.batch_size import resolved_batch_size
 
 CALIBRATION_BATCH = 256
 CLASSES_NAMED = 4
@@ -143,17 +145,23 @@ class RunImages:
         batches = Batches(some, self.preprocessing, self.data.effective_augment, CALIBRATION_BATCH)
         return [x_nchw for x_nchw, _ in batches.epoch(generator)]
 
-    def training_batches(self, batch_size: int, include_arch_split: bool = False) -> Batches:
-        """Augmented batches of `train`. `include_arch_split` adds `arch` in runs of a differentiable strategy, which
-        doesn't need that split after its architecture parameters are trained."""
+    def training_batches(
+        self, batch_size: int | Literal["auto"], include_arch_split: bool = False, workers: int = 1
+    ) -> Batches:
+        """Augmented batches of `train`, which `workers` share.
+
+        `include_arch_split` adds `arch` in runs of a differentiable strategy, which doesn't need that split after its
+        architecture parameters are trained.
+        """
         data, splits = self.data, self.splits
         joined = include_arch_split and self.experiment.trains_relaxed
         images = splits.train.joined(splits.arch) if joined else splits.train
+        _, height, width = images.shape
         return Batches(
             images,
             self.preprocessing,
             data.effective_augment,
-            batch_size,
+            resolved_batch_size(batch_size, len(images), height, width, workers),
             data.loaders,
             self.samples_balanced,
             self._class_weights(images),

@@ -90,6 +90,9 @@ class Graph:
     nodes: tuple[Node, ...]
     exits: tuple[GraphExit, ...]
     shapes: dict[str, Shape] = field(init=False, compare=False, repr=False)
+    _nodes_for: "dict[tuple[GraphExit, ...], tuple[Node, ...]]" = field(
+        init=False, compare=False, repr=False, default_factory=dict
+    )
 
     def __post_init__(self) -> None:
         shapes: dict[str, Shape] = {INPUT: self.input_shape}
@@ -140,6 +143,14 @@ class Graph:
                 found.add(current)
                 todo.extend(by_name[current].inputs)
         return found
+
+    def nodes_for(self, exits: "tuple[GraphExit, ...]") -> tuple[Node, ...]:
+        """The nodes that some exits need, in execution order; their stop heads belong to them."""
+        if exits not in self._nodes_for:
+            outputs = [name for one in exits for name in (one.output, one.stop) if name]
+            needed = set().union(*map(self.ancestors, outputs))
+            self._nodes_for[exits] = tuple(node for node in self.nodes if node.name in needed)
+        return self._nodes_for[exits]
 
     def segments(self) -> tuple[Segment, ...]:
         """The nodes that each exit adds, in execution order: new backbone nodes up to its site, then its branch."""

@@ -4,6 +4,7 @@ Legend: n samples, c classes, e exits.
 """
 
 from collections.abc import Mapping
+from itertools import compress
 from typing import NamedTuple
 
 import torch
@@ -52,21 +53,26 @@ class Network(nn.Module):
             {n.name: opaque[n.name] if n.op == OPAQUE else OPS[n.op].build(**n.kwargs) for n in graph.nodes}
         )
         self._segments = graph.segments()
+        self._choices = {node.name: node for node in graph.nodes if node.depends_on_sample}
         self._needed_after = _needed_after_each_exit(graph)
 
     def forward(self, x_nchw: Tensor) -> list[Tensor]:
         """Logits `[n, c]` of every exit, shallow to deep."""
         return self.outputs(x_nchw).logits
 
-    def outputs(self, x_nchw: Tensor) -> Outputs:
-        """Logits of every exit, the outputs of stop heads and the candidates selected by `choice` nodes."""
+    def outputs(self, x_nchw: Tensor, active: tuple[bool, ...] | None = None) -> Outputs:
+        """Logits of every exit, the outputs of stop heads and the candidates selected by `choice` nodes.
+
+        With `active`, one bool an exit, only for those exits: what only others need doesn't run.
+        """
+        exits = self.graph.exits if active is None else tuple(compress(self.graph.exits, active))
         values = {INPUT: x_nchw}
-        for node in self.graph.nodes:
+        for node in self.graph.nodes_for(exits):
             values[node.name] = self._run(node, values)
         return Outputs(
-            [values[graph_exit.output] for graph_exit in self.graph.exits],
-            [values[graph_exit.stop][:, 0] for graph_exit in self.graph.exits if graph_exit.stop],
-            {node.name: self._chosen(node, values) for node in self.graph.nodes if node.depends_on_sample},
+            [values[graph_exit.output] for graph_exit in exits],
+            [values[graph_exit.stop][:, 0] for graph_exit in exits if graph_exit.stop],
+            {name: self._chosen(node, values) for name, node in self._choices.items() if name in values},
         )
 
     @torch.no_grad()

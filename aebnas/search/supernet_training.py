@@ -7,6 +7,7 @@ from aebnas.run.weight_files import load_weights, save_weights
 from aebnas.supernet.supernet import Supernet
 from aebnas.training.distributed import fit_on_workers
 from aebnas.training.loop import fit
+from aebnas.training.recipes.initial_weights import set_initial_weights
 from aebnas.training.sandwich import SandwichTask
 from aebnas.training.training_spec import SupernetSpec
 
@@ -21,7 +22,8 @@ def load_or_train(session: RunSession, spec: SupernetSpec, events: RunEvents) ->
         return supernet
     images = session.images
     calibration = images.calibration(experiment.evaluate.calibration_images)
-    batches = images.training_batches(spec.batch_size)
+    batches = images.training_batches(spec.batch_size, workers=max(1, spec.workers))
+    set_initial_weights(supernet, spec, calibration)
     task = SandwichTask(
         supernet,
         session.space,

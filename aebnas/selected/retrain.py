@@ -15,6 +15,7 @@ from aebnas.evaluation.operating_points import found_policies, operating_point
 from aebnas.policies.calibration.calibrated_tables import calibrated_tables
 from aebnas.policies.calibration.tuning import Rules
 from aebnas.policies.exit_table.tabulate import tabulate_for
+from aebnas.run.earlier_trainings import upgraded_training
 from aebnas.run.events import Listen, RunEvents, TrainingRows
 from aebnas.run.norm_statistics import inherited_network
 from aebnas.run.pick_records import claim_model_folder, owns_model_folder, read_pick, record_pick
@@ -27,6 +28,7 @@ from aebnas.selected.selected_model import candidate_network
 from aebnas.space.architecture import Architecture
 from aebnas.strategies.trial import OperatingPoint, Trial
 from aebnas.training.exits.add_stop_heads import add_stop_heads
+from aebnas.training.recipes.initial_weights import set_initial_weights
 from aebnas.training.single_network import fresh_network
 from aebnas.training.stages import BACKBONE_CHECKPOINT, fit_network
 from aebnas.training.training_spec import RetrainSpec
@@ -57,7 +59,9 @@ def retrain(
     """
     session = RunSession.open(folder)
     trial, point = session.pick(rule)
-    changes = {k: v for k, v in {"weights": weights, "epochs": epochs}.items() if v is not None}
+    changes: dict[str, Any] = {} if weights is None else {"weights": weights}
+    if epochs is not None:
+        changes |= {"epochs": epochs, "steps": None}
     spec = updated(session.experiment.retrain, changes, at="retrain")
     return point.id, _retrain(session, trial, point, spec, listen)
 
@@ -72,7 +76,8 @@ def finish_retrainings(folder: Path, listen: Listen = RunEvents) -> list[tuple[s
     finished = []
     for settings in unfinished:
         if settings.parent.name in known:  # other folders are those of benchmarks
-            spec = parse_spec(RetrainSpec, session.run.read_json(str(settings.relative_to(folder))), str(settings))
+            saved = session.run.read_json(str(settings.relative_to(folder)))
+            spec = parse_spec(RetrainSpec, upgraded_training(saved, saved.get("epochs")), str(settings))
             trial, point = known[settings.parent.name]
             finished.append((point.id, _retrain(session, trial, point, spec, listen)))
     return finished
@@ -95,7 +100,7 @@ def _retrain(
         origins = {"supernet": "the supernet's weights", "scratch": "scratch", "kept": "the weights of the search"}
         origin = origins[spec.weights]
         record: dict[str, Any] = retrained.to_json()
-        record |= {"source": f"retrained for {spec.epochs} epochs from {origin}"}
+        record |= {"source": f"retrained for {spec.length} from {origin}"}
         record |= {"samples": (samples := len(search))} | accuracy_bounds(retrained.metrics, samples)
         # a kill between the two must not leave these weights under an earlier retraining's thresholds
         if "retrained" in read_pick(run, picked):
@@ -136,8 +141,11 @@ def train_separately(
         network = inherited_network(session, architecture)
     else:
         network = fresh_network(architecture, experiment.seed)
+    calibration = session.images.calibration(experiment.evaluate.calibration_images)
+    if spec.weights == "scratch":
+        set_initial_weights(network, spec, calibration)
     network = add_stop_heads(network, spec.exits).to(device)
-    calibration = [x.to(device) for x in session.images.calibration(experiment.evaluate.calibration_images)]
+    calibration = [x.to(device) for x in calibration]
     trained = fit_network(
         network,
         architecture,

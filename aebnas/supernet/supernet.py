@@ -9,6 +9,7 @@ Legend: n samples, c classes.
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import compress
 from typing import Any
 
 import torch
@@ -55,35 +56,44 @@ class Supernet(nn.Module):
         architectures: Sequence[Architecture],
         norm_stats: NormStats | None = None,
         synced: bool = False,
+        active: Sequence[tuple[bool, ...]] | None = None,
+        gradient_factors: Mapping[str, float] | None = None,
     ) -> list[list[Tensor]]:
         """`forward` for several architectures, running nodes that they have in common only once.
 
         So branches of one backbone path share its forward (and backward) pass. `norm_stats`, if given, are
         those of a single architecture; without them batch norm uses the batch's own statistics, or those over
-        the batches of all ranks (see `synced_norm`) if `synced`. Raises ValueError for `norm_stats` with several
-        architectures.
+        the batches of all ranks (see `synced_norm`) if `synced`. With `active`, one bool for each exit of each
+        architecture, only those exits run and are returned. `gradient_factors` multiply the gradients of the weights
+        that nodes, by name, receive. Raises ValueError for `norm_stats` with several architectures.
         """
         if norm_stats is not None and len(architectures) != 1:
             raise ValueError(f"norm_stats must be given for one architecture only, but got {len(architectures)}")
         values: list[Tensor] = [x_nchw]
         place_of: dict[tuple[str, Attrs, tuple[int, ...]], int] = {}
         logits = []
-        for architecture in architectures:
+        factors = gradient_factors or {}
+        for index, architecture in enumerate(architectures):
             graph = lower(architecture)
+            exits = graph.exits if active is None else tuple(compress(graph.exits, active[index]))
             place = {INPUT: 0}
-            for node in graph.nodes:
+            for node in graph.nodes_for(exits):
                 key = (node.weights, node.attrs, tuple(place[name] for name in node.inputs))
                 if key not in place_of:
-                    inputs = [values[index] for index in key[2]]
-                    values.append(self._run(node, inputs, norm_stats, synced))
+                    inputs = [values[at] for at in key[2]]
+                    values.append(self._run(node, inputs, norm_stats, synced, factors.get(node.name, 1.0)))
                     place_of[key] = len(values) - 1
                 place[node.name] = place_of[key]
-            logits.append([values[place[graph_exit.output]] for graph_exit in graph.exits])
+            logits.append([values[place[graph_exit.output]] for graph_exit in exits])
         return logits
 
-    def _run(self, node: Node, inputs: list[Tensor], norm_stats: NormStats | None, synced: bool) -> Tensor:
+    def _run(
+        self, node: Node, inputs: list[Tensor], norm_stats: NormStats | None, synced: bool, factor: float
+    ) -> Tensor:
         template = _template(node.op, node.attrs, norm_stats is None, synced, threading.get_ident())
         tensors: dict[str, Any] = dict(self._sliced(node))
+        if factor != 1:
+            tensors = {name: _ScaledGradient.apply(tensor, factor) for name, tensor in tensors.items()}
         if norm_stats is not None:
             tensors |= {name: norm_stats[f"nodes.{node.name}.{name}"] for name, _ in template.named_buffers()}
         return functional_call(template, tensors, tuple(inputs))
@@ -129,6 +139,19 @@ class Supernet(nn.Module):
         for name, buffer in buffers.items():
             buffer.copy_(norm_stats[name])
         return network.eval()
+
+
+class _ScaledGradient(torch.autograd.Function):
+    """The identity, whose gradient is multiplied by a factor."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor, factor: float) -> Tensor:
+        ctx.factor = factor
+        return tensor.view_as(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient * ctx.factor, None
 
 
 def _key(weights: str, parameter: str) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from aebnas.core.atomic_files import write_bytes
 from aebnas.core.errors import UserError
@@ -58,26 +57,14 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 class Checkpoint:
-    """The stateful parts of a training; `others` are optimiser, schedule and gradient scaler.
+    """The stateful parts of a training by name, each with `state_dict` and `load_state_dict`."""
 
-    `stateful` maps names to the task's further stateful parts (see `Task.stateful`).
-    """
-
-    def __init__(
-        self,
-        precision: torch.dtype,
-        module: nn.Module,
-        averaged: nn.Module | None,
-        *others: Any,
-        stateful: Mapping[str, Any],
-    ) -> None:
-        self.precision = precision
-        self.parts = {"module": module, "averaged": averaged, **stateful}
-        self.parts |= dict(zip(("optimiser", "schedule", "scaler"), others, strict=True))
+    def __init__(self, precision: torch.dtype, parts: Mapping[str, Any]) -> None:
+        self.precision, self.parts = precision, parts
 
     def save(self, path: Path, rows: list[Row], epochs_done: int) -> None:
         """Write the parts' states atomically."""
-        content: dict[str, Any] = {k: part.state_dict() for k, part in self.parts.items() if part is not None}
+        content: dict[str, Any] = {name: part.state_dict() for name, part in self.parts.items()}
         content |= {"rows": rows, "epochs_done": epochs_done, "precision": self.precision}
         # in memory first: torch's own writer doesn't report a full disk as an OSError
         buffer = io.BytesIO()
@@ -90,7 +77,6 @@ class Checkpoint:
         The precision must be the one saved. Raises UserError for a checkpoint of another training.
         """
         with _readable(saved.path):
-            for key, part in self.parts.items():
-                if part is not None:
-                    part.load_state_dict(saved.content[key])
+            for name, part in self.parts.items():
+                part.load_state_dict(saved.content[name])
             return saved.content["rows"], saved.content["epochs_done"]

@@ -6,21 +6,24 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from aebnas.core.atomic_files import write_text
 from aebnas.core.errors import UserError
 from aebnas.core.progress import Counter, progress_bar
 from aebnas.data.batches import Batches
 from aebnas.training.checkpoint import Checkpoint, read_checkpoint
+from aebnas.training.compute.compute_meter import ComputeMeter
+from aebnas.training.length import Length
 from aebnas.training.precision import computing_dtype
 from aebnas.training.ranks import SINGLE_PROCESS, Ranks
+from aebnas.training.recipes.averaging import WeightAverage
+from aebnas.training.recipes.optimisers import Optimisers
+from aebnas.training.recipes.progressive_resolution import resized, scale_at, training_size
 from aebnas.training.task import Row, Task
 from aebnas.training.training_spec import TrainSpec
 
@@ -35,8 +38,12 @@ def fit(
     on_rows: Callable[[list[Row]], None] = lambda rows: None,
     progress: Callable[[str, int, int], AbstractContextManager[Counter]] = progress_bar,
     ranks: Ranks = SINGLE_PROCESS,
+    compute: ComputeMeter | None = None,
 ) -> nn.Module:
     """Train `task.module` and return it with averaged weights (a copy where averaging is on).
+
+    `compute` receives the FLOP of all steps, those before a resume included.
+
 
     A checkpoint (unless None) is written after every epoch, and training resumes from an existing one with equal
     results, since every epoch has its own seeded generators. `on_rows` receives all validation rows so far after each
@@ -51,17 +58,18 @@ def fit(
     precision = ranks.from_first(choose) if saved is None else saved.precision
     if spec.channels_last:
         _to_channels_last(task.module)
-    optimiser = _optimiser(task.module, spec)
-    total_steps, warmup_steps = spec.epochs * len(batches), spec.warmup_epochs * len(batches)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: warmup_cosine(s, warmup_steps, total_steps))
-    averaged = AveragedModel(task.module, multi_avg_fn=_ema_update(spec.ema)) if spec.ema else None
+    optimisers = Optimisers(task.module, spec, batches.images_per_step)
+    average = WeightAverage(task.module, spec)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-    state = Checkpoint(precision, task.module, averaged, optimiser, schedule, scaler, stateful=task.stateful)
-    rows, first_epoch = ([], 0) if saved is None else state.load(saved)
+    compute = ComputeMeter() if compute is None else compute
+    length = Length(spec, len(batches), compute)
+    parts = {"module": task.module, "optimisers": optimisers, "average": average, "scaler": scaler}
+    state = Checkpoint(precision, {**parts, **task.stateful, "length": length, "compute": compute})
+    rows, epoch = ([], 0) if saved is None else state.load(saved)
     ranks.from_first(partial(on_rows, rows))
-    with progress(label, spec.epochs * len(batches), first_epoch * len(batches)) as bar:
-        for epoch in range(first_epoch, spec.epochs):
-            started = time.monotonic()
+    with progress(label, length.total, length.done) as bar:
+        while length.progress < 1:
+            started, first_step = time.monotonic(), length.steps
             order = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
             rng = np.random.default_rng([seed, epoch])
             loss_sum = torch.zeros((), device=device)
@@ -69,46 +77,51 @@ def fit(
             task.begin_epoch(epoch)
             for x_nchw, labels_n in batches.epoch(order, epoch=epoch, rank=ranks.rank, world=ranks.world):
                 x_nchw, labels_n = x_nchw.to(device), labels_n.to(device)
+                task.begin_step(length.progress)
+                optimisers.set_progress(length.progress)
+                if spec.resolution_steps and task.graph is not None:
+                    scale = scale_at(spec.resolution_steps, length.progress)
+                    x_nchw = resized(x_nchw, training_size(task.graph, scale))
                 if not spec.channels_last:
                     x_nchw = x_nchw.contiguous()
-                loss_sum += _step(task, x_nchw, labels_n, rng, precision, optimiser, scaler, spec.clip, ranks)
-                schedule.step()
-                if averaged is not None:
-                    averaged.update_parameters(task.module)
-                bar.advance()
-            loss = float(ranks.mean(loss_sum)) / len(batches)
+                loss_sum += _step(task, x_nchw, labels_n, rng, precision, optimisers, scaler, spec.clip, ranks)
+                done = length.done
+                # ranks draw the same networks and have equal shares of the batch, so that each counts the same
+                compute.add(task.flop() * ranks.world)
+                length.steps += 1
+                average.update(length.progress)
+                bar.advance(length.done - done)
+                if length.progress >= 1:
+                    break
+            epoch += 1
+            steps = length.steps - first_step
+            loss = float(ranks.mean(loss_sum)) / steps
             if not math.isfinite(loss):
                 raise UserError(
-                    f"{label}: the loss must stay finite, but got {loss} in epoch {epoch + 1}; "
+                    f"{label}: the loss must stay finite, but got {loss} in epoch {epoch}; "
                     f"lower lr ({spec.lr}) or set precision: fp32, in a new run (--out)"
                 )
             seconds = time.monotonic() - started
-            if (epoch + 1) % spec.validate_every == 0 or epoch + 1 == spec.epochs:
-                module = task.module if averaged is None else averaged.module
+            if epoch % spec.validate_every == 0 or length.progress >= 1:
                 common = {
                     "phase": label,
-                    "epoch": epoch + 1,
-                    "lr": schedule.get_last_lr()[0],
+                    "epoch": epoch,
+                    "progress": length.progress,
+                    "lr": optimisers.lr,
                     "loss": loss,
                     "train_seconds": seconds,
-                    "images_per_second": len(batches) * batches.batch_size / seconds,
+                    "images_per_second": steps * batches.images_per_step / seconds,
+                    "pflop": compute.pflop,
                 }
-                rows = rows + ranks.from_first(partial(_validation_rows, task, module, common))
+                rows = rows + ranks.from_first(partial(_validation_rows, task, average.module, common))
             if checkpoint:
-                ranks.from_first(partial(state.save, checkpoint, rows, epoch + 1))
+                ranks.from_first(partial(state.save, checkpoint, rows, epoch))
             ranks.from_first(partial(on_rows, rows))
-    return task.module if averaged is None else averaged.module
+    return average.module
 
 
 def _validation_rows(task: Task, module: nn.Module, common: Row) -> list[Row]:
     return [common | row for row in task.validate(module)]
-
-
-def warmup_cosine(step: int, warmup_steps: float, total_steps: int) -> float:
-    """Factor on the learning rate: a linear rise over the warm-up, then a half cosine to zero."""
-    if step < warmup_steps:
-        return (step + 1) / (warmup_steps + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1.0, total_steps - warmup_steps)))
 
 
 def write_rows(path: Path, rows: list[Row]) -> None:
@@ -122,13 +135,13 @@ def _step(
     labels_n: Tensor,
     rng: np.random.Generator,
     precision: torch.dtype,
-    optimiser: torch.optim.Optimizer,
+    optimisers: Optimisers,
     scaler: torch.amp.GradScaler,
     clip: float,
     ranks: Ranks,
 ) -> Tensor:
     """One optimiser step over all of the task's losses; returns their sum on this rank, detached."""
-    optimiser.zero_grad(set_to_none=True)
+    optimisers.zero_grad()
     total = torch.zeros((), device=x_nchw.device)
     losses = task.losses(x_nchw, labels_n, rng)
     while True:
@@ -139,32 +152,9 @@ def _step(
         scaler.scale(loss).backward()
         total += loss.detach()
     task.step(scaler)
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    ranks.average_gradients(parameters)
-    scaler.unscale_(optimiser)
-    nn.utils.clip_grad_norm_(parameters, clip)
-    scaler.step(optimiser)
-    scaler.update()
+    ranks.average_gradients(optimisers.parameters)
+    optimisers.step(scaler, clip)
     return total
-
-
-def _optimiser(module: nn.Module, spec: TrainSpec) -> torch.optim.Optimizer:
-    """SGD with weight decay on weights, without it on norms and biases."""
-    decayed = [p for p in module.parameters() if p.ndim > 1]
-    others = [p for p in module.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": spec.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    groups = [group for group in groups if group["params"]]
-    return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.momentum > 0)
-
-
-def _ema_update(decay: float) -> Callable[[Any, Any, Any], None]:
-    """Torch's moving average with a decay that starts small, so that initial weights don't dominate short runs."""
-
-    def update(averaged: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
-        steps = float(updates)
-        get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))(averaged, current, updates)
-
-    return update
 
 
 def _to_channels_last(module: nn.Module) -> None:

@@ -70,6 +70,12 @@ def multi_exit_loss(
     return total
 
 
+def teacher(logits: Sequence[Tensor], distil_from: str) -> Tensor:
+    """A network's probabilities as teacher `[n, c]`, detached: of its `last` exit, or of the mean of all its exits'
+    logits (`ensemble`)."""
+    return probabilities(logits[-1] if distil_from == "last" else torch.stack([nc.float() for nc in logits]).mean(0))
+
+
 def self_distillation_loss(
     logits: Sequence[Tensor],
     labels_n: Tensor,
@@ -77,18 +83,24 @@ def self_distillation_loss(
     label_smoothing: float,
     distillation: float,
     class_weights: Tensor | None = None,
+    distil_from: str = "last",
 ) -> Tensor:
-    """`multi_exit_loss` with the network's last exit as teacher of the earlier ones; the last exit learns from labels.
+    """`multi_exit_loss` with the network itself as teacher.
 
+    From its `last` exit the earlier ones learn, and the last learns from labels only; from the `ensemble` all do.
     `logits` holds `[n, c]` of every exit.
     """
-    *early, last = logits
-    loss = multi_exit_loss([last], labels_n, weights[-1:], label_smoothing, None, distillation, class_weights)
-    if not early:
-        return loss
-    teacher_nc = probabilities(last)
-    distilled = multi_exit_loss(early, labels_n, weights[:-1], label_smoothing, teacher_nc, distillation, class_weights)
-    return distilled + loss
+    taught = len(logits) - 1 if distil_from == "last" else len(logits)
+    rest = multi_exit_loss(
+        logits[taught:], labels_n, weights[taught:], label_smoothing, None, distillation, class_weights
+    )
+    if len(logits) == 1:
+        return multi_exit_loss(logits, labels_n, weights, label_smoothing, None, distillation, class_weights)
+    teacher_nc = teacher(logits, distil_from)
+    distilled = multi_exit_loss(
+        logits[:taught], labels_n, weights[:taught], label_smoothing, teacher_nc, distillation, class_weights
+    )
+    return distilled + rest
 
 
 def probabilities(logits_nc: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class Ranks:
             raise ValueError(f"rank must be in 0..{self.world - 1}, but got {self.rank}")
 
     @torch.no_grad()
-    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+    def average_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Replace each gradient by its mean over the ranks, in one all-reduce.
 
         Parameters without a gradient are skipped; they must be the same on all ranks.

@@ -1,6 +1,7 @@
 """Supernet training by the sandwich rule with in-place distillation (Yu & Huang 2019; BigNAS, Yu et al. 2020)."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,17 @@ from torch.amp import GradScaler
 
 from aebnas.data.image_set import ImageSet
 from aebnas.policies.exit_table.tabulate import tabulate
+from aebnas.runtime.graph import Graph
 from aebnas.runtime.preprocessing import Preprocessing
+from aebnas.runtime.shape_rules import Shape
 from aebnas.space.architecture import Architecture
 from aebnas.space.genome import SearchSpace
+from aebnas.space.lowering import lower
 from aebnas.supernet.supernet import Supernet
+from aebnas.training.compute.graph_flop import path_flop
 from aebnas.training.exits.exit_weights import exit_weights, mask_inactive
-from aebnas.training.losses import multi_exit_loss, on_device, probabilities, self_distillation_loss
+from aebnas.training.exits.gradient_rescaling import path_factors
+from aebnas.training.losses import multi_exit_loss, on_device, self_distillation_loss, teacher
 from aebnas.training.task import Row
 from aebnas.training.training_spec import SupernetSpec
 from aebnas.training.validation import REFERENCE_CRITERION, exit_rows
@@ -24,7 +30,7 @@ from aebnas.training.validation import REFERENCE_CRITERION, exit_rows
 class SandwichTask:
     """Each step trains the largest backbone, the smallest, and random ones, each with several sets of branches.
 
-    The largest backbone's last exit is the teacher of all other exits of the step. `calibration` are the batches
+    The largest backbone is the teacher of all other exits of the step. `calibration` are the batches
     (`x_nchw`) on which norm statistics are estimated at validation; `class_weights` `[c]` are those of the loss.
     """
 
@@ -45,43 +51,61 @@ class SandwichTask:
         self.class_weights = class_weights
         self.synced = spec.workers > 1 and spec.sync_norms
         self.largest, self.smallest = space.extreme(largest=True), space.extreme(largest=False)
-        self.epoch = 0
+        self.progress = 0.0
+        self._ran: tuple[Shape, int, list[list[Architecture]]] = (0, 0, 0), 0, []
+        largest, smallest = lower(self.largest), lower(self.smallest)
+        resizes = any(node.op == "resize" for graph in (largest, smallest) for node in graph.nodes)
+        self.graph: Graph | None = None if resizes else largest
 
     def begin_epoch(self, epoch: int) -> None:
-        """Record the epoch, which determines the exits that train."""
-        self.epoch = epoch
+        """Nothing: what changes during training depends on its progress."""
+
+    def begin_step(self, progress: float) -> None:
+        """Record the share of the training that is done, which determines the exits that train."""
+        self.progress = progress
 
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
         """One loss per backbone path: the mean over its branch sets."""
         paths = self._paths(rng)
+        self._ran = tuple(x_nchw.shape[1:]), len(x_nchw), paths  # type: ignore[assignment]
         teacher_nc: Tensor | None = None
         for architectures in paths:
+            active = list(map(self._active, architectures))
+            weights = [
+                mask_inactive(exit_weights(self.spec.exit_weights, architecture), on)
+                for architecture, on in zip(architectures, active, strict=True)
+            ]
+            factors = path_factors(architectures, weights) if self.spec.exits.gradient_rescaling else {}
             outputs = self.module.forward_many(  # type: ignore[operator]
-                x_nchw, architectures, synced=self.synced
+                x_nchw, architectures, synced=self.synced, active=active, gradient_factors=factors
             )
-            yield self._path_loss(architectures, outputs, labels_n, teacher_nc) / len(paths)
+            weights = [list(compress(one, on)) for one, on in zip(weights, active, strict=True)]
+            yield self._path_loss(outputs, weights, labels_n, teacher_nc) / len(paths)
             if teacher_nc is None:
-                teacher_nc = probabilities(outputs[0][-1])
+                teacher_nc = teacher(outputs[0], self.spec.distil_from)
+
+    def _active(self, architecture: Architecture) -> tuple[bool, ...]:
+        return self.spec.exits.active(self.progress, len(architecture.exits) + 1)
 
     def _path_loss(
         self,
-        architectures: list[Architecture],
         outputs: list[list[Tensor]],
+        weights: list[list[float]],
         labels_n: Tensor,
         teacher_nc: Tensor | None,
     ) -> Tensor:
-        """Mean loss over a path's branch sets; without a teacher (the first path) its own last exit is the teacher."""
+        """Mean loss over a path's branch sets; without a teacher (the first path) it is its own."""
         total = torch.zeros((), device=labels_n.device)
         class_weights = on_device(self.class_weights, labels_n.device)
-        for architecture, logits in zip(architectures, outputs, strict=True):
-            weights = exit_weights(self.spec.exit_weights, architecture)
-            weights = mask_inactive(weights, self.spec.exits.active(self.epoch, len(weights)))
-            smoothing, share = self.spec.label_smoothing, self.spec.distillation
+        smoothing, share = self.spec.label_smoothing, self.spec.distillation
+        for logits, logits_weights in zip(outputs, weights, strict=True):
             if teacher_nc is None:
-                loss = self_distillation_loss(logits, labels_n, weights, smoothing, share, class_weights)
+                loss = self_distillation_loss(
+                    logits, labels_n, logits_weights, smoothing, share, class_weights, self.spec.distil_from
+                )
             else:
-                loss = multi_exit_loss(logits, labels_n, weights, smoothing, teacher_nc, share, class_weights)
-            total = total + loss / len(architectures)
+                loss = multi_exit_loss(logits, labels_n, logits_weights, smoothing, teacher_nc, share, class_weights)
+            total = total + loss / len(outputs)
         return total
 
     def _paths(self, rng: np.random.Generator) -> list[list[Architecture]]:
@@ -93,6 +117,11 @@ class SandwichTask:
         ]
         paths[0][0] = self.largest
         return paths
+
+    def flop(self) -> float:
+        """See `Task.flop`: each backbone path once, with all of its branch sets."""
+        shape, images, paths = self._ran
+        return images * sum(path_flop(path, shape, list(map(self._active, path))) for path in paths)
 
     def step(self, scaler: GradScaler) -> None:
         """Nothing: the loop steps all parameters."""

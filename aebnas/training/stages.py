@@ -7,14 +7,12 @@ from pathlib import Path
 from torch import Tensor
 
 from aebnas.core.progress import Counter, progress_bar
-from aebnas.core.spec_base import updated
 from aebnas.data.batches import Batches
 from aebnas.data.image_set import ImageSet
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
-from aebnas.training.exits.exit_training_spec import ExitTrainingSpec
 from aebnas.training.loop import fit
-from aebnas.training.single_network import SingleTask
+from aebnas.training.single_network import SingleTask, Stage
 from aebnas.training.task import Row
 from aebnas.training.training_spec import TrainSpec
 
@@ -41,12 +39,12 @@ def fit_network(
     Norm statistics are estimated on `norm_calibration` at the end, on `calibration` at validations. Raises UserError
     as `loop.fit`.
     """
-    backbone_epochs = spec.exits.backbone_epochs if len(network.graph.exits) > 1 else 0
+    share = spec.exits.frozen_backbone if len(network.graph.exits) > 1 else 0.0
     earlier: list[Row] = []
 
-    def stage(network: Network, spec: TrainSpec, label: str, checkpoint: Path | None, frozen: bool) -> Network:
+    def run(network: Network, spec: TrainSpec, label: str, checkpoint: Path | None, stage: Stage) -> Network:
         preprocessing, class_weights = batches.preprocessing, batches.class_weights
-        task = SingleTask(network, architecture, spec, validation, preprocessing, calibration, frozen, class_weights)
+        task = SingleTask(network, architecture, spec, validation, preprocessing, calibration, class_weights, stage)
         rows: list[Row] = []
 
         def report(so_far: list[Row]) -> None:
@@ -57,12 +55,8 @@ def fit_network(
         earlier.extend(rows)
         return task.finished(trained, norm_calibration)
 
-    if backbone_epochs:
-        last_exit_only = ExitTrainingSpec(warmup_epochs=backbone_epochs)
-        first = updated(spec, {"epochs": backbone_epochs, "exits": last_exit_only})
-        at = checkpoint and checkpoint.with_name(BACKBONE_CHECKPOINT)
-        network = stage(network, first, f"{label}, backbone", at, frozen=False)
-        # the second stage is an ordinary training of the branches, without a backbone stage
-        branches = updated(spec.exits, {"backbone_epochs": 0})
-        spec = updated(spec, {"epochs": spec.epochs - backbone_epochs, "exits": branches})
-    return stage(network, spec, label, checkpoint, frozen=backbone_epochs > 0)
+    if not share:
+        return run(network, spec, label, checkpoint, "joint")
+    at = checkpoint and checkpoint.with_name(BACKBONE_CHECKPOINT)
+    network = run(network, spec.part(1 - share, len(batches)), f"{label}, backbone", at, "backbone")
+    return run(network, spec.part(share, len(batches)), label, checkpoint, "branches")

@@ -7,6 +7,8 @@ import numpy as np
 from torch import Tensor, nn
 from torch.amp import GradScaler
 
+from aebnas.runtime.graph import Graph
+
 Row = dict[str, Any]
 """One line of `train_epoch_metrics.csv`."""
 
@@ -15,6 +17,8 @@ class Task(Protocol):
     """One thing to train. The loop owns optimiser, schedule, averaging and checkpoints."""
 
     module: nn.Module
+    graph: Graph | None
+    """The largest network trained, which says to what sizes images may be scaled; None keeps their size."""
     stateful: Mapping[str, Any]
     """Further parts with a training state beside the module, by name: each has a `state_dict`."""
 
@@ -22,11 +26,19 @@ class Task(Protocol):
         """Called before each epoch (from 0), with the module in training mode."""
         ...
 
+    def begin_step(self, progress: float) -> None:
+        """Called before each step with the share of the training that is done, in [0, 1)."""
+        ...
+
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
         """Losses whose gradients add up to the step's; each is backpropagated before the next is computed.
 
         `labels_n` are class numbers or, for mixed images, probabilities `[n, c]`.
         """
+        ...
+
+    def flop(self) -> float:
+        """FLOP on this rank of the step whose losses were computed last, its backward pass included."""
         ...
 
     def step(self, scaler: GradScaler) -> None:

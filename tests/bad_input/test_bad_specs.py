@@ -315,11 +315,3 @@ def test_debug_shows_the_traceback_wherever_it_stands(project, place):
     arguments.insert(place, "--debug")
     with pytest.raises(UserError, match="no such file"):
         main(arguments)
-
-
-def test_settings_of_candidates_that_do_not_fit_their_epochs(refused, project):
-    retrain = EXPERIMENT["retrain"] | {"epochs": 5, "exits": {"backbone_epochs": 3}}
-    line = search(
-        refused, project, yaml.safe_dump(EXPERIMENT | {"evaluate": {"weights": "finetune(2)"}, "retrain": retrain})
-    )
-    assert line == ": evaluate.training.exits.backbone_epochs: must be below the 2 epochs, but got 3"

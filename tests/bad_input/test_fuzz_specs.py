@@ -41,7 +41,11 @@ FULL_EXPERIMENT: dict[str, Any] = EXPERIMENT | {
     "constraints": ["params <= 1e5", "accuracy >= 0.1"],
     "target": {"metric": "avg_macs", "value": 5e4, "weight": 0.1},
     "supernet": EXPERIMENT["supernet"] | {"exit_weights": {"stage1": 0.3, "last": 1}, "clip": 5.0, "ema": 0.9},
-    "evaluate": {"weights": "finetune(2)", "training": {"lr": 0.1, "batch_size": 16}, "threads": 1},
+    "evaluate": {
+        "weights": "finetune(2)",
+        "training": {"lr": 0.1, "batch_size": 16},
+        "threads": 1,
+    },
     "ray": "local",
 }
 SPACES, EXPERIMENTS = [SPACE, GENES, FULL_SPACE], [EXPERIMENT, FULL_EXPERIMENT]

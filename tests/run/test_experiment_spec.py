@@ -108,7 +108,8 @@ def test_candidates_are_trained_as_the_pick_is_unless_specified():
     assert tuned.trains_supernet
     assert tuned.candidate_training.model_dump() == tuned.retrain.model_dump(exclude={"weights"}) | {"epochs": 5}
     scratch = parse(
-        evaluate={"weights": "scratch(12)", "training": {"lr": 0.3}}, retrain=TRAIN | {"weights": "scratch"}
+        evaluate={"weights": "scratch(12)", "training": {"lr": 0.3}},
+        retrain=TRAIN | {"weights": "scratch"},
     )
     assert not scratch.trains_supernet
     assert (scratch.candidate_training.epochs, scratch.candidate_training.lr, scratch.candidate_training.precision) == (

@@ -34,7 +34,7 @@ def test_exit_weights_may_name_a_site_by_its_other_name(tmp_path):
 
 
 def test_the_weights_of_separately_trained_candidates_may_too(tmp_path):
-    evaluate = {"weights": "scratch(1)", "training": {"batch_size": 64, "lr": 0.1, "exit_weights": WEIGHTS}}
+    evaluate = {"weights": "scratch(1)", "training": {"batch_size": 64, "recipe": "classic", "exit_weights": WEIGHTS}}
     retrain = EXPERIMENT["retrain"] | {"weights": "scratch"}
     plan = make_plan(write_spec(tmp_path, STACKS, evaluate=evaluate, retrain=retrain))
     assert plan.experiment.candidate_training.exit_weights == {"cell2": 1, "last": 3}

@@ -31,7 +31,7 @@ from aebnas.space.ablation import ABLATIONS
 from aebnas.space.lowering import lower
 from aebnas.space.spec import SpaceSpec
 
-SETTINGS = {"batch_size": 64, "precision": "fp32", "lr": 0.1}
+SETTINGS = {"batch_size": 64, "precision": "fp32", "recipe": "classic", "lr": 17.6}
 SCRATCH = {
     "supernet": None,
     "evaluate": EXPERIMENT["evaluate"] | {"weights": "scratch(1)", "training": SETTINGS},

@@ -13,7 +13,7 @@ from aebnas.search.loop import run_search
 from aebnas.selected.retrain import retrain
 from aebnas.selected.selected_model import load_selected_model
 
-EXITS = {"backbone_epochs": 1, "stop_heads": True, "policy_loss": 0.05}
+EXITS = {"frozen_backbone": 0.5, "stop_heads": True, "policy_loss": 0.05}
 
 
 @pytest.fixture(scope="module")

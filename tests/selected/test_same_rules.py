@@ -46,9 +46,9 @@ def run(tmp_path_factory):
         evaluate={
             "weights": "scratch(2)",
             "calibration_images": 128,
-            "training": {"lr": 0.1, "batch_size": 64} | HEADS,
+            "training": {"recipe": "classic", "lr": 17.6, "batch_size": 64} | HEADS,
         },
-        retrain=TRAIN | {"weights": "kept", "epochs": 1, "lr": 0.05} | HEADS,
+        retrain=TRAIN | {"weights": "kept", "epochs": 1, "lr": 8.8} | HEADS,
         strategy={"name": "random", "population": 4, "generations": 1},
     )
     run_search(spec, base / "run")

@@ -149,7 +149,7 @@ def test_one_bad_candidate_is_a_failed_trial(trained, whole, what):
 
 
 def test_a_nan_loss_reports_what_to_change(tmp_path):
-    supernet = EXPERIMENT["supernet"] | {"lr": 1e30, "momentum": 0.0, "warmup_epochs": 0}
+    supernet = EXPERIMENT["supernet"] | {"lr": 1e30, "momentum": 0.0, "warmup": 0}
     ended = aebnas("search", write_spec(tmp_path / "spec", supernet=supernet), "--out", tmp_path / "run")
     assert ended.code == 2
     assert "supernet: the loss must stay finite, but got nan in epoch 1; lower lr (1e+30)" in ended.error

@@ -16,7 +16,7 @@ from aebnas.training.sandwich import SandwichTask
 from aebnas.training.single_network import SingleTask
 from aebnas.training.training_spec import SupernetSpec, TrainSpec
 
-PLAIN = {"batch_size": 64, "precision": "fp32", "lr": 0.1, "warmup_epochs": 1}
+PLAIN = {"recipe": "classic", "batch_size": 64, "precision": "fp32", "lr": 17.6, "warmup": 0.5}
 
 
 @pytest.fixture(scope="session")

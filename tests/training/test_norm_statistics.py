@@ -84,10 +84,10 @@ def test_candidates_that_no_image_selects_do_not_change_the_logits(adaptive, cal
         assert torch.equal(logits_nc, expected_nc)
 
 
-@pytest.mark.parametrize("exits", [{}, {"backbone_epochs": 1}, {"blended": True}])
+@pytest.mark.parametrize("exits", [{}, {"frozen_backbone": 0.5}, {"blended": True}])
 def test_a_trained_adaptive_network_has_no_initial_statistics(adaptive, batches, some_digits, calibration, exits):
     network, architecture = adaptive
-    spec = TrainSpec(epochs=2, batch_size=64, precision="fp32", lr=0.05, exits=exits)
+    spec = TrainSpec(epochs=2, batch_size=64, precision="fp32", recipe="classic", lr=8.8, exits=exits)
     trained = fit_network(
         network, architecture, spec, batches, 1, "test", None, some_digits[1], calibration, calibration
     )

@@ -56,7 +56,7 @@ class InDouble:
     """Batches in double precision, where rounding moves no ReLU across its kink."""
 
     def __init__(self, batches):
-        self.batches, self.batch_size = batches, batches.batch_size
+        self.batches, self.images_per_step = batches, batches.images_per_step
 
     def __len__(self):
         return len(self.batches)
@@ -116,7 +116,7 @@ def rank_work(rank, folder, pickled):
 @pytest.fixture(scope="module")
 def make(make_sandwich):
     names = ("synced", "own", "whole", "cut", "resumed", "nan", "bad")
-    special = {"own": {"sync_norms": False}, "nan": {"lr": 1e30, "warmup_epochs": 0, "momentum": 0.0}}
+    special = {"own": {"sync_norms": False}, "nan": {"lr": 1e30, "warmup": 0, "momentum": 0.0}}
     return {name: make_sandwich(**(TRAINING | special.get(name, {}))) for name in names}
 
 

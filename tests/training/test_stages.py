@@ -24,7 +24,7 @@ def train(two_stages, batches, calibration, some_digits):
     architecture = two_stages.extreme(largest=True)
 
     def run(graph=None, checkpoint=None, **settings):
-        plain = {"epochs": 2, "batch_size": 64, "precision": "fp32", "lr": 0.05, "ema": 0.9}
+        plain = {"epochs": 2, "batch_size": 64, "precision": "fp32", "recipe": "classic", "lr": 8.8, "ema": 0.9}
         torch.manual_seed(3)
         network = Network(graph or lower(architecture))
         before = copy.deepcopy(network)
@@ -73,7 +73,7 @@ def test_the_second_stage_changes_neither_the_backbone_nor_its_norm_statistics(t
         return real(network, *rest)
 
     monkeypatch.setattr(stages, "SingleTask", note)
-    _, after, reported = train(epochs=3, exits={"backbone_epochs": 2})
+    _, after, reported = train(epochs=3, exits={"frozen_backbone": 0.34})
     first, middle = seen
     backbone, branches = backbone_nodes(after), branch_nodes(after)
     assert changed(weights_of(first, backbone), weights_of(middle, backbone))
@@ -85,16 +85,16 @@ def test_the_second_stage_changes_neither_the_backbone_nor_its_norm_statistics(t
 
 
 def test_in_the_first_stage_branches_get_no_gradient(train, make_single, batches):
-    task = make_single(exits={"warmup_epochs": 1})
+    task = make_single(exits={"backbone_first": 0.5})
     task.module.train()
     task.begin_epoch(0)
     x_nchw, labels_n = next(batches.epoch(torch.Generator().manual_seed(0)))
     next(task.losses(x_nchw, labels_n, np.random.default_rng(0))).backward()
     for name in branch_nodes(task.module):
-        assert all(not p.grad.any() for p in task.module.nodes[name].parameters())
+        assert all(p.grad is None for p in task.module.nodes[name].parameters())
     assert any(p.grad.any() for p in task.module.nodes["stem"].parameters())
     task.module.zero_grad()
-    task.begin_epoch(1)
+    task.begin_step(0.5)
     next(task.losses(x_nchw, labels_n, np.random.default_rng(0))).backward()
     for name in branch_nodes(task.module):
         assert any(p.grad.any() for p in task.module.nodes[name].parameters()), name
@@ -102,10 +102,10 @@ def test_in_the_first_stage_branches_get_no_gradient(train, make_single, batches
 
 def test_two_stages_resume_from_their_checkpoints_with_equal_results(train, tmp_path):
     checkpoint = tmp_path / "checkpoint.pt"
-    _, once, _ = train(checkpoint=checkpoint, epochs=2, exits={"backbone_epochs": 1})
+    _, once, _ = train(checkpoint=checkpoint, epochs=2, exits={"frozen_backbone": 0.5})
     assert (tmp_path / BACKBONE_CHECKPOINT).exists()
     checkpoint.unlink()  # killed in the second stage
-    _, again, reported = train(checkpoint=checkpoint, epochs=2, exits={"backbone_epochs": 1})
+    _, again, reported = train(checkpoint=checkpoint, epochs=2, exits={"frozen_backbone": 0.5})
     assert all(torch.equal(a, b) for a, b in zip(once.state_dict().values(), again.state_dict().values(), strict=True))
     assert [row["phase"] for row in reported[-1]] == ["test, backbone", "test"]
 
@@ -113,7 +113,7 @@ def test_two_stages_resume_from_their_checkpoints_with_equal_results(train, tmp_
 def test_a_network_without_early_exits_trains_its_backbone_in_all_epochs(two_stages, batches, calibration):
     architecture = two_stages.extreme(largest=False)
     assert not architecture.exits
-    spec = TrainSpec(epochs=2, batch_size=64, precision="fp32", exits={"backbone_epochs": 1})
+    spec = TrainSpec(epochs=2, batch_size=64, precision="fp32", exits={"frozen_backbone": 0.5})
     torch.manual_seed(3)
     network = Network(lower(architecture))
     before = copy.deepcopy(network.state_dict())
@@ -153,7 +153,7 @@ def test_l_policy_adds_the_expected_cost(make_single, batches):
 def test_l_policy_makes_early_exits_more_confident(train, some_digits, preprocessing):
     confidence = []
     for weight in (0.0, 2.0):
-        _, network, _ = train(epochs=4, lr=0.1, exits={"policy_loss": weight, "policy_temperature": 0.2})
+        _, network, _ = train(epochs=4, lr=17.6, exits={"policy_loss": weight, "policy_temperature": 0.2})
         table = tabulate(network, some_digits[1], preprocessing, ["confidence"])
         confidence.append(table.scores["confidence"][:, :-1].mean(0))
     assert (confidence[1] > confidence[0]).all()

@@ -3,7 +3,9 @@ import pytest
 import torch
 
 from aebnas.core.errors import UserError
-from aebnas.training.loop import fit, warmup_cosine, write_rows
+from aebnas.training.loop import fit, write_rows
+from aebnas.training.recipes.optimisers import decoupled
+from aebnas.training.recipes.schedules import cosine
 
 
 class Stopped(Exception):
@@ -18,24 +20,9 @@ def weights(module):
     return torch.cat([parameter.detach().flatten() for parameter in module.parameters()])
 
 
-def test_warm_up_and_cosine_by_hand():
-    factors = [warmup_cosine(step, 3, 7) for step in range(8)]
-    assert factors == pytest.approx([0.25, 0.5, 0.75, 1.0, 0.853553, 0.5, 0.146447, 0.0], abs=1e-6)
-
-
-def test_without_a_warm_up_the_rate_starts_at_its_peak():
-    assert warmup_cosine(0, 0.0, 10) == 1.0
-    assert warmup_cosine(0, 2.5, 10) == pytest.approx(1 / 3.5)
-
-
-def test_a_warm_up_longer_than_the_training_only_rises():
-    factors = [warmup_cosine(step, 20, 10) for step in range(10)]
-    assert factors == sorted(factors) and factors[-1] < 1
-
-
 @pytest.mark.parametrize("kind", ["make_sandwich", "make_single"])
 def test_the_loss_falls_and_the_accuracy_rises(kind, request, batches, tmp_path):
-    task = request.getfixturevalue(kind)(epochs=10, validate_every=5, ema=0.9, lr=0.3)
+    task = request.getfixturevalue(kind)(epochs=10, validate_every=5, ema=0.9, lr=52.8)
     rows = []
     train(task, batches, tmp_path / "c.pt", lambda all_rows: rows.append(all_rows))
     table = pd.DataFrame(rows[-1])
@@ -72,6 +59,33 @@ def test_a_finished_training_is_not_repeated(make_single, batches, tmp_path, mon
     assert torch.equal(weights(train(task, batches, tmp_path / "c.pt")), weights(trained))
 
 
+@pytest.mark.parametrize("kind", ["make_sandwich", "make_single"])
+def test_a_training_ends_at_its_compute_and_its_schedule_with_it(kind, request, batches, tmp_path):
+    """Of steps and compute the shorter counts; the learning rate falls to zero there."""
+    whole, half = [], []
+    train(request.getfixturevalue(kind)(epochs=2), batches, tmp_path / "whole.pt", whole.append)
+    pflop = whole[-1][-1]["pflop"]
+    assert pflop > 0 and whole[-1][-1]["progress"] == 1
+    bounded = request.getfixturevalue(kind)(epochs=2, max_pflop=0.6 * pflop)
+    train(bounded, batches, tmp_path / "half.pt", half.append)
+    last = half[-1][-1]
+    assert last["epoch"] == 2 and last["progress"] == 1
+    assert 0.6 * pflop <= last["pflop"] < 0.75 * pflop
+    assert last["lr"] < 0.3 * bounded.spec.lr / 176
+
+
+def test_a_training_may_be_limited_by_steps_or_compute_alone(make_single, batches, tmp_path):
+    rows = {}
+    for name, length in {"epochs": {"epochs": 2}, "steps": {"epochs": None, "steps": 8}}.items():
+        rows[name] = []
+        train(make_single(**length), batches, tmp_path / f"{name}.pt", rows[name].append)
+    timeless = [[{k: v for k, v in row.items() if "second" not in k} for row in some[-1]] for some in rows.values()]
+    assert timeless[0] == timeless[1]
+    pflop, seen = rows["steps"][-1][-1]["pflop"], []
+    train(make_single(epochs=None, max_pflop=0.99 * pflop), batches, tmp_path / "pflop.pt", seen.append)
+    assert seen[-1][-1]["pflop"] == pytest.approx(pflop)
+
+
 def test_seeds_matter(make_single, batches, tmp_path):
     a, b, c = (
         weights(train(make_single(epochs=1), batches, tmp_path / f"{number}.pt", seed=seed))
@@ -81,7 +95,7 @@ def test_seeds_matter(make_single, batches, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_is_reported_in_one_line(make_single, batches, tmp_path):
-    task = make_single(lr=1e30, epochs=3, warmup_epochs=0, momentum=0.0)
+    task = make_single(lr=1e30, epochs=3, warmup=0, momentum=0.0)
     with pytest.raises(UserError, match=r"loss must stay finite, but got (nan|inf) in epoch \d; lower lr") as raised:
         train(task, batches, tmp_path / "c.pt")
     assert "\n" not in str(raised.value)
@@ -99,7 +113,7 @@ def test_a_checkpoint_that_cannot_be_used_is_reported(make_single, batches, tmp_
 
 
 def test_averaged_weights_by_hand(make_single, batches, tmp_path):
-    """The first step's weights, then a decay of (1 + k) / (10 + k), at most the specified one."""
+    """The first step's weights, then at step k a decay of k / (9 + k), at most the specified one."""
     decay, task, seen = 0.2, make_single(epochs=1, ema=0.2), []
     losses = task.losses
 
@@ -111,8 +125,8 @@ def test_averaged_weights_by_hand(make_single, batches, tmp_path):
     averaged = train(task, batches, tmp_path / "c.pt")
     seen.append(weights(task.module))
     expected = seen[1]
-    for updates, current in enumerate(seen[2:], start=1):
-        share = min(decay, (1 + updates) / (10 + updates))
+    for step, current in enumerate(seen[2:], start=2):
+        share = min(decay, step / (9 + step))
         expected = share * expected + (1 - share) * current
     assert len(seen) == 5
     torch.testing.assert_close(weights(averaged), expected)
@@ -126,19 +140,20 @@ def test_without_averaging_the_weights_are_the_last_ones(make_single, batches, t
 
 def test_clipping_bounds_the_step(make_single, batches, tmp_path):
     """Plain SGD without decay moves at most the learning rate times the clipped norm."""
-    settings = {"epochs": 1, "ema": 0.0, "momentum": 0.0, "weight_decay": 0.0, "warmup_epochs": 0, "lr": 0.5}
+    settings = {"epochs": 1, "ema": 0.0, "momentum": 0.0, "weight_decay": 0.0, "warmup": 0, "lr": 8.0}
     moved = []
     for clip in (1e-3, 1e9):
         task = make_single(clip=clip, **settings)
         first = weights(task.module)
         train(task, batches, tmp_path / f"{clip}.pt")
         moved.append(float((weights(task.module) - first).norm()))
-    steps_by_hand = 0.5 * sum(warmup_cosine(step, 0, len(batches)) for step in range(len(batches)))
+    lr, _ = decoupled(task.spec, 64)
+    steps_by_hand = lr * sum(cosine(step / len(batches), 0) for step in range(len(batches)))
     assert 0 < moved[0] <= 1e-3 * steps_by_hand * (1 + 1e-3) < moved[1]
 
 
 def test_norms_and_biases_do_not_decay(make_single, batches, tmp_path):
-    task = make_single(epochs=1, ema=0.0, momentum=0.0, weight_decay=0.1, clip=1e-12, warmup_epochs=0)
+    task = make_single(epochs=1, ema=0.0, momentum=0.0, weight_decay=0.1, clip=1e-12, warmup=0)
     before = {name: p.detach().clone() for name, p in task.module.named_parameters()}
     train(task, batches, tmp_path / "c.pt")
     for name, parameter in task.module.named_parameters():

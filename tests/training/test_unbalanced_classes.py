@@ -32,7 +32,7 @@ SPACE = SearchSpace(
         }
     )
 )
-SETTINGS = {"epochs": 4, "batch_size": 32, "precision": "fp32", "lr": 0.1, "distillation": 0.3}
+SETTINGS = {"epochs": 4, "batch_size": 32, "precision": "fp32", "recipe": "classic", "lr": 35.2, "distillation": 0.3}
 PREPROCESSING = Preprocessing((0.5,), (0.25,), ImageReader((1, 4, 4)))
 BALANCES = {"none": (False, False), "weights": (True, False), "sampling": (False, True)}
 

@@ -1,11 +1,12 @@
 """The settings of the `relaxed:` part of an experiment: the training of relaxed networks. Imports no torch."""
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from aebnas.core.errors import SpecError
+from aebnas.training.recipes.presets import PRESETS
 from aebnas.training.training_spec import TrainSpec
 
 Positive = Annotated[float, Field(strict=True, gt=0)]
@@ -13,8 +14,18 @@ NotNegative = Annotated[float, Field(strict=True, ge=0)]
 
 DELTA_ENTRIES = 60
 """Entries of Delta alpha in the published network, whose code takes their mean square where its formula has the sum."""
-UNUSED = ("exit_weights", "distillation")
-"""Settings of other trainings that the loss of relaxed networks doesn't have."""
+UNUSED = (
+    "exit_weights",
+    "distillation",
+    "distil_from",
+    "identity_init",
+    "whiten",
+    "resolution_steps",
+    "compile",
+    "steps",
+    "max_pflop",
+)
+"""Settings of other trainings that relaxed networks don't have."""
 
 
 class RelaxedSpec(TrainSpec):
@@ -27,8 +38,8 @@ class RelaxedSpec(TrainSpec):
     and exit i of E costs i / E.
     """
 
-    label_smoothing: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.0
-    """Share of each label's probability that is spread over all classes."""
+    recipe: Literal["classic"] = "classic"
+    """The preset that gives the values of absent keys, but for label smoothing, which is 0."""
     arch_lr: Positive = 3e-4
     """Learning rate of Adam."""
     arch_weight_decay: NotNegative = 1e-3
@@ -64,19 +75,27 @@ class RelaxedSpec(TrainSpec):
     validate_images: Annotated[int, Field(strict=True, ge=1)] | None = None
     """Limit of images in a validation; all if absent."""
 
+    @classmethod
+    def preset_changes(cls) -> dict[str, Any]:
+        """The published network has no label smoothing."""
+        return {"label_smoothing": 0.0}
+
     @model_validator(mode="after")
     def _one_way(self) -> "RelaxedSpec":
         if self.exits != type(self.exits)():
             raise SpecError("exits", "must be set only for the training of single networks")
+        if self.epochs is None:
+            raise SpecError("epochs", "is required for relaxed networks, whose lambda and temperature follow epochs")
         for name in UNUSED:
-            value, default = getattr(self, name), type(self).model_fields[name].default
-            if value != default:
-                rule = f"must be absent for relaxed networks, whose loss is weighted by aux, but got {value}"
+            value = getattr(self, name)
+            if value != PRESETS[self.recipe].get(name, type(self).model_fields[name].default):
+                rule = f"must be absent for relaxed networks, which train otherwise, but got {value}"
                 raise SpecError(name, rule)
         return self
 
     def lambda_at(self, epoch: int, maximum: float) -> float:
         """lambda(t) in an epoch (from 0); it rises to `maximum`."""
+        assert self.epochs is not None, "checked"
         ramp_epochs = self.epochs - self.lambda_warmup_epochs
         if epoch < self.lambda_warmup_epochs or ramp_epochs < 1:
             return 0.0
@@ -85,5 +104,6 @@ class RelaxedSpec(TrainSpec):
 
     def temperature_at(self, epoch: int) -> float:
         """Temperature of the softmax over candidates in an epoch (from 0)."""
+        assert self.epochs is not None, "checked"
         start, end = self.temperature
         return start * (end / start) ** (epoch / max(1, self.epochs - 1))

@@ -13,12 +13,15 @@ from torch.optim.swa_utils import update_bn
 from aebnas.data.batches import Batches, eval_batches
 from aebnas.data.image_set import ImageSet
 from aebnas.policies.exit_table.tabulate import EVAL_BATCH
+from aebnas.runtime.graph import Graph
 from aebnas.runtime.preprocessing import Preprocessing
 from aebnas.supernet.darts.relaxed_costs import RelaxedCosts
 from aebnas.supernet.darts.relaxed_network import RelaxedNetwork
+from aebnas.training.compute.relaxed_flop import RelaxedFlop
 from aebnas.training.darts.relaxed_loss import relaxed_loss, soft_exits
 from aebnas.training.darts.relaxed_spec import RelaxedSpec
 from aebnas.training.losses import on_device
+from aebnas.training.recipes.optimisers import decoupled
 from aebnas.training.task import Row
 
 FINITE_DIFFERENCE = 0.01
@@ -46,6 +49,7 @@ class RelaxedTask:
         class_weights: Tensor | None = None,
     ) -> None:
         self.module: nn.Module = network
+        self.graph: Graph | None = None
         self.spec, self.weight, self.costs, self.arch, self.seed = spec, weight, costs, arch, seed
         self.validation, self.preprocessing, self.calibration = validation, preprocessing, calibration
         self.class_weights = class_weights
@@ -62,6 +66,7 @@ class RelaxedTask:
         self._arch: Iterator[tuple[Tensor, Tensor]] = iter(())
         self.noise = torch.Generator()
         self.epoch, self.lambda_now = 0, 0.0
+        self.counted = RelaxedFlop(network, spec.bilevel)
 
     def begin_epoch(self, epoch: int) -> None:
         """Set lambda, temperature and the order of `arch` from the epoch, so that a resumed training gives equal
@@ -73,11 +78,15 @@ class RelaxedTask:
         self.noise.manual_seed(int(seeds[0]))
         self._arch = self._endless(torch.Generator().manual_seed(int(seeds[1])))
 
+    def begin_step(self, progress: float) -> None:
+        """Nothing: lambda and temperature change from epoch to epoch."""
+
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
         """A step of the architecture on `arch`, then the loss of the weights on the given batch."""
         network = self._network(self.module)
         if self.spec.bilevel == "joint":
             self._learn(network, weights=True, architecture=True)
+            self.counted.ran(x_nchw)
             yield self.loss(network, x_nchw, labels_n)  # then `step` updates the architecture, the loop the weights
             return
         arch_x, arch_labels = (part.to(x_nchw.device) for part in next(self._arch))
@@ -94,7 +103,12 @@ class RelaxedTask:
                     loss.backward()
         self._step(network)
         self._learn(network, weights=True)
+        self.counted.ran(x_nchw, arch_images=len(arch_x))
         yield self.loss(network, x_nchw, labels_n)
+
+    def flop(self) -> float:
+        """See `Task.flop`; the architecture's part of the step included."""
+        return self.counted.flop()
 
     def step(self, scaler: GradScaler) -> None:
         """For `bilevel: joint`, the architecture's step by the gradients of the weights' loss; otherwise nothing."""
@@ -145,7 +159,7 @@ class RelaxedTask:
         L_train is the same function throughout: at every evaluation the sampled candidates have the same Gumbel noise.
         """
         weights, architecture = network.weights(), network.architecture_parameters()
-        xi = self.spec.lr
+        xi = decoupled(self.spec, len(train[1]))[0]
         self._learn(network, weights=True, architecture=True)
         train_noise = self.noise.get_state()
         first = torch.autograd.grad(self.loss(network, *train), weights, allow_unused=True)

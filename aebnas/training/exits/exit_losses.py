@@ -49,6 +49,21 @@ def halting_loss(
     return losses_n.mean() if class_weights is None else (sample_weights(labels_n, class_weights) * losses_n).mean()
 
 
+@torch.no_grad()
+def reach_weights(logits: Sequence[Tensor], threshold: float) -> list[float]:
+    """Weights of the exits' losses, summing to 1: the shares of samples that reach each exit.
+
+    A sample leaves at the first exit whose confidence exceeds the threshold.
+    """
+    reached_n = torch.ones(len(logits[0]), device=logits[0].device)
+    shares = []
+    for exit_nc in logits:
+        shares.append(reached_n.mean())
+        reached_n = reached_n * (exit_nc.float().softmax(-1).amax(-1) <= threshold)
+    weights: list[float] = (torch.stack(shares) / torch.stack(shares).sum()).tolist()
+    return weights
+
+
 class Blended(nn.Module):
     """A network with a learned weight per exit; `forward` gives the logits of every exit, as the network's."""
 

@@ -102,7 +102,9 @@ def test_the_architectures_step_depends_on_arch(make, some_digits, preprocessing
 @pytest.mark.parametrize("mixing", ["softmax", "straight_through"])
 def test_the_second_order_is_the_gradient_through_one_step_of_the_weights(make, some_digits, preprocessing, mixing):
     """Against autograd through w - xi * dL/dw, with the same Gumbel noise."""
-    task = make(bilevel="second_order", lr=0.02, controller=0, stop_heads=False, aux=0.0, mixing=mixing)
+    task = make(
+        bilevel="second_order", lr=0.02 * 1024 * 11 / 60, controller=0, stop_heads=False, aux=0.0, mixing=mixing
+    )
     network = task.module.train()
     task.begin_epoch(2)
     rows = torch.arange(60)

@@ -1,0 +1,1 @@
+"""How a network is trained: presets by name, and the parts that they are made of."""
