@@ -12,6 +12,7 @@ from torch import nn
 
 from aebnas.core.atomic_files import write_bytes
 from aebnas.core.errors import UserError
+from aebnas.training.compute.compute_meter import ComputeMeter
 from aebnas.training.ranks import Ranks
 from aebnas.training.task import Row
 
@@ -58,7 +59,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 class Checkpoint:
-    """The stateful parts of a training; `others` are optimiser, schedule and gradient scaler.
+    """The stateful parts of a training, and the compute that it has used.
 
     `stateful` maps names to the task's further stateful parts (see `Task.stateful`).
     """
@@ -68,17 +69,21 @@ class Checkpoint:
         precision: torch.dtype,
         module: nn.Module,
         averaged: nn.Module | None,
-        *others: Any,
+        optimiser: Any,
+        schedule: Any,
+        scaler: Any,
         stateful: Mapping[str, Any],
+        compute: ComputeMeter,
     ) -> None:
-        self.precision = precision
+        self.precision, self.compute = precision, compute
         self.parts = {"module": module, "averaged": averaged, **stateful}
-        self.parts |= dict(zip(("optimiser", "schedule", "scaler"), others, strict=True))
+        self.parts |= {"optimiser": optimiser, "schedule": schedule, "scaler": scaler}
 
     def save(self, path: Path, rows: list[Row], epochs_done: int) -> None:
         """Write the parts' states atomically."""
         content: dict[str, Any] = {k: part.state_dict() for k, part in self.parts.items() if part is not None}
         content |= {"rows": rows, "epochs_done": epochs_done, "precision": self.precision}
+        content |= {"compute": self.compute.state_dict()}
         # in memory first: torch's own writer doesn't report a full disk as an OSError
         buffer = io.BytesIO()
         torch.save(content, buffer)
@@ -93,4 +98,6 @@ class Checkpoint:
             for key, part in self.parts.items():
                 if part is not None:
                     part.load_state_dict(saved.content[key])
+            # not known where an earlier version wrote the checkpoint
+            self.compute.load_state_dict(saved.content.get("compute", {"flop": None}))
             return saved.content["rows"], saved.content["epochs_done"]

@@ -19,6 +19,7 @@ from aebnas.core.errors import UserError
 from aebnas.core.progress import Counter, progress_bar
 from aebnas.data.batches import Batches
 from aebnas.training.checkpoint import Checkpoint, read_checkpoint
+from aebnas.training.compute.compute_meter import ComputeMeter
 from aebnas.training.precision import computing_dtype
 from aebnas.training.ranks import SINGLE_PROCESS, Ranks
 from aebnas.training.task import Row, Task
@@ -35,6 +36,7 @@ def fit(
     on_rows: Callable[[list[Row]], None] = lambda rows: None,
     progress: Callable[[str, int, int], AbstractContextManager[Counter]] = progress_bar,
     ranks: Ranks = SINGLE_PROCESS,
+    compute: ComputeMeter | None = None,
 ) -> nn.Module:
     """Train `task.module` and return it with averaged weights (a copy where averaging is on).
 
@@ -42,6 +44,8 @@ def fit(
     results, since every epoch has its own seeded generators. `on_rows` receives all validation rows so far after each
     epoch. With several `ranks` each calls this with equal arguments and takes its share of every batch; rank 0
     validates, writes and calls `on_rows`. `progress` makes the bar from label, number of steps and steps done.
+    `compute` receives the FLOP of all steps, those before a resume included; the training ends early where they reach
+    `spec.max_pflop`.
     Raises UserError when the loss is no longer finite or the checkpoint can't be used.
     """
     device = next(task.module.parameters()).device
@@ -56,15 +60,18 @@ def fit(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: warmup_cosine(s, warmup_steps, total_steps))
     averaged = AveragedModel(task.module, multi_avg_fn=_ema_update(spec.ema)) if spec.ema else None
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-    state = Checkpoint(precision, task.module, averaged, optimiser, schedule, scaler, stateful=task.stateful)
+    compute = ComputeMeter() if compute is None else compute
+    state = Checkpoint(precision, task.module, averaged, optimiser, schedule, scaler, task.stateful, compute)
     rows, first_epoch = ([], 0) if saved is None else state.load(saved)
     ranks.from_first(partial(on_rows, rows))
     with progress(label, spec.epochs * len(batches), first_epoch * len(batches)) as bar:
         for epoch in range(first_epoch, spec.epochs):
+            if compute.reached(spec.max_pflop):
+                break
             started = time.monotonic()
             order = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
             rng = np.random.default_rng([seed, epoch])
-            loss_sum = torch.zeros((), device=device)
+            loss_sum, steps = torch.zeros((), device=device), 0
             task.module.train()
             task.begin_epoch(epoch)
             for x_nchw, labels_n in batches.epoch(order, epoch=epoch, rank=ranks.rank, world=ranks.world):
@@ -76,14 +83,20 @@ def fit(
                 if averaged is not None:
                     averaged.update_parameters(task.module)
                 bar.advance()
-            loss = float(ranks.mean(loss_sum)) / len(batches)
+                # ranks draw the same networks and have equal shares of the batch, so that each counts the same
+                compute.add(task.flop() * ranks.world)
+                steps += 1
+                if compute.reached(spec.max_pflop):
+                    break
+            loss = float(ranks.mean(loss_sum)) / steps
             if not math.isfinite(loss):
                 raise UserError(
                     f"{label}: the loss must stay finite, but got {loss} in epoch {epoch + 1}; "
                     f"lower lr ({spec.lr}) or set precision: fp32, in a new run (--out)"
                 )
             seconds = time.monotonic() - started
-            if (epoch + 1) % spec.validate_every == 0 or epoch + 1 == spec.epochs:
+            last = epoch + 1 == spec.epochs or compute.reached(spec.max_pflop)
+            if (epoch + 1) % spec.validate_every == 0 or last:
                 module = task.module if averaged is None else averaged.module
                 common = {
                     "phase": label,
@@ -91,7 +104,8 @@ def fit(
                     "lr": schedule.get_last_lr()[0],
                     "loss": loss,
                     "train_seconds": seconds,
-                    "images_per_second": len(batches) * batches.batch_size / seconds,
+                    "images_per_second": steps * batches.batch_size / seconds,
+                    "pflop": compute.pflop,
                 }
                 rows = rows + ranks.from_first(partial(_validation_rows, task, module, common))
             if checkpoint:

@@ -14,6 +14,7 @@ from aebnas.runtime.preprocessing import Preprocessing
 from aebnas.space.architecture import Architecture
 from aebnas.space.genome import SearchSpace
 from aebnas.supernet.supernet import Supernet
+from aebnas.training.compute.graph_flop import path_flop
 from aebnas.training.exits.exit_weights import exit_weights, mask_inactive
 from aebnas.training.losses import multi_exit_loss, on_device, probabilities, self_distillation_loss
 from aebnas.training.task import Row
@@ -46,6 +47,7 @@ class SandwichTask:
         self.synced = spec.workers > 1 and spec.sync_norms
         self.largest, self.smallest = space.extreme(largest=True), space.extreme(largest=False)
         self.epoch = 0
+        self._ran: tuple[tuple[int, ...], list[list[Architecture]]] = (0, 0, 0, 0), []
 
     def begin_epoch(self, epoch: int) -> None:
         """Record the epoch, which determines the exits that train."""
@@ -54,6 +56,7 @@ class SandwichTask:
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
         """One loss per backbone path: the mean over its branch sets."""
         paths = self._paths(rng)
+        self._ran = tuple(x_nchw.shape), paths
         teacher_nc: Tensor | None = None
         for architectures in paths:
             outputs = self.module.forward_many(  # type: ignore[operator]
@@ -93,6 +96,12 @@ class SandwichTask:
         ]
         paths[0][0] = self.largest
         return paths
+
+    def flop(self) -> float:
+        """See `Task.flop`: each backbone path once, with all of its branch sets."""
+        (images, *chw), paths = self._ran
+        channels, height, width = chw
+        return images * sum(path_flop(architectures, (channels, height, width)) for architectures in paths)
 
     def step(self, scaler: GradScaler) -> None:
         """Nothing: the loop steps all parameters."""

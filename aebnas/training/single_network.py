@@ -17,6 +17,7 @@ from aebnas.runtime.preprocessing import Preprocessing
 from aebnas.space.architecture import Architecture
 from aebnas.space.lowering import lower
 from aebnas.supernet.elastic import initialise
+from aebnas.training.compute.network_flop import NetworkFlop
 from aebnas.training.exits.exit_losses import Blended, expected_cost, halting_loss, soft_stops
 from aebnas.training.exits.exit_weights import exit_weights, mask_inactive
 from aebnas.training.exits.frozen_backbone import backbone_to_eval, branch_nodes, freeze_backbone
@@ -51,6 +52,7 @@ class SingleTask:
         self.weights = self.all_weights = exit_weights(spec.exit_weights, architecture)
         self.validation, self.preprocessing, self.calibration = validation, preprocessing, calibration
         costs_e = count_graph(network.graph).macs.to_exit()
+        self.counted = NetworkFlop(network, spec.exits.stop_heads and not spec.exits.blended)
         self.cost_share_e = torch.tensor(costs_e / costs_e[-1], dtype=torch.float32)
         if frozen:
             freeze_backbone(network)
@@ -66,10 +68,12 @@ class SingleTask:
         spec, exits = self.spec, self.spec.exits
         class_weights = on_device(self.class_weights, labels_n.device)
         if isinstance(self.module, Blended):
+            self.counted.ran(x_nchw)
             blended_nc = self.module.blend(self.module(x_nchw))
             yield label_loss(blended_nc, labels_n, spec.label_smoothing, class_weights)
             return
         outputs = self._network(self.module).outputs(x_nchw)
+        self.counted.ran(x_nchw, outputs.chosen)
         loss = self_distillation_loss(
             outputs.logits, labels_n, self.weights, spec.label_smoothing, spec.distillation, class_weights
         )
@@ -82,6 +86,10 @@ class SingleTask:
             stop_ne = soft_stops(outputs.logits, exits.policy_threshold, exits.policy_temperature)
             loss = loss + exits.policy_loss * expected_cost(stop_ne, cost_share_e)
         yield loss
+
+    def flop(self) -> float:
+        """See `Task.flop`."""
+        return self.counted.flop()
 
     def step(self, scaler: GradScaler) -> None:
         """Nothing: the loop steps all parameters."""

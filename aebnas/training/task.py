@@ -29,6 +29,10 @@ class Task(Protocol):
         """
         ...
 
+    def flop(self) -> float:
+        """FLOP on this rank of the step whose losses were computed last, its backward pass included."""
+        ...
+
     def step(self, scaler: GradScaler) -> None:
         """Called after the gradients of all losses of a step are computed, before the loop's own step.
 

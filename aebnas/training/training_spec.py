@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from aebnas.core.errors import SpecError
 from aebnas.core.spec_base import Spec
-from aebnas.core.spec_types import Epochs, Processes, Threads
+from aebnas.core.spec_types import Epochs, MaxPflop, Processes, Threads
 from aebnas.training.exits.exit_training_spec import ExitTrainingSpec
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -54,6 +54,10 @@ class TrainSpec(LoopSpec):
 
     epochs: Epochs
     """Number of epochs."""
+    max_pflop: MaxPflop | None = None
+    """Bound of the training's compute in PFLOP (10^15 floating-point operations): the training ends after the step that
+    reaches it, even before its last epoch. It bounds forward and backward passes of all steps, not validations or
+    the final norm statistics; no bound if absent."""
 
     @model_validator(mode="after")
     def _time_for_branches(self) -> "TrainSpec":

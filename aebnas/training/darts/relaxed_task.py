@@ -16,6 +16,7 @@ from aebnas.policies.exit_table.tabulate import EVAL_BATCH
 from aebnas.runtime.preprocessing import Preprocessing
 from aebnas.supernet.darts.relaxed_costs import RelaxedCosts
 from aebnas.supernet.darts.relaxed_network import RelaxedNetwork
+from aebnas.training.compute.relaxed_flop import RelaxedFlop
 from aebnas.training.darts.relaxed_loss import relaxed_loss, soft_exits
 from aebnas.training.darts.relaxed_spec import RelaxedSpec
 from aebnas.training.losses import on_device
@@ -62,6 +63,7 @@ class RelaxedTask:
         self._arch: Iterator[tuple[Tensor, Tensor]] = iter(())
         self.noise = torch.Generator()
         self.epoch, self.lambda_now = 0, 0.0
+        self.counted = RelaxedFlop(network, spec.bilevel)
 
     def begin_epoch(self, epoch: int) -> None:
         """Set lambda, temperature and the order of `arch` from the epoch, so that a resumed training gives equal
@@ -78,6 +80,7 @@ class RelaxedTask:
         network = self._network(self.module)
         if self.spec.bilevel == "joint":
             self._learn(network, weights=True, architecture=True)
+            self.counted.ran(x_nchw)
             yield self.loss(network, x_nchw, labels_n)  # then `step` updates the architecture, the loop the weights
             return
         arch_x, arch_labels = (part.to(x_nchw.device) for part in next(self._arch))
@@ -94,7 +97,12 @@ class RelaxedTask:
                     loss.backward()
         self._step(network)
         self._learn(network, weights=True)
+        self.counted.ran(x_nchw, arch_images=len(arch_x))
         yield self.loss(network, x_nchw, labels_n)
+
+    def flop(self) -> float:
+        """See `Task.flop`; the architecture's part of the step included."""
+        return self.counted.flop()
 
     def step(self, scaler: GradScaler) -> None:
         """For `bilevel: joint`, the architecture's step by the gradients of the weights' loss; otherwise nothing."""

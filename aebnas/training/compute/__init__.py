@@ -1,0 +1,1 @@
+"""The compute of trainings in floating-point operations (FLOP)."""
