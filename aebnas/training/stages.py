@@ -13,7 +13,7 @@ from aebnas.data.image_set import ImageSet
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
 from aebnas.training.compute.compute_meter import ComputeMeter
-from aebnas.training.compute.forward_flop import norm_flop
+from aebnas.training.compute.forward_flop import forward_flop
 from aebnas.training.exits.exit_training_spec import ExitTrainingSpec
 from aebnas.training.loop import fit
 from aebnas.training.single_network import SingleTask
@@ -65,7 +65,7 @@ def fit_network(
             compute.add(used.flop)
         earlier.extend(rows)
         finished = task.finished(trained, norm_calibration)
-        compute.add(norm_flop(finished, norm_calibration))
+        compute.add(forward_flop(finished.graph, norm_calibration))
         return finished
 
     if backbone_epochs:
