@@ -143,13 +143,13 @@ class SearchRun:
     def trials(self) -> pd.DataFrame:
         """A row per operating point of each trial, in the order of trials; a trial without points has one row.
 
-        Columns: `trial`, `status`, `origin`, `seconds`, `reason`, `on_front`, then those of `front`.
+        Columns: `trial`, `status`, `origin`, `seconds`, `pflop`, `reason`, `on_front`, then those of `front`.
         """
         on_front = {point.id for _, point in self._session.front()}
         rows, samples = [], self._session.facts.samples
         for trial in self._session.run.recorded():
             about: dict[str, Any] = {"trial": trial.number, "status": trial.status, "origin": trial.origin}
-            about |= {"seconds": trial.seconds, "reason": trial.reason}
+            about |= {"seconds": trial.seconds, "pflop": trial.pflop, "reason": trial.reason}
             for point in trial.points:
                 row = front_row((trial, point), samples)
                 rows.append(about | {"on_front": point.id in on_front} | row)
@@ -164,7 +164,8 @@ class SearchRun:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """`summary.json`: counts, hypervolume, seconds, optimism of the picks; raises UserError if it can't be read."""
+        """`summary.json`: counts, hypervolume, seconds, PFLOP, optimism of the picks; raises UserError if it can't be
+        read."""
         return self._session.run.read_json("summary.json")
 
     def pick(self, rule: str = "knee") -> "Picked":

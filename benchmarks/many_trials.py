@@ -68,7 +68,7 @@ class Replaced(Evaluator):
 
     def score(self, architecture: Architecture) -> Scored:
         """No tables."""
-        return Scored({}, None)
+        return Scored({}, None, 0.0)
 
 
 def made_up_trial(number: int, job: Job, outcome: object, *others: object) -> Trial:

@@ -29,7 +29,7 @@ def show(
     elif why_empty(facts.run) is None:
         print(f"{run}: no feasible operating point yet ({counts.total} trials)")
     print_relaxed(facts.run)
-    print_facts(counts, facts.run.seconds())
+    print_facts(counts, facts.run.seconds(), facts.run.pflop())
 
 
 def list_runs(

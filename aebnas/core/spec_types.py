@@ -26,6 +26,8 @@ UserPath = Annotated[Path, AfterValidator(_usable)]
 Processes = Annotated[int, Field(strict=True, ge=0, le=MAX_PROCESSES)]
 Threads = Annotated[int, Field(strict=True, ge=1, le=MAX_PROCESSES)]
 Epochs = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
+MaxPflop = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+"""A bound of compute in PFLOP."""
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
 Side = Annotated[int, Field(strict=True, ge=1, le=MAX_SIDE)]
 """Of a window, in pixels."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from aebnas.core.spec_base import Spec, parse_spec
-from aebnas.core.spec_types import Processes, Threads
+from aebnas.core.spec_types import MaxPflop, Processes, Threads
 from aebnas.training.training_spec import LoopSpec, TrainSpec
 
 _MODE = re.compile(r"supernet|(finetune|scratch)\(([1-9][0-9]{0,5})\)")
@@ -39,6 +39,11 @@ class EvaluateSpec(Spec):
     """GPUs of each worker; with a fraction several share one. On GPUs results are equal only up to rounding."""
     calibration_images: Annotated[int, Field(strict=True, ge=2)] = 512
     """Training images on which norm statistics of a candidate are recalibrated."""
+
+    max_pflop: MaxPflop | None = None
+    """Bound of the search's compute in PFLOP: of all trials together, it counts separate or relaxed trainings, the norm
+    statistics and the scoring of their candidates, but not the supernet's training. The search ends after the candidate
+    that reaches it, in the order in which candidates were proposed; no bound if absent."""
 
     @property
     def mode(self) -> Literal["supernet", "finetune", "scratch"]:

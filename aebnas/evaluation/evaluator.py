@@ -30,6 +30,8 @@ from aebnas.supernet.darts.discretization import (
 )
 from aebnas.supernet.darts.relaxed_network import RelaxedNetwork
 from aebnas.supernet.supernet import Supernet
+from aebnas.training.compute.compute_meter import ComputeMeter
+from aebnas.training.compute.forward_flop import forward_flop, table_flop
 from aebnas.training.exits.add_stop_heads import add_stop_heads
 from aebnas.training.exits.exit_training_spec import ExitTrainingSpec
 from aebnas.training.recipes.initial_weights import set_initial_weights
@@ -40,22 +42,27 @@ from aebnas.training.training_spec import TrainSpec
 
 @dataclass(frozen=True)
 class Scored:
-    """The result of scoring an architecture: its tables, and the network (on the CPU) if trained separately."""
+    """The result of scoring an architecture: its tables, and the network (on the CPU) if trained separately.
+
+    `pflop` is the compute of its training, its norm statistics and its tables; None where it isn't known.
+    """
 
     tables: Tables
     network: Network | None
+    pflop: float | None = None
 
 
 @dataclass(frozen=True)
 class RelaxedResult:
     """The result of a relaxed training: the network, each form's architecture and scores, and figures.
 
-    `report` can be written as JSON.
+    `report` can be written as JSON. `pflop` as in `Scored`, of all of it.
     """
 
     network: RelaxedNetwork
     forms: dict[Form, tuple[Architecture, Scored]]
     report: dict[str, Any]
+    pflop: float | None = None
 
 
 Work = Architecture | Relaxation
@@ -87,9 +94,17 @@ class CandidateTraining:
         return replace(self, spec=updated(self.spec, {"exits": exits}))
 
     def train(
-        self, network: Network, architecture: Architecture, calibration: Sequence[Tensor], progress: MakeBar
+        self,
+        network: Network,
+        architecture: Architecture,
+        calibration: Sequence[Tensor],
+        progress: MakeBar,
+        compute: ComputeMeter,
     ) -> Network:
-        """The trained network in evaluation mode; raises UserError where the loss is no longer finite."""
+        """The trained network in evaluation mode; raises UserError where the loss is no longer finite.
+
+        `compute` receives the FLOP of the training.
+        """
         network = add_stop_heads(network, self.spec.exits)
         seed, label = self.seed_of(architecture), f"candidate {architecture.id}"
         return fit_network(
@@ -104,6 +119,7 @@ class CandidateTraining:
             calibration=calibration,
             norm_calibration=calibration,
             progress=progress,
+            compute=compute,
         )
 
 
@@ -135,46 +151,59 @@ class Evaluator:
         if self.supernet is None and self.training is None:
             raise ValueError("an evaluator must have a supernet or a training, but got neither")
 
-    def network(self, architecture: Architecture) -> Network:
-        """The architecture in evaluation mode, with the weights under which it is scored."""
+    def network(self, architecture: Architecture, compute: ComputeMeter | None = None) -> Network:
+        """The architecture in evaluation mode, with the weights under which it is scored.
+
+        `compute` receives the FLOP of its training and norm statistics.
+        """
+        compute = ComputeMeter() if compute is None else compute
         device = torch.device("cuda" if self.gpu else "cpu")
         calibration = [x_nchw.to(device) for x_nchw in self.calibration]
         if self.supernet is not None:
             network = inherit(self.supernet.to(device), architecture, calibration)
+            compute.add(forward_flop(network.graph, calibration))
         else:
             assert self.training is not None
             network = self.training.fresh(architecture, calibration).to(device)
         if self.training is None:
             return network
-        return self.training.train(network, architecture, calibration, self.progress)
+        return self.training.train(network, architecture, calibration, self.progress, compute)
 
-    def score(self, architecture: Architecture) -> Scored:
+    def score(self, architecture: Architecture, compute: ComputeMeter | None = None) -> Scored:
         """Calibrated tables in fp32, computed with the pinned number of threads.
 
-        Raises ValueError for NaN logits, UserError for a NaN loss.
+        `compute` receives the FLOP, also of a scoring that fails. Raises ValueError for NaN logits, UserError for a NaN
+        loss.
         """
         with pinned(self.threads, self.deterministic):
-            network = self.network(architecture)
-            return Scored(self._tables(network), network.cpu() if self.training else None)
+            compute = ComputeMeter() if compute is None else compute
+            network = self.network(architecture, compute)
+            tables = self._tables(network, compute)
+            return Scored(tables, network.cpu() if self.training else None, compute.pflop)
 
-    def relax(self, work: Relaxation) -> RelaxedResult:
-        """A relaxed training and its hard networks, fine-tuned (or trained from scratch) and tabulated."""
+    def relax(self, work: Relaxation, compute: ComputeMeter | None = None) -> RelaxedResult:
+        """A relaxed training and its hard networks, fine-tuned (or trained from scratch) and tabulated.
+
+        `compute` as in `score`.
+        """
         assert self.relaxed is not None and self.training is not None, "a checked experiment specifies both"
         with pinned(self.threads, self.deterministic):
             device = torch.device("cuda" if self.gpu else "cpu")
             calibration = [x_nchw.to(device) for x_nchw in self.calibration]
-            relaxed, soft = self.relaxed.train(work, calibration, device, self.progress)
+            compute = ComputeMeter() if compute is None else compute
+            relaxed, soft = self.relaxed.train(work, calibration, device, self.progress, compute)
             report: dict[str, Any] = {"lambda": work.weight, "soft": soft, "forms": {}}
             forms: dict[Form, tuple[Architecture, Scored]] = {}
             for form in self.relaxed.forms:
                 architecture = self._discretised(relaxed, form)
                 hard = with_norm_stats(extract(relaxed, architecture), calibration)
-                before = self._tables(hard, keep_logits=True)[SEARCH]
+                compute.add(forward_flop(hard.graph, calibration))
+                before = self._tables(hard, compute, keep_logits=True)[SEARCH]
                 if self.training.from_scratch:
                     hard = self.training.fresh(architecture, calibration).to(device)
                 training = self.training.halting(work.weight) if architecture.stop_heads else self.training
-                trained = training.train(hard, architecture, calibration, self.progress)
-                tables = self._tables(trained, keep_logits=True)
+                trained = training.train(hard, architecture, calibration, self.progress, compute)
+                tables = self._tables(trained, compute, keep_logits=True)
                 forms[form] = architecture, Scored(tables, trained.cpu())
                 report["forms"][form] = {
                     "architecture": architecture.id,
@@ -183,7 +212,7 @@ class Evaluator:
                     "trained": hard_figures(tables[SEARCH]),
                     "calibration": calibration_summary(tables[CALIBRATE]),
                 }
-            return RelaxedResult(relaxed.cpu(), forms, report)
+            return RelaxedResult(relaxed.cpu(), forms, report, compute.pflop)
 
     def _discretised(self, relaxed: RelaxedNetwork, form: Form) -> Architecture:
         assert self.relaxed is not None
@@ -193,8 +222,11 @@ class Evaluator:
         shares = choice_shares(relaxed, self.relaxed.pixels(self.preprocessing))
         return adaptive_architecture(relaxed, shares, spec.min_share)
 
-    def _tables(self, network: Network, keep_logits: bool = False) -> Tables:
-        return calibrated_tables(network, self.images, self.preprocessing, self.policy, self.costs, keep_logits)
+    def _tables(self, network: Network, compute: ComputeMeter, keep_logits: bool = False) -> Tables:
+        tables = calibrated_tables(network, self.images, self.preprocessing, self.policy, self.costs, keep_logits)
+        for table in tables.values():
+            compute.add(table_flop(table))
+        return tables
 
 
 def inherit(supernet: Supernet, architecture: Architecture, calibration: Sequence[Tensor]) -> Network:

@@ -167,7 +167,7 @@ def failed_trial(number: int, job: Job, reason: str, seconds: float) -> Trial:
 def pruned_trial(number: int, job: Job, reason: str, violation: float) -> Trial:
     """The Trial of a provably infeasible job, which is not evaluated."""
     reason = f"not evaluated: {reason}"
-    return Trial(number, job.architecture, job.policy, "infeasible", (), reason, job.origin, 0.0, violation)
+    return Trial(number, job.architecture, job.policy, "infeasible", (), reason, job.origin, 0.0, violation, 0.0)
 
 
 def found_policies(

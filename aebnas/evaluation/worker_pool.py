@@ -14,6 +14,7 @@ from aebnas.core.progress import progress_bar
 from aebnas.core.ray_cluster import LOCAL, node_resources, ray_cluster, require_room
 from aebnas.evaluation.darts.relaxed_training import Relaxation
 from aebnas.evaluation.evaluator import Evaluator, RelaxedResult, Scored, Work
+from aebnas.training.compute.compute_meter import ComputeMeter
 
 MAX_LOSSES = 6
 """How many workers may be lost while they score an architecture before its trial fails.
@@ -32,10 +33,12 @@ MAX_LOST_STARTS = 20
 @dataclass(frozen=True)
 class Failure:
     """The reason why an architecture could not be scored. A `transient` failure was caused by the machine (a lost
-    worker, memory, a disk), not by the architecture, so a retry may succeed."""
+    worker, memory, a disk), not by the architecture, so a retry may succeed. `pflop` is the compute until then, without
+    that of lost workers; None where it isn't known."""
 
     reason: str
     transient: bool = False
+    pflop: float | None = 0.0
 
 
 Outcome = Scored | RelaxedResult | Failure
@@ -74,15 +77,17 @@ def open_pool(
 
 def score_one(evaluator: Evaluator, work: Work) -> Outcome:
     """The evaluator's result, or the reason of its failure; a candidate that fails must not end a search."""
+    compute = ComputeMeter()
     try:
-        return evaluator.relax(work) if isinstance(work, Relaxation) else evaluator.score(work)
+        return evaluator.relax(work, compute) if isinstance(work, Relaxation) else evaluator.score(work, compute)
     except UserError as error:
-        return Failure(str(error))
+        return Failure(str(error), pflop=compute.pflop)
     except Exception as error:  # its reason is recorded with the trial
         text = " ".join(str(error).split())[:300]
         memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text
         kind = "out of memory" if memory else type(error).__name__
-        return Failure(f"{kind}: {text}" if text else kind, transient=memory or isinstance(error, OSError))
+        reason = f"{kind}: {text}" if text else kind
+        return Failure(reason, transient=memory or isinstance(error, OSError), pflop=compute.pflop)
 
 
 class InProcess:

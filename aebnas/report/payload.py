@@ -9,6 +9,7 @@ import pandas as pd
 
 from aebnas.core.confidence_intervals import accuracy_bounds
 from aebnas.core.errors import UserError
+from aebnas.core.metric_text import pflop_text
 from aebnas.core.metrics import METRICS
 from aebnas.cost.model import CostModel
 from aebnas.report.drawing import drawing
@@ -69,6 +70,7 @@ def payload(facts: RunFacts, digest: TrialDigest) -> dict[str, Any]:
         "protocol": run.read_json("protocol.json"),
         "environment": run.read_json("env_info.json"),
         "seconds": run.seconds(),
+        "pflop": pflop_text(run.pflop()) or "unknown",
     }
 
 

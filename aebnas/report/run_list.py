@@ -12,7 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from aebnas.core.errors import UserError
-from aebnas.core.metric_text import with_unit
+from aebnas.core.metric_text import total_pflop, with_unit
 from aebnas.core.metrics import ACCURACY, METRICS, Objective, leading_accuracy
 from aebnas.core.pareto import knee
 from aebnas.report.tables import print_table
@@ -28,7 +28,8 @@ class Listed:
 
     `cost` is the objective that `accuracy` (the leading one) is shown against, `max_trials` the maximum number of
     trials of the search, `changed` the time of its last change (seconds since the epoch). `reasons` say why a finished
-    search has fewer trials than planned, or an empty front. A damaged run has only `state` and `changed`.
+    search has fewer trials than planned, or an empty front. `pflop` is the compute of all phases together, None where
+    it isn't known. A damaged run has only `state` and `changed`.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class Listed:
     cost: str = "avg_macs"
     accuracy: str = ACCURACY
     reasons: tuple[str, ...] = ()
+    pflop: float | None = None
 
 
 def list_runs(folder: Path) -> list[Listed]:
@@ -77,6 +79,7 @@ def listed(folder: Path) -> Listed:
             next((o.metric for o in objectives if METRICS[o.metric].direction == "min"), "avg_macs"),
             leading_accuracy(objectives),
             tuple(filter(None, (summary.get("ended_early_because"), summary.get("nothing_feasible")))),
+            total_pflop(summary.get("pflop", {})),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())[:120]
@@ -154,7 +157,18 @@ def age(seconds: float) -> str:
 def print_runs(runs: Sequence[Listed], now: float | None = None) -> None:
     """Print the table of `aebnas list`; `now` are seconds since the epoch (default: the present time)."""
     table = Table(title=f"{len(runs)} run{'' if len(runs) == 1 else 's'}")
-    for name in ("run", "state", "trials", "front", "hypervolume", "best accuracy", "knee", "cheapest", "changed"):
+    for name in (
+        "run",
+        "state",
+        "trials",
+        "front",
+        "hypervolume",
+        "best accuracy",
+        "knee",
+        "cheapest",
+        "PFLOP",
+        "changed",
+    ):
         table.add_column(name, justify="left" if name in ("run", "state") else "right", no_wrap=name == "run")
     for run in runs:
         points = [
@@ -165,5 +179,6 @@ def print_runs(runs: Sequence[Listed], now: float | None = None) -> None:
         counts = ["-", "-"] if damaged else [f"{run.trials} of {run.max_trials}", str(run.front_points)]
         volume = "-" if run.hypervolume is None else f"{run.hypervolume:.4f}"
         ago = age((time.time() if now is None else now) - run.changed)
-        table.add_row(run.folder.name, run.state, *counts, volume, *points, ago)
+        spent = "-" if run.pflop is None else f"{run.pflop:.3g}"
+        table.add_row(run.folder.name, run.state, *counts, volume, *points, spent, ago)
     print_table(table)

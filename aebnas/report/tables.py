@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aebnas.core.confidence_intervals import wilson
-from aebnas.core.metric_text import millions, with_unit
+from aebnas.core.metric_text import millions, pflop_text, with_unit
 from aebnas.core.metrics import BALANCED, ENERGY, LATENCY, METRICS, WORST_CLASS
 from aebnas.report.trial_counts import TrialCounts
 from aebnas.strategies.front import FrontPoint
@@ -93,14 +93,16 @@ def print_point(point: OperatingPoint, samples: int) -> None:
         print(f"  exit {number}               {100 * share:.1f} % leave{correct}")
 
 
-def print_facts(counts: TrialCounts, seconds: Mapping[str, float]) -> None:
-    """Print the number of failed trials with the first one's reason, and the time spent in each phase."""
+def print_facts(counts: TrialCounts, seconds: Mapping[str, float], pflop: Mapping[str, float | None]) -> None:
+    """Print the number of failed trials with the first one's reason, and time and compute spent in each phase."""
     failed = counts.first_failed
     if failed is not None:
         number = counts.status["failed"]
         print(f"{number} of {counts.total} trials failed; the first (number {failed.number}): {failed.reason}")
     if seconds:
         print("seconds: " + ", ".join(f"{phase} {spent:.0f}" for phase, spent in seconds.items()))
+    if pflop:
+        print(f"PFLOP: {pflop_text(pflop)}")
 
 
 def interval(accuracy: float, samples: int) -> str:

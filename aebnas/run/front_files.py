@@ -1,6 +1,6 @@
 """The front as files: `pareto.csv`, `pareto.json` and `summary.json`."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args
 
 import pandas as pd
@@ -28,6 +28,8 @@ class FrontFiles:
         self.facts, self.max_trials = facts, max_trials
         self.front = FrontArchive(facts.objectives, facts.constraints)
         self.counts = dict.fromkeys(("trials", *get_args(Status), "not_evaluated", "operating_points"), 0)
+        self.pflop: float | None = 0.0
+        """Compute of all trials; None where it isn't known of each."""
         self._points: list[FrontPoint] | None = None  # those in the files
         self._hypervolume = 0.0
 
@@ -39,6 +41,7 @@ class FrontFiles:
             self.counts[trial.status] += 1
             self.counts["not_evaluated"] += trial.reason.startswith("not evaluated")
             self.counts["operating_points"] += len(trial.points)
+            self.pflop = None if self.pflop is None or trial.pflop is None else self.pflop + trial.pflop
             return trial
 
         self.front.add(map(counted, trials))
@@ -61,6 +64,7 @@ class FrontFiles:
             "ended_early_because": None if ended_early is None else ended_early.sentence,
             "nothing_feasible": nothing_feasible,
         }
+        self.facts.run.record_pflop("search", self.pflop)
         with self.facts.run.update_lock():  # a concurrent `evaluate` updates the summary, too
             write_json(folder / "summary.json", self._summary(points) | state)
 
@@ -73,7 +77,7 @@ class FrontFiles:
             "optimism": _optimism(self.facts.run),
             "best_accuracy": max((point.metrics["accuracy"] for _, point in points), default=None),
             "samples_behind_accuracy": self.facts.samples,
-            "seconds": self.facts.run.seconds(),
+            **_spent(self.facts.run),
         }
 
 
@@ -111,9 +115,22 @@ def front_row(pair: FrontPoint, samples: int) -> dict[str, Any]:
 
 def record_optimism(run: Run) -> None:
     """Update `optimism` in `summary.json`, if that exists, from the records in `picks/`."""
+    _update_summary(run, lambda: {"optimism": _optimism(run)})
+
+
+def record_spent(run: Run) -> None:
+    """Update `seconds` and `pflop` in `summary.json`, if that exists, after a retraining."""
+    _update_summary(run, lambda: _spent(run))
+
+
+def _update_summary(run: Run, read: Callable[[], dict[str, Any]]) -> None:
     with run.update_lock():
         if summary := run.summary():
-            write_json(run.folder / "summary.json", summary | {"optimism": _optimism(run)})
+            write_json(run.folder / "summary.json", summary | read())
+
+
+def _spent(run: Run) -> dict[str, Any]:
+    return {"seconds": run.seconds(), "pflop": run.pflop()}
 
 
 def _optimism(run: Run) -> list[dict[str, Any]]:

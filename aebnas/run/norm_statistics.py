@@ -18,8 +18,11 @@ from aebnas.run.training_setup import repeatable, trained_supernet
 from aebnas.run.weight_files import weights_digest
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
+from aebnas.space.lowering import lower
 from aebnas.strategies.front_archive import FrontPoint
 from aebnas.supernet.supernet import NormStats, Supernet
+from aebnas.training.compute.compute_meter import PETA
+from aebnas.training.compute.forward_flop import forward_flop
 
 
 def inherited_network(session: RunSession, architecture: Architecture) -> Network:
@@ -41,6 +44,9 @@ def keep_norm_statistics(session: RunSession, supernet: Supernet | None, points:
         for architecture in architectures.values():
             _norm_statistics(session, supernet, architecture)
             bar.advance()
+    calibration = session.images.calibration(session.experiment.evaluate.calibration_images)
+    flop = sum(forward_flop(lower(architecture), calibration) for architecture in architectures.values())
+    session.run.record_pflop("norm statistics", flop / PETA)
 
 
 def _norm_statistics(session: RunSession, supernet: Supernet, architecture: Architecture) -> NormStats:

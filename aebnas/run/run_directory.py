@@ -231,6 +231,18 @@ class Run:
             spent[phase] = round(spent.get(phase, 0.0) + seconds, 1)
             write_json(self.folder / "seconds.json", spent)
 
+    def record_pflop(self, phase: str, pflop: float | None) -> None:
+        """Record the compute of a phase's result; None where it isn't known.
+
+        It replaces what was recorded before: what a kill lost, or a later retraining replaced, isn't counted.
+        """
+        with self.update_lock():
+            write_json(self.folder / "pflop.json", self.pflop() | {phase: pflop})
+
+    def pflop(self) -> dict[str, float | None]:
+        """PFLOP of each phase so far, None where it isn't known; empty before the first, and for earlier versions."""
+        return self.read_json("pflop.json") if (self.folder / "pflop.json").exists() else {}
+
     def seconds(self) -> dict[str, float]:
         """Seconds spent in each phase so far; empty before the first."""
         return self.read_json("seconds.json") if (self.folder / "seconds.json").exists() else {}

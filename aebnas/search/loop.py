@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from aebnas.run.session import RunSession
 from aebnas.run.training_setup import repeatable
 from aebnas.run.weight_files import candidate_weights, delete_other_weights, save_weights
 from aebnas.runtime.ops import OPS
+from aebnas.search.compute_bound import ComputeBound
 from aebnas.search.darts.relaxed_trials import initial_genomes, record_relaxed, resolve_trial
 from aebnas.search.empty_front import EmptyFrontReason, NothingFeasible, check_not_empty
 from aebnas.search.plan import UNSATISFIABLE, Plan, make_plan
@@ -164,21 +166,23 @@ class _Search:
         self.files = FrontFiles(session.facts, self.strategy.max_jobs)
         self.reason = EmptyFrontReason()
         self.tables: dict[str, Tables | Failure] = {}
+        self.bound = ComputeBound(experiment.evaluate.max_pflop)
 
     def loop(self) -> None:
-        """Run until the strategy returns no more jobs.
+        """Run until the strategy returns no more jobs, or the bound of compute is reached.
 
         The front's files are written after each generation with a new trial: while trials of an earlier session are
         replayed, those on disk hold more trials.
         """
         self.events.search_started()
         with progress_bar("search", self.strategy.max_jobs) as bar:
-            while jobs := self.strategy.ask():
+            while not self.bound.reached and (jobs := self.strategy.ask()):
                 numbers = range(self.count, self.count + len(jobs))
                 is_new = not all(map(self.recorded.has, numbers))
                 trials = self._generation(dict(zip(numbers, jobs, strict=True)), bar)
-                self.count += len(trials)
-                self.strategy.tell(trials)
+                self.count += len(jobs)
+                if len(trials) == len(jobs):  # else the bound was reached, and no other generation follows
+                    self.strategy.tell(trials)
                 self._add(trials)
                 if is_new:
                     self.files.write()
@@ -188,10 +192,11 @@ class _Search:
         """Write the final front. Returns why it is empty; None if it isn't."""
         # those that another version's strategy proposed
         self._add(self.recorded.since(self.count))
-        shortfall = self.strategy.shortfall()
+        trials, planned = self.files.counts["trials"], self.session.experiment.strategy.evaluations
+        cut_off = self.bound.reached and trials < self.strategy.max_jobs
+        shortfall = self.bound.shortfall() if cut_off else self.strategy.shortfall()
         if shortfall is not None:
-            planned = self.session.experiment.strategy.evaluations
-            print_note(f"{self.count:,} of {planned:,} planned trials: {shortfall.sentence}")
+            print_note(f"{trials:,} of {planned:,} planned trials: {shortfall.sentence}")
         empty = None if self.files.front.points else self.reason.text()
         self._drop_weights()  # a kill may have come before those of the last new generation were deleted
         self.files.write(finished=True, ended_early=shortfall, nothing_feasible=empty)
@@ -201,13 +206,17 @@ class _Search:
         self.files.add(map(self.reason.add, trials))
 
     def _generation(self, jobs: dict[int, AnyJob], bar: Bar) -> list[Trial]:
-        """Trials of a generation's jobs (by trial number) in their order, each recorded as soon as it is finished."""
+        """Trials of a generation's jobs (by trial number) in their order, each recorded as soon as it is finished.
+
+        Jobs that remain when the bound of compute is reached have none.
+        """
         done: dict[int, Trial] = {}
         waiting: dict[str, list[int]] = {}  # work id -> trial numbers: jobs that differ in policy or form share work
         work: dict[str, Work] = {}
 
         def finish(trial: Trial, is_new: bool = True) -> None:
             done[trial.number] = trial
+            self.bound.add(trial)
             if is_new:
                 self.run.append(trial)
             bar.advance(note=self.events.trial_finished(trial, is_new), earlier=not is_new)
@@ -230,10 +239,10 @@ class _Search:
             for number in waiting.pop(known):
                 job = jobs[number]
                 assert isinstance(job, Job), "tables are cached by architecture"
-                finish(self._trial(number, job, self.tables[known], 0.0))
-        while waiting:
+                finish(self._trial(number, job, self.tables[known], 0.0, 0.0))
+        while waiting and not self.bound.reached:
             waiting = self._score(jobs, waiting, work, finish)
-        return [done[number] for number in jobs]
+        return [done[number] for number in jobs if number in done]
 
     def _score(
         self,
@@ -245,16 +254,17 @@ class _Search:
         """Do the waiting work and finish its trials. Returns work to be repeated: a transient failure fails one trial
         only, and the work is done again for the other trials that share it.
 
-        The seconds of shared work are divided equally among its trials, so that they add up to the time spent.
+        Seconds and PFLOP of shared work are divided equally among its trials, so that they add up to what was spent.
         """
         again: dict[str, list[int]] = {}
         started = time.monotonic()
         groups = list(waiting.items())
-        for place, outcome in self.pool.score([work[name] for name, _ in groups]):
+        for place, outcome in self.bound.in_order(self.pool.score([work[name] for name, _ in groups])):
             seconds, started = time.monotonic() - started, time.monotonic()
             name, numbers = groups[place]
             if isinstance(outcome, Failure) and outcome.transient and len(numbers) > 1:
                 numbers, again[name] = numbers[:1], numbers[1:]
+            pflop = None if outcome.pflop is None else outcome.pflop / len(numbers)
             if isinstance(outcome, RelaxedResult):
                 record_relaxed(self.run, name, outcome)
             for number in numbers:
@@ -263,7 +273,9 @@ class _Search:
                     save_weights(scored.network, candidate_weights(self.run, job.architecture.id))
                 tables = scored.tables if isinstance(scored, Scored) else scored
                 self._cache(job, tables)
-                finish(self._trial(number, job, tables, seconds / len(numbers)))
+                finish(self._trial(number, job, tables, seconds / len(numbers), pflop))
+            if self.bound.reached:
+                break
         return again
 
     def _recorded(self, number: int, job: AnyJob) -> Trial:
@@ -275,15 +287,16 @@ class _Search:
             )
         return trial
 
-    def _trial(self, number: int, job: Job, outcome: Tables | Failure, seconds: float) -> Trial:
+    def _trial(self, number: int, job: Job, outcome: Tables | Failure, seconds: float, pflop: float | None) -> Trial:
         space = self.session.space.spec
         try:
             cost, accuracy = tuned_cost(self.objectives), tuned_accuracy(self.objectives)
-            return make_trial(
+            trial = make_trial(
                 number, job, outcome, space, self.constraints, self.target, seconds, cost, self.costs, accuracy
             )
         except ValueError as error:
-            return failed_trial(number, job, f"{type(error).__name__}: {error}", seconds)
+            trial = failed_trial(number, job, f"{type(error).__name__}: {error}", seconds)
+        return replace(trial, pflop=pflop)
 
     def _drop_weights(self) -> None:
         """Delete the weights of separately trained candidates that are not on the front.

@@ -17,6 +17,7 @@ from aebnas.policies.calibration.tuning import Rules
 from aebnas.policies.exit_table.tabulate import tabulate_for
 from aebnas.run.earlier_trainings import upgraded_training
 from aebnas.run.events import Listen, RunEvents, TrainingRows
+from aebnas.run.front_files import record_spent
 from aebnas.run.norm_statistics import inherited_network
 from aebnas.run.pick_records import claim_model_folder, owns_model_folder, read_pick, record_pick
 from aebnas.run.session import RunSession
@@ -27,6 +28,8 @@ from aebnas.runtime.network import Network
 from aebnas.selected.selected_model import candidate_network
 from aebnas.space.architecture import Architecture
 from aebnas.strategies.trial import OperatingPoint, Trial
+from aebnas.training.compute.compute_meter import ComputeMeter
+from aebnas.training.compute.forward_flop import table_flop
 from aebnas.training.exits.add_stop_heads import add_stop_heads
 from aebnas.training.recipes.initial_weights import set_initial_weights
 from aebnas.training.single_network import fresh_network
@@ -91,9 +94,10 @@ def _retrain(
         read_pick(run, picked)  # a record of another point of the same id is reported before hours of training
         claim_model_folder(run, picked)
         remove_partials(run.model_folder(point.id))
-        with run.timed(f"retrain {point.id}"):
-            network = train_separately(session, trial.architecture, spec, point.id, events)
-            policy = _policy(session, network, trial.architecture, point)
+        compute = ComputeMeter()
+        with run.timed(phase := f"retrain {point.id}"):
+            network = train_separately(session, trial.architecture, spec, point.id, events, compute)
+            policy = _policy(session, network, trial.architecture, point, compute)
         search, costs = session.images.splits.search, session.cost_model
         table = tabulate_for(policy, network, search, session.images.preprocessing, progress_bar, costs)
         retrained = operating_point(trial.architecture.id, network.graph, policy, table)
@@ -102,22 +106,31 @@ def _retrain(
         record: dict[str, Any] = retrained.to_json()
         record |= {"source": f"retrained for {spec.length} from {origin}"}
         record |= {"samples": (samples := len(search))} | accuracy_bounds(retrained.metrics, samples)
+        record |= {"pflop": compute.pflop}
         # a kill between the two must not leave these weights under an earlier retraining's thresholds
         if "retrained" in read_pick(run, picked):
             record_pick(run, picked, "retrained", None)
         save_weights(network, model_weights(run, point.id))
         record_pick(run, picked, "retrained", record)
+        run.record_pflop(phase, compute.pflop)
+        record_spent(run)
         clear_training(session, point.id)
         events.selected_model_changed(point.id)
     return retrained
 
 
 def train_separately(
-    session: RunSession, architecture: Architecture, spec: RetrainSpec, name: str, events: RunEvents
+    session: RunSession,
+    architecture: Architecture,
+    spec: RetrainSpec,
+    name: str,
+    events: RunEvents,
+    compute: ComputeMeter | None = None,
 ) -> Network:
     """Train an architecture as a plain Network; returns it on the CPU in evaluation mode.
 
     An interrupted training of the same settings resumes from its checkpoint, which stays until `clear_training`.
+    `compute` receives the FLOP of the whole training, norm statistics included.
     Raises UserError if the weights to start from are missing or an input-adaptive architecture is to start from others
     than its own.
     """
@@ -158,6 +171,7 @@ def train_separately(
         calibration,
         [x.to(device) for x in session.images.calibration(NORM_IMAGES)],
         TrainingRows((folder / "train_epoch_metrics.csv").resolve(), events, f"retrain-{name}"),
+        compute=compute,
     )
     return trained.cpu()
 
@@ -168,7 +182,13 @@ def clear_training(session: RunSession, name: str) -> None:
         (session.run.model_folder(name) / file).unlink(missing_ok=True)
 
 
-def _policy(session: RunSession, network: Network, architecture: Architecture, point: OperatingPoint) -> ExitPolicy:
+def _policy(
+    session: RunSession,
+    network: Network,
+    architecture: Architecture,
+    point: OperatingPoint,
+    compute: ComputeMeter,
+) -> ExitPolicy:
     """The policy under the new weights: temperatures fitted on `calibrate`, thresholds too unless they are genes."""
     space, target = session.space.spec, session.experiment.parsed_target()
     images, costs = {CALIBRATE: session.images.splits.calibrate}, session.cost_model
@@ -176,6 +196,7 @@ def _policy(session: RunSession, network: Network, architecture: Architecture, p
         network, images, session.images.preprocessing, space.policy, costs, progress=progress_bar
     )
     table = tables[CALIBRATE]
+    compute.add(table_flop(table))
     if space.policy.thresholds.optimise is None:
         if target is None or not target.tunes_thresholds:
             return replace(point.policy, temperatures=table.temperatures)

@@ -76,7 +76,7 @@ AnyJob = Job | RelaxedJob
 class Shortfall(NamedTuple):
     """Why a search had fewer jobs than planned: in a few words for a list, and as a sentence."""
 
-    state: Literal["space exhausted", "no new candidates"]
+    state: Literal["space exhausted", "no new candidates", "max_pflop reached"]
     sentence: str
 
 

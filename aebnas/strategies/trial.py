@@ -72,8 +72,9 @@ class Trial:
     """The result of one job.
 
     `policy` is that of the job, None if policies were found on the exit table. `violation` is
-    the sum of relative constraint violations of an infeasible trial, 0 where it isn't known. Raises
-    ValueError for a result that contradicts itself.
+    the sum of relative constraint violations of an infeasible trial, 0 where it isn't known. `pflop` is the compute of
+    its training and scoring, None where it isn't known (an earlier version's trial). Raises ValueError for a result
+    that contradicts itself.
     """
 
     number: int
@@ -85,6 +86,7 @@ class Trial:
     origin: str
     seconds: float
     violation: float = 0.0
+    pflop: float | None = None
 
     def __post_init__(self) -> None:
         if self.number < 0:
@@ -101,6 +103,8 @@ class Trial:
             raise ValueError(f"seconds must be finite and at least 0, but got {self.seconds}")
         if not (math.isfinite(self.violation) and self.violation >= 0):
             raise ValueError(f"violation must be finite and at least 0, but got {self.violation}")
+        if self.pflop is not None and not (math.isfinite(self.pflop) and self.pflop >= 0):
+            raise ValueError(f"pflop must be finite and at least 0, but got {self.pflop}")
         if self.violation and self.status != "infeasible":
             raise ValueError(f"violation must be 0 in a trial that is {self.status}, but got {self.violation}")
         foreign = [point.id for point in self.points if point.architecture_id != self.architecture.id]
@@ -119,6 +123,7 @@ class Trial:
             "origin": self.origin,
             "seconds": self.seconds,
             "violation": self.violation,
+            "pflop": self.pflop,
         }
 
     @classmethod
@@ -134,4 +139,5 @@ class Trial:
             value["origin"],
             value["seconds"],
             value["violation"],
+            value.get("pflop"),
         )

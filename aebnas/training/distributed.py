@@ -30,6 +30,7 @@ from aebnas.core.ray_cluster import (
     threads_each,
 )
 from aebnas.data.batches import Batches
+from aebnas.training.compute.compute_meter import ComputeMeter
 from aebnas.training.loop import fit
 from aebnas.training.ranks import Ranks
 from aebnas.training.task import Row, Task
@@ -51,6 +52,7 @@ def fit_on_workers(
     checkpoint: Path,
     on_rows: Callable[[list[Row]], None],
     address: str,
+    compute: ComputeMeter,
 ) -> nn.Module:
     """`loop.fit` by `spec.workers` Ray workers; the module returned is on the CPU.
 
@@ -85,7 +87,8 @@ def fit_on_workers(
         shutil.rmtree(scratch, ignore_errors=True)
     if not checkpoint.exists():
         raise UserError(f"{checkpoint}: must be on a file system that all machines of the cluster share")
-    return fit(task, batches, spec, seed, label, checkpoint, on_rows)  # loads the finished checkpoint, trains nothing
+    # loads the finished checkpoint, trains nothing
+    return fit(task, batches, spec, seed, label, checkpoint, on_rows, compute=compute)
 
 
 def _check_shares(batches: Batches, workers: int) -> None:

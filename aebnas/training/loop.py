@@ -49,6 +49,8 @@ def fit(
     results, since every epoch has its own seeded generators. `on_rows` receives all validation rows so far after each
     epoch. With several `ranks` each calls this with equal arguments and takes its share of every batch; rank 0
     validates, writes and calls `on_rows`. `progress` makes the bar from label, number of steps and steps done.
+    `compute` receives the FLOP of all steps, those before a resume included; the training ends early where they reach
+    `spec.max_pflop`.
     Raises UserError when the loss is no longer finite or the checkpoint can't be used.
     """
     device = next(task.module.parameters()).device
@@ -72,7 +74,7 @@ def fit(
             started, first_step = time.monotonic(), length.steps
             order = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
             rng = np.random.default_rng([seed, epoch])
-            loss_sum = torch.zeros((), device=device)
+            loss_sum, steps = torch.zeros((), device=device), 0
             task.module.train()
             task.begin_epoch(epoch)
             for x_nchw, labels_n in batches.epoch(order, epoch=epoch, rank=ranks.rank, world=ranks.world):

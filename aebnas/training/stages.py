@@ -11,6 +11,8 @@ from aebnas.data.batches import Batches
 from aebnas.data.image_set import ImageSet
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
+from aebnas.training.compute.compute_meter import ComputeMeter
+from aebnas.training.compute.forward_flop import forward_flop
 from aebnas.training.loop import fit
 from aebnas.training.single_network import SingleTask, Stage
 from aebnas.training.task import Row
@@ -33,12 +35,15 @@ def fit_network(
     norm_calibration: Sequence[Tensor],
     on_rows: Callable[[list[Row]], None] = lambda rows: None,
     progress: Callable[[str, int, int], AbstractContextManager[Counter]] = progress_bar,
+    compute: ComputeMeter | None = None,
 ) -> Network:
     """The trained network in evaluation mode, on the device of `network`; see `loop.fit` for most arguments.
 
-    Norm statistics are estimated on `norm_calibration` at the end, on `calibration` at validations. Raises UserError
-    as `loop.fit`.
+    Norm statistics are estimated on `norm_calibration` at the end, on `calibration` at validations. `compute` receives
+    the FLOP of both stages and of the final norm statistics, also of a training that fails. Raises UserError as
+    `loop.fit`.
     """
+    compute = ComputeMeter() if compute is None else compute
     share = spec.exits.frozen_backbone if len(network.graph.exits) > 1 else 0.0
     earlier: list[Row] = []
 
@@ -51,9 +56,15 @@ def fit_network(
             rows[:] = so_far
             on_rows(earlier + so_far)
 
-        trained = fit(task, batches, spec, seed, label, checkpoint, report, progress)
+        used = ComputeMeter()
+        try:
+            trained = fit(task, batches, spec, seed, label, checkpoint, report, progress, compute=used)
+        finally:
+            compute.add(used.flop)
         earlier.extend(rows)
-        return task.finished(trained, norm_calibration)
+        finished = task.finished(trained, norm_calibration)
+        compute.add(forward_flop(finished.graph, norm_calibration))
+        return finished
 
     if not share:
         return run(network, spec, label, checkpoint, "joint")

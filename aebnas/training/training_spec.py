@@ -6,7 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from aebnas.core.errors import SpecError
 from aebnas.core.spec_base import Spec, updated
-from aebnas.core.spec_types import Epochs, Processes, Threads
+from aebnas.core.spec_types import Epochs, MaxPflop, Processes, Threads
 from aebnas.training.exits.exit_training_spec import ExitTrainingSpec
 from aebnas.training.recipes.presets import FAST, PRESETS, RecipeName
 
@@ -127,8 +127,9 @@ class TrainSpec(LoopSpec):
     """Number of epochs."""
     steps: Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)] | None = None
     """Number of steps, instead of epochs: for small sets, whose epochs have few of them."""
-    max_pflop: Positive | None = None
-    """Upper limit of the training's compute; the schedule ends there."""
+    max_pflop: MaxPflop | None = None
+    """Bound of the training's compute in PFLOP (10^15 floating-point operations), where its schedule ends: of the
+    forward and backward passes of all steps, not of validations and the final norm statistics."""
 
     @model_validator(mode="after")
     def _one_length(self) -> "TrainSpec":

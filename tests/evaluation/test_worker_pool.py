@@ -75,10 +75,10 @@ class Failing(Evaluator):
     bad: Architecture | None = None
     error: type[Exception] = ValueError
 
-    def network(self, architecture):
+    def network(self, architecture, compute=None):
         if architecture == self.bad:
             raise self.error("made\nup")
-        return super().network(architecture)
+        return super().network(architecture, compute)
 
 
 @pytest.mark.parametrize("error", [ValueError, RuntimeError, MemoryError, ZeroDivisionError])
@@ -93,7 +93,7 @@ def test_a_candidate_that_raises_is_a_failure_and_the_others_are_scored(session,
 class TooLarge(Evaluator):
     """An evaluator whose networks need more memory than there is."""
 
-    def network(self, architecture):
+    def network(self, architecture, compute=None):
         return torch.empty(2**60)
 
 

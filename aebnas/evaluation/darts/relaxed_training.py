@@ -24,6 +24,7 @@ from aebnas.space.spec import SpaceSpec
 from aebnas.supernet.darts.discretization import Form
 from aebnas.supernet.darts.relaxed_costs import layer_cost, relaxed_costs
 from aebnas.supernet.darts.relaxed_network import RelaxedNetwork
+from aebnas.training.compute.compute_meter import ComputeMeter
 from aebnas.training.darts.relaxed_spec import RelaxedSpec
 from aebnas.training.darts.relaxed_task import RelaxedTask, soft_figures
 from aebnas.training.loop import fit, write_rows
@@ -64,11 +65,17 @@ class RelaxedTraining:
     folder: Path
 
     def train(
-        self, work: Relaxation, calibration: Sequence[Tensor], device: torch.device, progress: MakeBar
+        self,
+        work: Relaxation,
+        calibration: Sequence[Tensor],
+        device: torch.device,
+        progress: MakeBar,
+        compute: ComputeMeter,
     ) -> tuple[RelaxedNetwork, dict[str, Any]]:
         """The trained network in evaluation mode, and the soft network's figures on `validation`.
 
-        An interrupted training resumes from its checkpoint. Raises UserError where the loss is no longer finite.
+        An interrupted training resumes from its checkpoint. `compute` receives the FLOP of the training and of the norm
+        statistics. Raises UserError where the loss is no longer finite.
         """
         spec, preprocessing = self.spec, self.batches.preprocessing
         generator = torch.Generator().manual_seed(self.seed)
@@ -90,17 +97,23 @@ class RelaxedTraining:
             self.batches.class_weights,
         )
         rows_file, checkpoint = self.folder / f"{work.id}.csv", self.folder / f"{work.id}.pt"
-        trained = fit(
-            task,
-            self.batches,
-            spec,
-            self.seed,
-            f"relaxed {work.id}",
-            checkpoint,
-            partial(write_rows, rows_file),
-            progress,
-        )
+        used = ComputeMeter()
+        try:
+            trained = fit(
+                task,
+                self.batches,
+                spec,
+                self.seed,
+                f"relaxed {work.id}",
+                checkpoint,
+                partial(write_rows, rows_file),
+                progress,
+                compute=used,
+            )
+        finally:
+            compute.add(used.flop)
         finished = task.finished(trained, calibration)
+        compute.add(task.counted.forward(calibration))
         soft = soft_figures(finished, task, self.validation, preprocessing)
         task.costs = macs
         expected = soft_figures(finished, task, self.validation, preprocessing)["expected_cost"] * macs.total

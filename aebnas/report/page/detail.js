@@ -62,7 +62,7 @@ function stopRule(thresholds, exit) {
 function pickLists(id) {
   return run.picks.filter((pick) => pick.id === id).flatMap((pick) => [
     element("h3", { textContent: MEASURED[pick.kind] }),
-    element("p", { className: "hint", textContent: `N = ${grouped(pick.samples)}; weights ${pick.source}.` }),
+    element("p", { className: "hint", textContent: `N = ${grouped(pick.samples)}; weights ${pick.source}${pick.pflop ? `, training compute ${pick.pflop.toPrecision(3)} PFLOP` : ""}.` }),
     element("dl", { className: "metrics" },
       ...[
         ["accuracy", percent(pick.metrics.accuracy), `${interval(pick.accuracy_low, pick.accuracy_high)} (95 %)`],

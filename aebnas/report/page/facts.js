@@ -22,7 +22,7 @@ function drawFacts() {
   drawMeasured();
   drawFailures();
   byId("protocol").append(...factRows(run.protocol));
-  byId("environment").append(...factRows({ ...run.environment, seconds: run.seconds }));
+  byId("environment").append(...factRows({ ...run.environment, seconds: run.seconds, "training compute (PFLOP)": run.pflop }));
 }
 
 const frontValues = (metric) => run.points.metrics[metric].filter((_, place) => run.points.role[place] === "front");

@@ -1,12 +1,13 @@
 """FLOP of forward passes outside of training steps."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from torch import Tensor
 
+from aebnas.core.metrics import MACS
 from aebnas.cost.counts import count_graph
+from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.runtime.graph import Graph
-from aebnas.runtime.network import Network
 from aebnas.training.compute.graph_flop import at_size
 from aebnas.training.compute.layer_flop import FLOP_PER_MAC
 
@@ -24,6 +25,6 @@ def forward_flop(graph: Graph, batches: Iterable[Tensor]) -> float:
     return total
 
 
-def norm_flop(network: Network, calibration: Sequence[Tensor]) -> float:
-    """FLOP of estimating the norm statistics of a network on batches `x_nchw`."""
-    return forward_flop(network.graph, calibration)
+def table_flop(table: ExitTable) -> float:
+    """FLOP of the forward passes from which a table was made, each of all nodes that ran for an image."""
+    return FLOP_PER_MAC * table.costs[MACS].full * table.samples

@@ -43,7 +43,7 @@ def _resized(graph: Graph, shape: Shape) -> Graph:
 
 
 def running(graph: Graph, active: Sequence[bool] | None = None, stop_heads: bool = True) -> Running:
-    """What runs when the exits `active` (None: all) take part in a step: their branches and the backbone that they need.
+    """What runs when the exits `active` (None: all) take part in a step: their branches, and the backbone they need.
 
     Without `stop_heads` the loss doesn't depend on the stop heads, which run.
     """

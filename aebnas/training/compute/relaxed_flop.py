@@ -1,6 +1,7 @@
 """FLOP of the training steps of a relaxed network."""
 
 import copy
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -42,8 +43,12 @@ class RelaxedFlop:
         both = self.per_image(shape, weights=True, architecture=True)
         return float(images * (2 * weights + 2 * architecture) + arch_images * both)
 
+    def forward(self, batches: Iterable[Tensor]) -> float:
+        """FLOP of forward passes on batches `x_nchw`."""
+        return float(sum(len(x_nchw) * self.per_image(tuple(x_nchw.shape[1:])) for x_nchw in batches))
+
     def per_image(self, shape: tuple[int, ...], weights: bool = False, architecture: bool = False) -> int:
-        """FLOP of a forward pass for one image and of the gradients of the weights, the architecture, or both."""
+        """FLOP of a forward pass for one image, and of the gradients of the weights, the architecture, or both."""
         key = shape, weights, architecture
         if key not in self._known:
             network = copy.deepcopy(self.network).cpu().eval()
