@@ -6,13 +6,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from aebnas.core.atomic_files import write_text
 from aebnas.core.errors import UserError
@@ -23,6 +21,7 @@ from aebnas.training.precision import computing_dtype
 from aebnas.training.ranks import SINGLE_PROCESS, Ranks
 from aebnas.training.task import Row, Task
 from aebnas.training.training_spec import TrainSpec
+from aebnas.training.weight_average import WeightAverage
 
 
 def fit(
@@ -54,7 +53,7 @@ def fit(
     optimiser = _optimiser(task.module, spec)
     total_steps, warmup_steps = spec.epochs * len(batches), spec.warmup_epochs * len(batches)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: warmup_cosine(s, warmup_steps, total_steps))
-    averaged = AveragedModel(task.module, multi_avg_fn=_ema_update(spec.ema)) if spec.ema else None
+    averaged = WeightAverage(task.module, spec.ema) if spec.ema else None
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     state = Checkpoint(precision, task.module, averaged, optimiser, schedule, scaler, stateful=task.stateful)
     rows, first_epoch = ([], 0) if saved is None else state.load(saved)
@@ -74,7 +73,7 @@ def fit(
                 loss_sum += _step(task, x_nchw, labels_n, rng, precision, optimiser, scaler, spec.clip, ranks)
                 schedule.step()
                 if averaged is not None:
-                    averaged.update_parameters(task.module)
+                    averaged.update()
                 bar.advance()
             loss = float(ranks.mean(loss_sum)) / len(batches)
             if not math.isfinite(loss):
@@ -155,16 +154,6 @@ def _optimiser(module: nn.Module, spec: TrainSpec) -> torch.optim.Optimizer:
     groups = [{"params": decayed, "weight_decay": spec.weight_decay}, {"params": others, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
     return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, nesterov=spec.momentum > 0)
-
-
-def _ema_update(decay: float) -> Callable[[Any, Any, Any], None]:
-    """Torch's moving average with a decay that starts small, so that initial weights don't dominate short runs."""
-
-    def update(averaged: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
-        steps = float(updates)
-        get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))(averaged, current, updates)
-
-    return update
 
 
 def _to_channels_last(module: nn.Module) -> None:
