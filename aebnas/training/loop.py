@@ -66,8 +66,7 @@ def fit(
             loss_sum = torch.zeros((), device=device)
             task.module.train()
             task.begin_epoch(epoch)
-            for x_nchw, labels_n in batches.epoch(order, epoch=epoch, rank=ranks.rank, world=ranks.world):
-                x_nchw, labels_n = x_nchw.to(device), labels_n.to(device)
+            for x_nchw, labels_n in batches.epoch(order, epoch, ranks.rank, ranks.world, device):
                 if not spec.channels_last:
                     x_nchw = x_nchw.contiguous()
                 loss_sum += _step(task, x_nchw, labels_n, rng, precision, optimiser, scaler, spec.clip, ranks)

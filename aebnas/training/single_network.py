@@ -11,6 +11,7 @@ from torch.amp import GradScaler
 
 from aebnas.cost.counts import count_graph
 from aebnas.data.image_set import ImageSet
+from aebnas.data.on_device import to_device
 from aebnas.policies.exit_table.tabulate import tabulate
 from aebnas.runtime.network import Network
 from aebnas.runtime.preprocessing import Preprocessing
@@ -73,7 +74,7 @@ class SingleTask:
         loss = self_distillation_loss(
             outputs.logits, labels_n, self.weights, spec.label_smoothing, spec.distillation, class_weights
         )
-        cost_share_e = self.cost_share_e.to(loss.device)
+        cost_share_e = to_device(self.cost_share_e, loss.device)
         if exits.stop_heads and outputs.stop_logits:
             stop_ne = torch.stack([logit_n.float() for logit_n in outputs.stop_logits], 1).sigmoid()
             loss = loss + halting_loss(outputs.logits, stop_ne, labels_n, class_weights)
