@@ -103,6 +103,11 @@ class _Corrupted:
         return self.source.shape
 
     @property
+    def in_memory(self) -> bool:
+        """See `Source`."""
+        return False
+
+    @property
     def paths(self) -> None:
         """See `Source`."""
 

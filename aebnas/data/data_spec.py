@@ -24,6 +24,7 @@ Size = Annotated[int | float, BeforeValidator(partial(_size, minimum=1))]
 """A fraction of the official training part (float in (0, 1)) or a count of images (int >= 1)."""
 OptionalSize = Annotated[int | float, BeforeValidator(partial(_size, minimum=0))]
 """A `Size`, or the whole number 0 for a split that isn't cut."""
+Loaders = Processes | Literal["auto"]
 ColourValue = Annotated[int, Field(strict=True, ge=0, le=255)]
 
 
@@ -157,8 +158,9 @@ class DataSpec(Spec):
     or where they take at most `memory_limit_bytes` (`auto`)."""
     memory_limit_bytes: int = Field(2 * 2**30, ge=0)
     """Of `folder` and `csv`: the limit of `memory: auto`."""
-    loaders: Processes = 0
-    """Processes that prepare training batches; 0 prepares them in the training process."""
+    loaders: Loaders = "auto"
+    """Processes that read images and prepare training batches ahead of their use; 0 does so in the training process.
+    `auto` is as many as the training has threads where images are read from files, and 0 where they are in memory."""
     augment: Augment | None = None
     """A recipe's name or its parts; the set's default augmentation if absent. For training images only."""
     class_names: tuple[str, ...] | None = None

@@ -20,6 +20,11 @@ class Source(Protocol):
         ...
 
     @property
+    def in_memory(self) -> bool:
+        """Whether reading an image again is no more than a copy of its pixels."""
+        ...
+
+    @property
     def paths(self) -> tuple[str, ...] | None:
         """The files that hold the images as they are, in their order; None where they aren't files."""
         ...
@@ -54,6 +59,11 @@ class InMemory:
         return channels, height, width
 
     @property
+    def in_memory(self) -> bool:
+        """See `Source`."""
+        return True
+
+    @property
     def paths(self) -> None:
         """See `Source`."""
 
@@ -86,6 +96,11 @@ class Joined:
         return self.first.shape
 
     @property
+    def in_memory(self) -> bool:
+        """See `Source`."""
+        return self.first.in_memory and self.second.in_memory
+
+    @property
     def paths(self) -> None:
         """See `Source`."""
 
@@ -116,6 +131,11 @@ class Taken:
     def shape(self) -> tuple[int, int, int]:
         """See `Source`."""
         return self.source.shape
+
+    @property
+    def in_memory(self) -> bool:
+        """See `Source`."""
+        return self.source.in_memory
 
     @property
     def paths(self) -> None:

@@ -1,9 +1,12 @@
-"""Work on batches in worker processes ahead of their use; results come in the order of the jobs."""
+"""Work on parts of batches in worker processes ahead of their use; results come in the order of the jobs."""
 
+import shutil
+import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import torch
@@ -11,18 +14,58 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from aebnas.core.errors import UserError
+from aebnas.data.data_spec import Loaders
+
+PART = 64
+"""Images that a process reads at a time: of a batch that several read together, the first one soon has all."""
+AHEAD = 2
+"""Parts for which each process is ahead of their use."""
+MOST_LOADERS = 16
+"""Upper limit of the number chosen automatically."""
+SHARED_MEMORY = Path("/dev/shm")
+"""Through which processes on Linux hand over pixels; in containers it is often small (64 MB)."""
+USABLE_SHARE = 0.5
+"""Of what is free of the shared memory."""
 
 Job = TypeVar("Job")
+_Read = tuple[Tensor, Tensor]
+
+
+def number_of(loaders: Loaders, parts: int, part_bytes: int, ahead: int = 0) -> int:
+    """The number of processes that read `parts` (of `PART` images): for `auto` as many as this process has threads.
+
+    At least `ahead` parts wait for their use. Where they don't fit into shared memory, `auto` is 0, with a note.
+    """
+    if loaders != "auto":
+        return loaders
+    count = min(torch.get_num_threads(), parts, MOST_LOADERS)
+    needed = max(ahead, AHEAD * count) * part_bytes
+    if SHARED_MEMORY.is_dir() and needed > (room := USABLE_SHARE * shutil.disk_usage(SHARED_MEMORY).free):
+        print(
+            f"note: {SHARED_MEMORY} has room for {room / 1e6:.0f} of the {needed / 1e6:.0f} MB that processes would "
+            "read ahead, so images are read in the training process (in Docker, --shm-size gives more room)",
+            file=sys.stderr,
+        )
+        return 0
+    return count
+
+
+def read_all(work: Callable[[Tensor], Tensor], images: int, loaders: Loaders, image_bytes: int) -> Iterator[_Read]:
+    """`work` on all indices below `images`, in parts: the indices of each part, and the result."""
+    parts = torch.arange(images).split(PART)
+    count = number_of(loaders, len(parts) if len(parts) > 1 else 0, PART * image_bytes)
+    yield from zip(parts, Workers(work, count).map(parts), strict=True)
 
 
 class Workers(Generic[Job]):
     """Applies `work` to jobs: in this process (`count` 0), or in `count` processes that live as long as this object.
 
-    `work` and jobs must be picklable. A UserError in a worker process is raised here unchanged.
+    Each process is up to `ahead` jobs ahead of their use. With `pinned` results are in memory that a GPU reads without
+    the CPU. `work` and jobs must be picklable. A UserError in a worker process is raised here unchanged.
     """
 
-    def __init__(self, work: Callable[[Job], Tensor], count: int) -> None:
-        self._work, self._count = work, count
+    def __init__(self, work: Callable[[Job], Tensor], count: int, ahead: int = AHEAD, pinned: bool = False) -> None:
+        self._work, self.count, self._ahead, self._pinned = work, count, ahead, pinned
         self._jobs = _Jobs[Job]()
         self._loader: list[DataLoader[Tensor | UserError]] = []
         # Freed by the garbage collector, a loader waits seconds for each of its processes and its threads print errors.
@@ -31,7 +74,7 @@ class Workers(Generic[Job]):
 
     def map(self, jobs: Iterable[Job]) -> Iterator[Tensor]:
         """Results in the order of `jobs`."""
-        if not self._count:
+        if not self.count:
             yield from map(self._work, jobs)
             return
         if not self._loader:
@@ -57,7 +100,9 @@ class Workers(Generic[Job]):
                 _JobResults(self._work),
                 batch_size=None,
                 sampler=self._jobs,
-                num_workers=self._count,
+                num_workers=self.count,
+                prefetch_factor=self._ahead,
+                pin_memory=self._pinned,
                 persistent_workers=True,
                 generator=torch.Generator(),  # or it would draw from torch's global one
             )

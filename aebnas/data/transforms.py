@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aebnas.data.data_spec import AugmentSpec
+from aebnas.data.on_device import to_device
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def cut_out(x_nchw: Tensor, size: int, centre_n2: Tensor) -> Tensor:
 
     For normalised images, whose mean is 0, as in DeVries & Taylor (2017).
     """
-    centre_n2 = centre_n2.to(x_nchw.device)
+    centre_n2 = to_device(centre_n2, x_nchw.device)
     covered = []
     for axis, side in enumerate(x_nchw.shape[2:]):
         place_ns = torch.arange(side, device=x_nchw.device) - (centre_n2[:, axis, None] - size // 2)
@@ -97,9 +98,9 @@ def _crop_and_flip(images_nchw: Tensor, crop: int, draws: Draws) -> Tensor:
     device = images_nchw.device
     row_nh, column_nw = torch.arange(h, device=device).expand(n, h), torch.arange(w, device=device).expand(n, w)
     if draws.flip_n is not None:
-        column_nw = torch.where(draws.flip_n.to(device)[:, None], column_nw.flip(1), column_nw)
+        column_nw = torch.where(to_device(draws.flip_n, device)[:, None], column_nw.flip(1), column_nw)
     if draws.offset_n2 is not None:
-        offset_n2 = draws.offset_n2.to(device)
+        offset_n2 = to_device(draws.offset_n2, device)
         row_nh, column_nw = row_nh + offset_n2[:, :1], column_nw + offset_n2[:, 1:]
     padded_nchw = F.pad(images_nchw, [crop] * 4)
     place_n1p = (row_nh[:, :, None] * padded_nchw.shape[3] + column_nw[:, None, :]).view(n, 1, h * w)

@@ -19,11 +19,10 @@ from aebnas.data.data_shape import DataShape
 from aebnas.data.data_spec import DataSpec
 from aebnas.data.datasets import load_test
 from aebnas.data.fingerprint import file_table, fingerprint
-from aebnas.data.image_files.files import READ_BATCH
 from aebnas.data.image_files.folder_walk import left_out_text
 from aebnas.data.image_files.unreadable_files import UNREADABLE
 from aebnas.data.image_set import ImageSet
-from aebnas.data.loader_workers import Workers
+from aebnas.data.loader_workers import read_all
 from aebnas.data.splits import CUT, Splits, load_splits
 from aebnas.run.data_check import TEST, DataCheck, names_root
 from aebnas.run.experiment_spec import ExperimentSpec
@@ -101,9 +100,8 @@ class RunImages:
         test = self.test if self.data.in_files and self.data.unreadable == "refuse" else None
         if test is None or len(test) * math.prod(test.shape) > self.data.memory_limit_bytes:
             return
-        parts = torch.arange(len(test)).split(READ_BATCH)
         with progress_bar("verifying test images", len(test)) as bar:
-            for pixels in Workers(test.source.read, self.data.loaders).map(parts):
+            for _, pixels in read_all(test.source.read, len(test), self.data.loaders, math.prod(test.shape)):
                 bar.advance(len(pixels))
 
     @cached_property

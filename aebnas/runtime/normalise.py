@@ -19,9 +19,13 @@ def normalise(pixels: Tensor, preprocessing: Preprocessing, dtype: torch.dtype =
         raise ValueError(f"images must be torch.uint8 [n, {', '.join(map(str, preprocessing.shape))}], but got {got}")
     precision = torch.promote_types(dtype, torch.float32)
     scale, shift = (
-        torch.from_numpy(values_c).to(pixels.device, precision).view(1, -1, 1, 1)
+        torch.from_numpy(values_c)
+        # the copy to a GPU needn't wait for the GPU's work
+        .to(pixels.device, precision, non_blocking=pixels.device.type == "cuda")
+        .view(1, -1, 1, 1)
         for values_c in (preprocessing.scale_c, preprocessing.shift_c)
     )
-    # pixels are uint8, so this is a copy that may be written to
-    x_nchw = pixels.to(precision, memory_format=torch.channels_last).mul_(scale).add_(shift)
-    return x_nchw.to(dtype)
+    # Pixels are uint8, so this is a copy that may be written to. In the order of the pixels: with three channels
+    # innermost, a CPU takes six times as long for CIFAR-10.
+    x_nchw = pixels.to(precision).mul_(scale).add_(shift)
+    return x_nchw.to(dtype, memory_format=torch.channels_last)

@@ -74,11 +74,10 @@ def fit(
             started, first_step = time.monotonic(), length.steps
             order = torch.Generator().manual_seed(_epoch_seed(seed, epoch))
             rng = np.random.default_rng([seed, epoch])
-            loss_sum, steps = torch.zeros((), device=device), 0
+            loss_sum = torch.zeros((), device=device)
             task.module.train()
             task.begin_epoch(epoch)
-            for x_nchw, labels_n in batches.epoch(order, epoch=epoch, rank=ranks.rank, world=ranks.world):
-                x_nchw, labels_n = x_nchw.to(device), labels_n.to(device)
+            for x_nchw, labels_n in batches.epoch(order, epoch, ranks.rank, ranks.world, device):
                 task.begin_step(length.progress)
                 optimisers.set_progress(length.progress)
                 if spec.resolution_steps and task.graph is not None:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from aebnas.data.on_device import to_device
+
 
 def label_loss(
     logits_nc: Tensor, labels_n: Tensor, label_smoothing: float = 0.0, class_weights: Tensor | None = None
@@ -36,7 +38,7 @@ def sample_weights(labels_n: Tensor, class_weights: Tensor) -> Tensor:
 
 def on_device(class_weights: Tensor | None, device: torch.device) -> Tensor | None:
     """The weights on a device."""
-    return None if class_weights is None else class_weights.to(device)
+    return None if class_weights is None else to_device(class_weights, device)
 
 
 def multi_exit_loss(

@@ -11,6 +11,7 @@ from torch.amp import GradScaler
 
 from aebnas.cost.counts import count_graph
 from aebnas.data.image_set import ImageSet
+from aebnas.data.on_device import to_device
 from aebnas.policies.exit_table.tabulate import tabulate
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.network import Network
@@ -101,10 +102,10 @@ class SingleTask:
             class_weights,
             spec.distil_from,
         )
-        cost_share_e = self.cost_share_e.to(loss.device)
         if not all(self.active):  # what depends on the policy takes part once all exits do
             yield loss
             return
+        cost_share_e = to_device(self.cost_share_e, loss.device)
         if exits.stop_heads and outputs.stop_logits:
             stop_ne = torch.stack([logit_n.float() for logit_n in outputs.stop_logits], 1).sigmoid()
             loss = loss + halting_loss(outputs.logits, stop_ne, labels_n, class_weights)

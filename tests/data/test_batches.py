@@ -8,11 +8,13 @@ import torch
 from PIL import Image
 
 from aebnas.core.errors import UserError
+from aebnas.data import batches as batches_module
 from aebnas.data.batches import Batches, eval_batches
 from aebnas.data.channel_statistics import measure_preprocessing
-from aebnas.data.data_spec import AugmentSpec
+from aebnas.data.data_spec import AugmentSpec, Loaders
 from aebnas.data.image_files.files import Files, Held
 from aebnas.data.image_set import ImageSet, InMemory
+from aebnas.data.loader_workers import PART
 from aebnas.runtime.preprocessing import ImageReader, Preprocessing
 
 FULL = AugmentSpec(crop=1, flip="alternate", trivial_augment=True, cutout=2, mixup=0.4)
@@ -161,17 +163,30 @@ def on_disk(tmp_path: Path) -> ImageSet:
     return ImageSet(Files(tuple(paths), ImageReader((3, 6, 6))), torch.arange(12) % 3, 3)
 
 
-@pytest.mark.parametrize(("loaders", "held"), [(0, False), (2, False), (1, True)])
-def test_streamed_batches_equal_those_in_memory(on_disk: ImageSet, loaders: int, held: bool) -> None:
+@pytest.mark.parametrize(("loaders", "held"), [(0, False), (2, False), (1, True), ("auto", False), ("auto", True)])
+@pytest.mark.parametrize("part", [3, PART])
+def test_streamed_batches_equal_those_in_memory(
+    monkeypatch: pytest.MonkeyPatch, on_disk: ImageSet, loaders: Loaders, held: bool, part: int
+) -> None:
+    monkeypatch.setattr(batches_module, "PART", part)  # a process's share of a batch
     in_memory = ImageSet.of(pixels(12, (3, 6, 6)), on_disk.labels, 3)
     measured = measure_preprocessing(in_memory)
     assert measure_preprocessing(on_disk) == measured
     read = dataclasses.replace(on_disk, source=Held(on_disk.source, loaders)) if held else on_disk
-    streamed = Batches(read, measured, FULL, 4, loaders)
+    streamed = Batches(read, measured, FULL, 5, loaders)
     for epoch in range(2):  # the second epoch reuses the processes of the first
-        expected = list(Batches(in_memory, measured, FULL, 4).epoch(seeded(epoch), epoch))
+        expected = list(Batches(in_memory, measured, FULL, 5, loaders=0).epoch(seeded(epoch), epoch))
         assert same(list(streamed.epoch(seeded(epoch), epoch)), expected)
     assert same(list(eval_batches(on_disk, measured, 5)), list(eval_batches(in_memory, measured, 5)))
+
+
+def test_the_automatic_number_of_loaders_depends_on_where_images_are(on_disk: ImageSet) -> None:
+    measured = measure_preprocessing(on_disk)
+    held = dataclasses.replace(on_disk, source=Held(on_disk.source, 0))
+    for images, expected in [(on_disk, 1), (held, 0), (image_set(pixels(12, (3, 6, 6))), 0)]:
+        batches = Batches(images, measured, AugmentSpec(), 4)
+        list(batches.epoch(seeded()))
+        assert batches._input is not None and batches._input.workers.count == expected
 
 
 def test_an_unreadable_image_is_named_when_a_worker_process_reads_it(on_disk: ImageSet) -> None:

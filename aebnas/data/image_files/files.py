@@ -3,6 +3,7 @@
 Legend: m images read, c channels, h height, w width.
 """
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,12 +17,12 @@ from torch import Tensor
 
 from aebnas.core.errors import UserError
 from aebnas.core.progress import progress_bar
+from aebnas.data.data_spec import Loaders
 from aebnas.data.image_files.listing import Listing
 from aebnas.data.image_set import ImageSet, InMemory, Source
-from aebnas.data.loader_workers import Workers
+from aebnas.data.loader_workers import read_all
 from aebnas.runtime.preprocessing import ImageError, ImageReader
 
-READ_BATCH = 256
 LEAVE_OUT = "data.unreadable: leave_out leaves out what can't be read"
 
 
@@ -36,6 +37,11 @@ class Files:
     def shape(self) -> tuple[int, int, int]:
         """See `Source`."""
         return self.reader.shape
+
+    @property
+    def in_memory(self) -> bool:
+        """See `Source`."""
+        return False
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -104,9 +110,9 @@ class Held:
     Until then `take` returns a part of the other source, so that a small part doesn't cost reading the whole.
     """
 
-    def __init__(self, source: Source, loaders: int) -> None:
+    def __init__(self, source: Source, loaders: Loaders) -> None:
         self._source, self._loaders = source, loaders
-        self.shape, self.paths = source.shape, source.paths
+        self.shape, self.paths, self.in_memory = source.shape, source.paths, True
 
     def __len__(self) -> int:
         return len(self._source)
@@ -125,10 +131,8 @@ class Held:
     def _in_memory(self) -> InMemory:
         if not isinstance(self._source, InMemory):
             images = torch.empty(len(self), *self.shape, dtype=torch.uint8)
-            parts = torch.arange(len(self)).split(READ_BATCH)
             with progress_bar("reading images", len(self)) as bar:
-                read = Workers(self._source.read, self._loaders).map(parts)
-                for part, pixels in zip(parts, read, strict=True):
+                for part, pixels in read_all(self._source.read, len(self), self._loaders, math.prod(self.shape)):
                     images[part] = pixels
                     bar.advance(len(part))
             self._source = InMemory(images)

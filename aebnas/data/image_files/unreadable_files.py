@@ -13,21 +13,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import PIL
-import torch
 
 from aebnas.core.atomic_files import write_json
 from aebnas.core.errors import UserError
 from aebnas.core.progress import progress_bar
-from aebnas.data.image_files.files import READ_BATCH, Files
+from aebnas.data.data_spec import Loaders
+from aebnas.data.image_files.files import Files
 from aebnas.data.image_files.files_found import TEST, TRAIN
 from aebnas.data.image_files.listing import Listing, Part
-from aebnas.data.loader_workers import Workers
+from aebnas.data.loader_workers import read_all
 
 UNREADABLE = {TRAIN: "training file(s) that can't be read as images", TEST: "test file(s) that can't be read as images"}
 """By part how `left_out` calls them."""
 
 
-def without_unreadable(listing: Listing, part: Part, source: Files, loaders: int) -> Listing:
+def without_unreadable(listing: Listing, part: Part, source: Files, loaders: Loaders) -> Listing:
     """The listing of a part without the images that `source`, which has its files, can't read; `loaders` processes try.
 
     `left_out` then counts them and names the first. Raises UserError where a file can't be opened, where no image is
@@ -52,7 +52,7 @@ def without_unreadable(listing: Listing, part: Part, source: Files, loaders: int
     )
 
 
-def _unreadable(listing: Listing, source: Files, loaders: int) -> list[int]:
+def _unreadable(listing: Listing, source: Files, loaders: Loaders) -> list[int]:
     """Places of the files that can't be read."""
     kept = _cache_folder() / "unreadable" / f"{_digest(listing, source)}.json"
     with suppress(OSError, ValueError):
@@ -66,11 +66,10 @@ def _unreadable(listing: Listing, source: Files, loaders: int) -> list[int]:
     return found
 
 
-def _read_all(source: Files, loaders: int) -> list[int]:
-    parts = torch.arange(len(source)).split(READ_BATCH)
+def _read_all(source: Files, loaders: Loaders) -> list[int]:
     found: list[int] = []
     with progress_bar("verifying images", len(source)) as bar:
-        for part, readable in zip(parts, Workers(source.readable, loaders).map(parts), strict=True):
+        for part, readable in read_all(source.readable, len(source), loaders, image_bytes=1):
             found += part[~readable].tolist()
             bar.advance(len(part))
     return found

@@ -29,8 +29,8 @@ def record_logits(
     logits, labels, stops = [], [], []
     chosen: dict[str, list[torch.Tensor]] = {}
     with progress("tabulating images", len(images), 0) as bar:
-        for x_nchw, labels_n in eval_batches(images, preprocessing, EVAL_BATCH):
-            outputs = network.outputs(x_nchw.to(device))
+        for x_nchw, labels_n in eval_batches(images, preprocessing, EVAL_BATCH, device):
+            outputs = network.outputs(x_nchw)
             logits.append(torch.stack([exit_nc.float().cpu() for exit_nc in outputs.logits], 1))
             if outputs.stop_logits:
                 stops.append(torch.stack([logit_n.float().cpu() for logit_n in outputs.stop_logits], 1))

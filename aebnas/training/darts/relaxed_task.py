@@ -89,7 +89,7 @@ class RelaxedTask:
             self.counted.ran(x_nchw)
             yield self.loss(network, x_nchw, labels_n)  # then `step` updates the architecture, the loop the weights
             return
-        arch_x, arch_labels = (part.to(x_nchw.device) for part in next(self._arch))
+        arch_x, arch_labels = next(self._arch)
         # small gradients underflow in fp16; the loop's gradient scaler only covers those of the weights
         kind = x_nchw.device.type
         half = torch.get_autocast_dtype(kind) == torch.float16
@@ -209,7 +209,7 @@ class RelaxedTask:
 
     def _endless(self, order: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         while self.arch is not None:
-            yield from self.arch.epoch(order)
+            yield from self.arch.epoch(order, device=next(self.module.parameters()).device)
 
 
 def _move(parameters: Sequence[Tensor], directions: Sequence[Tensor | None], length: float) -> None:
@@ -233,9 +233,8 @@ def soft_figures(
     right = torch.zeros(2 + len(network.sites) + 1)
     cost, stops = 0.0, torch.zeros(len(network.sites))
     device = network.alpha_gk.device
-    for x_nchw, labels_n in eval_batches(images, preprocessing, EVAL_BATCH):
-        outputs = network(x_nchw.to(device))
-        labels_n = labels_n.to(device)
+    for x_nchw, labels_n in eval_batches(images, preprocessing, EVAL_BATCH, device):
+        outputs = network(x_nchw)
         soft = soft_exits(outputs, task.cost(network, outputs.mix_ngk, len(outputs.logits)))
         best_nk = soft.logits_nc.topk(min(5, soft.logits_nc.shape[1])).indices
         hits = [best_nk[:, 0] == labels_n, (best_nk == labels_n[:, None]).any(1)]
