@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, field_validator, model_validator
 
 from aebnas.core.errors import SpecError
-from aebnas.core.spec_base import Spec, updated
+from aebnas.core.spec_base import REQUIRED, Spec, updated
 from aebnas.core.spec_types import Epochs, MaxPflop, Processes, Threads
 from aebnas.training.exits.exit_training_spec import ExitTrainingSpec
 from aebnas.training.recipes.presets import FAST, PRESETS, RecipeName
@@ -136,7 +136,7 @@ class TrainSpec(LoopSpec):
         if self.epochs is not None and self.steps is not None:
             raise SpecError("steps", f"must be absent where epochs is given, but got {self.steps}")
         if self.epochs is None and self.steps is None and self.max_pflop is None:
-            raise SpecError("epochs", "is required, or steps, or max_pflop")
+            raise SpecError("epochs", f"{REQUIRED}, or steps, or max_pflop")
         return self
 
     def planned_steps(self, per_epoch: int) -> int | None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from aebnas.core.errors import SpecError
+from aebnas.core.spec_base import REQUIRED
 from aebnas.training.recipes.presets import PRESETS
 from aebnas.training.training_spec import TrainSpec
 
@@ -85,7 +86,7 @@ class RelaxedSpec(TrainSpec):
         if self.exits != type(self.exits)():
             raise SpecError("exits", "must be set only for the training of single networks")
         if self.epochs is None:
-            raise SpecError("epochs", "is required for relaxed networks, whose lambda and temperature follow epochs")
+            raise SpecError("epochs", REQUIRED)
         for name in UNUSED:
             value = getattr(self, name)
             if value != PRESETS[self.recipe].get(name, type(self).model_fields[name].default):

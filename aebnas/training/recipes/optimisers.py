@@ -18,8 +18,8 @@ BATCH = 1024
 def decoupled(spec: LoopSpec, batch_size: int) -> tuple[float, float]:
     """torch's learning rate and weight decay for SGD from the decoupled ones.
 
-    A gradient moves weights by lr * (1 + 1 / (1 - momentum)) in all under Nesterov momentum, over this and all later
-    steps; so the distance moved in an epoch depends on neither batch size nor momentum.
+    As published (Jordan 2024), so that published rates can be used: the distance moved in an epoch doesn't depend on
+    the batch size, and little on the momentum (not at all with 1 / (1 - momentum) instead of 1 + 1 / (1 - momentum)).
     """
     scale = batch_size / (BATCH * (1 + 1 / (1 - spec.momentum)))
     return spec.lr * scale, spec.weight_decay / spec.lr
