@@ -20,6 +20,8 @@ STEPS = 1500
 EPOCHS = (10, 60)
 """Fewest and most."""
 BATCH_SIZES = (128, 64, 32, 16, 8, 4, 2)
+FEW_STEPS = 25
+"""Of an epoch, below which the length of a training is written in steps."""
 SMALL_BATCH = 8
 """Batches are larger only where an epoch has ten of them."""
 SEARCH, CALIBRATE = 0.2, 0.15
@@ -69,11 +71,23 @@ class StarterSpec:
         space = starter_space(image, survey.in_files, survey.classes, survey.train, macs, budgets)
         return cls(survey, space, tuple(budgets), splits, batch_size, epochs)
 
+    def length(self, times: int) -> dict[str, int]:
+        """Of a training so many times as long as the supernet's: in steps where an epoch has few of them."""
+        if self.steps_per_epoch < FEW_STEPS:
+            return {"steps": times * self.epochs * self.steps_per_epoch}
+        return {"epochs": times * self.epochs}
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Of the supernet's training."""
+        left = self.survey.train - sum(_count(size, self.survey.train) for size in self.splits.values())
+        return max(1, left // self.batch_size)
+
     def text(self, folder: Path, space_file: str) -> str:
         """The YAML of a spec in `folder`; raises UserError for a path that isn't UTF-8."""
         survey, epochs, batch = self.survey, self.epochs, self.batch_size
         small = next((pair for below, pair in CANDIDATES.items() if survey.train < below), MOST_CANDIDATES)
-        training = {"batch_size": batch, "lr": 0.1 if batch <= 32 else 0.2, "validate_every": max(1, epochs // 5)}
+        training = {"batch_size": batch, "validate_every": max(1, epochs // 5)}
         data = [f"name: {survey.data['name']}", f"path: {_quoted(_data_path(survey.path, folder))}"]
         if survey.in_files:
             note = f"median of the images' shorter sides: {survey.median_side} pixels"
@@ -95,10 +109,10 @@ class StarterSpec:
         bounds = ", ".join(f'"{one.metric} <= {_number(one.bound)}"' for one in self.budgets)
         lines.append(f"constraints: [{bounds}]" if bounds else '# constraints: ["avg_macs <= 20e6"]')
         lines += [
-            f"supernet: {_flow({'epochs': epochs, 'random_subnets': 1, 'branches': 1} | training)}",
+            f"supernet: {_flow(self.length(1) | {'random_subnets': 1, 'branches': 1} | training)}",
             "evaluate: {weights: supernet, workers: 0}   # workers: 4 scores on four cores, with equal results",
             f"strategy: {_flow({'name': 'nsga2', 'population': small[0], 'generations': small[1]})}",
-            f"retrain: {_flow({'epochs': 2 * epochs, 'weights': 'supernet'} | training | {'lr': training['lr'] / 2})}",
+            f"retrain: {_flow(self.length(2) | {'weights': 'supernet'} | training)}",
             "seed: 11",
         ]
         return "\n".join(lines) + "\n"
