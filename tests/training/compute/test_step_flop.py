@@ -157,6 +157,20 @@ def test_branches_of_exits_that_take_no_part_cost_nothing():
             assert counting.flop() == layers_of(counter) < step_flop(running(graph)) * IMAGES
 
 
+def test_stop_heads_are_in_the_loss_once_all_exits_take_part():
+    architecture = next(a for a in drawn(STAGED, 20) if len(a.exits) > 1)
+    graph = with_stop_heads(lower(architecture))
+    counting = NetworkFlop(Network(graph), stop_heads=True)
+    x_nchw, _ = batch(graph.input_shape, 5)
+    counting.ran(x_nchw, active=[False] + [True] * (len(graph.exits) - 1))
+    exits = graph.exits[1:]
+    needed = set().union(*(graph.ancestors(name) for e in exits for name in (e.output, e.stop) if name))
+    smaller = Network(Graph(graph.input_shape, tuple(n for n in graph.nodes if n.name in needed), exits))
+    with torch_counter() as counter:
+        sum(logits.sum() for logits in smaller(x_nchw)).backward()
+    assert counting.flop() == layers_of(counter)
+
+
 @pytest.mark.parametrize("side", [5, 6, 10])
 def test_images_of_another_size(side):
     value = STAGED | {"input": {"channels": 3, "resolution": 8}}
