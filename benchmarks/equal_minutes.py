@@ -42,6 +42,7 @@ from aebnas.report.palette import BLUE, GREEN, PURPLE, SKY, VERMILION
 from aebnas.run.session import RunSession
 from aebnas.space.architecture import Architecture
 from aebnas.space.policy_spec import OptimiseSpec, PolicySpec
+from aebnas.training.compute.layer_flop import module_flop
 from aebnas.training.exits.exit_training_spec import ExitTrainingSpec
 from aebnas.training.exits.exit_weights import mask_inactive
 from aebnas.training.loop import fit
@@ -69,6 +70,8 @@ class JointTask:
     def __init__(self, contender: Contender, spec: TrainSpec) -> None:
         self.module, self.spec = contender.module, spec
         self.weights = self.all_weights = list(contender.loss_weights)
+        self.images = 0
+        self.per_image: int | None = None
         self.exits = ExitTrainingSpec(warmup_epochs=int(contender.last_only_share * spec.epochs))
 
     def begin_epoch(self, epoch: int) -> None:
@@ -78,9 +81,14 @@ class JointTask:
         """Nothing to step besides what the loop steps."""
 
     def losses(self, x_nchw: Tensor, labels_n: Tensor, rng: np.random.Generator) -> Iterator[Tensor]:
-        spec = self.spec
+        spec, self.images = self.spec, len(x_nchw)
+        if self.per_image is None:
+            self.per_image = module_flop(self.module, x_nchw.shape[1:])
         logits = self.module(x_nchw)
         yield self_distillation_loss(logits, labels_n, self.weights, spec.label_smoothing, spec.distillation)
+
+    def flop(self) -> float:
+        return float(self.images * (self.per_image or 0))
 
     def validate(self, module: nn.Module) -> list[Row]:
         return []

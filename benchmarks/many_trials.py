@@ -46,6 +46,7 @@ from aebnas.space.lowering import lower
 from aebnas.strategies.nsga2 import Nsga2
 from aebnas.strategies.strategy import Job
 from aebnas.strategies.trial import OperatingPoint, Trial
+from aebnas.training.compute.compute_meter import ComputeMeter
 
 SPACE = Path(__file__).parents[1] / "search_spaces" / "resnet_cifar.yaml"
 POPULATION = 100
@@ -66,7 +67,7 @@ spent = {"evaluation": 0.0, "evaluation_cpu": 0.0, "strategy_cpu": 0.0}
 class Replaced(Evaluator):
     """An evaluator that scores nothing: `made_up_trial` needs no tables."""
 
-    def score(self, architecture: Architecture) -> Scored:
+    def score(self, architecture: Architecture, compute: ComputeMeter | None = None) -> Scored:
         """No tables."""
         return Scored({}, None, 0.0)
 

@@ -277,9 +277,9 @@ def scored(monkeypatch):
     """The ids of the architectures whose tables are made."""
     ids, score = [], Evaluator.score
 
-    def note(self, architecture):
+    def note(self, architecture, *more):
         ids.append(architecture.id)
-        return score(self, architecture)
+        return score(self, architecture, *more)
 
     monkeypatch.setattr(Evaluator, "score", note)
     return ids

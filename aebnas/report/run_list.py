@@ -157,18 +157,8 @@ def age(seconds: float) -> str:
 def print_runs(runs: Sequence[Listed], now: float | None = None) -> None:
     """Print the table of `aebnas list`; `now` are seconds since the epoch (default: the present time)."""
     table = Table(title=f"{len(runs)} run{'' if len(runs) == 1 else 's'}")
-    for name in (
-        "run",
-        "state",
-        "trials",
-        "front",
-        "hypervolume",
-        "best accuracy",
-        "knee",
-        "cheapest",
-        "PFLOP",
-        "changed",
-    ):
+    titles = ("run", "state", "trials", "front", "hypervolume", "best accuracy", "knee", "cheapest", "PFLOP", "changed")
+    for name in titles:
         table.add_column(name, justify="left" if name in ("run", "state") else "right", no_wrap=name == "run")
     for run in runs:
         points = [

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-TOUCHED = ("run.lock", "notes.lock", "env_info.json", "pip_freeze.txt", "protocol.json", "seconds.json")
+TOUCHED = ("run.lock", "notes.lock", "env_info.json", "pip_freeze.txt", "protocol.json", "seconds.json", "pflop.json")
 """Files that resuming a run may write before it reads the damaged one."""
 
 

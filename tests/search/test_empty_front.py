@@ -114,7 +114,7 @@ def test_a_search_that_an_earlier_version_left_unfinished_is_finished_by_resumin
 
 
 def test_a_search_in_which_every_trial_failed(tmp_path_factory, tmp_path, monkeypatch, capsys):
-    def fail(self, architecture):
+    def fail(self, architecture, *more):
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr(Evaluator, "score", fail)
@@ -136,10 +136,10 @@ def test_seeds_without_a_front_are_in_the_summary(tmp_path_factory, tmp_path, mo
     running = []
     monkeypatch.setattr(RunReport, "search_started", lambda self: running.append(self.facts.name))
 
-    def fail_in_one(self, architecture):
+    def fail_in_one(self, architecture, *more):
         if running[-1] == "run-seed2":
             raise RuntimeError("out of luck")
-        return score(self, architecture)
+        return score(self, architecture, *more)
 
     monkeypatch.setattr(Evaluator, "score", fail_in_one)
     summary = aebnas.search_seeds(spec, [1, 2, 3], tmp_path / "run").summary()

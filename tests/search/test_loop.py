@@ -204,11 +204,11 @@ def test_a_search_without_feasible_trials_reports_the_reason(search_trained):
 def test_a_candidate_that_crashes_does_not_end_the_search(search_trained, monkeypatch):
     score, calls = Evaluator.score, []
 
-    def crash_once(self, architecture):
+    def crash_once(self, architecture, *more):
         calls.append(architecture.id)
         if len(calls) == 2:
             raise RuntimeError("out of luck")
-        return score(self, architecture)
+        return score(self, architecture, *more)
 
     monkeypatch.setattr(Evaluator, "score", crash_once)
     trials = search_trained().trials()

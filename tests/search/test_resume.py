@@ -46,10 +46,10 @@ def test_a_kill_in_the_middle_of_a_generation_loses_what_was_in_flight_only(run,
     cut_after(copy, 0, b"")
     score, spec = Evaluator.score, copy.parent / "spec" / "tiny.yaml"
 
-    def killed(self, architecture):
+    def killed(self, architecture, *more):
         if len(scored) == 6:
             raise Stopped
-        return score(self, architecture)
+        return score(self, architecture, *more)
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         patch.setattr(Evaluator, "score", killed)
@@ -72,7 +72,7 @@ def test_trials_may_be_out_of_order_and_have_gaps(run, tmp_path, scored):
 
 def test_a_finished_search_is_not_repeated(run, tmp_path, scored, monkeypatch):
     copy = own_copy(run, tmp_path)
-    monkeypatch.setattr(supernet_training, "fit", lambda *args: pytest.fail("trained again"))
+    monkeypatch.setattr(supernet_training, "fit", lambda *args, **more: pytest.fail("trained again"))
     run_search(copy.parent / "spec" / "tiny.yaml", copy)
     assert scored == [] and front_of(copy) == front_of(run)
     assert (copy / "trials.jsonl").read_bytes() == (run / "trials.jsonl").read_bytes()

@@ -141,10 +141,10 @@ def test_missing_weights_are_reported_and_replaced_by_retraining(scratch, tmp_pa
 def test_a_killed_search_trains_candidates_in_flight_again(scratch, tmp_path, monkeypatch, scored, after):
     spec, score = write_spec(tmp_path / "spec", **SCRATCH), Evaluator.score
 
-    def killed(self, architecture):
+    def killed(self, architecture, *more):
         if len(scored) == after:
             raise Stopped
-        return score(self, architecture)
+        return score(self, architecture, *more)
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         patch.setattr(Evaluator, "score", killed)

@@ -11,12 +11,14 @@ import ray
 import torch
 import torch.distributed as dist
 from ray.cluster_utils import Cluster
-from tiny_run import EXPERIMENT, front_of, write_spec
+from tiny_run import EXPERIMENT, front_of, searched, write_spec
 
 from aebnas.core.errors import UserError
 from aebnas.run.events import RunEvents
+from aebnas.run.run_directory import Run
 from aebnas.search import supernet_training
 from aebnas.search.loop import run_search
+from aebnas.training.compute.compute_meter import ComputeMeter
 from aebnas.training.distributed import _follow, fit_on_workers
 from aebnas.training.loop import fit
 from aebnas.training.ranks import Ranks
@@ -65,7 +67,7 @@ def search_as_rank(rank, folder):
     dist.init_process_group("gloo", f"file://{folder}/init", rank=rank, world_size=WORKERS)
 
     def fit_here(*arguments):
-        trained = fit(*arguments[:-1], ranks=Ranks(rank, WORKERS))
+        trained = fit(*arguments[:-2], ranks=Ranks(rank, WORKERS), compute=arguments[-1])
         dist.destroy_process_group()
         if rank > 0:
             sys.exit(0)
@@ -94,6 +96,11 @@ def test_scores_of_two_nodes_equal_those_of_one_process(on_cluster, without_ray)
     assert front_of(on_cluster) == front_of(without_ray)
 
 
+def test_workers_together_compute_as_much_as_one_process(on_cluster, without_ray, tmp_path_factory):
+    alone = Run.open(searched(tmp_path_factory)).pflop()  # of the same seed
+    assert Run.open(on_cluster).pflop() == Run.open(without_ray).pflop() == alone and alone["supernet"] > 0
+
+
 def test_only_the_weights_are_left(on_cluster):
     assert {path.name for path in (on_cluster / "checkpoints").iterdir()} == {"supernet.safetensors", "norms"}
 
@@ -101,7 +108,7 @@ def test_only_the_weights_are_left(on_cluster):
 def test_a_cluster_that_is_too_small_is_reported(address, make_sandwich, batches, tmp_path):
     task = make_sandwich(workers=4, threads=1)
     with pytest.raises(UserError, match=r"room for 4 workers of 1 CPUs each, but its machines have 1, 1"):
-        fit_on_workers(task, batches, task.spec, 5, "test", tmp_path / "c.pt", print, address)
+        fit_on_workers(task, batches, task.spec, 5, "test", tmp_path / "c.pt", print, address, ComputeMeter())
 
 
 class FakeRay:
@@ -158,10 +165,10 @@ def test_shares_must_be_equal(make_sandwich, batches, tmp_path):
         SupernetSpec(epochs=1, batch_size=64, workers=3)
     task = make_sandwich(workers=60, batch_size=600)  # more than the images
     with pytest.raises(UserError, match="must divide a batch of 64 images, but got 60"):
-        fit_on_workers(task, batches, task.spec, 5, "test", tmp_path / "c.pt", print, "local")
+        fit_on_workers(task, batches, task.spec, 5, "test", tmp_path / "c.pt", print, "local", ComputeMeter())
 
 
 def test_an_unreachable_cluster_is_reported(make_sandwich, batches, tmp_path):
     task = make_sandwich(workers=2)
     with pytest.raises(UserError, match=r"ray: 'nowhere' cannot be reached"):
-        fit_on_workers(task, batches, task.spec, 5, "test", tmp_path / "c.pt", print, "nowhere")
+        fit_on_workers(task, batches, task.spec, 5, "test", tmp_path / "c.pt", print, "nowhere", ComputeMeter())

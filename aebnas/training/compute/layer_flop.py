@@ -5,6 +5,7 @@ Counted as costs are: convolutions and linear layers only. Which gradients a lay
 forward pass of the layer itself, so a new op needs no rule of its own.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -99,6 +100,17 @@ class TracedMacs:
     def flop(self) -> int:
         """FLOP of both."""
         return FLOP_PER_MAC * (self.forward + self.gradients)
+
+
+def module_flop(module: nn.Module, shape: Sequence[int], *more: Any) -> int:
+    """FLOP for one image of this `shape` of a training step in which all outputs of a module are in the loss.
+
+    Parameters train where they require a gradient. `more` are further arguments of the module, which is left unchanged.
+    """
+    alone = copy.deepcopy(module).cpu().eval()
+    with torch.enable_grad(), traced_macs(alone) as macs:
+        alone(torch.zeros(1, *shape), *more)
+    return macs.flop
 
 
 @contextmanager

@@ -22,11 +22,12 @@ class _Step(NamedTuple):
 class NetworkFlop:
     """Counts the steps of `network`: `ran` is called for the forward pass of each.
 
-    `stop_heads` is whether the loss depends on its stop heads, if it has any.
+    `stop_heads` is whether the loss depends on its stop heads, if it has any, in steps in which all exits take part.
     """
 
     def __init__(self, network: Network, stop_heads: bool) -> None:
         self.network, self.stop_heads = network, stop_heads
+        self._parameters = list(network.nodes.named_parameters())  # once, since that takes longer than the rest
         self._step: _Step | None = None
         self._known: dict[tuple[Shape, tuple[bool, ...] | None, frozenset[str]], float] = {}
 
@@ -36,7 +37,7 @@ class NetworkFlop:
         """A forward pass on `x_nchw`, in which the exits `active` (`[e]`; None: all) took part and the others' branches
         didn't run; `chosen` as in `network.Outputs` (None: the most expensive candidates are charged)."""
         images, channels, height, width = x_nchw.shape
-        frozen = frozenset(name for name, p in self.network.nodes.named_parameters() if not p.requires_grad)
+        frozen = frozenset(name for name, p in self._parameters if not p.requires_grad)
         on = None if active is None or all(active) else tuple(active)
         self._step = _Step(images, (channels, height, width), on, frozen, chosen or {})
 
@@ -64,4 +65,5 @@ class NetworkFlop:
             name: (step.chosen[name].bincount(minlength=count) / step.images).tolist()
             for name, count in candidates.items()
         }
-        return step_flop(running(graph, step.active, self.stop_heads), frozen, shares)
+        in_loss = self.stop_heads and step.active is None
+        return step_flop(running(graph, step.active, in_loss), frozen, shares)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from aebnas.supernet.darts.relaxed_network import RelaxedNetwork
-from aebnas.training.compute.layer_flop import traced_macs
+from aebnas.training.compute.layer_flop import module_flop
 
 Bilevel = Literal["first_order", "second_order", "joint"]
 
@@ -51,11 +51,9 @@ class RelaxedFlop:
         """FLOP of a forward pass for one image, and of the gradients of the weights, the architecture, or both."""
         key = shape, weights, architecture
         if key not in self._known:
-            network = copy.deepcopy(self.network).cpu().eval()
+            network = copy.deepcopy(self.network)
             for parameters, trains in ((network.weights(), weights), (network.architecture_parameters(), architecture)):
                 for parameter in parameters:
                     parameter.requires_grad_(trains)
-            with torch.enable_grad(), traced_macs(network) as macs:
-                network(torch.zeros(1, *shape), torch.Generator())
-            self._known[key] = macs.flop
+            self._known[key] = module_flop(network, shape, torch.Generator())
         return self._known[key]
