@@ -20,8 +20,13 @@ class SubsampledPointwise(nn.Conv2d):
     """
 
     def forward(self, x_nchw: Tensor) -> Tensor:
+        return functional.conv2d(self._subsampled(x_nchw), self.weight, self.bias, groups=self.groups)
+
+    def _subsampled(self, x_nchw: Tensor) -> Tensor:
         rows, columns = self.stride
-        return functional.conv2d(x_nchw[..., ::rows, ::columns], self.weight, self.bias, groups=self.groups)
+        if self.training:  # the mean of one pixel; the backward pass of slices takes a tenth of a ResNet's step longer
+            return functional.avg_pool2d(x_nchw, 1, (rows, columns))
+        return x_nchw[..., ::rows, ::columns]
 
 
 def conv_norm(in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:

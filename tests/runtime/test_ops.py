@@ -169,10 +169,17 @@ def test_average_pooling_excludes_padding():
 
 @pytest.mark.parametrize("channels, groups", [(1, 1), (4, 1), (6, 6), (32, 1)])
 @pytest.mark.parametrize("size", [(8, 8), (5, 7)])
-def test_strided_pointwise_convolutions_are_subsampled_to_the_same_numbers(size, channels, groups):
-    subsampled = conv_norm(channels, 6, 1, stride=2, groups=groups)[0]
+@pytest.mark.parametrize("training", [True, False])
+def test_strided_pointwise_convolutions_are_subsampled_to_the_same_numbers(training, size, channels, groups):
+    subsampled = conv_norm(channels, 6, 1, stride=2, groups=groups)[0].train(training)
     plain = torch.nn.Conv2d(channels, 6, 1, 2, groups=groups, bias=False)
     plain.load_state_dict(subsampled.state_dict())
     x = torch.randn(3, channels, *size)
-    assert torch.allclose(subsampled(x), plain(x), atol=1e-6)
+    inputs = [x.clone().requires_grad_(), x.clone().requires_grad_()]
+    outputs = [conv(given) for conv, given in zip((subsampled, plain), inputs, strict=True)]
+    assert torch.allclose(*outputs, atol=1e-6)
+    for output in outputs:
+        output.square().sum().backward()
+    assert torch.allclose(inputs[0].grad, inputs[1].grad, atol=1e-5)
+    assert torch.allclose(subsampled.weight.grad, plain.weight.grad, rtol=1e-4, atol=1e-4)
     assert type(subsampled) is not type(plain) and type(conv_norm(channels, 6, 1)[0]) is type(plain)
