@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import compress
 from typing import NamedTuple
 
 from aebnas.runtime.choice_rules import ZERO
@@ -47,13 +48,9 @@ def running(graph: Graph, active: Sequence[bool] | None = None, stop_heads: bool
 
     Without `stop_heads` the loss doesn't depend on the stop heads, which run.
     """
-    exits = [e for e, on in zip(graph.exits, active or [True] * len(graph.exits), strict=True) if on]
-    needed: set[str] = set()
-    for graph_exit in exits:
-        for name in filter(None, (graph_exit.output, graph_exit.stop)):
-            needed |= graph.ancestors(name)
+    exits = graph.exits if active is None else tuple(compress(graph.exits, active))
     learned = {e.output for e in exits} | {e.stop for e in exits if e.stop and stop_heads}
-    return Running(tuple(n for n in graph.nodes if n.name in needed), graph.shapes, frozenset(learned))
+    return Running(graph.nodes_for(exits), graph.shapes, frozenset(learned))
 
 
 def shared(parts: Iterable[Running]) -> Running:
