@@ -4,12 +4,19 @@ import pytest
 import torch
 
 from aebnas.core.errors import UserError
+from aebnas.data.batches import Batches
+from aebnas.data.channel_statistics import measure_preprocessing
+from aebnas.data.data_spec import AugmentSpec
+from aebnas.data.image_set import ImageSet, InMemory
 from aebnas.runtime.network import Network
+from aebnas.space.genome import SearchSpace
 from aebnas.space.lowering import lower
+from aebnas.space.spec import SpaceSpec
 from aebnas.training.compute.compute_meter import PETA, ComputeMeter
 from aebnas.training.compute.forward_flop import forward_flop
-from aebnas.training.compute.graph_flop import at_size, running, step_flop
+from aebnas.training.compute.graph_flop import running, step_flop
 from aebnas.training.loop import fit
+from aebnas.training.single_network import SingleTask
 from aebnas.training.stages import fit_network
 from aebnas.training.training_spec import TrainSpec
 
@@ -92,13 +99,20 @@ def test_a_bound_that_is_not_reached_changes_nothing(make_single, batches):
         assert torch.equal(one, other)
 
 
-def test_smaller_images_of_a_progressive_resolution_cost_less(make_single, batches):
-    steps = [[0, 0.5], [0.5, 1]]
-    task = make_single(epochs=2, resolution_steps=steps)
-    _, rows = train(task, batches)
-    graph, images = task.module.graph, batches.batch_size * len(batches)
-    small = step_flop(running(at_size(graph, (1, 4, 4)))) * images
-    assert [row["pflop"] * PETA for row in rows] == pytest.approx([small, small + of_an_epoch(task, batches)])
+def test_smaller_images_of_a_progressive_resolution_cost_less(two_stages):
+    value = two_stages.spec.model_dump() | {"input": {"channels": 1, "resolution": 16}}
+    architecture = SearchSpace(SpaceSpec.model_validate(value)).extreme(largest=True)
+    pixels = torch.randint(256, (64, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = ImageSet(InMemory(pixels), torch.arange(64) % 10, 10)
+    preprocessing = measure_preprocessing(images)
+    batches = Batches(images, preprocessing, AugmentSpec(), 32)
+    spec = TrainSpec(epochs=2, batch_size=32, precision="fp32", resolution_steps=[[0, 0.5], [0.5, 1]])
+    network = Network(lower(architecture))
+    compute = ComputeMeter()
+    task = SingleTask(network, architecture, spec, None, preprocessing, ())
+    fit(task, batches, spec, 5, "test", None, compute=compute)
+    small, whole = (step_flop(running(network.graph, shape=(1, side, side))) for side in (8, 16))
+    assert compute.flop == 64 * (small + whole) and small < 0.3 * whole
 
 
 def in_stages(architecture, batches, calibration, **settings):
@@ -117,7 +131,6 @@ def test_both_stages_and_the_norm_statistics_of_each_are_counted(two_stages, bat
     graph = lower(architecture)
     steps = len(batches) * batches.batch_size
     branches = {node.name for segment in graph.segments()[:-1] for node in segment.branch}
-    alone = step_flop(running(graph))
 
     def frozen(node):
         return frozenset() if node.name in branches else FROZEN
