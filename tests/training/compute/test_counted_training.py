@@ -92,24 +92,11 @@ def test_a_bound_that_is_not_reached_changes_nothing(make_single, batches):
         assert torch.equal(one, other)
 
 
-def test_the_compute_of_a_training_that_an_earlier_version_began_is_unknown(make_single, batches, tmp_path):
-    def stop(rows):
-        if rows:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        train(make_single(), batches, tmp_path / "c.pt", stop)
-    saved = torch.load(tmp_path / "c.pt", weights_only=True)
-    del saved["compute"]
-    torch.save(saved, tmp_path / "c.pt")
-    compute, rows = train(make_single(), batches, tmp_path / "c.pt")
-    assert compute.flop is None and compute.pflop is None and rows[-1]["pflop"] is None
-    assert compute.share_of(1e-9) == 0.0 and not compute.reached(1e-9)
-
-
 def in_stages(architecture, batches, calibration, **settings):
     compute, network = ComputeMeter(), Network(lower(architecture))
-    spec = TrainSpec(**({"epochs": 3, "batch_size": 64, "precision": "fp32", "lr": 0.05} | settings))
+    spec = TrainSpec(
+        **({"epochs": 3, "batch_size": 64, "precision": "fp32", "recipe": "classic", "lr": 8.8} | settings)
+    )
     arguments = (network, architecture, spec, batches, 11, "test", None, None, calibration, calibration)
     try:
         fit_network(*arguments, compute=compute)
@@ -123,14 +110,14 @@ def test_both_stages_and_the_norm_statistics_of_each_are_counted(two_stages, bat
     graph = lower(architecture)
     steps = len(batches) * batches.batch_size
     branches = {node.name for segment in graph.segments()[:-1] for node in segment.branch}
-    alone = step_flop(running(graph))
+    alone = step_flop(running(graph, (False,) * (len(graph.exits) - 1) + (True,)))
 
     def frozen(node):
         return frozenset() if node.name in branches else FROZEN
 
     FROZEN = _all_parameters(graph)
     first_steps, second_steps = steps * alone, 2 * steps * step_flop(running(graph), frozen)
-    compute, _ = in_stages(architecture, batches, calibration, exits={"backbone_epochs": 1})
+    compute, _ = in_stages(architecture, batches, calibration, exits={"frozen_backbone": 0.67})
     assert compute.flop == first_steps + second_steps + 2 * forward_flop(graph, calibration)
     assert second_steps < first_steps * 2
 
@@ -142,7 +129,7 @@ def _all_parameters(graph):
 
 def test_a_bound_leaves_each_stage_its_share_of_the_epochs(two_stages, batches, calibration):
     architecture = two_stages.extreme(largest=True)
-    settings = {"epochs": 4, "exits": {"backbone_epochs": 1}}
+    settings = {"epochs": 4, "exits": {"frozen_backbone": 0.75}}
     whole, _ = in_stages(architecture, batches, calibration, **settings)
     norms = 2 * forward_flop(lower(architecture), calibration)
     bound = 0.4 * (whole.flop - norms)
@@ -153,7 +140,7 @@ def test_a_bound_leaves_each_stage_its_share_of_the_epochs(two_stages, batches, 
 
 def test_the_compute_of_a_training_that_fails_is_counted(two_stages, batches, calibration):
     architecture = two_stages.extreme(largest=True)
-    settings = {"lr": 1e30, "momentum": 0.0, "warmup_epochs": 0}
+    settings = {"lr": 1e30, "momentum": 0.0, "warmup": 0.0}
     compute, succeeded = in_stages(architecture, batches, calibration, **settings)
     assert not succeeded
     epoch = step_flop(running(lower(architecture))) * batches.batch_size * len(batches)

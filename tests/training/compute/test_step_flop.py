@@ -86,7 +86,16 @@ def counted(task, x_nchw, labels_n, seed=0):
 
 def single(architecture, graph=None, frozen=False, **settings):
     spec = TrainSpec(**(PLAIN | settings))
-    return SingleTask(Network(graph or lower(architecture)), architecture, spec, None, None, (), frozen)
+    return SingleTask(
+        Network(graph or lower(architecture)),
+        architecture,
+        spec,
+        None,
+        None,
+        (),
+        None,
+        "branches" if frozen else "joint",
+    )
 
 
 def test_torchs_own_rule_charges_the_weights_of_a_grouped_convolution_for_each_group():
