@@ -72,10 +72,14 @@ class JointTask:
         self.weights = self.all_weights = list(contender.loss_weights)
         self.images = 0
         self.per_image: int | None = None
-        self.exits = ExitTrainingSpec(warmup_epochs=int(contender.last_only_share * spec.epochs))
+        self.graph = None
+        self.exits = ExitTrainingSpec(backbone_first=contender.last_only_share)
 
     def begin_epoch(self, epoch: int) -> None:
-        self.weights = mask_inactive(self.all_weights, self.exits.active(epoch, len(self.all_weights)))
+        """Nothing to set."""
+
+    def begin_step(self, progress: float) -> None:
+        self.weights = mask_inactive(self.all_weights, self.exits.active(progress, len(self.all_weights)))
 
     def step(self, scaler: torch.amp.GradScaler) -> None:
         """Nothing to step besides what the loop steps."""

@@ -42,14 +42,14 @@ SPACE: dict[str, Any] = {
     "policy": {"criterion": ["confidence", "margin"], "thresholds": {"optimise": {"per_exit": 20, "max_points": 8}}},
 }
 # not `auto`, which is measured in each run: on a busy machine two runs may have different precisions
-TRAINING: dict[str, Any] = {"batch_size": 64, "lr": 0.2, "precision": "fp32"}
+TRAINING: dict[str, Any] = {"recipe": "classic", "batch_size": 64, "lr": 35.2, "precision": "fp32"}
 EXPERIMENT: dict[str, Any] = {
     "space": "space.yaml",
     "data": {"name": "digits", "splits": {"search": 0.2, "calibrate": 0.2, "certify": 0}},
     "supernet": TRAINING | {"epochs": 6},
     "evaluate": {"calibration_images": 256},
     "strategy": {"name": "nsga2", "population": 8, "generations": 4},
-    "retrain": TRAINING | {"epochs": 6, "weights": "scratch", "lr": 0.05},
+    "retrain": TRAINING | {"epochs": 6, "weights": "scratch", "lr": 8.8},
 }
 COMMAND = [sys.executable, "-c", "from aebnas.cli.main import main; main()"]
 

@@ -162,8 +162,8 @@ def write_specs(folder: Path, trials: int) -> Path:
     experiment = {
         "space": str(SPACE),
         "data": {"name": "npz", "path": "random.npz", "splits": {"search": 0.1, "calibrate": 0.05, "certify": 0.05}},
-        "supernet": {"epochs": 1, "batch_size": 64, "lr": 0.4},
-        "retrain": {"epochs": 1, "batch_size": 64, "lr": 0.1},
+        "supernet": {"epochs": 1, "batch_size": 64, "recipe": "classic", "lr": 70.4},
+        "retrain": {"epochs": 1, "batch_size": 64, "recipe": "classic", "lr": 17.6},
         "strategy": {"name": "nsga2", "population": POPULATION, "generations": trials // POPULATION},
     }
     (folder / "spec.yaml").write_text(json.dumps(experiment), encoding="utf-8")

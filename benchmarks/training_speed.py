@@ -61,7 +61,7 @@ WARM_UP = 2
 
 def spec_of(batch_size: int, precision: torch.dtype) -> TrainSpec:
     """The default recipe for one epoch."""
-    return TrainSpec(epochs=1, warmup_epochs=0, batch_size=batch_size, precision=dtype_name(precision))
+    return TrainSpec(epochs=1, recipe="classic", warmup=0.0, batch_size=batch_size, precision=dtype_name(precision))
 
 
 def train_ours(network: Network, architecture: Any, batches: Batches, precision: torch.dtype, marks: Marks) -> None:

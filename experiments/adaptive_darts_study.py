@@ -55,10 +55,16 @@ def spec_of(arm: str, seed: int, full: bool, seconds: float | None) -> dict[str,
     relaxed_epochs, tune_epochs = FULL_EPOCHS if full else (RELAXED_EPOCHS, TUNE_EPOCHS)
     splits = {"arch": 0.3, "search": 0.1, "calibrate": 0.1, "certify": 0}
     single = splits | {"arch": 0}  # these arms train weights on the images of `arch`, too
-    relaxed: dict[str, Any] = {"epochs": relaxed_epochs, "batch_size": BATCH, "lr": 0.1, "arch_lr": 0.01}
+    relaxed: dict[str, Any] = {
+        "epochs": relaxed_epochs,
+        "batch_size": BATCH,
+        "lr": 17.6,
+        "weight_decay": 0.0088,
+        "arch_lr": 0.01,
+    }
     relaxed["controller"] = CONTROLLER
     relaxed |= {"lambda_warmup_epochs": max(1, relaxed_epochs // 5), "validate_every": relaxed_epochs}
-    loop = {"batch_size": BATCH, "lr": 0.05}
+    loop = {"batch_size": BATCH, "recipe": "classic", "lr": 8.8, "weight_decay": 0.0044}
     value: dict[str, Any] = {
         "space": "../search_spaces/darts_mini.yaml",
         "data": {"name": "npz", "path": f"../data/cifar10{'' if full else '_mini'}.npz", "augment": "crop_flip"}
@@ -83,7 +89,15 @@ def spec_of(arm: str, seed: int, full: bool, seconds: float | None) -> dict[str,
     if arm == "nsga2":
         epochs = supernet_epochs(seconds or 600.0, full)
         value |= {"data": value["data"] | {"splits": single}}
-        value["supernet"] = {"epochs": epochs, "batch_size": BATCH, "lr": 0.2, "random_subnets": 1, "branches": 1}
+        value["supernet"] = {
+            "epochs": epochs,
+            "batch_size": BATCH,
+            "recipe": "classic",
+            "lr": 35.2,
+            "weight_decay": 0.0176,
+            "random_subnets": 1,
+            "branches": 1,
+        }
         value["supernet"] |= {"validate_every": epochs}
         value["evaluate"] = {"weights": "supernet"}
         value["strategy"] = {"name": "nsga2", "population": 12, "generations": 4}

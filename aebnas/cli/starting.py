@@ -59,6 +59,5 @@ def _print_choices(written: "Starter") -> None:
     macs = f"{space.minimum('macs') / 1e6:.3g} to {space.most_macs / 1e6:.3g} million MACs"
     print(f"  networks  {macs} on {space.size.height} x {space.size.width} pixels, whole and without early exits")
     splits = ", ".join(f"{name} {size}" for name, size in spec.splits.items())
-    print(
-        f"  training  {spec.epochs} epochs of {spec.steps_per_epoch} steps in batches of {spec.batch_size}; splits: {splits}, the rest train"
-    )
+    length = f"{spec.epochs} epochs of {spec.steps_per_epoch} steps"
+    print(f"  training  {length} in batches of {spec.batch_size}; splits: {splits}, the rest train")

@@ -39,8 +39,8 @@ def test_late_exits_learn_in_the_second_half_only(benchmark, hand_made, rng):
     contender = benchmark("contenders").CONTENDERS["late exits"](hand_made, "linear", seed=0)
     task = benchmark("equal_minutes").JointTask(contender, TrainSpec(epochs=5, batch_size=4))
     x_nchw, labels_n = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 2, 3])
-    for epoch, learns in enumerate([False, False, True, True, True]):
-        task.begin_epoch(epoch)
+    for progress, learns in [(0.0, False), (0.49, False), (0.5, True), (0.99, True)]:
+        task.begin_step(progress)
         contender.module.zero_grad()
         sum(task.losses(x_nchw, labels_n, rng)).backward()
         first = next(p for name, p in contender.module.named_parameters() if "exit_stage1" in name)
