@@ -50,8 +50,8 @@ def running(
 ) -> Running:
     """What runs when the exits `active` (None: all) take part in a step: their branches, and the backbone they need.
 
-    The images have this `shape` (None: the graph's own).
-    Without `stop_heads` the loss doesn't depend on the stop heads, which run.
+    Without `stop_heads` the loss doesn't depend on the stop heads, which run. `shape` is that of the images (None: the
+    graph's own).
     """
     exits = [e for e, on in zip(graph.exits, active or [True] * len(graph.exits), strict=True) if on]
     needed: set[str] = set()
