@@ -294,7 +294,7 @@ class _Search:
             self.counted &= {trial.architecture.id for trial, _ in self.files.front.points}
 
     def _share(self, name: str, outcome: Outcome, trials: int) -> float | None:
-        """PFLOP of each of a number of trials that share work; work that a kill lost is done again, but counted once."""
+        """PFLOP of each of a number of trials that share work; what a kill lost is done again, but counted once."""
         if name in self.counted:
             return 0.0
         return None if outcome.pflop is None else outcome.pflop / (trials + self.sharing[name])
