@@ -61,7 +61,9 @@ class AugmentSpec(Spec):
     """Augmentation of training images, in this order; what is absent is off."""
 
     crop: int = Field(0, strict=True, ge=0)
-    """Random crop after zero padding by this many pixels."""
+    """Random crop after padding by this many pixels."""
+    pad: Literal["zero", "reflect"] = "zero"
+    """What a crop pads with: `zero` (black) or the mirrored image, whose norm statistics are those of whole images."""
     flip: Literal[True, False, "alternate"] = False
     """Left-right flip with probability 1/2, or `alternate`: a random half in the first epoch, then always the other
     half than the epoch before (Jordan 2024)."""
