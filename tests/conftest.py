@@ -170,8 +170,7 @@ SMALL_SPACES = {
     "boosted_dag_without_zero": {
         "stem": {"width": 4},
         "backbone": "dag",
-        "dag": {"nodes": 2, "ops": ["sepconv", "maxpool"]}
-        | {"stacks": [{"width": 4}, {"width": 6}]},
+        "dag": {"nodes": 2, "ops": ["sepconv", "maxpool"]} | {"stacks": [{"width": 4}, {"width": 6}]},
         "exits": {"at": ["cell1.node1", "cell1"], "optional": False, "depth": [0, 1], "boosted": True},
     },
     # one architecture, whose branch costs more than everything else

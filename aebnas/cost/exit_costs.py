@@ -49,14 +49,14 @@ class Costs(ABC):
     def to_exit_ne(self, runs_e: np.ndarray | None = None) -> np.ndarray:
         """Cost of a sample that leaves at each exit, branches passed included, `[1 or n, e]`.
 
-        `runs_e` (bool `[e]`) states at which exits samples may leave: not at `never` exits, whose branches don't run.
+        `runs_e` (bool `[e]`) states at which exits samples may leave; branches of `never` exits don't run.
         """
         backbone, branch = self.parts()
         return backbone + np.cumsum(branch if runs_e is None else branch * runs_e, axis=1)
 
     @property
     def taken_only_ne(self) -> np.ndarray:
-        """Cost if of the branches only the one taken is charged (the convention of NACHOS and EDANAS), `[1 or n, e]`."""
+        """Cost if of branches only the one taken is charged (the convention of NACHOS and EDANAS), `[1 or n, e]`."""
         backbone, branch = self.parts()
         return backbone + branch
 
@@ -109,7 +109,7 @@ class ExitCosts(Costs):
     def to_exit(self, runs_e: np.ndarray | None = None) -> np.ndarray:
         """Cost of a sample that leaves at each exit, branches it passed included, `[..., e]`.
 
-        `runs_e` (bool, `[..., e]`) states at which exits samples may leave: not at `never` exits, whose branches don't run.
+        `runs_e` (bool, `[..., e]`) states at which exits samples may leave; branches of `never` exits don't run.
         """
         branch = np.asarray(self.branch_e)
         passed = branch if runs_e is None else branch * runs_e
@@ -117,7 +117,7 @@ class ExitCosts(Costs):
 
     @property
     def taken_only(self) -> np.ndarray:
-        """Cost if of the branches only the one taken is charged (the convention of NACHOS and EDANAS), `[e]`."""
+        """Cost if of branches only the one taken is charged (the convention of NACHOS and EDANAS), `[e]`."""
         return np.asarray(self.backbone_e) + np.asarray(self.branch_e)
 
 

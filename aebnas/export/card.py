@@ -192,6 +192,7 @@ Floating-point images are refused."""
 
 def _exits_section(facts: CardFacts, graph: Graph, policy: ExitPolicy, class_names: Sequence[str]) -> str:
     costs = ExportCosts.of(graph, policy)
+    same, boosted = ("backbone", BOOSTED) if graph.boosted else ("network", "")
     rows = ["| exit | leaves if score > | share | accuracy there | MACs to there |", "|---|---|---|---|---|"]
     for index, macs in enumerate(costs.macs_to_exit):
         accuracy, share = facts.exit_accuracy[index], facts.exit_shares[index]
@@ -207,7 +208,7 @@ Score: {policy.criterion}, in [0, 1]. Shares and accuracies are those of {_where
 {_calibration(facts, policy)}
 
 MACs (multiply-adds of convolutions and linear layers) include the exit branches passed on the way. The same
-{"backbone" if graph.boosted else "network"} without early exits takes {costs.macs_without_exits:,}.{BOOSTED if graph.boosted else ""}"""
+{same} without early exits takes {costs.macs_without_exits:,}.{boosted}"""
 
 
 def _calibration(facts: CardFacts, policy: ExitPolicy) -> str:

@@ -121,7 +121,7 @@ class SearchSpace:
         return _decode(self.spec, choices).architecture
 
     def sample_branches(self, backbone: Architecture, rng: np.random.Generator) -> Architecture:
-        """The same backbone with every exit present, each with a random branch; boosted or not where both are choices."""
+        """The same backbone with every exit present, each with a random branch, boosted or not if both are choices."""
         choices = {
             name: True if name.endswith(".present") else values[int(rng.integers(len(values)))]
             for name, values in self.genes.items()

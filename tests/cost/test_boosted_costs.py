@@ -105,7 +105,10 @@ def test_a_never_exits_stop_head_is_not_charged_but_its_branch_is(drawn):
 def test_peak_memory_is_recorded_memory_with_never_exits(drawn, random_network, pixels):
     for architecture in drawn[:3]:
         network, exits = random_network(architecture), len(architecture.exits) + 1
-        for policy in (ExitPolicy("margin", (None, *(1.0,) * (exits - 2))), ExitPolicy("margin", (None,) * (exits - 1))):
+        for policy in (
+            ExitPolicy("margin", (None, *(1.0,) * (exits - 2))),
+            ExitPolicy("margin", (None,) * (exits - 1)),
+        ):
             counted_bytes = peak_memory(network.graph, [policy.runs(index) for index in range(exits)])
             assert counted_bytes[-1] == pytest.approx(recorded_peak(network, pixels(architecture, 1), policy), rel=0.05)
 

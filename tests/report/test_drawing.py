@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 from aebnas.cost.counts import count_graph
 from aebnas.report.drawing import drawing
@@ -31,7 +32,7 @@ def test_sums_of_boosted_logits_are_below_the_exits_that_they_add(make_small):
     places = [(box["row"], box["column"]) for box in boxes]
     assert len(set(places)) == len(places) and drawn["rows"] == 1 + max(row for row, _ in places)
     added = [(boxes[line["from"]], boxes[line["to"]], line.get("skips", False)) for line in lines]
-    for number, (before, after) in enumerate(zip(exits, exits[1:], strict=False)):
+    for number, (before, after) in enumerate(pairwise(exits)):
         skips = [skip for start, end, skip in added if (start, end) == (before, after)]
         assert skips == [number < 3] and before["row"] < after["row"]  # within a column beside the boxes in between
 

@@ -15,7 +15,7 @@ def test_the_earlier_names_of_sites_and_image_size_are_read(tmp_path_factory, tm
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))
     one = config["space"]["exits"] | {"depth": [1], "at": ["stage1"]}
     one.pop("sites")
-    config["space"]["exits"] |= {"at": ["stage1"], "sites": {"stage1": {k: v for k, v in one.items() if k != "at"}}}
+    config["space"]["exits"] |= {"at": ["stage1"], "sites": {"stage1": {k: v for k, v in one.items() if k not in ("at", "boosted")}}}
     present = SpaceSpec.model_validate(config["space"])
     config["space"]["exits"]["places"] = config["space"]["exits"].pop("sites")
     config["space"]["input"][earlier] = config["space"]["input"].pop("image_size")

@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from aebnas.runtime.exit_criteria import CRITERIA
 from aebnas.runtime.exit_policy import ExitPolicy
@@ -122,8 +121,12 @@ def test_segments_keep_branches_apart_and_the_schedule_runs_them_always():
         ),
         # a layer of the backbone reads an exit's logits
         (
-            (head("one", INPUT), Node.make("next", "maxpool", ("one",), kernel=1, stride=1))
-            + (Node.make("own", "classifier", ("next",), in_channels=2, classes=2), boost("sum", "own", "one")),
+            (
+                head("one", INPUT),
+                Node.make("next", "maxpool", ("one",), kernel=1, stride=1),
+                Node.make("own", "classifier", ("next",), in_channels=2, classes=2),
+                boost("sum", "own", "one"),
+            ),
             (GraphExit(INPUT, "one"), GraphExit("next", "sum")),
             r"nodes of a branch must belong only to it, but \['one'\] are used elsewhere",
         ),
@@ -215,7 +218,7 @@ def test_branches_of_never_exits_run_but_not_their_stop_heads(drawn, pixels):
         headed = Network(graph).eval()
         ran = Counter()
         for name, module in headed.nodes.items():
-            module.register_forward_pre_hook(lambda _, __, name=name: ran.update([name]))
+            module.register_forward_pre_hook(lambda _, __, name=name, ran=ran: ran.update([name]))
         headed.infer(pixels(architecture, 1), ExitPolicy("margin", (None,) * len(architecture.exits)))
         stops = {graph_exit.stop for graph_exit in graph.exits}
         assert ran == {node.name: 1 for node in graph.nodes if node.name not in stops}
@@ -245,4 +248,3 @@ def test_the_sum_needs_no_weights(make_small):
     plain = type(boosted)(**{name: getattr(boosted, name) for name in type(boosted).model_fields} | {"boosted": False})
     assert boosted.boosted
     assert Network(lower(boosted)).state_dict().keys() == Network(lower(plain)).state_dict().keys()
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in Network(lower(boosted)).nodes["boost"].modules())

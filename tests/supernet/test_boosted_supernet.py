@@ -75,9 +75,7 @@ def test_branch_sets_are_drawn_as_before_where_there_is_no_choice(make_small, rn
 
 def test_classifiers_are_shared_among_boosted_networks_only(space):
     boosted = space.extreme(True)
-    of = {
-        b: {node.weights for node in lower(twin(boosted, b)).nodes if node.op == "classifier"} for b in (True, False)
-    }
+    of = {b: {node.weights for node in lower(twin(boosted, b)).nodes if node.op == "classifier"} for b in (True, False)}
     assert not of[True] & of[False] and len(of[True]) == len(of[False]) == 3
     others = [
         {node.weights for node in lower(twin(boosted, b)).nodes if node.op not in ("classifier", "boost")}

@@ -72,7 +72,7 @@ class PairsProfile(MeasuredDevice):
                     f"has an op {layer.op}"
                 )
         for op in sorted({op for op, _, _ in space_keys(spec, stop_heads)} - seen):
-            raise UserError(f"{self.source}: must hold a network with {op}, but none of its {len(self.pairs)} pairs has it")
+            raise UserError(f"{self.source}: must hold a network with {op}, but none of its {len(self.pairs)} does")
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""
