@@ -1,6 +1,7 @@
 """Costs of boosted networks, whose branches run whether samples may leave there or not, against plain simulations."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from made_up_device import OVERHEADS, made_up
 from torch import nn
 
+from aebnas.core.metrics import Constraint
 from aebnas.cost.counts import count_graph
 from aebnas.cost.exit_costs import ExitCosts, SampleCosts
 from aebnas.cost.latency.hard_exit import nodes_to
@@ -16,6 +18,7 @@ from aebnas.cost.live_tensors import recorded_peak
 from aebnas.cost.memory import peak_memory
 from aebnas.cost.model import CostModel
 from aebnas.cost.truncation import cut_off, without_exits
+from aebnas.evaluation.operating_points import provably_infeasible
 from aebnas.policies.analysis.diagnostics import diagnose
 from aebnas.policies.exit_table.exit_table import ExitTable
 from aebnas.policies.exit_table.policy_score import score_policy
@@ -26,6 +29,7 @@ from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.space.architecture import Architecture
 from aebnas.space.lowering import lower
 from aebnas.space.stop_heads import with_stop_heads
+from aebnas.strategies.strategy import Job
 
 SPACES = ("boosted_or_not", "boosted", "boosted_dag", "boosted_dag_without_zero")
 
@@ -183,6 +187,26 @@ def test_threshold_search_finds_no_saving_in_switching_exits_off(drawn, random_n
         for point in found.points:
             assert score_policy(table, point.policy).avg_macs == point.cost
         assert found.points[0].cost >= count_graph(network.graph).macs.backbone_e[0]
+
+
+def test_pruning_cuts_off_no_point_that_some_policy_reaches(drawn, random_network, pixels):
+    for number, architecture in enumerate(drawn[:3]):
+        table = table_of(random_network(architecture, number), pixels(architecture, 12, number))
+        exits, job = len(architecture.exits) + 1, Job(architecture, None, "")
+        reached = [
+            score_policy(table, ExitPolicy("confidence", thresholds)).avg_macs
+            for thresholds in product((0.0, None), repeat=exits - 1)
+        ]
+        cheapest = min(reached)
+        for metric in ("avg_macs", "avg_macs_taken_only"):
+            kept, refused = (Constraint(metric, "<=", bound) for bound in (cheapest, cheapest - 1))
+            assert provably_infeasible([job], [kept], CostModel()) == [None]
+            assert provably_infeasible([job], [refused], CostModel()) != [None]
+        # where the first exit is never, its branch is part of what the second one costs at least
+        later = Job(architecture, ExitPolicy("confidence", (None, *(0.0,) * (exits - 2))), "")
+        macs = count_graph(lower(architecture)).macs
+        bounds = [Constraint("avg_macs_taken_only", "<=", macs.backbone_e[1] - less) for less in (0, 1)]
+        assert [provably_infeasible([later], [bound], CostModel()) == [None] for bound in bounds] == [True, False]
 
 
 def test_diagnoses_compare_with_the_backbone_and_do_not_advise_never(drawn, random_network, pixels):
