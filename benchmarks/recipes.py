@@ -176,7 +176,7 @@ def run(job: Job) -> None:
     tables = calibrated_tables(trained, images, preprocessing, POLICY)  # temperatures of `calibrate` for both
     test = tables["test"]
     row: dict[str, Any] = {"network": job.network.split(":")[0], "arm": job.arm.name, "seed": job.seed}
-    row |= {"pflop": round(compute.pflop or 0.0, 4)}
+    row |= {"pflop": float(f"{compute.pflop or 0.0:.4g}")}
     row |= {f"exit{n}": round(100 * a, 2) for n, a in enumerate(test.correct_ne.mean(0), 1)}
     tuned = find(tables[CALIBRATE], POLICY, OptimiseSpec(per_exit=PER_EXIT))
     for budget in BUDGETS_MACS:
