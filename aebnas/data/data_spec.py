@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 from aebnas.core.errors import SpecError
 from aebnas.core.resolution import Resolution
 from aebnas.core.spec_base import Spec, updated
-from aebnas.core.spec_types import Processes, Seed, UserPath
+from aebnas.core.spec_types import MAX_PROCESSES, Processes, Seed, UserPath
 from aebnas.runtime.preprocessing import WHITE, Fit, ImageReader, Resize
 
 
@@ -24,7 +24,18 @@ Size = Annotated[int | float, BeforeValidator(partial(_size, minimum=1))]
 """A fraction of the official training part (float in (0, 1)) or a count of images (int >= 1)."""
 OptionalSize = Annotated[int | float, BeforeValidator(partial(_size, minimum=0))]
 """A `Size`, or the whole number 0 for a split that isn't cut."""
-Loaders = Processes | Literal["auto"]
+
+
+def _loaders(value: object) -> object:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_PROCESSES
+    if value != "auto" and not is_count:
+        raise ValueError(f"must be auto or a whole number from 0 to {MAX_PROCESSES}")
+    return value
+
+
+Loaders = Annotated[
+    int | Literal["auto"], BeforeValidator(_loaders, json_schema_input_type=Processes | Literal["auto"])
+]
 ColourValue = Annotated[int, Field(strict=True, ge=0, le=255)]
 
 
