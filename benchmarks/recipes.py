@@ -68,7 +68,8 @@ class Arm:
 CLASSIC = Arm("classic", {"recipe": "classic"}, CLASSIC_IMAGES)
 FAST = Arm("fast", {"recipe": "fast"})
 LEFT_OUT = (
-    Arm("sgd instead of muon", {"optimiser": "sgd"}),
+    Arm("muon", {"optimiser": "muon"}),
+    Arm("learning rate / 4", {"lr": 8.8, "weight_decay": 0.0044}),
     Arm("full resolution throughout", {"resolution_steps": ()}),
     Arm("cosine", {"schedule": "cosine"}),
     Arm("triangle", {"schedule": "triangle", "warmup": 0.23}),
@@ -83,7 +84,7 @@ LEFT_OUT = (
     Arm("zero padding", {}, FAST_IMAGES | {"pad": "zero"}),
     Arm("crop 4", {}, FAST_IMAGES | {"crop": 4}),
     Arm("cutout 8", {}, FAST_IMAGES | {"cutout": 8}),
-    Arm("batch 512", {"batch_size": 512}),
+    Arm("batch 128", {"batch_size": 128}),
 )
 """Each part of the recipe left out or replaced, and each published part that the recipe doesn't have added."""
 JOINT = (

@@ -90,19 +90,21 @@ _CROP_FLIP = AugmentSpec(crop=4, flip=True)
 RECIPES = {
     "none": AugmentSpec(),
     "crop_flip": _CROP_FLIP,
+    "shift_flip": AugmentSpec(crop=2, pad="reflect", flip="alternate"),
     "cutout": updated(_CROP_FLIP, {"cutout": 8}),
     "trivial_augment": updated(_CROP_FLIP, {"trivial_augment": True}),
     "mixup": updated(_CROP_FLIP, {"mixup": 0.2}),
 }
-"""Augmentation by name, for images of about 32 pixels; the last three add to `crop_flip` what they are named after."""
+"""Augmentation by name, for images of about 32 pixels: `shift_flip` for short trainings, the others by their parts; the
+last three add to `crop_flip` what they are named after."""
 
 DEFAULT_AUGMENT = {
     "digits": AugmentSpec(crop=1),
     "npz": RECIPES["none"],
     "folder": RECIPES["none"],
     "csv": RECIPES["none"],
-    "cifar10": RECIPES["crop_flip"],
-    "cifar100": RECIPES["crop_flip"],
+    "cifar10": RECIPES["shift_flip"],
+    "cifar100": RECIPES["shift_flip"],
     "svhn": AugmentSpec(crop=4),
     "mnist": AugmentSpec(crop=2),
     "fashion_mnist": AugmentSpec(crop=2, flip=True),
