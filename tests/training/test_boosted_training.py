@@ -31,7 +31,10 @@ def train(architecture, batches, calibration, some_digits):
         torch.manual_seed(3)
         network, rows = Network(lower(architecture)), []
         before = copy.deepcopy(network)
-        spec = TrainSpec(**{"epochs": 2, "batch_size": 64, "precision": "fp32", "lr": 0.05, "ema": 0.9} | settings)
+        spec = TrainSpec(
+            **{"epochs": 2, "batch_size": 64, "precision": "fp32", "recipe": "classic", "lr": 8.8, "ema": 0.9}
+            | settings
+        )
         fixed = batches, 11, "test", None, some_digits[1], calibration, calibration
         after = fit_network(network, architecture, spec, *fixed, lambda reported: rows.extend(reported))
         return before, after, rows
@@ -65,7 +68,7 @@ def test_on_a_frozen_backbone_the_last_classifier_trains_with_the_branches(train
         return real(network, *rest)
 
     monkeypatch.setattr(stages, "SingleTask", note)
-    _, after, _ = train(exits={"backbone_epochs": 1})
+    _, after, _ = train(exits={"frozen_backbone": 0.5})
     branches = set(branch_nodes(after))
     assert {"head", "boost"} <= branches
     weighted = {name for name, module in after.nodes.items() if list(module.parameters())}
