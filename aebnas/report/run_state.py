@@ -33,7 +33,7 @@ def _training_line(run: Run, length: str) -> str:
     """Epoch, loss and estimated time left of a supernet's training, as of its last validation."""
     path = run.folder / "train_epoch_metrics.csv"
     rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines())) if path.exists() else []
-    if not rows or "epoch" not in rows[-1]:
+    if not rows or "progress" not in rows[-1]:
         return f"supernet: no validation yet ({length})"
     last = int(rows[-1]["epoch"])
     here = [row for row in rows if int(row["epoch"]) == last]

@@ -42,8 +42,6 @@ def fit(
 ) -> nn.Module:
     """Train `task.module` and return it with averaged weights (a copy where averaging is on).
 
-
-
     A checkpoint (unless None) is written after every epoch, and training resumes from an existing one with equal
     results, since every epoch has its own seeded generators. `on_rows` receives all validation rows so far after each
     epoch. With several `ranks` each calls this with equal arguments and takes its share of every batch; rank 0

@@ -46,11 +46,11 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"relaxed.exits": {"blended": True}}, "relaxed.exits: must be set only for the training of single networks"),
     (
         {"relaxed.distillation": 0.3},
-        "relaxed.distillation: must be absent for relaxed networks, whose loss is weighted by aux, but got 0.3",
+        "relaxed.distillation: must be absent for relaxed networks, which train otherwise, but got 0.3",
     ),
     (
         {"relaxed.exit_weights": "linear"},
-        "relaxed.exit_weights: must be absent for relaxed networks, whose loss is weighted by aux, but got linear",
+        "relaxed.exit_weights: must be absent for relaxed networks, which train otherwise, but got linear",
     ),
 ]
 SPACES: list[tuple[dict[str, Any], str]] = [

@@ -23,7 +23,7 @@ def test_defaults_are_the_published_protocol() -> None:
     ("value", "expected"),
     [
         ({"name": "digits"}, AugmentSpec(crop=1, flip=False)),
-        ({"name": "cifar10"}, AugmentSpec(crop=4, flip=True)),
+        ({"name": "cifar10"}, AugmentSpec(crop=2, pad="reflect", flip="alternate")),
         ({"name": "npz", "path": "a.npz"}, AugmentSpec(crop=0, flip=False)),
         ({"name": "cifar10", "augment": {"crop": 2}}, AugmentSpec(crop=2, flip=False)),
         ({"name": "svhn"}, AugmentSpec(crop=4)),
@@ -87,7 +87,7 @@ def test_augmentation_is_the_default_of_the_set_unless_given(value: dict[str, An
         ({"name": "cifr"}, "name: must be 'digits', 'npz', 'folder', 'csv', 'cifar10', "),
         (
             {"name": "digits", "augment": "mix"},
-            "augment: must be a mapping or one of none, crop_flip, cutout, trivial_augment, mixup, but got 'mix'",
+            "augment: must be a mapping or one of none, crop_flip, shift_flip, cutout, trivial_augment, mixup, but got 'mix'",
         ),
         (
             {"name": "digits", "augment": {"flip": "often"}},

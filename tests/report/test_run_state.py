@@ -46,14 +46,14 @@ def test_a_supernet_in_training_tells_epoch_loss_and_time_left(copy):
     for name in ("summary.json", "trials.jsonl", "pareto.csv", "pareto.png"):
         (copy / name).unlink()
     shutil.rmtree(copy / "checkpoints")
-    header = "phase,epoch,loss,train_seconds,subnet,accuracy_at_0.9\n"
-    rows = "supernet,1,1.25,45,largest,0.5\nsupernet,1,1.25,45,smallest,0.25\n"
+    header = "phase,epoch,progress,loss,train_seconds,subnet,accuracy_at_0.9\n"
+    rows = "supernet,1,0.5,1.25,45,largest,0.5\nsupernet,1,0.5,1.25,45,smallest,0.25\n"
     (copy / "train_epoch_metrics.csv").write_text(header + rows)
     with Run.open(copy).locked():
         state, training = lines(copy)
     assert state == f"{copy}: running in supernet"
     assert training == (
-        "supernet: epoch 1 of 2, loss 1.25, ETA 45 s from there; accuracy largest 50.0 %, smallest 25.0 %"
+        "supernet: epoch 1 (50 % of 2 epochs), loss 1.25, ETA 45 s from there; accuracy largest 50.0 %, smallest 25.0 %"
     )
     for nothing in (header, "\n"):
         (copy / "train_epoch_metrics.csv").write_text(nothing)

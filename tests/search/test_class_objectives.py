@@ -1,6 +1,7 @@
 """A whole run whose objectives and constraints are accuracies over classes, with classes given by name."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -64,7 +65,7 @@ def test_thresholds_are_found_for_the_balanced_accuracy(session):
     for trial in session.run.trials()[:4]:
         job, tables = Job(trial.architecture, None, trial.origin), evaluator.score(trial.architecture).tables
         arguments = trial.number, job, tables, space, constraints, None, trial.seconds
-        assert make_trial(*arguments, accuracy="balanced_accuracy") == trial
+        assert make_trial(*arguments, accuracy="balanced_accuracy") == replace(trial, pflop=None)
         differs |= make_trial(*arguments).points != trial.points
     assert differs
 

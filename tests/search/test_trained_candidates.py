@@ -97,7 +97,7 @@ def test_fine_tuning_starts_from_the_supernet_and_is_a_training(finetuned):
         return np.median([float((a - b).norm().detach()) for a, b in pairs])
 
     inherited = inherit(evaluator.supernet, architecture, evaluator.calibration)
-    assert 0 < distance(inherited) < 0.5 * distance(evaluator.training.fresh(architecture))
+    assert 0 < distance(inherited) < 0.5 * distance(evaluator.training.fresh(architecture, evaluator.calibration))
 
 
 @pytest.mark.filterwarnings("ignore")  # Ray's own
@@ -158,8 +158,8 @@ def test_a_killed_search_trains_candidates_in_flight_again(scratch, tmp_path, mo
 def test_a_loss_that_is_not_a_number_is_a_failed_trial(tmp_path, monkeypatch):
     fresh, drawn = CandidateTraining.fresh, []
 
-    def spoilt(self, architecture):
-        network = fresh(self, architecture)
+    def spoilt(self, architecture, calibration):
+        network = fresh(self, architecture, calibration)
         drawn.append(architecture.id)
         if len(drawn) == 2:
             with torch.no_grad():
@@ -171,7 +171,7 @@ def test_a_loss_that_is_not_a_number_is_a_failed_trial(tmp_path, monkeypatch):
     status = [trial.status for trial in Run.open(tmp_path / "run").trials()]
     assert (status.count("failed"), len(status)) == (1, 8)
     reason = Run.open(tmp_path / "run").trials()[1].reason
-    assert reason.startswith(f"candidate {drawn[1]}: the loss must stay finite, but got nan in epoch 1; lower lr (0.1)")
+    assert reason.startswith(f"candidate {drawn[1]}: the loss must stay finite, but got nan in epoch 1; lower lr (17.6)")
 
 
 def test_candidates_that_differ_in_policy_only_have_the_weights_of_their_architecture(tmp_path):

@@ -97,8 +97,13 @@ def test_scores_of_two_nodes_equal_those_of_one_process(on_cluster, without_ray)
 
 
 def test_workers_together_compute_as_much_as_one_process(on_cluster, without_ray, tmp_path_factory):
-    alone = Run.open(searched(tmp_path_factory)).pflop()  # of the same seed
-    assert Run.open(on_cluster).pflop() == Run.open(without_ray).pflop() == alone and alone["supernet"] > 0
+    """Up to rounding the weights are equal, too, but not the fronts, whose networks' norm statistics are estimated."""
+    alone, together = (
+        [Run.open(run).pflop()[phase] for phase in ("supernet", "search")]
+        for run in (searched(tmp_path_factory), on_cluster)  # of the same seed
+    )
+    assert alone == together and alone[0] > 0
+    assert Run.open(on_cluster).pflop() == Run.open(without_ray).pflop()
 
 
 def test_only_the_weights_are_left(on_cluster):
