@@ -15,10 +15,10 @@ from aebnas.selected.evaluate import evaluate
 from aebnas.selected.retrain import retrain
 
 SHORT: dict[str, dict[str, Any]] = {
-    "supernet": {"steps": 2, "validate_every": 1},
+    "supernet": {"steps": 1, "validate_every": 1},
     "evaluate": {"workers": 0, "calibration_images": 32},
     "strategy": {"population": 4, "generations": 1},
-    "retrain": {"steps": 2, "validate_every": 1},
+    "retrain": {"steps": 1, "validate_every": 1},
 }
 TINY = {"n01443537": "goldfish", "n01629819": "salamander"}
 """Classes of Tiny-ImageNet; 2 of the 200."""

@@ -1,7 +1,7 @@
 """A test part as Tiny-ImageNet has it: all images in one folder, their classes in a text file. Reads no image.
 
-    val/images/val_0.JPEG
-    val/val_annotations.txt    lines of a file's name and its class, separated by a tab; further columns are ignored
+val/images/val_0.JPEG
+val/val_annotations.txt    lines of a file's name and its class, separated by a tab; further columns are ignored
 """
 
 import os

@@ -1,8 +1,8 @@
 """How a folder of images is laid out, and the images in it. Imports no torch and reads no image.
 
 Three layouts: `train/<class>/*` beside `test/<class>/*` (`val`, `valid` or `validation` where there is no `test`);
-`train/<class>/*` alone; `<class>/*`. In the last two a share of the images becomes the test set. In the first, `val` may
-be as in Tiny-ImageNet, whose `test` has no labels (see `annotated_part`).
+`train/<class>/*` alone; `<class>/*`. In the last two a share of the images becomes the test set. In the first, `val`
+may be as in Tiny-ImageNet, whose `test` has no labels (see `annotated_part`).
 """
 
 import os
@@ -128,7 +128,8 @@ def _test_images(walk: FolderWalk, layout: FolderLayout, test: str, classes: lis
     names = walk.classes(test)
     unknown = [name for name in names if name not in classes]
     if unknown:
-        raise UserError(f"{layout.root / test / unknown[0]}: must be a class of {layout.root / layout.train}, but isn't")
+        place = layout.root / test / unknown[0]
+        raise UserError(f"{place}: must be a class of {layout.root / layout.train}, but isn't")
     return _images_of(walk, test, names)
 
 
