@@ -3,10 +3,11 @@
     python benchmarks/strided_pointwise.py [--rounds 7] [--batch 32] [--threads 1] [--dtype fp32]
 
 A ratio is time taken out first / time strided, so below 1 is faster; both take turns within each round, and the ratio
-is that of the median CPU times. `block` is a whole residual block (`basic`, 3x3, stride 2) in training mode, of which
-the convolution is the shortcut: what a network feels. In channels_last, PyTorch's strided one with fewer input channels
-than the CPU's vectors hold can end the process in its backward pass, so below `SAFE` channels both are compared in
-contiguous alone. The last line is the median ratio over the rows, by column.
+is that of the median CPU times. `forward` is in evaluation mode, `both` is training. `block` is a whole residual
+block (`basic`, 3x3, stride 2), of which the convolution is the shortcut: what a network feels. In channels_last,
+PyTorch's strided one with fewer input channels than the CPU's vectors hold can end the process in its backward pass,
+so below `SAFE` channels both are compared in contiguous alone. The last line is the median ratio over the rows, by
+column.
 """
 
 import argparse
@@ -91,7 +92,7 @@ def main() -> None:
                 subsampled = made.to(dtype=dtype, memory_format=memory_format)
                 strided = strided_twin(copy.deepcopy(subsampled))
                 for backward in (False, True):
-                    works = (passes(module, x_nchw, backward) for module in (subsampled, strided))
+                    works = [passes(module.train(backward), x_nchw, backward) for module in (subsampled, strided)]
                     row.append(ratio(options.rounds, *works))
             print(f"{name:<15}{channels:>9}{side:>6}" + "".join(f"{value:>15.2f}" for value in row), flush=True)
             rows.append(row)

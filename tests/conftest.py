@@ -146,6 +146,35 @@ SMALL_SPACES = {
         "exits": {"at": "every_node"},
         "policy": {"criterion": ["margin", "confidence"], "thresholds": {"genes": [0.5, "never"]}},
     },
+    "boosted_or_not": {
+        "stem": {"width": 4},
+        "stages": [{"width": [4, 6], "depth": [1, 2], "op": "basic"}, BASIC | {"stride": 2}, BASIC],
+        "exits": {"at": ["stage1.block1", "stage2"], "depth": [0, 1], "boosted": [False, True]},
+        "policy": {"thresholds": {"genes": [0.5, "never"]}},
+    },
+    "boosted": {
+        "stem": {"width": 4},
+        "stages": [
+            {"width": [4, 6], "depth": [1, 3], "op": "basic", "kernel": [1, 3]},
+            BASIC | {"stride": 2},
+            {"width": 2, "depth": 1, "op": "conv", "kernel": 1, "stride": 4},
+        ],
+        "exits": {"at": ["stage1.block1", "stage1.block2", "stage1", "stage2"], "boosted": True}
+        | {"sites": {"stage1.block2": {"optional": False, "depth": [0, 1]}, "stage2": {"optional": False}}},
+    },
+    "boosted_dag": {
+        "stem": {"width": 4},
+        "backbone": "dag",
+        "dag": {"nodes": 2, "ops": ["zero", "conv"], "stacks": [{"width": [4, 6]}, {"width": 8}]},
+        "exits": {"at": "every_node", "boosted": True}
+        | {"sites": {"cell1.node1": {"optional": False, "depth": 1}, "cell1": {"optional": False, "depth": [0, 1]}}},
+    },
+    "boosted_dag_without_zero": {
+        "stem": {"width": 4},
+        "backbone": "dag",
+        "dag": {"nodes": 2, "ops": ["sepconv", "maxpool"]} | {"stacks": [{"width": 4}, {"width": 6}]},
+        "exits": {"at": ["cell1.node1", "cell1"], "optional": False, "depth": [0, 1], "boosted": True},
+    },
     # one architecture, whose branch costs more than everything else
     "costly_branch": {
         "stem": {"width": 8},

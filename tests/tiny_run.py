@@ -36,15 +36,15 @@ FEW_GENES = GENES | {
 }
 """Two architectures with three thresholds each."""
 
-TRAIN: dict[str, Any] = {"epochs": 2, "batch_size": 64, "precision": "fp32", "recipe": "classic"}
+TRAIN: dict[str, Any] = {"epochs": 2, "batch_size": 64, "precision": "fp32", "recipe": "classic", "warmup": 0.5}
 EXPERIMENT: dict[str, Any] = {
     "space": "space.yaml",
     "data": {"name": "digits", "splits": {"search": 0.2, "calibrate": 0.2, "certify": 0}},
     "objectives": ["accuracy", "avg_macs"],
-    "supernet": TRAIN | {"random_subnets": 1, "branches": 1, "lr": 35.2},
+    "supernet": TRAIN | {"random_subnets": 1, "branches": 1, "lr": 35.2, "weight_decay": 0.0176},
     "evaluate": {"calibration_images": 128},
     "strategy": {"name": "nsga2", "population": 4, "generations": 2},
-    "retrain": TRAIN | {"epochs": 1, "lr": 8.8},
+    "retrain": TRAIN | {"epochs": 1, "lr": 8.8, "warmup": 0.9},
 }
 
 ON_DEVICE: dict[str, Any] = {

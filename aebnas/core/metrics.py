@@ -56,7 +56,10 @@ METRICS: dict[str, Metric] = {
         "min", "MACs", "mean cost of a sample: backbone to its exit and every branch it passed", cost=MACS
     ),
     "avg_macs_taken_only": Metric(
-        "min", "MACs", "mean cost of a sample: backbone to its exit and that branch only", cost=MACS
+        "min",
+        "MACs",
+        "mean cost of a sample: backbone to its exit and the branches its logits need",
+        cost=MACS,
     ),
     "params": Metric("min", "parameters", "parameters of the network with every branch", static=True),
     "weight_bytes": Metric("min", "bytes", "bytes of the stored weights with every branch", static=True),

@@ -5,7 +5,7 @@ activations, pooling, resizing, gating and additions are not counted). Params ar
 bytes are the fp32 bytes of a weights file: parameters and batch-norm statistics.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,13 +36,15 @@ class GraphCounts:
 def count_graph(graph: Graph) -> GraphCounts:
     """Count every node once; raises UserError for an op without a rule."""
     backbone, branch, so_far = [], [], Counts(0, 0)
-    for segment in graph.segments():
-        so_far = so_far + _sum(graph, segment.backbone)
+    for step in graph.schedule():
+        so_far = so_far + _sum(graph, step.always)
         backbone.append(so_far)
-        branch.append(_sum(graph, segment.branch))
+        branch.append(_sum(graph, step.optional))
+    names = graph.summed_nodes()
+    summed = _sum(graph, [node for node in graph.nodes if node.name in names])
 
     def exit_costs(measure: Callable[[Counts], int]) -> ExitCosts:
-        return ExitCosts(tuple(map(measure, backbone)), tuple(map(measure, branch)))
+        return ExitCosts(tuple(map(measure, backbone)), tuple(map(measure, branch)), measure(summed))
 
     return GraphCounts(
         macs=exit_costs(lambda c: c.macs),
@@ -51,7 +53,7 @@ def count_graph(graph: Graph) -> GraphCounts:
     )
 
 
-def _sum(graph: Graph, nodes: tuple[Node, ...]) -> Counts:
+def _sum(graph: Graph, nodes: Iterable[Node]) -> Counts:
     total = Counts(0, 0)
     for node in nodes:
         total = total + count_layer(node.op, graph.shapes[node.inputs[0]], graph.shapes[node.name], node.kwargs)

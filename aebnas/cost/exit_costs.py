@@ -1,7 +1,9 @@
 """The cost of leaving at each exit: the same for every sample (`ExitCosts`), or depending on the input.
 
 Both consist of a backbone, cumulative up to each exit's site, and a branch per exit. Costs that every sample pays (a
-controller, a difficulty estimator) are part of the backbone of every exit. Imports no torch.
+controller, a difficulty estimator) are part of the backbone of every exit. In a boosted network, whose exits add to the
+logits of the exits before them, branches run whether samples may leave there or not, so they are part of the backbone
+up to their exit; what remains of a branch is its stop head and the time of a decision. Imports no torch.
 
 Legend: n samples, e exits; an axis has length 1 where all samples cost the same.
 """
@@ -47,16 +49,26 @@ class Costs(ABC):
     def to_exit_ne(self, runs_e: np.ndarray | None = None) -> np.ndarray:
         """Cost of a sample that leaves at each exit, branches passed included, `[1 or n, e]`.
 
-        `runs_e` (bool `[e]`) states which branches run; those of `never` exits don't.
+        `runs_e` (bool `[e]`) states at which exits samples may leave; branches of `never` exits don't run.
         """
         backbone, branch = self.parts()
         return backbone + np.cumsum(branch if runs_e is None else branch * runs_e, axis=1)
 
     @property
     def taken_only_ne(self) -> np.ndarray:
-        """Cost if only the branch taken is charged (the convention of NACHOS and EDANAS), `[1 or n, e]`."""
+        """Cost if of branches only the one taken is charged (the convention of NACHOS and EDANAS), `[1 or n, e]`."""
         backbone, branch = self.parts()
         return backbone + branch
+
+    @property
+    @abstractmethod
+    def summed_branches(self) -> float:
+        """The part of the last exit's backbone that only a boosted network has: its early branches, and the sums."""
+
+    @property
+    def without_exits(self) -> float:
+        """Mean cost of a sample in the same backbone without early exits."""
+        return float(self.taken_only_ne[:, -1].mean()) - self.summed_branches
 
     @property
     def full(self) -> float:
@@ -70,6 +82,7 @@ class ExitCosts(Costs):
 
     backbone_e: tuple[float, ...]
     branch_e: tuple[float, ...]
+    summed_branches: float = 0.0
 
     def parts(self) -> tuple[np.ndarray, np.ndarray]:
         return np.array(self.backbone_e, float)[None], np.array(self.branch_e, float)[None]
@@ -96,7 +109,7 @@ class ExitCosts(Costs):
     def to_exit(self, runs_e: np.ndarray | None = None) -> np.ndarray:
         """Cost of a sample that leaves at each exit, branches it passed included, `[..., e]`.
 
-        `runs_e` (bool, `[..., e]`) states which branches run; those of `never` exits don't.
+        `runs_e` (bool, `[..., e]`) states at which exits samples may leave; branches of `never` exits don't run.
         """
         branch = np.asarray(self.branch_e)
         passed = branch if runs_e is None else branch * runs_e
@@ -104,7 +117,7 @@ class ExitCosts(Costs):
 
     @property
     def taken_only(self) -> np.ndarray:
-        """Cost if only the branch taken is charged (the convention of NACHOS and EDANAS), `[e]`."""
+        """Cost if of branches only the one taken is charged (the convention of NACHOS and EDANAS), `[e]`."""
         return np.asarray(self.backbone_e) + np.asarray(self.branch_e)
 
 
@@ -117,6 +130,7 @@ class SampleCosts(Costs):
 
     backbone_ne: np.ndarray
     branch_ne: np.ndarray
+    summed_branches: float = 0.0
 
     def __post_init__(self) -> None:
         if self.backbone_ne.ndim != 2 or self.backbone_ne.shape != self.branch_ne.shape:
@@ -134,10 +148,10 @@ class SampleCosts(Costs):
         return len(self.branch_ne)
 
     def rows(self, selected_n: np.ndarray) -> "SampleCosts":
-        return SampleCosts(self.backbone_ne[selected_n], self.branch_ne[selected_n])
+        return SampleCosts(self.backbone_ne[selected_n], self.branch_ne[selected_n], self.summed_branches)
 
     def plus(self, amount: float) -> "SampleCosts":
-        return SampleCosts(self.backbone_ne + amount, self.branch_ne)
+        return replace(self, backbone_ne=self.backbone_ne + amount)
 
     def statistics(self, exit_n: np.ndarray, runs_e: np.ndarray, more: float = 0.0) -> dict[str, float]:
         return tail_of_samples(self.to_exit_ne(runs_e)[np.arange(len(exit_n)), exit_n] + more)

@@ -57,40 +57,48 @@ def max_candidate_cost(key: LayerKey, cost: LayerCost) -> float:
 class Population:
     """The distinct layers of some graphs, and their positions.
 
-    Every exit of every graph has two places, its part of the backbone and its branch: exit e (numbered across all
-    graphs) has 2e and 2e + 1. `layer_i` and `place_i` are, for each node i, its index in `layers` and its place.
+    Every exit of every graph has two places, for the nodes that always run up to it and for those that run where
+    samples may leave (see `graph.Step`): exit e (numbered across all graphs) has 2e and 2e + 1. `layer_i` and `place_i`
+    are, for each node i, its index in `layers` and its place; `summed_i` states which run only because their network is
+    boosted.
     """
 
     layers: tuple[LayerKey, ...]
     layer_i: np.ndarray
     place_i: np.ndarray
+    summed_i: np.ndarray
     exits: tuple[int, ...]
 
     @classmethod
     def of(cls, graphs: Sequence[Graph]) -> "Population":
         """The population of some graphs."""
         known: dict[LayerKey, int] = {}
-        layer_i, place_i, place = [], [], 0
+        layer_i, place_i, summed_i, place = [], [], [], 0
         for graph in graphs:
-            for segment in graph.segments():
-                for nodes in segment:
+            summed = graph.summed_nodes()
+            for step in graph.schedule():
+                for nodes in step:
                     for node in nodes:
                         layer_i.append(known.setdefault(layer_key(graph, node), len(known)))
                         place_i.append(place)
+                        summed_i.append(node.name in summed)
                     place += 1
         exits = tuple(len(graph.exits) for graph in graphs)
-        return cls(tuple(known), np.array(layer_i, dtype=int), np.array(place_i, dtype=int), exits)
+        places = np.array(layer_i, dtype=int), np.array(place_i, dtype=int), np.array(summed_i, dtype=bool)
+        return cls(tuple(known), *places, exits)
 
     def costs(self, layer_costs: Sequence[float], each_run: float = 0.0, each_exit: float = 0.0) -> list[ExitCosts]:
         """Costs of every graph: of its layers, plus `each_run` once and `each_exit` for each exit that runs."""
         costs_i = np.asarray(layer_costs, dtype=float)[self.layer_i]
-        added = np.bincount(self.place_i, costs_i, minlength=2 * sum(self.exits)).reshape(-1, 2)
+        places = 2 * sum(self.exits)
+        added = np.bincount(self.place_i, costs_i, minlength=places).reshape(-1, 2)
+        summed = np.bincount(self.place_i, costs_i * self.summed_i, minlength=places).reshape(-1, 2)
         found, start = [], 0
         for exits in self.exits:
             backbone, branch = added[start : start + exits].T
-            found.append(
-                ExitCosts(tuple((each_run + np.cumsum(backbone)).tolist()), tuple((each_exit + branch).tolist()))
-            )
+            backbone_e, branch_e = (each_run + np.cumsum(backbone)).tolist(), (each_exit + branch).tolist()
+            summed_branches = float(summed[start : start + exits].sum())
+            found.append(ExitCosts(tuple(backbone_e), tuple(branch_e), summed_branches))
             start += exits
         return found
 

@@ -56,8 +56,8 @@ def op_bytes(op: str, in_shapes: tuple[Shape, ...], attrs: Attrs, dtype: torch.d
 def peak_memory(graph: Graph, runs_e: Sequence[bool] | None = None, dtype: torch.dtype = torch.float32) -> np.ndarray:
     """Peak bytes of activations for a sample that leaves at each exit, int `[e]`.
 
-    The image is counted. `runs_e` states which branches run (those of `never` exits don't; the last always does);
-    an exit whose branch doesn't run has the peak of the exits before it. Raises UserError for a node of unknown memory.
+    The image is counted. `runs_e` states at which exits samples may leave (not at `never` exits; at the last always);
+    one where none may has the peak of what runs up to it. Raises UserError for a node of unknown memory.
     """
     needed_after = _needed_after_each_exit(graph)
     runs = [True] * len(graph.exits) if runs_e is None else [*runs_e[:-1], True]
@@ -67,8 +67,8 @@ def peak_memory(graph: Graph, runs_e: Sequence[bool] | None = None, dtype: torch
     stored_by = {INPUT: INPUT}
     peak = image
     peaks = []
-    for index, segment in enumerate(graph.segments()):
-        for node in segment.backbone + (segment.branch if runs[index] else ()):
+    for index, step in enumerate(graph.schedule()):
+        for node in step.always + (step.optional if runs[index] else ()):
             found = _node_bytes(graph, node, dtype)
             peak = max(peak, image + sum(held.values()) + found.peak)
             if found.returned_input is None:

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, mo
 from aebnas.core.errors import SpecError
 from aebnas.core.resolution import Resolution
 from aebnas.core.spec_base import Spec, updated
-from aebnas.core.spec_types import Processes, Seed, UserPath
+from aebnas.core.spec_types import MAX_PROCESSES, Processes, Seed, UserPath
 from aebnas.runtime.preprocessing import WHITE, Fit, ImageReader, Resize
 
 
@@ -24,7 +24,18 @@ Size = Annotated[int | float, BeforeValidator(partial(_size, minimum=1))]
 """A fraction of the official training part (float in (0, 1)) or a count of images (int >= 1)."""
 OptionalSize = Annotated[int | float, BeforeValidator(partial(_size, minimum=0))]
 """A `Size`, or the whole number 0 for a split that isn't cut."""
-Loaders = Processes | Literal["auto"]
+
+
+def _loaders(value: object) -> object:
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_PROCESSES
+    if value != "auto" and not is_count:
+        raise ValueError(f"must be auto or a whole number from 0 to {MAX_PROCESSES}")
+    return value
+
+
+Loaders = Annotated[
+    int | Literal["auto"], BeforeValidator(_loaders, json_schema_input_type=Processes | Literal["auto"])
+]
 ColourValue = Annotated[int, Field(strict=True, ge=0, le=255)]
 
 
@@ -61,7 +72,9 @@ class AugmentSpec(Spec):
     """Augmentation of training images, in this order; what is absent is off."""
 
     crop: int = Field(0, strict=True, ge=0)
-    """Random crop after zero padding by this many pixels."""
+    """Random crop after padding by this many pixels."""
+    pad: Literal["zero", "reflect"] = "zero"
+    """What a crop pads with: `zero` (black) or the mirrored image, whose norm statistics are those of whole images."""
     flip: Literal[True, False, "alternate"] = False
     """Left-right flip with probability 1/2, or `alternate`: a random half in the first epoch, then always the other
     half than the epoch before (Jordan 2024)."""
@@ -77,19 +90,21 @@ _CROP_FLIP = AugmentSpec(crop=4, flip=True)
 RECIPES = {
     "none": AugmentSpec(),
     "crop_flip": _CROP_FLIP,
+    "shift_flip": AugmentSpec(crop=2, pad="reflect", flip="alternate"),
     "cutout": updated(_CROP_FLIP, {"cutout": 8}),
     "trivial_augment": updated(_CROP_FLIP, {"trivial_augment": True}),
     "mixup": updated(_CROP_FLIP, {"mixup": 0.2}),
 }
-"""Augmentation by name, for images of about 32 pixels; the last three add to `crop_flip` what they are named after."""
+"""Augmentation by name, for images of about 32 pixels: `shift_flip` for short trainings, the others by their parts; the
+last three add to `crop_flip` what they are named after."""
 
 DEFAULT_AUGMENT = {
     "digits": AugmentSpec(crop=1),
     "npz": RECIPES["none"],
     "folder": RECIPES["none"],
     "csv": RECIPES["none"],
-    "cifar10": RECIPES["crop_flip"],
-    "cifar100": RECIPES["crop_flip"],
+    "cifar10": RECIPES["shift_flip"],
+    "cifar100": RECIPES["shift_flip"],
     "svhn": AugmentSpec(crop=4),
     "mnist": AugmentSpec(crop=2),
     "fashion_mnist": AugmentSpec(crop=2, flip=True),

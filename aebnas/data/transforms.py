@@ -61,9 +61,9 @@ def draw(spec: AugmentSpec, n: int, shape: tuple[int, int, int], generator: torc
 
 
 def augment(images_nchw: Tensor, spec: AugmentSpec, draws: Draws) -> Tensor:
-    """Crop after zero padding, flip and trivial augment: uint8 `[n, c, h, w]` to the same; doesn't change its input."""
+    """Crop after padding, flip and trivial augment: uint8 `[n, c, h, w]` to the same; doesn't change its input."""
     if draws.offset_n2 is not None or draws.flip_n is not None:
-        images_nchw = _crop_and_flip(images_nchw, spec.crop, draws)
+        images_nchw = _crop_and_flip(images_nchw, spec, draws)
     if draws.seed_n is not None:
         images_nchw = _trivial_augment(images_nchw, draws.seed_n)
     return images_nchw
@@ -93,7 +93,7 @@ def mix_up(x_nchw: Tensor, y_n: Tensor, classes: int, share: float) -> tuple[Ten
     return mixed_x.contiguous(memory_format=torch.channels_last), mixed_y
 
 
-def _crop_and_flip(images_nchw: Tensor, crop: int, draws: Draws) -> Tensor:
+def _crop_and_flip(images_nchw: Tensor, spec: AugmentSpec, draws: Draws) -> Tensor:
     n, c, h, w = images_nchw.shape
     device = images_nchw.device
     row_nh, column_nw = torch.arange(h, device=device).expand(n, h), torch.arange(w, device=device).expand(n, w)
@@ -102,9 +102,18 @@ def _crop_and_flip(images_nchw: Tensor, crop: int, draws: Draws) -> Tensor:
     if draws.offset_n2 is not None:
         offset_n2 = to_device(draws.offset_n2, device)
         row_nh, column_nw = row_nh + offset_n2[:, :1], column_nw + offset_n2[:, 1:]
-    padded_nchw = F.pad(images_nchw, [crop] * 4)
+    if spec.pad == "reflect":
+        padded_nchw = images_nchw
+        row_nh, column_nw = _reflected(row_nh - spec.crop, h), _reflected(column_nw - spec.crop, w)
+    else:
+        padded_nchw = F.pad(images_nchw, [spec.crop] * 4)
     place_n1p = (row_nh[:, :, None] * padded_nchw.shape[3] + column_nw[:, None, :]).view(n, 1, h * w)
     return padded_nchw.flatten(2).gather(2, place_n1p.expand(n, c, h * w)).view(n, c, h, w)
+
+
+def _reflected(index: Tensor, side: int) -> Tensor:
+    """Indices of pixels, mirrored at the first and the last pixel where they lie outside (by less than `side`)."""
+    return (side - 1) - ((side - 1) - index.abs()).abs()
 
 
 def _trivial_augment(images_nchw: Tensor, seed_n: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from aebnas.space.lowering import lower
 from aebnas.space.min_exits import min_exits
 from aebnas.space.spec import SpaceSpec
 from aebnas.strategies.strategy import Job
-from aebnas.strategies.trial import OperatingPoint, Trial
+from aebnas.strategies.trial import NOT_EVALUATED, OperatingPoint, Trial
 
 
 def operating_point(architecture_id: str, graph: Graph, policy: ExitPolicy, table: ExitTable) -> OperatingPoint:
@@ -166,7 +166,7 @@ def failed_trial(number: int, job: Job, reason: str, seconds: float) -> Trial:
 
 def pruned_trial(number: int, job: Job, reason: str, violation: float) -> Trial:
     """The Trial of a provably infeasible job, which is not evaluated."""
-    reason = f"not evaluated: {reason}"
+    reason = f"{NOT_EVALUATED}: {reason}"
     return Trial(number, job.architecture, job.policy, "infeasible", (), reason, job.origin, 0.0, violation, 0.0)
 
 

@@ -18,6 +18,10 @@ from aebnas.runtime.monitor import Expected
 from aebnas.runtime.preprocessing import CHANNELS, ImageReader, Preprocessing
 
 CLASSES_LISTED = 20
+BOOSTED = """
+
+The network is boosted: the logits of an exit are those of its branch and half of the previous exit's. So every branch
+on the way runs, also that of an exit at which no image leaves."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +84,14 @@ class ExportCosts:
     """MACs of a sample that leaves at each exit under a policy `[e]`, including the branches it passed and the estimate
     of its difficulty where the policy uses it.
 
-    `full_macs` are those of a sample that leaves at the last exit, `macs_without_exits` those of the network without
-    early exits.
+    `full_macs` are those of a sample that leaves at the last exit, `audit_macs` those of one that runs to it without
+    leaving anywhere before, `macs_without_exits` those of the same backbone without early exits.
     """
 
     macs_to_exit: tuple[int, ...]
     full_macs: int
     macs_without_exits: int
+    audit_macs: int
 
     @classmethod
     def of(cls, graph: Graph, policy: ExitPolicy) -> "ExportCosts":
@@ -95,7 +100,7 @@ class ExportCosts:
         runs_e = np.array([policy.runs(index) for index in range(len(graph.exits))])
         difficulty = 0 if policy.difficulty is None else estimator_macs(graph.input_shape)
         to_exit = tuple((macs.to_exit(runs_e) + difficulty).tolist())
-        return cls(to_exit, to_exit[-1], int(macs.taken_only[-1]))
+        return cls(to_exit, to_exit[-1], int(macs.without_exits), int(macs.taken_only[-1]))
 
 
 def model_card(
@@ -115,7 +120,7 @@ def model_card(
         f"found by aebnas {facts.aebnas_version}{f' on {facts.date}' if facts.date else ''}.",
         _run_section(preprocessing),
         _input_section(preprocessing, class_names),
-        _exits_section(facts, ExportCosts.of(graph, policy), policy, class_names),
+        _exits_section(facts, graph, policy, class_names),
         _figures_section(facts, graph, policy),
         *([] if facts.promise is None else [_promise_section(facts.promise)]),
         _deployment_section(facts),
@@ -185,7 +190,9 @@ def _reading(reader: ImageReader) -> str:
 Floating-point images are refused."""
 
 
-def _exits_section(facts: CardFacts, costs: ExportCosts, policy: ExitPolicy, class_names: Sequence[str]) -> str:
+def _exits_section(facts: CardFacts, graph: Graph, policy: ExitPolicy, class_names: Sequence[str]) -> str:
+    costs = ExportCosts.of(graph, policy)
+    same, boosted = ("backbone", BOOSTED) if graph.boosted else ("network", "")
     rows = ["| exit | leaves if score > | share | accuracy there | MACs to there |", "|---|---|---|---|---|"]
     for index, macs in enumerate(costs.macs_to_exit):
         accuracy, share = facts.exit_accuracy[index], facts.exit_shares[index]
@@ -201,7 +208,7 @@ Score: {policy.criterion}, in [0, 1]. Shares and accuracies are those of {_where
 {_calibration(facts, policy)}
 
 MACs (multiply-adds of convolutions and linear layers) include the exit branches passed on the way. The same
-network without early exits takes {costs.macs_without_exits:,}."""
+{same} without early exits takes {costs.macs_without_exits:,}.{boosted}"""
 
 
 def _calibration(facts: CardFacts, policy: ExitPolicy) -> str:

@@ -122,7 +122,8 @@ class Model:
             costs = _read_json(path)
             self.macs_to_exit: tuple[int, ...] = tuple(costs["macs_to_exit"])
             self.full_macs = int(costs["full_macs"])
-            self._macs_without_exits = int(costs["macs_without_exits"])
+            # exports of earlier versions, whose networks aren't boosted, don't hold it
+            self._audit_macs = int(costs.get("audit_macs", costs["macs_without_exits"]))
         with _reading(folder / "monitor.json") as path:
             expected = runtime["monitor"].Expected.from_json(_read_json(path))
             self.monitor: Monitor = runtime["monitor"].Monitor(expected)
@@ -188,7 +189,7 @@ class Model:
 
     def _adapt_by(self, policy: "AdaptivePolicy") -> "Adaptive":
         shares = [macs / self.full_macs for macs in self.macs_to_exit]
-        audit = self._macs_without_exits / self.full_macs
+        audit = self._audit_macs / self.full_macs
         adaptive: Adaptive = self._runtime["adaptive_model"].Adaptive(self.network, policy, shares, audit)
         self.adaptive = adaptive
         return adaptive

@@ -64,7 +64,10 @@ def drawing(graph: Graph) -> dict[str, Any]:
 
 
 def _places(graph: Graph) -> dict[str, tuple[int, int]]:
-    """Row and column of every node: a branch begins beside its site, below the end of the previous branch."""
+    """Row and column of every node: a branch begins beside its site, below the end of the previous branch.
+
+    The last branch continues the backbone's column; where it adds the previous exit's logits, it does so below them.
+    """
     place = {INPUT: (0, 0)}
     row, free = 0, 0
     for graph_exit, segment in zip(graph.exits, graph.segments(), strict=True):
@@ -76,7 +79,8 @@ def _places(graph: Graph) -> dict[str, tuple[int, int]]:
         last = graph_exit is graph.exits[-1]
         start = place[graph_exit.site][0] + 1 if last else max(place[graph_exit.site][0], free)
         for offset, node in enumerate(segment.branch):
-            place[node.name] = (start + offset, 0 if last else 1)
+            below = max((place[name][0] + 1 for name in node.inputs if last and place[name][1]), default=0)
+            place[node.name] = (max(start + offset, below), 0 if last else 1)
         if not last:
             free = start + len(segment.branch)
     return place

@@ -49,7 +49,8 @@ def _protocol(session: RunSession) -> dict[str, object]:
         "test_set": "used only by `aebnas evaluate`; a search checks when it starts that it can be read",
         "macs": "one multiply-add is one MAC; convolutions and linear layers only",
         "avg_macs": "backbone to the exit and every branch passed, averaged over samples",
-        "avg_macs_taken_only": "backbone to the exit and the branch taken, averaged over samples",
+        "avg_macs_taken_only": "backbone to the exit and the branch taken (in boosted networks also those whose logits "
+        "it adds), averaged over samples",
         "device": None if session.profile is None else device_record(session.profile),
         "weights": experiment.source,
         "deterministic": experiment.deterministic,

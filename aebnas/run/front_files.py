@@ -39,7 +39,7 @@ class FrontFiles:
         def counted(trial: Trial) -> Trial:
             self.counts["trials"] += 1
             self.counts[trial.status] += 1
-            self.counts["not_evaluated"] += trial.reason.startswith("not evaluated")
+            self.counts["not_evaluated"] += trial.pruned
             self.counts["operating_points"] += len(trial.points)
             self.pflop = None if self.pflop is None or trial.pflop is None else self.pflop + trial.pflop
             return trial

@@ -140,7 +140,8 @@ class ExitPolicy:
         return all(part.score_only for part in self.parts)
 
     def runs(self, exit_index: int) -> bool:
-        """Whether the branch of this exit runs; where no sample can leave it doesn't, and costs nothing."""
+        """Whether the exit runs; where no sample can leave it doesn't. Its branch then costs nothing, except in boosted
+        networks, where later exits add to its logits."""
         return exit_index >= len(self.thresholds) or self._early_runs[exit_index]
 
     @cached_property

@@ -6,10 +6,11 @@ counting, drawing and export read nothing else.
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from .op import Attr, Attrs
-from .ops import OPS
+from .ops import BOOST, OPS
 from .shape_rules import Shape
 
 INPUT = "input"
@@ -60,7 +61,9 @@ class Node:
 class GraphExit:
     """An exit: the backbone node it is attached to and the node whose outputs are its logits.
 
-    `stop` is the node of its stop head, whose output is one number per sample (learned halting); "" for none.
+    `stop` is the node of its stop head, whose output is one number per sample (learned halting); "" for none. In a
+    boosted network `output` is, at every exit after the first, a `boost` node, which adds half of the previous exit's
+    logits to the branch's own.
     """
 
     site: str
@@ -76,6 +79,16 @@ class Segment(NamedTuple):
 
     backbone: tuple[Node, ...]
     branch: tuple[Node, ...]
+
+
+class Step(NamedTuple):
+    """The nodes of a segment by when they run: `always`, or only where samples may leave by its exit (`optional`).
+
+    A branch is optional. In a boosted network only its stop head is, since later exits add to its logits.
+    """
+
+    always: tuple[Node, ...]
+    optional: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
@@ -116,6 +129,7 @@ class Graph:
         outputs = {self.shapes[graph_exit.output] for graph_exit in self.exits}
         if len(outputs) != 1:
             raise ValueError(f"all exits must give logits of one shape, but got {sorted(outputs)}")
+        self._check_boosts()
         stops = {self.shapes[graph_exit.stop] for graph_exit in self.exits if graph_exit.stop}
         if stops - {(1, 1, 1)}:
             raise ValueError(f"stop heads must give one number, but got {sorted(stops)}")
@@ -127,19 +141,43 @@ class Graph:
         if unused:
             raise ValueError(f"every node must lead to an exit, but {sorted(unused)} don't")
 
+    def _check_boosts(self) -> None:
+        """Either every exit after the first adds the logits of the exit before it, or none does."""
+        added = [self._added_to(index) for index in range(1, len(self.exits))]
+        if any(added) and added != [graph_exit.output for graph_exit in self.exits[:-1]]:
+            rule = "every exit after the first must add the logits of the exit before it, or none"
+            raise ValueError(f"{rule}, but got those of {[name or 'no exit' for name in added]}")
+
+    @property
+    def boosted(self) -> bool:
+        """Whether every exit after the first adds half of the previous exit's logits to its own."""
+        return len(self.exits) > 1 and bool(self._added_to(1))
+
+    def _added_to(self, index: int) -> str:
+        """The node of the earlier logits that exit `index` adds to its own; "" for none."""
+        output = self._outputs[self.exits[index].output]
+        return output.inputs[1] if index and output is not None and output.op == BOOST else ""
+
+    @cached_property
+    def _outputs(self) -> dict[str, Node | None]:
+        """The nodes of the exits' logits by name; None for the input."""
+        names = {graph_exit.output for graph_exit in self.exits}
+        return dict.fromkeys(names) | {node.name: node for node in self.nodes if node.name in names}
+
     @property
     def classes(self) -> int:
         """Number of classes of every exit's logits."""
         return self.shapes[self.exits[-1].output][0]
 
-    def ancestors(self, name: str) -> set[str]:
-        """Names of all nodes that `name` depends on, itself included, the input excluded."""
+    def ancestors(self, name: str, without: str = INPUT) -> set[str]:
+        """Names of all nodes that `name` depends on, itself included; the input excluded, and `without` with all that
+        only it depends on."""
         by_name = {node.name: node for node in self.nodes}
         found: set[str] = set()
         todo = [name]
         while todo:
             current = todo.pop()
-            if current != INPUT and current not in found:
+            if current not in found and current not in (INPUT, without):
                 found.add(current)
                 todo.extend(by_name[current].inputs)
         return found
@@ -156,15 +194,36 @@ class Graph:
         """The nodes that each exit adds, in execution order: new backbone nodes up to its site, then its branch."""
         backbone_done: set[str] = set()
         segments = []
-        for graph_exit in self.exits:
+        for index, graph_exit in enumerate(self.exits):
             up_to_site = self.ancestors(graph_exit.site) if graph_exit.site != INPUT else set()
-            branch = self.ancestors(graph_exit.output) - up_to_site
+            branch = self.ancestors(graph_exit.output, self._added_to(index) or INPUT) - up_to_site
             if graph_exit.stop:
                 branch |= self.ancestors(graph_exit.stop) - up_to_site
             backbone = tuple(n for n in self.nodes if n.name in up_to_site - backbone_done)
             segments.append(Segment(backbone, tuple(n for n in self.nodes if n.name in branch)))
             backbone_done |= up_to_site
         return tuple(segments)
+
+    def schedule(self) -> tuple[Step, ...]:
+        """The nodes of every segment by when they run."""
+        if not self.boosted:
+            return tuple(Step(*segment) for segment in self.segments())
+        steps = []
+        for index, (backbone, branch) in enumerate(self.segments()):
+            own = self.ancestors(self.exits[index].output, self._added_to(index) or INPUT)
+            always = tuple(node for node in branch if node.name in own)
+            steps.append(Step(backbone + always, tuple(node for node in branch if node.name not in own)))
+        return tuple(steps)
+
+    def summed_nodes(self) -> frozenset[str]:
+        """Names of the nodes that every sample runs only because the network is boosted: the early exits' branches
+        without stop heads, and the sums."""
+        last = self._outputs[self.exits[-1].output]
+        if not self.boosted or last is None:
+            return frozenset()
+        always = {node.name for step in self.schedule() for node in step.always}
+        backbone = {node.name for segment in self.segments() for node in segment.backbone}
+        return frozenset(always - backbone - self.ancestors(last.inputs[0]))
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary; `from_json` reads it back to an equal Graph."""

@@ -52,7 +52,7 @@ class Network(nn.Module):
         self.nodes = nn.ModuleDict(
             {n.name: opaque[n.name] if n.op == OPAQUE else OPS[n.op].build(**n.kwargs) for n in graph.nodes}
         )
-        self._segments = graph.segments()
+        self._steps = graph.schedule()
         self._choices = {node.name: node for node in graph.nodes if node.depends_on_sample}
         self._needed_after = _needed_after_each_exit(graph)
 
@@ -79,28 +79,29 @@ class Network(nn.Module):
     def infer(self, x_nchw: Tensor, policy: ExitPolicy, alpha_n: Tensor | None = None) -> ExitPrediction:
         """Hard-exit inference: after each exit only the samples that haven't left are continued (batch compaction).
 
-        For one sample this means that layers after its exit don't run. Branches of `never` exits don't run.
+        For one sample this means that layers after its exit don't run. Branches of `never` exits don't run, except in
+        boosted networks, where later exits add to their logits.
         `alpha_n` is the images' difficulty, float32, for a policy that uses it. Raises ValueError when the policy
         is for another number of exits, or needs an input that is missing.
         """
-        if len(policy.thresholds) != len(self._segments) - 1:
-            got, want = len(policy.thresholds), len(self._segments) - 1
+        if len(policy.thresholds) != len(self._steps) - 1:
+            got, want = len(policy.thresholds), len(self._steps) - 1
             raise ValueError(f"the policy must have {want} thresholds, but got {got}")
         if policy.difficulty is not None and alpha_n is None:
             raise ValueError("the policy needs the images' difficulty, but got none")
-        samples, last = x_nchw.shape[0], len(self._segments) - 1
+        samples, last = x_nchw.shape[0], len(self._steps) - 1
         if not samples:
             return ExitPrediction(x_nchw.new_empty(0, self.graph.classes).float(), x_nchw.new_empty(0).long())
         single_sample = samples == 1 and policy.by_score
         streak: Streak | None = None
         running_n: Tensor | None = None  # indices of the remaining samples, once some have left
         values = {INPUT: x_nchw}
-        for index, segment in enumerate(self._segments):
-            for node in segment.backbone:
+        for index, step in enumerate(self._steps):
+            for node in step.always:
                 values[node.name] = self._run(node, values)
             if not policy.runs(index):
                 continue
-            for node in segment.branch:
+            for node in step.optional:
                 values[node.name] = self._run(node, values)
             graph_exit = self.graph.exits[index]
             exit_nc = values[graph_exit.output].float()

@@ -7,12 +7,15 @@ slices the parameters of any op by shape (`aebnas/supernet/elastic.py`), so an o
 from . import cost_rules
 from .choice_rules import choice_op
 from .op import Op, OpaqueOp, stated_counts, stated_shape
-from .shape_rules import class_scores, equal, resized, window
+from .shape_rules import boosted, class_scores, equal, resized, window
 
-__all__ = ["OPAQUE", "OPS", "Op"]
+__all__ = ["BOOST", "OPAQUE", "OPS", "Op"]
 
 OPAQUE = "module"
 """Op name of an imported module, whose inner layers a Graph doesn't describe."""
+
+BOOST = "boost"
+"""Op name of the sum that an exit of a boosted network gives: its own logits and half of the previous exit's."""
 
 _CONV = ("in_channels", "out_channels", "kernel", "stride")
 _MBCONV = (*_CONV, "expand")
@@ -31,6 +34,7 @@ OPS: dict[str, Op] = {
     "classifier": Op(
         "simple_layers.Classifier", class_scores, cost_rules.classifier_counts, ("in_channels", "classes"), ("pool",)
     ),
+    BOOST: Op("simple_layers.Boost", boosted, cost_rules.free, many_inputs=True),
     OPAQUE: OpaqueOp("", stated_shape, stated_counts, _STATED, ("peak_bytes",), many_inputs=True),
 }
 OPS["choice"] = choice_op(OPS)

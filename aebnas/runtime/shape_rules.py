@@ -76,8 +76,15 @@ def sides(side: int | Sequence[int]) -> tuple[int, int]:
 def equal(shapes: Sequence[Shape], **attrs: Any) -> Shape:
     """Rule of ops whose inputs and output are of one shape."""
     if len(set(shapes)) != 1:
-        raise ValueError(f"the inputs of add must be of one shape, but got {list(shapes)}")
+        raise ValueError(f"inputs must be of one shape, but got {list(shapes)}")
     return shapes[0]
+
+
+def boosted(shapes: Sequence[Shape], **attrs: Any) -> Shape:
+    """Rule of `boost`: an exit's own logits and those of the exit before it."""
+    if len(shapes) != 2:
+        raise ValueError(f"inputs must be the logits of two exits, but got {len(shapes)}")
+    return equal(shapes)
 
 
 def class_scores(shapes: Sequence[Shape], **attrs: Any) -> Shape:

@@ -1,4 +1,4 @@
-"""Modules of the ops without a convolution: pooling, resizing, sums, classifiers."""
+"""Modules of the ops without a convolution: pooling, resizing, sums, classifiers, boosted logits."""
 
 from collections.abc import Callable
 
@@ -53,6 +53,16 @@ class Add(nn.Module):
 
     def forward(self, *x_nchw: Tensor) -> Tensor:
         return torch.stack(x_nchw).sum(0) if len(x_nchw) > 1 else x_nchw[0]
+
+
+class Boost(nn.Module):
+    """z_i = f_i(h_i) + 0.5 z_{i-1}: the logits of an exit of a boosted network (after BoostNet).
+
+    The loss at an exit trains its own branch only, so the earlier exit's logits get no gradient from it.
+    """
+
+    def forward(self, own_nc: Tensor, earlier_nc: Tensor) -> Tensor:
+        return torch.add(own_nc, earlier_nc.detach(), alpha=0.5)
 
 
 GLOBAL_POOLS: dict[str, Callable[[Tensor], Tensor]] = {

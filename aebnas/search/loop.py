@@ -1,6 +1,7 @@
 """The search loop: train the supernet, then ask, evaluate, tell and record until the strategy is done."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from aebnas.data.splits import read_held
 from aebnas.evaluation.darts.relaxed_training import Relaxation
 from aebnas.evaluation.evaluator import RelaxedResult, Scored, Work
 from aebnas.evaluation.operating_points import failed_trial, make_trial, provably_infeasible, pruned_trial
-from aebnas.evaluation.worker_pool import Failure, Pool, open_pool
+from aebnas.evaluation.worker_pool import Failure, Outcome, Pool, open_pool
 from aebnas.export.folder import ops_left_behind
 from aebnas.policies.calibration.calibrated_tables import Tables
 from aebnas.run.candidate_scoring import candidate_evaluator
@@ -166,6 +167,8 @@ class _Search:
         self.files = FrontFiles(session.facts, self.strategy.max_jobs)
         self.reason = EmptyFrontReason()
         self.tables: dict[str, Tables | Failure] = {}
+        self.counted: set[str] = set()  # ids of architectures whose tables are in the cache, or were before a kill
+        self.sharing: Counter[str] = Counter()  # work id -> recorded trials of the generation that shared it
         self.bound = ComputeBound(experiment.evaluate.max_pflop)
 
     def loop(self) -> None:
@@ -184,6 +187,7 @@ class _Search:
                 if len(trials) == len(jobs):  # else the bound was reached, and no other generation follows
                     self.strategy.tell(trials)
                 self._add(trials)
+                self._note_counted(trials)
                 if is_new:
                     self.files.write()
                     self._drop_weights()
@@ -221,11 +225,15 @@ class _Search:
                 self.run.append(trial)
             bar.advance(note=self.events.trial_finished(trial, is_new), earlier=not is_new)
 
+        self.sharing.clear()
         new = {n: job for n, job in jobs.items() if isinstance(job, Job) and not self.recorded.has(n)}
         reasons = dict(zip(new, provably_infeasible(list(new.values()), self.constraints, self.costs), strict=True))
         for number, job in jobs.items():
             if self.recorded.has(number):
-                finish(self._recorded(number, job), is_new=False)
+                trial = self._recorded(number, job)
+                finish(trial, is_new=False)
+                name = job.architecture.id if isinstance(job, Job) else Relaxation(job.weight).id
+                self.sharing[name] += not trial.pruned
             elif isinstance(job, RelaxedJob):
                 relaxation = Relaxation(job.weight)
                 work[relaxation.id] = relaxation
@@ -264,7 +272,7 @@ class _Search:
             name, numbers = groups[place]
             if isinstance(outcome, Failure) and outcome.transient and len(numbers) > 1:
                 numbers, again[name] = numbers[:1], numbers[1:]
-            pflop = None if outcome.pflop is None else outcome.pflop / len(numbers)
+            pflop = self._share(name, outcome, len(numbers))
             if isinstance(outcome, RelaxedResult):
                 record_relaxed(self.run, name, outcome)
             for number in numbers:
@@ -277,6 +285,19 @@ class _Search:
             if self.bound.reached:
                 break
         return again
+
+    def _note_counted(self, trials: Iterable[Trial]) -> None:
+        """Note whose tables were made: those that a session without kills has in its cache aren't counted again."""
+        scored = (t for t in trials if t.policy is not None and not t.pruned and t.status != "failed")
+        self.counted.update(trial.architecture.id for trial in scored)
+        if self._drops_weights:
+            self.counted &= {trial.architecture.id for trial, _ in self.files.front.points}
+
+    def _share(self, name: str, outcome: Outcome, trials: int) -> float | None:
+        """PFLOP of each of a number of trials that share work; what a kill lost is done again, but counted once."""
+        if name in self.counted:
+            return 0.0
+        return None if outcome.pflop is None else outcome.pflop / (trials + self.sharing[name])
 
     def _recorded(self, number: int, job: AnyJob) -> Trial:
         trial = self.recorded.numbered(number)
@@ -298,13 +319,17 @@ class _Search:
             trial = failed_trial(number, job, f"{type(error).__name__}: {error}", seconds)
         return replace(trial, pflop=pflop)
 
+    @property
+    def _drops_weights(self) -> bool:
+        experiment = self.session.experiment  # relaxed searches have few candidates
+        return experiment.candidate_training is not None and not experiment.trains_relaxed
+
     def _drop_weights(self) -> None:
         """Delete the weights of separately trained candidates that are not on the front.
 
         Their cached tables are deleted too, so that under another policy they are trained again, with equal results.
         """
-        experiment = self.session.experiment
-        if experiment.candidate_training is None or experiment.trains_relaxed:  # relaxed searches have few candidates
+        if not self._drops_weights:
             return
         on_front = {trial.architecture.id for trial, _ in self.files.front.points}
         for dropped in delete_other_weights(self.run, on_front):

@@ -188,6 +188,7 @@ def check_relaxable(spec: SpaceSpec, space_file: Path) -> None:
         raise SpecError("backbone", f"must be dag {because}, but got staged", space_file)
     single = {"input.resolution": spec.input.resolution, "stem.width": spec.stem.width, "stem.act": spec.stem.act}
     single |= {f"dag.stacks.{n}.width": stack.width for n, stack in enumerate(spec.dag.stacks)}
+    single["exits.boosted"] = spec.exits.boosted
     for place, values in single.items():
         if len(values) > 1:
             raise SpecError(place, f"must be one value {because}, but got {list(values)}", space_file)

@@ -95,7 +95,7 @@ class SelectedModelOutputs:
     @property
     def macs_without_exits(self) -> int:
         """MACs of the same backbone without early exits."""
-        return int(count_graph(self.graph).macs.taken_only[-1])
+        return int(count_graph(self.graph).macs.without_exits)
 
     def images(self, split: str) -> ImageSet:
         """The images of a split, or of the test set; raises UserError for an empty split."""

@@ -127,7 +127,7 @@ def exit_records(outputs: SelectedModelOutputs, split: str, temperatures: tuple[
 
 def _saving(table: ExitTable, policy: ExitPolicy) -> dict[str, float]:
     means = score_policy(table, policy).mean_cost
-    without_branches = {name: float(costs.taken_only_ne[:, -1].mean()) for name, costs in table.costs.items()}
+    without_branches = {name: costs.without_exits for name, costs in table.costs.items()}
     return {name: 1 - means[name] / without_branches[name] for name in table.costs}
 
 
@@ -210,7 +210,7 @@ def _in_traffic(table: ExitTable, policy: ExitPolicy) -> dict[str, Any]:
     the backbone without branches.
     """
     name = next((cost for cost in table.costs if cost.endswith("_ms")), "macs")
-    backbone = float(table.costs[name].taken_only_ne[:, -1].mean())
+    backbone = table.costs[name].without_exits
     unit = 1.0 if name.endswith("_ms") else backbone
     service_n, backbone_ms = sample_costs(table, policy, name) / unit, backbone / unit
     rows = []

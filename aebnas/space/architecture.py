@@ -171,8 +171,10 @@ class Architecture(_Part):
     Networks are equal if they consist of the same nodes. The backbone is either `stages` or `cells`. `exits` are sorted
     from shallow to deep and omit the final classifier, which every network has. `image_size` is the input images' size
     where they are resized to `resolution`. `controller` is the width of the small network that selects, for each image,
-    the op of every edge that has several (0: there is none). `stop_heads`: every early exit has a stop head. Raises
-    ValueError for two backbones or none, and where an edge has several ops but there is no controller, or the reverse.
+    the op of every edge that has several (0: there is none). `stop_heads`: every early exit has a stop head. `boosted`:
+    the logits of every exit are its own and half of the previous exit's. Raises ValueError for two backbones or none,
+    where an edge has several ops but there is no controller, or the reverse, and for a boosted network without early
+    exits.
     """
 
     channels: int
@@ -185,6 +187,7 @@ class Architecture(_Part):
     cells: tuple[Cell, ...] = ()
     controller: int = 0
     stop_heads: bool = False
+    boosted: bool = False
 
     @model_validator(mode="after")
     def _one_backbone(self) -> "Architecture":
@@ -192,6 +195,8 @@ class Architecture(_Part):
             raise ValueError("an architecture must have either stages or cells")
         if self.adaptive != (self.controller > 0):
             raise ValueError("an architecture must have a controller if and only if an edge has several ops")
+        if self.boosted and not self.exits:
+            raise ValueError("an architecture must have an early exit to be boosted, but got none")
         return self
 
     @property
@@ -245,6 +250,7 @@ class Architecture(_Part):
         )
         size = "" if self.image_size is None else f"{self.resolution}px "
         more = (f" | controller {self.controller}" if self.controller else "") + (" | stop heads" * self.stop_heads)
+        more += " | boosted" * self.boosted
         return f"{size}{self.stem.width} | {backbone} | {exits or 'no early exit'}{more}"
 
 

@@ -1,5 +1,9 @@
-"""The layers of exits: branches, classifiers, stop heads."""
+"""The layers of exits: branches, classifiers, stop heads, sums of boosted logits."""
 
+from itertools import product
+
+from aebnas.runtime.op import LayerKey
+from aebnas.runtime.ops import BOOST
 from aebnas.runtime.shape_rules import Shape
 from aebnas.space.architecture import BranchLayer, Site
 from aebnas.space.branch_spec import branch_channels
@@ -7,6 +11,9 @@ from aebnas.space.choices import branch_layers
 from aebnas.space.fields import CHAIN
 from aebnas.space.layer import Layer, make_layer
 from aebnas.space.spec import SpaceSpec
+
+BOOSTED = "_boosted"
+"""Ends the weights keys of boosted networks' classifiers, whose logits are added to those of other exits."""
 
 
 def branch_stride(shape: Shape) -> int:
@@ -34,9 +41,9 @@ def branch_chain(site: Site, index: int, layer: BranchLayer, shape: Shape, site_
     return chain
 
 
-def branch_head(site: Site, depth: int, pool: str, shape: Shape, classes: int) -> Layer:
-    """The classifier of a branch of `depth` layers."""
-    key = f"{branch_place(site)}_head_depth{depth}_{pool}"
+def branch_head(site: Site, depth: int, pool: str, shape: Shape, classes: int, boosted: bool = False) -> Layer:
+    """The classifier of a branch of `depth` layers, of a `boosted` network or not."""
+    key = f"{branch_place(site)}_head_depth{depth}_{pool}{BOOSTED * boosted}"
     return make_layer(key, "classifier", shape, classes=classes, pool=pool)
 
 
@@ -44,7 +51,10 @@ def branch_heads(spec: SpaceSpec, site: Site, depth: int, shape: Shape) -> list[
     """Every classifier that may follow `depth` layers; none where the space has no branch of that depth."""
     choices = spec.branch(site)
     pools = choices.pool if depth in choices.depth else ()
-    return [branch_head(site, depth, pool, shape, spec.classes) for pool in pools]
+    return [
+        branch_head(site, depth, pool, shape, spec.classes, boosted)
+        for pool, boosted in product(pools, spec.exits.boosted)
+    ]
 
 
 def branch_steps(spec: SpaceSpec, site: Site, index: int, shape: Shape, site_channels: int) -> list[list[Layer]]:
@@ -71,6 +81,11 @@ def stop_head_layer(site: Site, shape: Shape) -> Layer:
     return make_layer(f"{branch_place(site)}_stop", "classifier", shape, classes=1)
 
 
-def head_layer(shape: Shape, classes: int) -> Layer:
-    """The final classifier."""
-    return make_layer("head", "classifier", shape, classes=classes)
+def head_layer(shape: Shape, classes: int, boosted: bool = False) -> Layer:
+    """The final classifier, of a `boosted` network or not."""
+    return make_layer(f"head{BOOSTED * boosted}", "classifier", shape, classes=classes)
+
+
+def boost_key(classes: int) -> LayerKey:
+    """The layer key of the sum of two exits' logits in a boosted network."""
+    return BOOST, ((classes, 1, 1),) * 2, ()

@@ -71,6 +71,9 @@ class ExitsSpec(BranchChoices):
     list of sites: `stage2` is the end of stage 2, `stage2.block1` the position after its first block where more follow.
     In a DAG `every_cell` and `every_node` (except the last) are allowed, too; `cell2` is the end of cell 2,
     `cell2.node1` its first node, `stage1` the end of the first stack."""
+    boosted: Switches = (False,)
+    """Whether every exit adds half of the previous exit's logits to its own; the branch of an exit that is `never` then
+    runs, too. Networks with one exit are never boosted."""
     sites: dict[str, BranchChoices] = Field(default_factory=dict)
     """Name of a site -> the choices that differ there; all other choices are those given for all sites."""
 

@@ -121,7 +121,7 @@ class SearchSpace:
         return _decode(self.spec, choices).architecture
 
     def sample_branches(self, backbone: Architecture, rng: np.random.Generator) -> Architecture:
-        """The same backbone with every exit present, each with a random branch."""
+        """The same backbone with every exit present, each with a random branch, boosted or not if both are choices."""
         choices = {
             name: True if name.endswith(".present") else values[int(rng.integers(len(values)))]
             for name, values in self.genes.items()
@@ -129,7 +129,9 @@ class SearchSpace:
         }
         # not model_copy, which would copy the cached id
         parts = {name: getattr(backbone, name) for name in Architecture.model_fields}
-        return Architecture(**parts | {"exits": _decode_exits(self.spec, backbone.parts, choices)})
+        exits, offered = _decode_exits(self.spec, backbone.parts, choices), self.genes["exits.boosted"]
+        boosted = offered[int(rng.integers(len(offered)))] if len(offered) > 1 else offered[0]
+        return Architecture(**parts | {"exits": exits, "boosted": boosted and bool(exits)})
 
 
 def _genes(spec: SpaceSpec) -> dict[str, tuple[Any, ...]]:
@@ -146,6 +148,7 @@ def _genes(spec: SpaceSpec) -> dict[str, tuple[Any, ...]]:
         genes |= {f"{here}.depth": branch.depth, f"{here}.pool": branch.pool}
         for layer in range(max(branch.depth)):
             genes |= named(f"{here}.layer{layer + 1}", layer_genes(branch))
+    genes["exits.boosted"] = spec.exits.boosted if spec.sites() else (False,)
     if spec.policy.thresholds.genes is not None:
         genes["policy.criterion"] = spec.policy.criterion
         genes |= {f"policy.{site.name}.threshold": spec.policy.thresholds.genes for site in spec.sites()}
@@ -155,6 +158,7 @@ def _genes(spec: SpaceSpec) -> dict[str, tuple[Any, ...]]:
 def _decode(spec: SpaceSpec, choices: Choices) -> Candidate:
     parts: dict[str, Any] = {spec.layout.field: spec.layout.decode(choices, _present_exits(spec, choices))}
     resolution = choices["input.resolution"]
+    exits = _decode_exits(spec, parts[spec.layout.field], choices)
     architecture = Architecture(
         channels=spec.input.channels,
         resolution=resolution,
@@ -163,7 +167,8 @@ def _decode(spec: SpaceSpec, choices: Choices) -> Candidate:
         stem=Stem(
             width=choices["stem.width"], kernel=spec.stem.kernel, stride=spec.stem.stride, act=choices["stem.act"]
         ),
-        exits=_decode_exits(spec, parts[spec.layout.field], choices),
+        exits=exits,
+        boosted=choices["exits.boosted"] and bool(exits),
         **parts,
     )
     return Candidate(architecture, _decode_policy(spec, architecture, choices))
@@ -210,6 +215,8 @@ def _encode(spec: SpaceSpec, candidate: Candidate) -> dict[str, Any]:
         "stem.act": architecture.stem.act,
     }
     choices |= spec.layout.encode(architecture)
+    if architecture.exits:  # else the gene is inactive
+        choices["exits.boosted"] = architecture.boosted
     for index, present in enumerate(architecture.exits):
         site = present.site
         here = f"exit.{site.name}"

@@ -4,7 +4,7 @@ Weights keys name the position and the op, since ops don't share weights with ea
 activations, and squeeze-excite, whose weights are absent from the plain variant. (A gate is about one half before
 training, a factor that the next batch norm cancels, so both variants start equally; and every architecture has norm
 statistics of its own.) The classifier of a branch is shared only among branches of equal depth and pooling, since its
-input features differ otherwise.
+input features differ otherwise, and classifiers of boosted networks, whose logits are added up, only among these.
 """
 
 from aebnas.core.errors import SpecError
@@ -13,6 +13,7 @@ from aebnas.runtime.shape_rules import Unfit
 from aebnas.space.branch_layers import branch_layers_at, head_layer, stop_head_layer
 from aebnas.space.input_layers import input_layers, stem_layers
 from aebnas.space.layer import Layer, yaml_place
+from aebnas.space.size import may_lack_exits
 from aebnas.space.spec import SpaceSpec
 
 
@@ -48,4 +49,11 @@ def _layers_at(spec: SpaceSpec, resolution: Resolution, stop_heads: bool) -> set
                     layers |= branch_layers_at(spec, site, at_site)
                     if stop_heads:
                         layers.add(stop_head_layer(site, at_site))
-    return layers | {head_layer(at, spec.classes) for at in maps}
+    return layers | {head_layer(at, spec.classes, boosted) for at in maps for boosted in _boosted_or_not(spec)}
+
+
+def _boosted_or_not(spec: SpaceSpec) -> set[bool]:
+    """Whether networks of the space are boosted; those without early exits, where there are any, never are."""
+    if not spec.sites():
+        return {False}
+    return {*spec.exits.boosted} | ({False} if may_lack_exits(spec) else set())

@@ -2,7 +2,7 @@
 
 Node names state the site (`stage2_block1`, `cell1_edge0_2`, `exit_stage1_layer1`, in a chain
 `exit_stage1_layer1_conv`), so a network's weights keep their names when exits come and go; weights keys are those of
-`space/layers`.
+`space/layers`. Sums of logits in boosted networks are `exit_stage2_boost` and, at the last exit, `boost`.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from aebnas.runtime.graph import INPUT, Graph, GraphExit, Node
 from aebnas.runtime.op import Attr
+from aebnas.runtime.ops import BOOST
 from aebnas.runtime.shape_rules import Shape
 from aebnas.space.architecture import Architecture, Cell, Edge, Exit, Stage
 from aebnas.space.branch_layers import branch_chain, branch_head, branch_place, head_layer
@@ -34,8 +35,8 @@ def lower(architecture: Architecture) -> Graph:
         _add_stage(builder, number, stage)
     for number, cell in enumerate(architecture.cells):
         _add_cell(builder, number, cell)
-    site = builder.at
-    exits = [*builder.exits, GraphExit(site, builder.add("head", head_layer(builder.shape, architecture.classes)))]
+    site, head = builder.at, head_layer(builder.shape, architecture.classes, architecture.boosted)
+    exits = [*builder.exits, GraphExit(site, builder.add_logits("head", head))]
     if len(exits) != len(architecture.exits) + 1:
         raise ValueError(f"every exit must be at a site that exists, but got {architecture}")
     graph = Graph(builder.input_shape, tuple(builder.nodes), tuple(exits))
@@ -58,6 +59,15 @@ class _Builder:
         self.nodes.append(Node(name, layer.op, (self.at,), layer.attrs, layer.weights))
         self.at, self.shape = name, layer.out_shape
         return name
+
+    def add_logits(self, name: str, head: Layer) -> str:
+        """Add a classifier after `at` and, in a boosted network, its sum with the logits of the exit before."""
+        own = self.add(name, head)
+        if not (self.architecture.boosted and self.exits):
+            return own
+        sums = f"{name.removesuffix('head')}{BOOST}"
+        self.nodes.append(Node.make(sums, BOOST, (own, self.exits[-1].output)))
+        return sums
 
     def add_exits(self, stage: int, block: int | None) -> None:
         """Add the exit of the site just reached, if there is one."""
@@ -130,7 +140,8 @@ def _add_branch(builder: _Builder, present: Exit) -> GraphExit:
         chain = branch_chain(where, index, layer, builder.shape, shape[0])
         for part in chain:
             builder.add(part.weights if len(chain) > 1 else f"{branch_place(where)}_layer{index + 1}", part)
-    head = branch_head(where, len(present.layers), present.pool, builder.shape, classes)
-    output = builder.add(f"{branch_place(where)}_head", head)
+    boosted = builder.architecture.boosted
+    head = branch_head(where, len(present.layers), present.pool, builder.shape, classes, boosted)
+    output = builder.add_logits(f"{branch_place(where)}_head", head)
     builder.at, builder.shape = site, shape
     return GraphExit(site, output)

@@ -29,9 +29,15 @@ def count_candidates(spec: SpaceSpec) -> int:
     return total
 
 
+def may_lack_exits(spec: SpaceSpec) -> bool:
+    """Whether some architecture of the space has no early exit."""
+    return all(spec.branch(site).optional for site in spec.sites()) or _ways_by_exits(spec)[0] > 0
+
+
 def _ways_by_exits(spec: SpaceSpec) -> Ways:
     ways = [len(spec.input.resolution) * len(spec.stem.width) * len(spec.stem.act)]
-    return multiply(ways, spec.layout.ways(spec.sites(), partial(_exit_ways, spec)))
+    without, *with_exits = multiply(ways, spec.layout.ways(spec.sites(), partial(_exit_ways, spec)))
+    return [without, *(count * len(spec.exits.boosted) for count in with_exits)]
 
 
 def _exit_ways(spec: SpaceSpec, site: Site) -> Ways:

@@ -10,6 +10,9 @@ from typing import Any, Literal, get_args
 from aebnas.runtime.exit_policy import ExitPolicy
 from aebnas.space.architecture import Architecture
 
+NOT_EVALUATED = "not evaluated"
+"""How the reason of a trial begins that was pruned."""
+
 Status = Literal["ok", "infeasible", "failed"]
 
 
@@ -110,6 +113,11 @@ class Trial:
         foreign = [point.id for point in self.points if point.architecture_id != self.architecture.id]
         if foreign:
             raise ValueError(f"operating points must be of architecture {self.architecture.id}, but got {foreign[0]}")
+
+    @property
+    def pruned(self) -> bool:
+        """Whether it wasn't evaluated, since its job was provably infeasible."""
+        return self.reason.startswith(NOT_EVALUATED)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""

@@ -42,7 +42,6 @@ def fit(
 ) -> nn.Module:
     """Train `task.module` and return it with averaged weights (a copy where averaging is on).
 
-    `compute` receives the FLOP of all steps, those before a resume included.
 
 
     A checkpoint (unless None) is written after every epoch, and training resumes from an existing one with equal
@@ -79,7 +78,7 @@ def fit(
             task.begin_epoch(epoch)
             for x_nchw, labels_n in batches.epoch(order, epoch, ranks.rank, ranks.world, device):
                 task.begin_step(length.progress)
-                optimisers.set_progress(length.progress)
+                optimisers.set_progress(length.midway)
                 if spec.resolution_steps and task.graph is not None:
                     scale = scale_at(spec.resolution_steps, length.progress)
                     x_nchw = resized(x_nchw, training_size(task.graph, scale))
@@ -88,8 +87,7 @@ def fit(
                 loss_sum += _step(task, x_nchw, labels_n, rng, precision, optimisers, scaler, spec.clip, ranks)
                 done = length.done
                 # ranks draw the same networks and have equal shares of the batch, so that each counts the same
-                compute.add(task.flop() * ranks.world)
-                length.steps += 1
+                length.count(task.flop() * ranks.world)
                 average.update(length.progress)
                 bar.advance(length.done - done)
                 if length.progress >= 1:

@@ -56,6 +56,10 @@ CASES: list[tuple[dict[str, Any], str]] = [
 SPACES: list[tuple[dict[str, Any], str]] = [
     (STAGED, "backbone: must be dag where strategy is adaptive_darts, but got staged"),
     (
+        SPACE | {"exits": SPACE["exits"] | {"boosted": [False, True]}},
+        "exits.boosted: must be one value where strategy is adaptive_darts, but got [False, True]",
+    ),
+    (
         SPACE | {"stem": {"width": [4, 6]}},
         "stem.width: must be one value where strategy is adaptive_darts, but got [4, 6]",
     ),

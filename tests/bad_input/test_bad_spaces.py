@@ -66,6 +66,11 @@ CHANGES: list[tuple[str, Any, str]] = [
         "basci",
         "stages.0.op: must be 'basic', 'conv', 'fused_mbconv', 'mbconv', 'sepconv' or 'skip', but ",
     ),
+    ("exits.boosted", "yes", "exits.boosted: must be true or false, but got 'yes'"),
+    ("exits.boosted", 1, "exits.boosted: must be true or false, but got 1"),
+    ("exits.boosted", [], "exits.boosted: must have at least one choice, but got []"),
+    ("exits.boosted", [True, True], "exits.boosted: choices must be distinct, but got [True, True]"),
+    ("exits.sites", {"stage1": {"boosted": True}}, "exits.sites.stage1.boosted: unknown key"),
     ("stages.0.width", [4, 4], "stages.0.width: choices must be distinct, but got [4, 4]"),
     ("stages.0.width", list(range(1, 100)), "stages.0.width: must have at most 64 choices, but got 99"),
     (

@@ -102,7 +102,7 @@ CHANGES: list[tuple[str, Any, str]] = [
         "strategy.name: must be 'random', 'nsga2' or 'adaptive_darts', but got 'nsga3', did you mean 'nsga2'?",
     ),
     ("data.name", "cifer10", "data.name: must be 'digits', 'npz', 'folder', 'csv', 'cifar10', "),
-    ("data.augment", "crop_flop", "data.augment: must be a mapping or one of none, crop_flip, cutout, trivial_augment"),
+    ("data.augment", "crop_flop", "data.augment: must be a mapping or one of none, crop_flip, shift_flip, cutout"),
     ("supernet.precision", "fp8", "supernet.precision: must be 'auto', 'fp32', 'bf16' or 'fp16', but got 'fp8'"),
     ("supernet.recipe", "toast", "supernet.recipe: must be 'fast' or 'classic', but got 'toast'"),
     ("supernet.recipe", ["fast"], "supernet.recipe: must be 'fast' or 'classic', but got ['fast']"),

@@ -20,10 +20,10 @@ def test_costs_of_a_population_equal_those_of_its_graphs(small, architectures):
 
     for graph, found in zip(graphs, profile.latencies(graphs), strict=True):
         so_far, backbone, branch = OVERHEADS.ms_per_run, [], []
-        for segment in graph.segments():
-            so_far += sum(node_ms(graph, node) for node in segment.backbone)
+        for step in graph.schedule():
+            so_far += sum(node_ms(graph, node) for node in step.always)
             backbone.append(so_far)
-            branch.append(OVERHEADS.ms_per_decision + sum(node_ms(graph, node) for node in segment.branch))
+            branch.append(OVERHEADS.ms_per_decision + sum(node_ms(graph, node) for node in step.optional))
         assert found.backbone_e == pytest.approx(backbone)
         assert found.branch_e == pytest.approx(branch)
 

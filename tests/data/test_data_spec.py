@@ -65,6 +65,13 @@ def test_augmentation_is_the_default_of_the_set_unless_given(value: dict[str, An
         ({"name": "svhn", "resolution": 64}, "resolution: must be absent when 'name' is svhn (it is for folder, csv)"),
         ({"name": "digits", "memory": "never"}, "memory: must be absent when 'name' is digits (it is for folder, csv)"),
         ({"name": "folder", "path": "a", "resolution": 8, "channels": 2}, "channels: must be 1 or 3, but got 2"),
+        *(
+            (
+                {"name": "digits", "loaders": wrong},
+                f"loaders: must be auto or a whole number from 0 to 1024, but got {got}",
+            )
+            for wrong, got in (("many", "'many'"), (-1, -1), (1.5, 1.5), (1025, 1025), (True, True))
+        ),
         (
             {"name": "digits", "fit": "pad"},
             "fit: must be absent when 'name' is digits (it is for folder, csv), but got",

@@ -1,3 +1,5 @@
+from typing import Literal
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -22,6 +24,11 @@ def drawn(images: torch.Tensor, spec: AugmentSpec, seed: int) -> torch.Tensor:
     return augment(images, spec, draw(spec, len(images), (c, h, w), seeded(seed)))
 
 
+def mirrored(index: int, side: int) -> int:
+    """A pixel outside of an image, mirrored at its edge."""
+    return -index if index < 0 else 2 * (side - 1) - index if index >= side else index
+
+
 def image_by_image(images: torch.Tensor, spec: AugmentSpec, generator: torch.Generator) -> torch.Tensor:
     """Crop and flip as a plain loop over images and pixels."""
     n, _, height, width = images.shape
@@ -35,6 +42,8 @@ def image_by_image(images: torch.Tensor, spec: AugmentSpec, generator: torch.Gen
             for x in range(width):
                 from_y = y + int(offsets[0, i]) - spec.crop
                 from_x = (width - 1 - x if flips[i] else x) + int(offsets[1, i]) - spec.crop
+                if spec.pad == "reflect":
+                    from_y, from_x = mirrored(from_y, height), mirrored(from_x, width)
                 if 0 <= from_y < height and 0 <= from_x < width:
                     out[i, :, y, x] = images[i, :, from_y, from_x]
     return out
@@ -44,14 +53,15 @@ def image_by_image(images: torch.Tensor, spec: AugmentSpec, generator: torch.Gen
     st.integers(0, 6),
     st.sampled_from([(1, 3, 3), (3, 5, 4)]),
     st.integers(0, 2),
+    st.sampled_from(["zero", "reflect"]),
     st.booleans(),
     st.integers(0, 99),
 )
 @settings(deadline=None, max_examples=50)
 def test_crop_and_flip_equal_a_loop_over_images(
-    n: int, shape: tuple[int, int, int], crop: int, flip: bool, seed: int
+    n: int, shape: tuple[int, int, int], crop: int, pad: Literal["zero", "reflect"], flip: bool, seed: int
 ) -> None:
-    images, spec = pixels(n, shape), AugmentSpec(crop=crop, flip=flip)
+    images, spec = pixels(n, shape), AugmentSpec(crop=crop, pad=pad, flip=flip)
     before = images.clone()
     got = drawn(images, spec, seed)
     assert got.dtype == torch.uint8

@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 
 from aebnas.cost.counts import count_graph
 from aebnas.report.drawing import drawing
@@ -20,6 +21,20 @@ def test_every_node_and_edge_is_drawn_once_and_no_boxes_overlap(bundled, archite
             above, below = boxes[line["from"]], boxes[line["to"]]
             assert below["row"] > above["row"] or (below["column"], above["column"]) == (1, 0)
             assert architecture.cells or "skips" not in line
+
+
+def test_sums_of_boosted_logits_are_below_the_exits_that_they_add(make_small):
+    drawn = drawing(lower(make_small("boosted").extreme(largest=True)))
+    boxes, lines = drawn["boxes"], drawn["lines"]
+    exits = [box for box in boxes if box["kind"] == "exit"]
+    assert [box["label"] for box in exits] == ["classifier", *["boost"] * 4]
+    assert [box["column"] for box in exits] == [1, 1, 1, 1, 0]
+    places = [(box["row"], box["column"]) for box in boxes]
+    assert len(set(places)) == len(places) and drawn["rows"] == 1 + max(row for row, _ in places)
+    added = [(boxes[line["from"]], boxes[line["to"]], line.get("skips", False)) for line in lines]
+    for number, (before, after) in enumerate(pairwise(exits)):
+        skips = [skip for start, end, skip in added if (start, end) == (before, after)]
+        assert skips == [number < 3] and before["row"] < after["row"]  # within a column beside the boxes in between
 
 
 def test_exits_are_numbered_and_branches_stand_apart(bundled, architectures):

@@ -55,7 +55,7 @@ EXIT = GraphExit("b", "head")
         (
             (A, B, Node.make("c", "add", ("b", INPUT)), HEAD),
             (EXIT,),
-            "node 'c': the inputs of add must be of one shape",
+            "node 'c': inputs must be of one shape",
         ),
         (
             (A, Node.make("b", "maxpool", ("a", "a"), kernel=3, stride=1), HEAD),

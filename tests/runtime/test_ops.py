@@ -25,7 +25,9 @@ WINDOWED = {
 
 
 def test_every_op_is_tested_here():
-    assert set(WINDOWED) | {"add", "classifier", "resize"} | {"choice", OPAQUE} == set(OPS)  # choice: see test_choice
+    assert set(WINDOWED) | {"add", "classifier", "resize"} | {"choice", "boost", OPAQUE} == set(
+        OPS
+    )  # see test_choice, test_boosted
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])

@@ -56,7 +56,7 @@ def test_what_the_data_lack_is_reported_once_and_recorded(
 
 
 def test_streamed_and_in_memory_searches_find_the_same(folder: Path) -> None:
-    streamed, held = search(folder, memory="never", loaders=1), search(folder, memory="auto")
+    streamed, held = search(folder, memory="never"), search(folder, memory="auto")
     assert front_of(streamed) == front_of(held)
     assert RunSession.open(streamed).class_names() == [f"digit {number}" for number in range(10)]
     assessed = evaluate(streamed, "knee")

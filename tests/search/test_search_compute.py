@@ -108,6 +108,20 @@ def test_a_resumed_search_counts_as_much_as_one_in_one_go(run, tmp_path, lines):
     assert Run.open(copy).pflop() == Run.open(run).pflop() == summary(copy)["pflop"]
 
 
+@pytest.mark.parametrize("changes", [{}, SCRATCH], ids=["supernet", "scratch"])
+def test_tables_that_a_kill_took_from_the_cache_are_counted_once(tmp_path, changes):
+    """Candidates that differ only in their policy share tables, of which a resumed search has none."""
+    strategy = {"strategy": {"name": "random", "population": 4, "generations": 2}}
+    spec = write_spec(tmp_path / "spec", FEW_GENES, **strategy | changes)
+    run_search(spec, tmp_path / "run")
+    whole = [trial.to_json() | {"seconds": 0} for trial in Run.open(tmp_path / "run").trials()]
+    lines = (tmp_path / "run" / "trials.jsonl").read_bytes().splitlines(keepends=True)
+    for kept in (1, 4, 5):
+        (tmp_path / "run" / "trials.jsonl").write_bytes(b"".join(lines[:kept]))
+        run_search(spec, tmp_path / "run")
+        assert [trial.to_json() | {"seconds": 0} for trial in Run.open(tmp_path / "run").trials()] == whole
+
+
 def test_a_killed_training_of_a_supernet_counts_as_much_as_one_in_one_go(run, tmp_path, monkeypatch):
     spec = write_spec(tmp_path / "spec")
 

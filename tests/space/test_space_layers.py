@@ -14,7 +14,7 @@ from aebnas.space.spec import SpaceSpec
 
 def layers_of(architecture):
     graph = lower(architecture)
-    nodes = [node for node in graph.nodes if node.op != "add"]  # sums of edges aren't layers
+    nodes = [node for node in graph.nodes if node.op not in ("add", "boost")]  # sums aren't layers
     return {Layer(n.weights, n.op, n.attrs, graph.shapes[n.inputs[0]]): graph.shapes[n.name] for n in nodes}
 
 

@@ -36,15 +36,18 @@ def dag_walk(spec: SpaceSpec, costs: WalkCosts, best: Best) -> tuple[float, floa
         groups = [range(len(shapes))] if dag.shared else [range(n, n + 1) for n in range(len(shapes))]
         cells = [_cells(dag, group, shapes, costs, best) for group in groups]
         branches = {site: costs.branch(site, shapes[site.stage]) for site in spec.sites()}
-        exits = {s: best(0, c) if spec.branch(s).optional else c for s, c in branches.items()}
+        exits = {
+            s: best(0, c + costs.boost) if spec.branch(s).optional else c + costs.boost for s, c in branches.items()
+        }
         head = costs.each_exit + costs.layer(head_layer(shapes[-1], spec.classes))
         ends = sum(value for site, value in exits.items() if site.block is None)
         inside = [{s.block: v for s, v in exits.items() if s.stage == g[0] and s.block is not None} for g in groups]
+        passed = {s: costs.passed(s, shapes[s.stage]) for s in spec.sites() if not spec.branch(s).optional}
         total = sum(_whole(dag, some, at, best) for some, at in zip(cells, inside, strict=True))
         wholes.append(start + sum(reductions) + total + ends + head)
         for site, value in [*branches.items(), (Site(stage=len(shapes) - 1, in_cell=True), head)]:
             before = start + sum(reductions[: site.stage + 1])
-            firsts.append(before + value + _min_cost_to(spec, dag, site, shapes, cells, costs))
+            firsts.append(before + value + _min_cost_to(dag, site, shapes, cells, costs, passed))
     return best(wholes), min(firsts)
 
 
@@ -107,25 +110,30 @@ def _node(dag: DagSpec, cells: _Cells, edges: Sequence[float], best: Best) -> fl
 
 
 def _min_cost_to(
-    spec: SpaceSpec, dag: DagSpec, site: Site, shapes: Sequence[Shape], cells: Sequence[_Cells], costs: WalkCosts
+    dag: DagSpec,
+    site: Site,
+    shapes: Sequence[Shape],
+    cells: Sequence[_Cells],
+    costs: WalkCosts,
+    passed: Mapping[Site, float],
 ) -> float:
-    """Minimum cost of edges and sums up to a site, whole cells before it included."""
+    """Minimum cost of edges and sums up to a site, whole cells before it included, and of the branches at required
+    exits before it (`passed`)."""
     node = dag.nodes if site.block is None else site.block
+    ends = sum(cost for s, cost in passed.items() if s.block is None and s.stage < site.stage)
     if dag.shared:  # sites are ends of cells
-        return _min_cell_cost(dag, _cells(dag, range(site.stage + 1), shapes, costs, min), node, ())
-    must = [
-        [s.block for s in spec.sites() if s.stage == cell and s.block and not spec.branch(s).optional]
-        for cell in range(len(shapes))
-    ]
-    before = sum(_min_cell_cost(dag, cells[cell], dag.nodes, must[cell]) for cell in range(site.stage))
-    earlier = [block for block in must[site.stage] if block < node]
-    return before + _min_cell_cost(dag, cells[site.stage], node, earlier)
+        return ends + _min_cell_cost(dag, _cells(dag, range(site.stage + 1), shapes, costs, min), node, {})
+    inside = [{s.block: c for s, c in passed.items() if s.stage == cell and s.block} for cell in range(len(shapes))]
+    before = sum(_min_cell_cost(dag, cells[cell], dag.nodes, inside[cell]) for cell in range(site.stage))
+    earlier = {block: cost for block, cost in inside[site.stage].items() if block < node}
+    return ends + before + _min_cell_cost(dag, cells[site.stage], node, earlier)
 
 
-def _min_cell_cost(dag: DagSpec, cells: _Cells, node: int, earlier: Sequence[int]) -> float:
+def _min_cell_cost(dag: DagSpec, cells: _Cells, node: int, earlier: Mapping[int, float]) -> float:
     """Minimum cost from a cell's input to a node: of the cheapest path, or of all paths where no edge may be absent.
 
-    In the latter case the paths to required exits that are `earlier` run, too.
+    In the latter case the paths to required exits that are `earlier` run, too. `earlier` are the nodes of these exits
+    and the costs of their branches, which are paid where the node is live.
     """
     if dag.may_be_absent:
         minimum = {0: 0.0}
@@ -133,11 +141,13 @@ def _min_cell_cost(dag: DagSpec, cells: _Cells, node: int, earlier: Sequence[int
             into = [source for source in dag.sources(target) if source in minimum]
             if into:
                 path = min(minimum[source] + cells.edges[source, target] for source in into)
-                minimum[target] = path + min(cells.sums(count) for count in range(1, len(into) + 1))
+                sums = min(cells.sums(count) for count in range(1, len(into) + 1))
+                minimum[target] = path + sums + earlier.get(target, 0)
         return minimum[node]
     needed = {node, *earlier}
     for target in range(node, 0, -1):
         if target in needed:
             needed.update(dag.sources(target))
     edges = sum(cells.edges[pair] for pair in dag.pairs if pair[1] in needed)
-    return edges + sum(cells.sums(len(dag.sources(target))) for target in needed if target)
+    sums = sum(cells.sums(len(dag.sources(target))) for target in needed if target)
+    return edges + sums + sum(earlier.values())

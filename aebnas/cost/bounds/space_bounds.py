@@ -17,7 +17,7 @@ from aebnas.cost.layer_population import LayerCost, counted
 from aebnas.runtime.cost_rules import Counts
 from aebnas.runtime.shape_rules import Shape
 from aebnas.space.architecture import Site
-from aebnas.space.branch_layers import branch_heads, branch_steps, stop_head_layer
+from aebnas.space.branch_layers import boost_key, branch_heads, branch_steps, stop_head_layer
 from aebnas.space.cell_layers import sum_key
 from aebnas.space.dag_backbone import DagBackbone
 from aebnas.space.layer import Layer
@@ -81,17 +81,28 @@ def _walk(
     def sum_cost(shape: Shape, count: int) -> float:
         return layer_cost(sum_key(shape, count))
 
-    @cache
     def branch_cost(site: Site, shape: Shape) -> float:
+        stop_head = cost(stop_head_layer(site, shape)) if stop_heads else 0
+        return best_branch(site, shape) + each_exit + stop_head
+
+    @cache
+    def best_branch(site: Site, shape: Shape) -> float:
         ends: list[float] = []
         so_far: dict[Shape, float] = {shape: 0}
         for index in range(max(spec.branch(site).depth) + 1):
             after: dict[Shape, float] = {}
             for at, value in so_far.items():
-                ends += [value + each_exit + cost(head) for head in branch_heads(spec, site, index, at)]
+                ends += [value + cost(head) for head in branch_heads(spec, site, index, at)]
                 for chain in branch_steps(spec, site, index, at, shape[0]):
                     keep_best(best, after, chain[-1].out_shape, value + sum(map(cost, chain)))
             so_far = after
-        return best(ends) + (cost(stop_head_layer(site, shape)) if stop_heads else 0)
+        return best(ends)
 
-    return WALKS[spec.layout.kind](spec, WalkCosts(cost, branch_cost, sum_cost, each_exit), best)
+    sums_of_logits = layer_cost(boost_key(spec.classes)) if True in spec.exits.boosted and spec.sites() else 0
+    boost = best([sums_of_logits if boosted else 0 for boosted in spec.exits.boosted])
+
+    def passed(site: Site, shape: Shape) -> float:
+        forced = False not in spec.exits.boosted and not spec.branch(site).optional
+        return best_branch(site, shape) + boost if forced else 0
+
+    return WALKS[spec.layout.kind](spec, WalkCosts(cost, branch_cost, sum_cost, passed, each_exit, boost), best)

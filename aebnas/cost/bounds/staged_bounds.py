@@ -21,7 +21,7 @@ def staged_walk(spec: SpaceSpec, costs: WalkCosts, best: Best) -> tuple[float, f
         shape, resizing = input_layers(spec.input, resolution)
         for stem in stem_layers(spec.stem, shape):
             keep_best(best, whole, stem.out_shape, sum(map(costs.layer, resizing)) + costs.layer(stem))
-    backbone = dict(whole)  # without branches
+    backbone = dict(whole)  # with the branches that have to run alone
     first_exits: list[float] = []
     for number, stage in enumerate(spec.stages):
         whole_after: dict[Shape, float] = {}
@@ -31,15 +31,21 @@ def staged_walk(spec: SpaceSpec, costs: WalkCosts, best: Best) -> tuple[float, f
             positions = stage_layers(number, stage, shape, width, stride)
             after = positions[0][0].out_shape
             at_site = {site: costs.branch(site, after) for site in sites}
-            added = {s: best(0, c) if spec.branch(s).optional else c for s, c in at_site.items()}
+            passed = {site: costs.passed(site, after) for site in sites}
+            added = {
+                s: best(0, c + costs.boost) if spec.branch(s).optional else c + costs.boost for s, c in at_site.items()
+            }
             steps = [best(map(costs.layer, position)) for position in positions]
             for blocks in stage.reachable_depths:
                 total = sum(steps[:blocks])
                 active = [site for site in sites if site.block is None or site.block < blocks]
                 exits = sum(added[site] for site in active)
                 keep_best(best, whole_after, after, whole[shape] + total + exits)
-                keep_best(best, backbone_after, after, backbone[shape] + total)
-                first_exits += [backbone[shape] + sum(steps[: site.block or blocks]) + at_site[site] for site in active]
+                before = backbone[shape]
+                for site in active:
+                    first_exits.append(before + sum(steps[: site.block or blocks]) + at_site[site])
+                    before += passed[site]
+                keep_best(best, backbone_after, after, before + total)
         whole, backbone = whole_after, backbone_after
 
     def head(shape: Shape) -> float:

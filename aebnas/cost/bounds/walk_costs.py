@@ -15,12 +15,18 @@ Best = Callable[..., float]
 class WalkCosts:
     """The cost of a layer, of the best branch at a site on maps of a shape, of the sum of n maps of a shape, and of
     each exit besides its layers.
+
+    `passed` is the minimum cost of a branch that a sample has to run at a required exit where it may not leave: 0
+    unless all networks are boosted. `boost` is the best cost of adding one exit's logits to the next one's, which a
+    boosted network does once for every early exit.
     """
 
     layer: Callable[[Layer], float]
     branch: Callable[[Site, Shape], float]
     sums: Callable[[Shape, int], float]
+    passed: Callable[[Site, Shape], float]
     each_exit: float = 0
+    boost: float = 0
 
 
 def keep_best(best: Best, table: dict[Shape, float], shape: Shape, value: float) -> None:

@@ -187,8 +187,8 @@ def free_speed_up(
 
 def nodes_to(graph: Graph, leave: int, runs_e: np.ndarray) -> list[Node]:
     """The nodes that run for a sample that leaves at exit `leave`, in order."""
-    segments = enumerate(graph.segments()[: leave + 1])
-    return [node for index, segment in segments for node in segment.backbone + segment.branch * bool(runs_e[index])]
+    steps = enumerate(graph.schedule()[: leave + 1])
+    return [node for index, step in steps for node in step.always + step.optional * bool(runs_e[index])]
 
 
 def run_nodes(network: Network, x_nchw: Tensor, nodes: Sequence[Node]) -> None:
@@ -199,7 +199,7 @@ def run_nodes(network: Network, x_nchw: Tensor, nodes: Sequence[Node]) -> None:
 
 
 def runs(policy: ExitPolicy, exits: int) -> np.ndarray:
-    """Which branches run under a policy, bool `[e]`."""
+    """At which exits samples may leave under a policy, bool `[e]`."""
     return np.array([policy.runs(index) for index in range(exits)])
 
 

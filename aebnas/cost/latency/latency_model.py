@@ -18,7 +18,7 @@ from aebnas.cost.latency.device_profile import DeviceProfile
 from aebnas.cost.latency.network_profile import PairsProfile, Profile
 from aebnas.cost.latency.predictor import LatencyPredictor, Predicted, feature_matrix, graph_features
 from aebnas.cost.model import LatencyModel
-from aebnas.cost.truncation import cut_off
+from aebnas.cost.truncation import cut_off, without_exits
 from aebnas.runtime.graph import Graph
 from aebnas.runtime.shape_rules import Shape
 
@@ -80,7 +80,9 @@ class LearnedLatency:
     def latencies(self, graphs: Sequence[Graph]) -> list[ExitCosts]:
         """Predicted latency in ms per sample to every exit, for a whole population at once."""
         cut = [cut_off(graph, e, only) for graph in graphs for only in (True, False) for e in range(len(graph.exits))]
+        cut += [without_exits(graph) for graph in graphs if graph.boosted]
         ms = self.whole(cut).latency_ms / self.profile.setting["batch"] if cut else np.zeros(0)
+        alone_ms = iter(ms[2 * sum(len(graph.exits) for graph in graphs) :])
         found, start = [], 0
         for graph in graphs:
             exits = len(graph.exits)
@@ -89,7 +91,8 @@ class LearnedLatency:
             before_e = np.maximum.accumulate(np.maximum(passed_e - single_e, 0.0))
             branch_e = np.append(np.diff(before_e), 0.0)
             backbone_e = np.maximum.accumulate(np.maximum(single_e - branch_e, 0.0))
-            found.append(ExitCosts(tuple(backbone_e.tolist()), tuple(branch_e.tolist())))
+            summed = max(float(backbone_e[-1] - next(alone_ms)), 0.0) if graph.boosted else 0.0
+            found.append(ExitCosts(tuple(backbone_e.tolist()), tuple(branch_e.tolist()), summed))
             start += 2 * exits
         return found
 

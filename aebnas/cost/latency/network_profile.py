@@ -15,6 +15,7 @@ from aebnas.core.errors import UserError
 from aebnas.core.spec_base import short
 from aebnas.cost.latency.device_profile import FORMAT, DeviceProfile
 from aebnas.cost.latency.measured_device import MeasuredDevice, difficulty_time
+from aebnas.cost.latency.space_layers import space_keys
 from aebnas.runtime.graph import Graph
 from aebnas.space.architecture import Architecture
 from aebnas.space.layers import space_layers
@@ -70,6 +71,8 @@ class PairsProfile(MeasuredDevice):
                     f"{self.source}: must hold a network with {layer.place}, but none of its {len(self.pairs)} pairs "
                     f"has an op {layer.op}"
                 )
+        for op in sorted({op for op, _, _ in space_keys(spec, stop_heads)} - seen):
+            raise UserError(f"{self.source}: must hold a network with {op}, but none of its {len(self.pairs)} does")
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready dictionary."""

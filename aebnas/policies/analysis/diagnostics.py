@@ -32,7 +32,7 @@ def diagnose(
     of the same backbone trained without exits and the number of samples it was measured on. Checks whose input isn't
     given are skipped.
     """
-    found = [_premature(table, policy), _no_saving(table, policy, cost), *_exits_taken(table, policy)]
+    found = [_premature(table, policy), _no_saving(table, policy, cost), *_exits_taken(table, policy, cost)]
     found += _overconfident(table, policy)
     if without_exits is not None:
         found.append(_last_exit(table, *without_exits))
@@ -51,8 +51,7 @@ def _premature(table: ExitTable, policy: ExitPolicy) -> str:
 def _no_saving(table: ExitTable, policy: ExitPolicy, cost: str) -> str:
     if table.exits == 1:
         return ""
-    backbone_ne, branch_ne = table.costs[cost].parts()
-    without_branches = float((backbone_ne[:, -1] + branch_ne[:, -1]).mean())
+    without_branches = table.costs[cost].without_exits
     mean = score_policy(table, policy).mean_cost[cost]
     if mean < without_branches:
         return ""
@@ -62,9 +61,12 @@ def _no_saving(table: ExitTable, policy: ExitPolicy, cost: str) -> str:
     )
 
 
-def _exits_taken(table: ExitTable, policy: ExitPolicy) -> list[str]:
+def _exits_taken(table: ExitTable, policy: ExitPolicy, cost: str) -> list[str]:
     shares = score_policy(table, policy).exit_shares
-    unused = [exit_ for exit_, share in enumerate(shares[:-1]) if share == 0 and policy.runs(exit_)]
+    saved_e = table.costs[cost].parts()[1].mean(axis=0)  # by never: nothing in a boosted network
+    unused = [
+        exit_ for exit_, share in enumerate(shares[:-1]) if share == 0 and policy.runs(exit_) and saved_e[exit_] > 0
+    ]
     found = []
     if unused:
         which = ", ".join(str(exit_ + 1) for exit_ in unused)

@@ -21,7 +21,8 @@ class PolicyScore:
     `accuracy` is a fraction; `balanced_accuracy` and `worst_class_accuracy` are the mean and the minimum over the
     classes that have samples, None where the table lacks the labels. `mean_cost` maps each cost metric to its mean over
     samples, charged with everything that ran for a sample, branches it passed included; `mean_cost_taken_only` with the
-    backbone and the branch taken only. `exit_accuracy` is None where no sample leaves.
+    backbone and the branch taken only (and, in boosted networks, the branches whose logits that one adds).
+    `exit_accuracy` is None where no sample leaves.
     """
 
     accuracy: float

@@ -40,16 +40,18 @@ def costs_of(
     each_run: float = 0.0,
     each_exit: float = 0.0,
 ) -> SampleCosts:
-    """One cost: the sum over layers, `each_run` once per sample, and `each_exit` for each exit that runs."""
+    """One cost: the sum over layers, `each_run` once per sample, and `each_exit` for each exit where it may leave."""
     samples = len(next(iter(chosen.values())))
     backbone, branch, so_far = [], [], np.full(samples, each_run)
-    for segment in graph.segments():
-        for node in segment.backbone:
+    for step in graph.schedule():
+        for node in step.always:
             so_far = so_far + _node_n(graph, node, chosen, cost)
         backbone.append(so_far)
         start = np.full(samples, each_exit)
-        branch.append(sum((_node_n(graph, node, chosen, cost) for node in segment.branch), start=start))
-    return SampleCosts(np.stack(backbone, 1), np.stack(branch, 1))
+        branch.append(sum((_node_n(graph, node, chosen, cost) for node in step.optional), start=start))
+    names = graph.summed_nodes()  # none of them depends on the sample: choices are edges of the backbone's cells
+    summed = sum(cost(layer_key(graph, node)) for node in graph.nodes if node.name in names)
+    return SampleCosts(np.stack(backbone, 1), np.stack(branch, 1), float(summed))
 
 
 def _node_n(graph: Graph, node: Node, chosen: Mapping[str, np.ndarray | Tensor], cost: LayerCost) -> np.ndarray:

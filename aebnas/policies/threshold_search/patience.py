@@ -1,7 +1,7 @@
 """Policies with the rule `Patience` on a table: a search over the sets of exits that run.
 
-An exit that doesn't run costs nothing and interrupts no streak, so fewer exits can raise or lower both cost and
-accuracy. Every set of exits is therefore evaluated as a policy.
+An exit that doesn't run interrupts no streak and (unless the network is boosted) costs nothing, so fewer exits can
+raise or lower both cost and accuracy. Every set of exits is therefore evaluated as a policy.
 """
 
 from collections.abc import Iterator, Sequence

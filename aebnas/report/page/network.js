@@ -7,7 +7,7 @@ function drawNetwork(place) {
   const { points } = run;
   const architecture = run.architectures[points.architecture[place]];
   const { rows, boxes, lines } = architecture.drawing;
-  const skips = lines.some((line) => line.skips);
+  const [skips, skipsBranches] = [0, 1].map((column) => lines.some((line) => line.skips && boxes[line.to].column === column));
   const total = boxes.reduce((sum, box) => sum + box.macs, 0);
   const text = { showarrow: false, font: { size: 11, color: colour("text") } };
   const labels = boxes.map((box) => ({ ...text, x: boxX(box), y: -box.row, text: boxText(box, place).join("<br>") }));
@@ -37,7 +37,7 @@ function drawNetwork(place) {
     showlegend: false,
     shapes,
     annotations: [...arrows, ...labels],
-    xaxis: { ...hidden, range: [skips ? -LANE - 0.15 : -0.6, COLUMN + 0.6] },
+    xaxis: { ...hidden, range: [skips ? -LANE - 0.15 : -0.6, COLUMN + (skipsBranches ? LANE + 0.15 : 0.6)] },
     yaxis: { ...hidden, range: [-rows + 0.4, 0.55] },
   });
   const plot = byId("network");
@@ -58,22 +58,22 @@ function boxText(box, place) {
   const { points } = run;
   const share = points.exit_shares[place][box.exit], right = points.exit_accuracy[place][box.exit];
   const used = points.thresholds[place][box.exit] !== null;
-  const leave = used ? `${percent(share, 1)} leave` : "never used";
+  const leave = used ? `${percent(share, 1)} leave` : "never";
   return [`<b>exit ${box.exit + 1}</b>`, leave, ...(right === null ? [] : [`${percent(right, 1)} correct`])];
 }
 
-/** A line from one box to another: down a column, across to the branch, or beside the boxes in between. */
+/** A line from one box to another: down a column, across to the other column, or beside the boxes in between. */
 function addLine(from, to, skips, shapes, arrows) {
   const half = BOX_WIDTH / 2, rise = BOX_HEIGHT / 2, bent = { color: colour("muted"), width: 1.2 };
   const arrow = (ax, ay, x, y) =>
     arrows.push({ ax, ay, x, y, axref: "x", ayref: "y", xref: "x", yref: "y", text: "", showarrow: true, arrowhead: 2, arrowsize: 1, arrowwidth: 1.2, arrowcolor: colour("muted") });
   const straight = (x0, y0, x1, y1) => shapes.push({ type: "line", x0, y0, x1, y1, line: bent });
   if (from.column !== to.column) {
-    const middle = COLUMN / 2;
-    if (from.row === to.row) return arrow(boxX(from) + half, -from.row, boxX(to) - half, -to.row);
-    straight(boxX(from) + half, -from.row, middle, -from.row);
+    const middle = COLUMN / 2, towards = from.column < to.column ? half : -half;
+    if (from.row === to.row) return arrow(boxX(from) + towards, -from.row, boxX(to) - towards, -to.row);
+    straight(boxX(from) + towards, -from.row, middle, -from.row);
     straight(middle, -from.row, middle, -to.row);
-    return arrow(middle, -to.row, boxX(to) - half, -to.row);
+    return arrow(middle, -to.row, boxX(to) - towards, -to.row);
   }
   const side = to.column ? 1 : -1, lane = boxX(from) + side * LANE;
   if (!skips) return arrow(boxX(from), -from.row - rise, boxX(to), -to.row + rise);

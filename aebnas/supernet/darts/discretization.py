@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from aebnas.runtime.choice import Choice
 from aebnas.runtime.choice_rules import FREE, ZERO
 from aebnas.runtime.network import Network
+from aebnas.runtime.ops import BOOST
 from aebnas.space.architecture import Architecture, Block, Cell, Edge, Exit, Stem
 from aebnas.space.cells import connected, live_edges
 from aebnas.space.input_layers import CONTROLLER
@@ -98,7 +99,7 @@ def extract(relaxed: RelaxedNetwork, architecture: Architecture) -> Network:
     by_site = {site: number for number, site in enumerate(relaxed.sites)}
     for present, graph_exit, segment in zip(architecture.exits, graph.exits, graph.segments(), strict=False):
         number = by_site[present.site]
-        branch = [node.name for node in segment.branch if node.name != graph_exit.stop]
+        branch = [node.name for node in segment.branch if node.name != graph_exit.stop and node.op != BOOST]
         parts = cast(nn.Sequential, cast(nn.ModuleList, relaxed.exits[number])[_best(relaxed, number)])
         for name, module in zip(branch, parts, strict=True):
             _copy(network.nodes[name], module)
@@ -137,6 +138,7 @@ def _architecture(network: RelaxedNetwork, edges_of: Callable[[int], list[Edge]]
         exits=tuple(exits),
         controller=controller if adaptive else 0,
         stop_heads=bool(network.stops) and bool(exits),
+        boosted=network.boosted and bool(exits),
     )
 
 

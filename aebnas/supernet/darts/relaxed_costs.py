@@ -19,6 +19,7 @@ from aebnas.cost.energy_model import HOROWITZ
 from aebnas.cost.latency.network_profile import Profile
 from aebnas.cost.layer_population import LayerCost, counted
 from aebnas.runtime.cost_rules import Counts
+from aebnas.space.branch_layers import boost_key
 from aebnas.space.layer import Layer
 from aebnas.supernet.darts.relaxed_network import RelaxedNetwork
 
@@ -84,11 +85,12 @@ def relaxed_costs(network: RelaxedNetwork, key_cost: LayerCost) -> RelaxedCosts:
     ends = [(site.stage, site.block or dag.nodes) for site in network.sites] + [(len(network.shapes) - 1, dag.nodes)]
     before = sum(map(cost, (*network.stem_layers, *network.controller_layers)))
     stops = [*map(cost, network.stop_layers), *([0.0] * (early - len(network.stop_layers)))]
+    boost = key_cost(boost_key(network.spec.classes)) if network.boosted and early else 0.0
     fixed_e = torch.zeros(early + 1)
     edges_egk = torch.zeros(early + 1, *network.alpha_gk.shape)
     for e, (last, node) in enumerate(ends):
         reductions = sum(cost(layer) for layer in network.reductions[: last + 1] if layer is not None)
-        fixed_e[e] = before + reductions + sum(stops[: e + 1])
+        fixed_e[e] = before + reductions + sum(stops[: e + 1]) + e * boost
         for cell in range(last + 1):
             for edge, (_, target) in enumerate(dag.pairs):
                 if cell < last or target <= node:

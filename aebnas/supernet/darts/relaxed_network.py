@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from aebnas.runtime.choice_rules import IDENTITY, ZERO
 from aebnas.runtime.ops import OPS
 from aebnas.runtime.shape_rules import Shape
+from aebnas.runtime.simple_layers import Boost
 from aebnas.space.architecture import BranchLayer, Site, Stem
 from aebnas.space.branch_layers import branch_chain, branch_head, head_layer
 from aebnas.space.cell_layers import edge_layer, reduction_layer
@@ -57,7 +58,8 @@ class RelaxedNetwork(nn.Module):
     `alpha_gk` are the global logits, `beta` those of the branch candidates of each exit. `temperature` and `hard` (a
     straight-through Gumbel sample instead of the softmax, Jang et al. 2017) determine how candidates are mixed. The
     controller's last layer is initialised to zero, and with it Delta alpha. `controller` is its width (0: there is
-    none). Without `stop_heads` no sample stops early.
+    none). Without `stop_heads` no sample stops early. Where the space's exits are boosted, each exit adds half of the
+    logits of the exit before it.
     """
 
     def __init__(self, spec: SpaceSpec, controller: int, stop_heads: bool, generator: torch.Generator) -> None:
@@ -103,6 +105,8 @@ class RelaxedNetwork(nn.Module):
         self.stops = nn.ModuleList(map(_module, self.stop_layers))
         self.head_layer = head_layer(self.shapes[-1], spec.classes)
         self.head = _module(self.head_layer)
+        self.boosted = spec.exits.boosted == (True,)
+        self.boost = Boost()
         groups = len(self.dag.pairs) * (1 if self.dag.shared else len(self.shapes))
         self.controller_width = controller
         self.controller_layers = (
@@ -145,11 +149,14 @@ class RelaxedNetwork(nn.Module):
             at_site |= {(cell, node): value for node, value in nodes.items()}
             h_nchw = nodes[self.dag.nodes]
         features = [at_site[site.stage, site.block or self.dag.nodes] for site in self.sites]
-        logits = [self._exit(index, feature) for index, feature in enumerate(features)]
+        logits = [*(self._exit(index, feature) for index, feature in enumerate(features)), self.head(h_nchw)]
+        if self.boosted:
+            for index in range(1, len(logits)):
+                logits[index] = self.boost(logits[index], logits[index - 1])
         stops = [stop(feature)[:, 0].float() for stop, feature in zip(self.stops, features, strict=False)]
         never_nk = x_nchw.new_full((len(x_nchw), len(features)), -torch.inf, dtype=torch.float32)
         stop_logits_nk = torch.stack(stops, 1) if stops else never_nk
-        return RelaxedOutputs([*logits, self.head(h_nchw)], stop_logits_nk, delta_ngk, mix_ngk)
+        return RelaxedOutputs(logits, stop_logits_nk, delta_ngk, mix_ngk)
 
     def delta(self, x_nchw: Tensor) -> Tensor | None:
         """Delta alpha(x), fp32 `[n, g, k]`; None without a controller."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import compress
 from typing import NamedTuple
 
 from aebnas.runtime.choice_rules import ZERO
@@ -9,7 +10,7 @@ from aebnas.runtime.graph import INPUT, Graph, Node
 from aebnas.runtime.shape_rules import Shape
 from aebnas.space.architecture import Architecture
 from aebnas.space.lowering import lower
-from aebnas.training.compute.layer_flop import LayerFlop, layer_flop
+from aebnas.training.compute.layer_flop import LayerFlop, layer_flop, out_shape
 
 Frozen = Callable[[Node], frozenset[str]]
 """The names of a node's parameters that don't train."""
@@ -32,28 +33,30 @@ class Running(NamedTuple):
     learned: frozenset[str]
 
 
-def at_size(graph: Graph, shape: Shape) -> Graph:
-    """The graph for images of another shape; raises ValueError where a layer cannot run on its map."""
-    return graph if shape == graph.input_shape else _resized(graph, shape)
+def shapes_at(graph: Graph, shape: Shape) -> Mapping[str, Shape]:
+    """The shapes of all nodes and the input for images of another shape."""
+    return graph.shapes if shape == graph.input_shape else _resized(graph, shape)
 
 
 @lru_cache(maxsize=4096)
-def _resized(graph: Graph, shape: Shape) -> Graph:
-    return Graph(shape, graph.nodes, graph.exits)
+def _resized(graph: Graph, shape: Shape) -> Mapping[str, Shape]:
+    shapes = {INPUT: shape}
+    for node in graph.nodes:
+        shapes[node.name] = out_shape(node.op, node.attrs, [shapes[name] for name in node.inputs])
+    return shapes
 
 
-def running(graph: Graph, active: Sequence[bool] | None = None, stop_heads: bool = True) -> Running:
+def running(
+    graph: Graph, active: Sequence[bool] | None = None, stop_heads: bool = True, shape: Shape | None = None
+) -> Running:
     """What runs when the exits `active` (None: all) take part in a step: their branches, and the backbone they need.
 
-    Without `stop_heads` the loss doesn't depend on the stop heads, which run.
+    Without `stop_heads` the loss doesn't depend on the stop heads, which run. `shape` is that of the images (None: the
+    graph's own).
     """
-    exits = [e for e, on in zip(graph.exits, active or [True] * len(graph.exits), strict=True) if on]
-    needed: set[str] = set()
-    for graph_exit in exits:
-        for name in filter(None, (graph_exit.output, graph_exit.stop)):
-            needed |= graph.ancestors(name)
+    exits = graph.exits if active is None else tuple(compress(graph.exits, active))
     learned = {e.output for e in exits} | {e.stop for e in exits if e.stop and stop_heads}
-    return Running(tuple(n for n in graph.nodes if n.name in needed), graph.shapes, frozenset(learned))
+    return Running(graph.nodes_for(exits), shapes_at(graph, shape or graph.input_shape), frozenset(learned))
 
 
 def shared(parts: Iterable[Running]) -> Running:
@@ -112,8 +115,8 @@ def path_flop(
 
     `active` is, for each architecture, which exits take part (None: all).
     """
-    graphs = [at_size(lower(architecture), shape) for architecture in architectures]
-    return step_flop(shared(map(running, graphs, active or [None] * len(graphs))))
+    exits = active or [None] * len(architectures)
+    return step_flop(shared(running(lower(one), on, shape=shape) for one, on in zip(architectures, exits, strict=True)))
 
 
 def _choice_flop(

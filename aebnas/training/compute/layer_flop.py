@@ -45,8 +45,7 @@ def layer_flop(
     `gradients` is whether each input needs a gradient, `frozen` names the parameters that don't. Raises UserError for
     an op without a cost rule, ValueError for shapes that the op can't have.
     """
-    out_shape = OPS[op].out_shape(list(in_shapes), **dict(attrs)) if op in OPS else in_shapes[0]
-    counts = count_layer(op, in_shapes[0], out_shape, dict(attrs))
+    counts = count_layer(op, in_shapes[0], out_shape(op, attrs, in_shapes) if op in OPS else in_shapes[0], dict(attrs))
     forward = FLOP_PER_MAC * counts.macs
     if op == OPAQUE:  # its inner layers aren't known: all of them are taken to compute the same gradients
         trains = counts.params > 0 and not frozen
@@ -59,6 +58,20 @@ def layer_flop(
     return LayerFlop(
         forward, FLOP_PER_MAC * (traced.gradient_macs + both * rest), traced.needs_gradient, traced.reaches
     )
+
+
+def out_shape(op: str, attrs: Attrs, in_shapes: Sequence[Shape]) -> Shape:
+    """The shape of an op's output, also for a kernel that a space refuses since it is larger than its map.
+
+    Such a one may run where images are smaller in training. Raises ValueError for other shapes that don't fit.
+    """
+    given = dict(attrs)
+    try:
+        return OPS[op].out_shape(list(in_shapes), **given)
+    except ValueError:
+        if given.get("kernel", 1) == 1:
+            raise
+        return OPS[op].out_shape(list(in_shapes), **given | {"kernel": 1})
 
 
 class _Traced(NamedTuple):

@@ -8,7 +8,7 @@ from torch import Tensor
 from aebnas.runtime.graph import Node
 from aebnas.runtime.network import Network
 from aebnas.runtime.shape_rules import Shape
-from aebnas.training.compute.graph_flop import at_size, running, step_flop
+from aebnas.training.compute.graph_flop import running, step_flop
 
 
 class _Step(NamedTuple):
@@ -54,7 +54,7 @@ class NetworkFlop:
         return step.images * self._known[key]
 
     def _per_image(self, step: _Step) -> float:
-        graph = at_size(self.network.graph, step.shape)
+        graph = self.network.graph
 
         def frozen(node: Node) -> frozenset[str]:
             start = f"{node.name}."
@@ -66,4 +66,4 @@ class NetworkFlop:
             for name, count in candidates.items()
         }
         in_loss = self.stop_heads and step.active is None
-        return step_flop(running(graph, step.active, in_loss), frozen, shares)
+        return step_flop(running(graph, step.active, in_loss, step.shape), frozen, shares)

@@ -24,7 +24,6 @@ UNUSED = (
     "resolution_steps",
     "compile",
     "steps",
-    "max_pflop",
 )
 """Settings of other trainings that relaxed networks don't have."""
 

@@ -7,14 +7,14 @@ RecipeName = Literal["fast", "classic"]
 
 FAST: Mapping[str, Any] = {
     "batch_size": "auto",
-    "optimiser": "muon",
-    "lr": 8.8,
+    "optimiser": "sgd",
+    "lr": 35.2,
     "momentum": 0.9,
-    "weight_decay": 0.0044,
+    "weight_decay": 0.0176,
     "muon_lr": 0.2,
     "muon_momentum": 0.6,
     "schedule": "linear",
-    "warmup": 0.02,
+    "warmup": 0.1,
     "norm_bias_lr": 1.0,
     "identity_init": False,
     "whiten": False,

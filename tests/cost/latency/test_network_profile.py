@@ -88,6 +88,24 @@ def test_a_truncated_network_holds_the_nodes_that_run(digits, architectures):
     assert set(single.nodes) == set(everything) - set(segments[0].branch) and len(single.exits) == 1
 
 
+def test_a_boosted_networks_branches_are_learned_as_part_of_what_always_runs(make_small, architectures):
+    space = make_small("boosted_or_not")
+    truth, drawn = made_up(space.spec), architectures(space, 120)
+    learned = LearnedLatency.fit(profile(pairs_of(truth, drawn)))
+    graphs = [lower(a) for a in dict.fromkeys(drawn) if a.boosted and len(a.exits) == 2][:6]
+    for graph, found in zip(graphs, learned.latencies(graphs), strict=True):
+        real = truth.latency(graph)
+        never = np.array([False, False, True])
+        assert found.to_exit(never)[-1] == pytest.approx(real.to_exit(never)[-1], rel=0.1)
+        assert found.to_exit() == pytest.approx(real.to_exit(), rel=0.1)
+        assert found.without_exits == pytest.approx(real.without_exits, rel=0.1)
+        assert found.without_exits < found.to_exit(never)[-1]
+    plain = [architecture for architecture in drawn if not architecture.boosted]
+    with pytest.raises(UserError, match="the profile: must hold a network with boost, but none of its"):
+        profile(pairs_of(truth, plain)).check_covers(space.spec)
+    profile(pairs_of(truth, drawn)).check_covers(space.spec)
+
+
 def test_pairs_from_elsewhere_become_a_profile(truth, digits, root, architectures, tmp_path):
     drawn = architectures(digits, 30)
     file = tmp_path / "pairs.jsonl"

@@ -1,6 +1,7 @@
 """The relaxed network: its mixture, its expected cost, and its discretization."""
 
 import copy
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ VALUE = {
     | {"stacks": [{"width": 4}, {"width": 6}]},
     "exits": {"at": "every_node", "depth": [0, 1], "layer": ["conv", "maxpool+conv"], "pool": ["avg", "max"]},
 }
+BOOSTED = VALUE | {"exits": VALUE["exits"] | {"boosted": True}}
 SHARED = VALUE | {
     "dag": VALUE["dag"] | {"shared": True, "stacks": [{"width": 4, "cells": 2}, {"width": 6}]},
     "exits": VALUE["exits"] | {"at": "every_cell"},
@@ -58,7 +60,7 @@ def one_hot(network, candidates):
             parameter.zero_()
 
 
-@pytest.mark.parametrize("value", [VALUE, SHARED], ids=["own", "shared"])
+@pytest.mark.parametrize("value", [VALUE, SHARED, BOOSTED], ids=["own", "shared", "boosted"])
 def test_with_one_hot_alpha_it_equals_the_discretised_network(randomise_module, value):
     network = make(randomise_module, value)
     rows, blocks = network.alpha_gk.shape[0], network.dag.blocks
@@ -80,6 +82,42 @@ def test_with_one_hot_alpha_it_equals_the_discretised_network(randomise_module, 
         controller = sum(layer_cost("macs")(layer.key) for layer in network.controller_layers)
         expected = costs.total * costs.expected(soft.mix_ngk, list(network.beta))[0].detach() - controller
         np.testing.assert_allclose(expected.numpy(), macs, rtol=1e-5)
+
+
+def test_boosted_exits_add_half_of_the_logits_before_without_their_gradient(randomise_module):
+    network, plain = make(randomise_module, BOOSTED), make(randomise_module)
+    assert network.state_dict().keys() == plain.state_dict().keys()
+    with torch.no_grad():
+        logits, apart = network(pixels()).logits, plain(pixels()).logits
+    expected = apart[:1]
+    for own in apart[1:]:
+        expected.append(own + 0.5 * expected[-1])
+    assert all(map(torch.equal, logits, expected))
+    network(pixels()).logits[-1].sum().backward()
+    assert all(p.grad is None for p in network.exits.parameters())
+
+
+def test_the_sums_are_part_of_the_expected_cost(randomise_module):
+    """Every exit after the first adds up once; a sum moves three vectors of logits, which takes energy."""
+    energy = layer_cost("energy_mj")
+    boosted, plain = (relaxed_costs(make(randomise_module, value), energy) for value in (BOOSTED, VALUE))
+    one = 3 * 3 * 4 * 5e-9
+    apart = boosted.total * boosted.fixed_e - plain.total * plain.fixed_e
+    np.testing.assert_allclose(apart.numpy(), one * np.arange(4), rtol=1e-3)
+
+
+def test_a_boosted_adaptive_network_keeps_its_sums(randomise_module):
+    network = make(randomise_module, BOOSTED)
+    architecture = adaptive_architecture(network, choice_shares(network, [pixels()]), 0.0)
+    hard = extract(network, architecture)
+    assert architecture.boosted and architecture.controller and hard.graph.boosted
+    for node in hard.graph.nodes:
+        if node.op == "boost":
+            with torch.no_grad():
+                hard.nodes[node.inputs[0]].linear.weight.zero_()
+                hard.nodes[node.inputs[0]].linear.bias.zero_()
+    logits = hard(pixels())
+    assert all(torch.equal(after, 0.5 * before) for before, after in pairwise(logits))
 
 
 def test_zero_edges_vanish_and_dead_nodes_lose_their_exit(randomise_module):

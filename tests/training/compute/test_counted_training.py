@@ -4,12 +4,19 @@ import pytest
 import torch
 
 from aebnas.core.errors import UserError
+from aebnas.data.batches import Batches
+from aebnas.data.channel_statistics import measure_preprocessing
+from aebnas.data.data_spec import AugmentSpec
+from aebnas.data.image_set import ImageSet, InMemory
 from aebnas.runtime.network import Network
+from aebnas.space.genome import SearchSpace
 from aebnas.space.lowering import lower
+from aebnas.space.spec import SpaceSpec
 from aebnas.training.compute.compute_meter import PETA, ComputeMeter
 from aebnas.training.compute.forward_flop import forward_flop
 from aebnas.training.compute.graph_flop import running, step_flop
 from aebnas.training.loop import fit
+from aebnas.training.single_network import SingleTask
 from aebnas.training.stages import fit_network
 from aebnas.training.training_spec import TrainSpec
 
@@ -92,11 +99,25 @@ def test_a_bound_that_is_not_reached_changes_nothing(make_single, batches):
         assert torch.equal(one, other)
 
 
+def test_smaller_images_of_a_progressive_resolution_cost_less(two_stages):
+    value = two_stages.spec.model_dump() | {"input": {"channels": 1, "resolution": 16}}
+    architecture = SearchSpace(SpaceSpec.model_validate(value)).extreme(largest=True)
+    pixels = torch.randint(256, (64, 1, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = ImageSet(InMemory(pixels), torch.arange(64) % 10, 10)
+    preprocessing = measure_preprocessing(images)
+    batches = Batches(images, preprocessing, AugmentSpec(), 32)
+    spec = TrainSpec(epochs=2, batch_size=32, precision="fp32", resolution_steps=[[0, 0.5], [0.5, 1]])
+    network = Network(lower(architecture))
+    compute = ComputeMeter()
+    task = SingleTask(network, architecture, spec, None, preprocessing, ())
+    fit(task, batches, spec, 5, "test", None, compute=compute)
+    small, whole = (step_flop(running(network.graph, shape=(1, side, side))) for side in (8, 16))
+    assert compute.flop == 64 * (small + whole) and small < 0.3 * whole
+
+
 def in_stages(architecture, batches, calibration, **settings):
     compute, network = ComputeMeter(), Network(lower(architecture))
-    spec = TrainSpec(
-        **({"epochs": 3, "batch_size": 64, "precision": "fp32", "recipe": "classic", "lr": 8.8} | settings)
-    )
+    spec = TrainSpec(**({"epochs": 3, "batch_size": 64, "precision": "fp32", "recipe": "classic"} | settings))
     arguments = (network, architecture, spec, batches, 11, "test", None, None, calibration, calibration)
     try:
         fit_network(*arguments, compute=compute)
@@ -110,14 +131,15 @@ def test_both_stages_and_the_norm_statistics_of_each_are_counted(two_stages, bat
     graph = lower(architecture)
     steps = len(batches) * batches.batch_size
     branches = {node.name for segment in graph.segments()[:-1] for node in segment.branch}
-    alone = step_flop(running(graph, (False,) * (len(graph.exits) - 1) + (True,)))
 
     def frozen(node):
         return frozenset() if node.name in branches else FROZEN
 
     FROZEN = _all_parameters(graph)
-    first_steps, second_steps = steps * alone, 2 * steps * step_flop(running(graph), frozen)
-    compute, _ = in_stages(architecture, batches, calibration, exits={"frozen_backbone": 0.67})
+    last_only = [False] * (len(graph.exits) - 1) + [True]
+    first_steps = steps * step_flop(running(graph, last_only))
+    second_steps = 2 * steps * step_flop(running(graph), frozen)
+    compute, _ = in_stages(architecture, batches, calibration, exits={"frozen_backbone": 2 / 3})
     assert compute.flop == first_steps + second_steps + 2 * forward_flop(graph, calibration)
     assert second_steps < first_steps * 2
 
@@ -140,7 +162,7 @@ def test_a_bound_leaves_each_stage_its_share_of_the_epochs(two_stages, batches, 
 
 def test_the_compute_of_a_training_that_fails_is_counted(two_stages, batches, calibration):
     architecture = two_stages.extreme(largest=True)
-    settings = {"lr": 1e30, "momentum": 0.0, "warmup": 0.0}
+    settings = {"lr": 1e30, "momentum": 0.0, "warmup": 0}
     compute, succeeded = in_stages(architecture, batches, calibration, **settings)
     assert not succeeded
     epoch = step_flop(running(lower(architecture))) * batches.batch_size * len(batches)

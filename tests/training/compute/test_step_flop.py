@@ -19,7 +19,7 @@ from aebnas.space.stop_heads import with_stop_heads
 from aebnas.supernet.darts.relaxed_costs import layer_cost, relaxed_costs
 from aebnas.supernet.darts.relaxed_network import RelaxedNetwork
 from aebnas.supernet.supernet import Supernet
-from aebnas.training.compute.graph_flop import at_size, path_flop, running, step_flop
+from aebnas.training.compute.graph_flop import path_flop, running, shapes_at, step_flop
 from aebnas.training.compute.network_flop import NetworkFlop
 from aebnas.training.darts.relaxed_spec import RelaxedSpec
 from aebnas.training.darts.relaxed_task import RelaxedTask
@@ -74,28 +74,20 @@ def batch(shape, classes):
     return torch.randn(IMAGES, *shape, generator=generator), torch.randint(classes, (IMAGES,), generator=generator)
 
 
-def counted(task, x_nchw, labels_n, seed=0):
+def counted(task, x_nchw, labels_n, seed=0, progress=0.5):
     """FLOP of one step as the loop does it: by torch and by the task."""
     task.module.train()
     task.begin_epoch(1)
+    task.begin_step(progress)
     with torch_counter() as counter:
         for loss in task.losses(x_nchw, labels_n, np.random.default_rng(seed)):
             loss.backward()
     return layers_of(counter), task.flop()
 
 
-def single(architecture, graph=None, frozen=False, **settings):
+def single(architecture, graph=None, stage="joint", **settings):
     spec = TrainSpec(**(PLAIN | settings))
-    return SingleTask(
-        Network(graph or lower(architecture)),
-        architecture,
-        spec,
-        None,
-        None,
-        (),
-        None,
-        "branches" if frozen else "joint",
-    )
+    return SingleTask(Network(graph or lower(architecture)), architecture, spec, None, None, (), stage=stage)
 
 
 def test_torchs_own_rule_charges_the_weights_of_a_grouped_convolution_for_each_group():
@@ -127,7 +119,7 @@ def test_a_frozen_backbone_computes_gradients_of_branches_only():
         graph = lower(architecture)
         if len(graph.exits) == 1:
             continue
-        task = single(architecture, frozen=True)
+        task = single(architecture, stage="branches")
         by_torch, by_task = counted(task, *batch(graph.input_shape, 5))
         assert by_task == by_torch < counted(single(architecture), *batch(graph.input_shape, 5))[0] * 0.7
 
@@ -147,6 +139,37 @@ def test_blended_exits():
         single(architecture, exits={"blended": True}), *batch(lower(architecture).input_shape, 5)
     )
     assert by_task == by_torch
+
+
+def test_exits_that_are_added_one_by_one():
+    """Of a network, and of a supernet."""
+    exits = {"activation": "deep_first", "activation_share": 0.3}
+    architecture = max(drawn(STAGED, 20), key=lambda drawn: len(drawn.exits))
+    own, spec = space(STAGED), SupernetSpec(**(PLAIN | {"random_subnets": 1, "branches": 2, "exits": exits}))
+    sandwich = SandwichTask(Supernet(own.spec, torch.Generator().manual_seed(0)), own, spec, None, None, ())
+    size = lower(architecture).input_shape
+    for task, shape in ((single(architecture, exits=exits), size), (sandwich, (3, 12, 12))):
+        found = [counted(task, *batch(shape, 5), progress=progress) for progress in (0.0, 0.9)]
+        assert all(by_task == by_torch for by_torch, by_task in found) and found[0][1] < found[1][1]
+
+
+def test_the_stage_of_the_backbone_runs_no_branch():
+    architecture = next(a for a in drawn(STAGED, 20) if len(a.exits) > 1)
+    by_torch, by_task = counted(single(architecture, stage="backbone"), *batch(lower(architecture).input_shape, 5))
+    without = lower(architecture.model_copy(update={"exits": ()}))
+    assert by_task == by_torch == step_flop(running(without)) * IMAGES
+
+
+def test_rescaled_gradients_cost_nothing_more():
+    own = space(STAGED)
+    flops = []
+    for rescaled in (False, True):
+        spec = SupernetSpec(**(PLAIN | {"random_subnets": 0, "exits": {"gradient_rescaling": rescaled}}))
+        task = SandwichTask(Supernet(own.spec, torch.Generator().manual_seed(0)), own, spec, None, None, ())
+        by_torch, by_task = counted(task, *batch((3, 12, 12), 5))
+        assert by_task == by_torch
+        flops.append(by_task)
+    assert flops[0] == flops[1]
 
 
 def test_branches_of_exits_that_take_no_part_cost_nothing():
@@ -180,14 +203,15 @@ def test_stop_heads_are_in_the_loss_once_all_exits_take_part():
     assert counting.flop() == layers_of(counter)
 
 
-@pytest.mark.parametrize("side", [5, 6, 10])
+@pytest.mark.parametrize("side", [2, 5, 10])
 def test_images_of_another_size(side):
+    """A space refuses kernels of 3 pixels on maps of one, but training on smaller images runs them."""
     value = STAGED | {"input": {"channels": 3, "resolution": 8}}
     for architecture in drawn(value, 3, seed=7):
         by_torch, by_task = counted(single(architecture), *batch((3, side, side), 5))
         assert by_task == by_torch
         graph = lower(architecture)
-        assert at_size(graph, (3, side, side)).shapes != graph.shapes and at_size(graph, graph.input_shape) is graph
+        assert shapes_at(graph, (3, side, side)) != shapes_at(graph, graph.input_shape) == graph.shapes
 
 
 def test_frozen_weights_inside_of_a_layer():
