@@ -23,7 +23,9 @@ LARGE = ROOT / "search_spaces" / "aebnas_mbv3.yaml"
 """Too large for tests over many architectures; it has tests of its own."""
 HEAVY = {ROOT / "search_spaces" / f"{name}.yaml" for name in ("darts_4node", "nasbench201")}
 """Wide and deep: running their networks takes minutes; `tests/space/test_cells.py` looks at them."""
-BUNDLED = sorted(set((ROOT / "search_spaces").glob("*.yaml")) - {LARGE} - HEAVY)
+ALIKE = {ROOT / "search_spaces" / "resnet_cifar100.yaml"}
+"""As `resnet_cifar_wide` but for widths and classes; `tests/experiments/test_experiments_of_sets.py` runs it."""
+BUNDLED = sorted(set((ROOT / "search_spaces").glob("*.yaml")) - {LARGE} - HEAVY - ALIKE)
 
 SLOW = ("training/test_distributed.py", "survival/test_lost_workers.py", "survival/test_kills.py")
 """Files that go first, so that none of them is left when the other processes have nothing to do any more."""
@@ -200,8 +202,8 @@ def root() -> Path:
 
 @pytest.fixture(scope="session", params=BUNDLED, ids=lambda path: path.stem)
 def bundled(request) -> SearchSpace:
-    """Every space of `search_spaces/` but the large one, one at a time."""
-    return SearchSpace.load(request.param)
+    """Every space of `search_spaces/` that is in `BUNDLED`, one at a time."""
+    return SearchSpace.load(request.param, classes=10)  # where a space leaves them out
 
 
 @pytest.fixture(scope="session")

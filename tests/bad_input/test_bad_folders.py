@@ -72,6 +72,18 @@ def linked(place: str, target: str, away: str = "") -> Callable[[Path], None]:
     return change
 
 
+def annotated(text: str | bytes, *names: str) -> Callable[[Path], None]:
+    """The change to a test part like Tiny-ImageNet's, with annotations and images."""
+
+    def change(folder: Path) -> None:
+        shutil.rmtree(folder / "test")
+        (folder / "val/images").mkdir(parents=True)
+        add(*(f"val/images/{name}" for name in names))(folder)
+        (folder / "val/val_annotations.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
+
+    return change
+
+
 NEEDED = "spec.yaml: data.splits.test: must be above 0 (the share or number of images that become the test set), since "
 LAYOUTS: dict[str, tuple[Callable[[Path], None], dict[str, Any], str]] = {
     "no train": (
@@ -212,6 +224,38 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], dict[str, Any], str]] = {
         ),
         {},
         "/val/cat/x.png: must be an image of one class and part, but ",
+    ),
+    "annotations without a class": (
+        annotated("0.png\tcat\n1.png\n", "0.png", "1.png"),
+        {},
+        "/val/val_annotations.txt, line 2: must be a file's name and its class, separated by a tab, but got '1.png'",
+    ),
+    "annotations of an unknown class": (
+        annotated("0.png\tcow\t0\t0\t7\t7\n", "0.png"),
+        {},
+        "/val/val_annotations.txt, line 1: must name a class of the training part, but got 'cow'",
+    ),
+    "annotations that name an image twice": (
+        annotated("0.png\tcat\n\n0.png\tdog\n", "0.png"),
+        {},
+        "/val/val_annotations.txt, line 3: must name an image that no other line names, but line 1 names it, too: '0",
+    ),
+    "annotations of an image that isn't there": (
+        annotated("0.png\tcat\n1.png\tdog\n", "0.png"),
+        {},
+        "/val/val_annotations.txt, line 2: must name an image in ",
+    ),
+    "no annotations": (annotated("\n", "0.png"), {}, "/val/val_annotations.txt: must have a line for each image, but"),
+    "annotations not in UTF-8": (annotated(b"\xff\t", "0.png"), {}, "/val/val_annotations.txt: must be text in UTF-8"),
+    "a share beside annotations": (
+        annotated("0.png\tcat\n", "0.png"),
+        SHARE,
+        "spec.yaml: data.splits.test: must be absent, since the data have a test part of their own (val), but got 0.2",
+    ),
+    "val without classes and annotations": (
+        lambda folder: (annotated("", "0.png")(folder), (folder / "val/val_annotations.txt").unlink()),
+        {},
+        "/val/images: must be a class of ",
     ),
     "a class not in UTF-8": (
         lambda folder: (flat()(folder), (folder / "dog").rename(folder / os.fsdecode(b"d\xf6g"))),

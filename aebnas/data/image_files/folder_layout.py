@@ -1,7 +1,8 @@
 """How a folder of images is laid out, and the images in it. Imports no torch and reads no image.
 
 Three layouts: `train/<class>/*` beside `test/<class>/*` (`val`, `valid` or `validation` where there is no `test`);
-`train/<class>/*` alone; `<class>/*`. In the last two a share of the images becomes the test set.
+`train/<class>/*` alone; `<class>/*`. In the last two a share of the images becomes the test set. In the first, `val`
+may be as in Tiny-ImageNet, whose `test` has no labels (see `annotated_part`).
 """
 
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from PIL import Image
 
 from aebnas.core.errors import UserError
+from aebnas.data.image_files.annotated_part import annotated_images, is_annotated, is_unsorted
 from aebnas.data.image_files.files_found import TEST, TRAIN, VALIDATION, FilesFound, check_test_share, some
 from aebnas.data.image_files.folder_walk import FolderWalk, is_so, left_out_text, visible_folders
 
@@ -73,14 +75,19 @@ def folder_layout(root: Path, test_share: int | float) -> FolderLayout:
     notes = []
     if others:
         notes.append(f"classes are the folders in {train}, not those beside it ({some(others)})")
-    if test is not None:
+    if test is not None and validation and is_unsorted(root / test, visible_folders(root / train)):
+        test = None
+    elif test is not None:
         notes += [f"{folder} is not read, since {test} is the test set" for folder in validation]
-    elif len(validation) > 1:
+    if test is None and len(validation) > 1:
         rule = f"must be the only one, since it would be the test set, but got {', '.join(validation[1:])}, too"
         raise UserError(f"{root / validation[0]}: {rule}")
-    elif validation:
+    if test is None and validation:
         test = validation[0]
-        notes.append(f"{test} is the test set, since there is no folder {TEST}")
+        if known[TEST] is None:
+            notes.append(f"{test} is the test set, since there is no folder {TEST}")
+        else:
+            notes.append(f"{test} is the test set, since {known[TEST]} has no folders of classes")
     if test is None:
         check_test_share(test_share, False, f"there is no folder {TEST} (or {VALIDATION[0]}) beside {train}")
     else:
@@ -98,24 +105,32 @@ def list_folder(root: Path, test_share: int | float, follow_links: bool, train: 
     """The images of a folder, of its test part alone if `train` is false and it has one.
 
     Images may be at any depth below their class; see `FolderWalk` for symbolic links. Raises UserError for a class
-    without images, or one of the test part that the training part hasn't; for the rest see `folder_layout`.
+    without images, or one of the test part that the training part hasn't; for the rest see `folder_layout` and
+    `annotated_images`.
     """
     layout = folder_layout(root, test_share)
     walk = layout.walk(follow_links)
-    folders = {TRAIN: layout.train} if layout.test is None else {TRAIN: layout.train, TEST: layout.test}
     classes = _classes(layout, walk)
-    classes_of = {TRAIN: classes} if layout.test is None else {TRAIN: classes, TEST: walk.classes(layout.test)}
-    unknown = [name for name in classes_of.get(TEST, ()) if name not in classes]
-    if unknown:
-        raise UserError(f"{root / folders[TEST] / unknown[0]}: must be a class of {root / layout.train}, but isn't")
+    named: dict[str, list[tuple[str, str]]] = {}
+    if train or layout.test is None:
+        named[TRAIN] = _images_of(walk, layout.train, classes)
+    if layout.test is not None:
+        named[TEST] = _test_images(walk, layout, layout.test, classes)
     label = {name: number for number, name in enumerate(classes)}
     start = len(f"{root}{os.sep}") if root.name else len(str(root))
-    images = {
-        part: [(file[start:], label[name]) for name in names for file in _images_of(walk, folders[part], name)]
-        for part, names in classes_of.items()
-        if train or part == TEST or TEST not in folders
-    }
+    images = {part: [(file[start:], label[name]) for file, name in found] for part, found in named.items()}
     return FilesFound(root, tuple(classes), images, walk.left_out, layout.notes)
+
+
+def _test_images(walk: FolderWalk, layout: FolderLayout, test: str, classes: list[str]) -> list[tuple[str, str]]:
+    if is_annotated(layout.root / test, classes):
+        return annotated_images(walk, test, classes, image_extensions())
+    names = walk.classes(test)
+    unknown = [name for name in names if name not in classes]
+    if unknown:
+        place = layout.root / test / unknown[0]
+        raise UserError(f"{place}: must be a class of {layout.root / layout.train}, but isn't")
+    return _images_of(walk, test, names)
 
 
 def _classes(layout: FolderLayout, walk: FolderWalk) -> list[str]:
@@ -133,12 +148,16 @@ def _spelt(root: Path, part: str, folders: Sequence[str]) -> str | None:
     return found[0] if found else None
 
 
-def _images_of(walk: FolderWalk, part: str, name: str) -> list[str]:
-    before = walk.left_out.copy()
-    found = walk.images(part, name, image_extensions())
-    if not found:
-        left_out = left_out_text(walk.left_out - before)
-        raise UserError(f"{walk.root / part / name}: must hold images (.jpg, .png, ...), but got none{left_out}")
+def _images_of(walk: FolderWalk, part: str, names: Sequence[str]) -> list[tuple[str, str]]:
+    """Paths of the images of classes, with the names of these."""
+    found = []
+    for name in names:
+        before = walk.left_out.copy()
+        files = walk.images(part, name, image_extensions())
+        if not files:
+            left_out = left_out_text(walk.left_out - before)
+            raise UserError(f"{walk.root / part / name}: must hold images (.jpg, .png, ...), but got none{left_out}")
+        found += [(file, name) for file in files]
     return found
 
 
