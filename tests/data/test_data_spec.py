@@ -87,7 +87,8 @@ def test_augmentation_is_the_default_of_the_set_unless_given(value: dict[str, An
         ({"name": "cifr"}, "name: must be 'digits', 'npz', 'folder', 'csv', 'cifar10', "),
         (
             {"name": "digits", "augment": "mix"},
-            "augment: must be a mapping or one of none, crop_flip, shift_flip, cutout, trivial_augment, mixup, but got 'mix'",
+            "augment: must be a mapping or one of none, crop_flip, shift_flip, cutout, trivial_augment, mixup, "
+            "but got 'mix'",
         ),
         (
             {"name": "digits", "augment": {"flip": "often"}},

@@ -171,7 +171,9 @@ def test_a_loss_that_is_not_a_number_is_a_failed_trial(tmp_path, monkeypatch):
     status = [trial.status for trial in Run.open(tmp_path / "run").trials()]
     assert (status.count("failed"), len(status)) == (1, 8)
     reason = Run.open(tmp_path / "run").trials()[1].reason
-    assert reason.startswith(f"candidate {drawn[1]}: the loss must stay finite, but got nan in epoch 1; lower lr (17.6)")
+    assert reason.startswith(
+        f"candidate {drawn[1]}: the loss must stay finite, but got nan in epoch 1; lower lr (17.6)"
+    )
 
 
 def test_candidates_that_differ_in_policy_only_have_the_weights_of_their_architecture(tmp_path):
