@@ -11,6 +11,7 @@ from aebnas.data.batches import Batches
 from aebnas.data.image_set import ImageSet
 from aebnas.runtime.network import Network
 from aebnas.space.architecture import Architecture
+from aebnas.training.compiled import with_compiling_decided
 from aebnas.training.compute.compute_meter import ComputeMeter
 from aebnas.training.compute.forward_flop import forward_flop
 from aebnas.training.loop import fit
@@ -44,6 +45,7 @@ def fit_network(
     `loop.fit`.
     """
     compute = ComputeMeter() if compute is None else compute
+    spec = with_compiling_decided(spec, len(batches))
     share = spec.exits.frozen_backbone if len(network.graph.exits) > 1 else 0.0
     earlier: list[Row] = []
 

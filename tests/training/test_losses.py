@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from aebnas.training.losses import label_loss, multi_exit_loss, probabilities, self_distillation_loss
+from aebnas.training.losses import label_loss, multi_exit_loss, probabilities, self_distillation_loss, teacher
 
 
 def random_logits(seed: int, n: int = 6, c: int = 5) -> torch.Tensor:
@@ -111,3 +111,23 @@ def test_equal_weights_change_nothing():
         self_distillation_loss(logits, labels_n, [0.4, 0.6], 0.1, 0.3, weights) for weights in (None, torch.ones(5))
     )
     torch.testing.assert_close(weighted, plain)
+
+
+def test_the_ensemble_teaches_all_exits_by_hand():
+    """(1 - d) CE(labels) + d CE(softmax of the mean logits), for every exit."""
+    logits = [torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])]
+    labels_n, weights, share = torch.tensor([1]), [0.25, 0.75], 0.4
+    mean_nc = torch.tensor([[0.5, 1.0]]).softmax(-1)
+    expected = 0.0
+    for weight, exit_nc in zip(weights, logits, strict=True):
+        log_nc = exit_nc.log_softmax(-1)
+        expected += weight * (-(1 - share) * log_nc[0, 1] - share * (mean_nc * log_nc).sum())
+    found = self_distillation_loss(logits, labels_n, weights, 0.0, share, distil_from="ensemble")
+    assert float(found) == pytest.approx(float(expected))
+    assert torch.equal(teacher(logits, "ensemble"), mean_nc)
+    assert torch.equal(teacher(logits, "last"), logits[1].softmax(-1))
+
+
+def test_neither_teacher_has_a_gradient():
+    logits = [torch.randn(3, 4, requires_grad=True) for _ in range(2)]
+    assert not any(teacher(logits, kind).requires_grad for kind in ("last", "ensemble"))

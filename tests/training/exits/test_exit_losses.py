@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from aebnas.training.exits.exit_losses import exit_distribution, expected_cost, halting_loss, soft_stops
+from aebnas.training.exits.exit_losses import exit_distribution, expected_cost, halting_loss, reach_weights, soft_stops
 
 
 def test_the_exit_distribution_by_hand():
@@ -68,3 +68,15 @@ def test_class_weights_weight_the_halting_loss_of_their_samples():
     torch.testing.assert_close(
         halting_loss(logits, stop_ne, mixed_nc, weights), halting_loss(logits, stop_ne, labels_n, weights)
     )
+
+
+def test_weights_by_reach_by_hand():
+    """Of four samples three go past the first exit and one past the second: shares 1, 3/4, 1/4."""
+    confident, unsure = [5.0, 0.0], [0.1, 0.0]
+    logits = [
+        torch.tensor([confident, unsure, unsure, unsure]),
+        torch.tensor([unsure, confident, confident, unsure]),
+        torch.tensor([unsure] * 4),
+    ]
+    assert reach_weights(logits, 0.9) == pytest.approx([1 / 2, 3 / 8, 1 / 8])
+    assert reach_weights(logits[:1], 0.9) == [1.0]
