@@ -33,7 +33,7 @@ from aebnas.core.spec_base import parse_spec, read_spec
 from aebnas.core.yaml_reader import read_yaml
 from aebnas.data.batches import Batches
 from aebnas.data.channel_statistics import measure_preprocessing
-from aebnas.data.data_spec import RECIPES, DataSpec, Loaders
+from aebnas.data.data_spec import AUGMENTATIONS, DataSpec, Loaders
 from aebnas.data.datasets import load_train
 from aebnas.data.image_files.files import Files
 from aebnas.data.image_set import ImageSet
@@ -92,7 +92,7 @@ def compared(images: ImageSet, batch_size: int, device: torch.device) -> list[Ro
         next(plain_steps)
         plain_marks.mark("step")
 
-    batches = Batches(images, preprocessing, RECIPES["crop_flip"], batch_size)
+    batches = Batches(images, preprocessing, AUGMENTATIONS["crop_flip"], batch_size)
     marks = Marks(device, time.process_time, between=plain_step)
     train_ours(ours, architecture, batches, precision, marks)
     mine, theirs = ([sum(step.values()) for step in some.seconds()[WARM_UP:]] for some in (marks, plain_marks))
@@ -145,7 +145,7 @@ def parts(images: ImageSet, spec: Path, batch_size: int, device: torch.device) -
     rows = []
     for what, (task, settings, names) in tasks.items():
         marks = Marks(device, time.process_time)
-        batches = MarkedBatches(images, preprocessing, RECIPES["crop_flip"], batch_size)
+        batches = MarkedBatches(images, preprocessing, AUGMENTATIONS["crop_flip"], batch_size)
         batches.marks = marks
         with marked_optimiser(marks):
             fit(MarkedTask(task, marks, names), batches, settings, 0, what, None, progress=marks.progress)
@@ -168,7 +168,7 @@ def streamed(images: ImageSet, batch_size: int, device: torch.device) -> list[Ro
         choices: list[Loaders] = [0, 1, 2, "auto"]
         for loaders in choices:
             marks = Marks(device, time.perf_counter)
-            batches = MarkedBatches(on_disk, preprocessing, RECIPES["crop_flip"], batch_size, loaders)
+            batches = MarkedBatches(on_disk, preprocessing, AUGMENTATIONS["crop_flip"], batch_size, loaders)
             batches.marks = marks
             train_ours(fresh_network(architecture, 0).to(device), architecture, batches, precision, marks)
             first, *steps = marks.seconds()

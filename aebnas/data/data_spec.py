@@ -87,7 +87,7 @@ class AugmentSpec(Spec):
 
 
 _CROP_FLIP = AugmentSpec(crop=4, flip=True)
-RECIPES = {
+AUGMENTATIONS = {
     "none": AugmentSpec(),
     "crop_flip": _CROP_FLIP,
     "shift_flip": AugmentSpec(crop=2, pad="reflect", flip="alternate"),
@@ -100,27 +100,27 @@ last three add to `crop_flip` what they are named after."""
 
 DEFAULT_AUGMENT = {
     "digits": AugmentSpec(crop=1),
-    "npz": RECIPES["none"],
-    "folder": RECIPES["none"],
-    "csv": RECIPES["none"],
-    "cifar10": RECIPES["shift_flip"],
-    "cifar100": RECIPES["shift_flip"],
+    "npz": AUGMENTATIONS["none"],
+    "folder": AUGMENTATIONS["none"],
+    "csv": AUGMENTATIONS["none"],
+    "cifar10": AUGMENTATIONS["shift_flip"],
+    "cifar100": AUGMENTATIONS["shift_flip"],
     "svhn": AugmentSpec(crop=4),
     "mnist": AugmentSpec(crop=2),
     "fashion_mnist": AugmentSpec(crop=2, flip=True),
 }
 
 
-def _recipe(value: object) -> object:
+def _named(value: object) -> object:
     if not isinstance(value, str):
         return value
-    if value not in RECIPES:
-        raise ValueError(f"must be a mapping or one of {', '.join(RECIPES)}")
-    return RECIPES[value]
+    if value not in AUGMENTATIONS:
+        raise ValueError(f"must be a mapping or one of {', '.join(AUGMENTATIONS)}")
+    return AUGMENTATIONS[value]
 
 
-Augment = Annotated[AugmentSpec, BeforeValidator(_recipe, json_schema_input_type=Literal[*RECIPES] | AugmentSpec)]
-"""An `AugmentSpec`, or the name of one in `RECIPES`."""
+Augment = Annotated[AugmentSpec, BeforeValidator(_named, json_schema_input_type=Literal[*AUGMENTATIONS] | AugmentSpec)]
+"""An `AugmentSpec`, or the name of one in `AUGMENTATIONS`."""
 
 TORCHVISION = ("cifar10", "cifar100", "svhn", "mnist", "fashion_mnist")
 IN_FILES = ("folder", "csv")

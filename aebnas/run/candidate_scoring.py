@@ -3,7 +3,7 @@
 import torch
 
 from aebnas.data.batches import Batches
-from aebnas.data.data_spec import RECIPES
+from aebnas.data.data_spec import AUGMENTATIONS
 from aebnas.data.splits import CALIBRATE, SEARCH
 from aebnas.evaluation.darts.relaxed_training import RelaxedTraining
 from aebnas.evaluation.evaluator import CandidateTraining, Evaluator
@@ -57,7 +57,9 @@ def _relaxed_training(session: RunSession, device: torch.device) -> RelaxedTrain
         batches=batches,
         arch=None
         if joint
-        else Batches(splits.arch, images.preprocessing, RECIPES["none"], batch_size, balanced=images.samples_balanced),
+        else Batches(
+            splits.arch, images.preprocessing, AUGMENTATIONS["none"], batch_size, balanced=images.samples_balanced
+        ),
         choosing=splits.train if joint else splits.arch,
         validation=splits.search,
         profile=session.profile,

@@ -3,11 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from aebnas.training.recipes.presets import CLASSIC
-
-EPOCHS = "epochs"
-BATCH = 1024
-"""Images to which the decoupled learning rate refers."""
+from aebnas.training.recipes.presets import CLASSIC, DECOUPLED_BATCH
 
 
 def upgraded_experiment(value: Any) -> Any:
@@ -17,7 +13,7 @@ def upgraded_experiment(value: Any) -> Any:
     value = dict(value)
     for name in ("supernet", "retrain", "relaxed"):
         if isinstance(value.get(name), dict):
-            value[name] = upgraded_training(value[name], value[name].get(EPOCHS))
+            value[name] = upgraded_training(value[name], value[name].get("epochs"))
     evaluate = value.get("evaluate")
     if isinstance(evaluate, dict) and isinstance(evaluate.get("training"), dict):
         epochs = str(evaluate.get("weights")).partition("(")[2].rstrip(")")
@@ -29,15 +25,24 @@ def upgraded_experiment(value: Any) -> Any:
 def upgraded_training(value: Mapping[str, Any], epochs: Any) -> dict[str, Any]:
     """The settings of one training of so many epochs; unchanged if they have a recipe.
 
-    The learning rate was SGD's own, and shares of the training were numbers of epochs.
+    The learning rate was SGD's own, and shares of the training were numbers of epochs. Values that aren't numbers, or
+    out of range, stay for the check of the spec to report.
     """
-    if value.get("recipe") in ("fast", "classic") or not isinstance(epochs, int):
+    # the only recipe that earlier versions knew, and that only supernets named
+    if value.get("recipe", "sandwich") != "sandwich" or not isinstance(epochs, int):
         return dict(value)
+    try:
+        return _upgraded(value, epochs)
+    except (TypeError, ZeroDivisionError):
+        return dict(value)
+
+
+def _upgraded(value: Mapping[str, Any], epochs: int) -> dict[str, Any]:
     new = {key: setting for key, setting in value.items() if key not in ("warmup_epochs", "recipe")}
     new["recipe"] = "classic"
     batch, momentum = value.get("batch_size", CLASSIC["batch_size"]), value.get("momentum", CLASSIC["momentum"])
     if "lr" in value:
-        new["lr"] = value["lr"] * BATCH / batch * (1 + 1 / (1 - momentum))
+        new["lr"] = value["lr"] * DECOUPLED_BATCH / batch * (1 + 1 / (1 - momentum))
         new["weight_decay"] = value.get("weight_decay", 5e-4) * new["lr"]
     new["warmup"] = min(value.get("warmup_epochs", 1.0) / epochs, 0.999)
     if isinstance(exits := value.get("exits"), dict):

@@ -42,18 +42,18 @@ class LoopSpec(Spec):
     muon_momentum: Momentum = FAST["muon_momentum"]
     """Nesterov momentum of Muon."""
     schedule: Literal["cosine", "linear", "triangle"] = FAST["schedule"]
-    """The learning rate after the warm-up: `cosine` and `linear` fall to 0 and rise from it, `triangle` rises from 0.2
-    of the peak and falls linearly to 0.07 of it."""
+    """How the learning rate falls after the warm-up: `cosine` (half a cosine) and `linear` to 0, after a rise from 0;
+    `triangle` linearly to 0.07 of the peak, after a rise from 0.2 of it."""
     warmup: Annotated[float, Field(strict=True, ge=0, lt=1)] = FAST["warmup"]
     """Share of the training in which the learning rate rises linearly."""
     norm_bias_lr: Positive = FAST["norm_bias_lr"]
     """Factor on the learning rate of norms' biases."""
     identity_init: bool = FAST["identity_init"]
     """Convolutions with at least as many output as input channels begin as the identity on their first channels
-    (a partial Dirac), instead of randomly."""
+    (a partial Dirac), instead of randomly. For newly initialised weights."""
     whiten: bool = FAST["whiten"]
-    """The first convolution begins as the whitening of its patches of training images, each filter with its negative;
-    for networks that begin with an ordinary convolution, for others it must be off."""
+    """The stem's filters begin as the whitening of its patches of training images, each filter with its negative. For
+    newly initialised weights."""
     label_smoothing: Annotated[float, Field(strict=True, ge=0, lt=1)] = FAST["label_smoothing"]
     """Share of each label's probability that is spread over all classes."""
     distillation: Share = FAST["distillation"]

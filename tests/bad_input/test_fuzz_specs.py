@@ -14,7 +14,7 @@ from tiny_run import EXPERIMENT, GENES, SPACE
 from aebnas.core.errors import UserError
 from aebnas.core.metrics import METRICS
 from aebnas.core.spec_base import read_spec
-from aebnas.data.data_spec import RECIPES
+from aebnas.data.data_spec import AUGMENTATIONS
 from aebnas.run.experiment_spec import ExperimentSpec
 from aebnas.search.plan import make_plan
 from aebnas.space.fields import block_ops, branch_ops
@@ -60,7 +60,7 @@ def words(value: Any) -> set[str]:
     return {value} if isinstance(value, str) else set()
 
 
-KNOWN = sorted(words(SPACES) | words(EXPERIMENTS) | {*METRICS, *RECIPES, *block_ops(), *branch_ops()})
+KNOWN = sorted(words(SPACES) | words(EXPERIMENTS) | {*METRICS, *AUGMENTATIONS, *block_ops(), *branch_ops()})
 ODD_NUMBERS = [0, -1, 1, 2, 3, 64, 10**6, 10**17, -(10**40), 1.5, -0.0, 1e-9, 1e300, float("nan"), float("inf")]
 ODD_TEXTS = ["", " ", "a\nb", "\0", "\x1b[31m", "~", "~nobody/x", "é" * 90, "never", "1e3", "2001-13-01", "!!x", "yes"]
 SCALARS = (

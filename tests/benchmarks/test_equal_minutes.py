@@ -1,20 +1,11 @@
 """The contenders of the equal-minutes benchmark: ours are charged as everywhere, and late exits join in late."""
 
-import importlib
-
 import pytest
 import torch
 
 from aebnas.cost.counts import count_graph
 from aebnas.space.lowering import lower
 from aebnas.training.training_spec import TrainSpec
-
-
-@pytest.fixture
-def benchmark(root, monkeypatch):
-    """Import a module of benchmarks/ by name."""
-    monkeypatch.syspath_prepend(str(root / "benchmarks"))
-    return importlib.import_module
 
 
 @pytest.fixture

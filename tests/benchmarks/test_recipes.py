@@ -1,17 +1,9 @@
-import importlib
 import json
 import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-
-
-@pytest.fixture
-def benchmark(root, monkeypatch):
-    """Import a module of benchmarks/ by name."""
-    monkeypatch.syspath_prepend(str(root / "benchmarks"))
-    return importlib.import_module
 
 
 @pytest.fixture

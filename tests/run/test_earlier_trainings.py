@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aebnas.core.errors import SpecError
 from aebnas.core.spec_base import parse_spec
 from aebnas.run.earlier_trainings import upgraded_experiment, upgraded_training
 from aebnas.run.experiment_spec import ExperimentSpec
@@ -62,6 +63,13 @@ def test_candidates_were_trained_for_their_own_epochs():
     old = {"evaluate": {"weights": "finetune(4)", "training": {k: v for k, v in OLD.items() if k != "epochs"}}}
     training = upgraded_experiment(old)["evaluate"]["training"]
     assert training["warmup"] == 0.5 and training["recipe"] == "classic"
+
+
+@pytest.mark.parametrize("change", [{"lr": "x"}, {"momentum": 1}, {"batch_size": 0}, {"lr": None}, {"recipe": ["a"]}])
+def test_damaged_values_are_reported_in_one_line(change):
+    with pytest.raises(SpecError) as raised:
+        parse_spec(RetrainSpec, upgraded_training(OLD | change, 20), "config.json", "retrain")
+    assert "\n" not in str(raised.value) and str(raised.value).startswith("config.json: retrain.")
 
 
 @pytest.mark.parametrize("value", [None, [], {"supernet": None}, {"retrain": {"epochs": "3", "lr": 0.1}}])

@@ -11,7 +11,8 @@ PartialShare = Annotated[float, Field(strict=True, ge=0, lt=1)]
 
 
 class ExitTrainingSpec(Spec):
-    """How exits are trained; by default all jointly, from the first step. Shares are of the whole training."""
+    """How exits are trained; by default all jointly, from the first step. Shares are of the whole training, with
+    `frozen_backbone` those of `activation` are of the stage that trains the branches."""
 
     backbone_first: PartialShare = 0.0
     """Initial share that trains only the last exit (mixed training: the backbone first, then all exits jointly)."""

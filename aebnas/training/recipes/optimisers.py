@@ -8,11 +8,9 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 
 from aebnas.training.recipes.muon import Muon
+from aebnas.training.recipes.presets import DECOUPLED_BATCH
 from aebnas.training.recipes.schedules import SCHEDULES
 from aebnas.training.training_spec import LoopSpec
-
-BATCH = 1024
-"""Images to which the decoupled learning rate refers."""
 
 
 def decoupled(spec: LoopSpec, batch_size: int) -> tuple[float, float]:
@@ -21,7 +19,7 @@ def decoupled(spec: LoopSpec, batch_size: int) -> tuple[float, float]:
     As published (Jordan 2024), so that published rates can be used: the distance moved in an epoch doesn't depend on
     the batch size, and little on the momentum (not at all with 1 / (1 - momentum) instead of 1 + 1 / (1 - momentum)).
     """
-    scale = batch_size / (BATCH * (1 + 1 / (1 - spec.momentum)))
+    scale = batch_size / (DECOUPLED_BATCH * (1 + 1 / (1 - spec.momentum)))
     return spec.lr * scale, spec.weight_decay / spec.lr
 
 

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
+DECOUPLED_BATCH = 1024
+"""Images to which the decoupled learning rate refers."""
+
 RecipeName = Literal["fast", "classic"]
 
 FAST: Mapping[str, Any] = {

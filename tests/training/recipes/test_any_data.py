@@ -26,7 +26,7 @@ from aebnas.training.training_spec import SupernetSpec, TrainSpec
 class Patterns:
     """A source of any number of images: the pattern of each one's class (image i is of class i modulo k), and noise."""
 
-    count: int
+    numbers_n: Tensor
     patterns_kchw: Tensor
 
     @property
@@ -43,14 +43,18 @@ class Patterns:
         return None
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.numbers_n)
 
     def read(self, indices: Tensor) -> Tensor:
         noise = torch.randn(len(indices), *self.shape, generator=torch.Generator().manual_seed(int(indices[0])))
-        return (self.patterns_kchw[indices % len(self.patterns_kchw)] + 20 * noise).clamp(0, 255).to(torch.uint8)
+        return (
+            (self.patterns_kchw[self.numbers_n[indices] % len(self.patterns_kchw)] + 20 * noise)
+            .clamp(0, 255)
+            .to(torch.uint8)
+        )
 
     def take(self, indices: Tensor) -> "Patterns":
-        raise NotImplementedError
+        return Patterns(self.numbers_n[indices], self.patterns_kchw)
 
 
 def patterns(classes: int, channels: int, side: int) -> Tensor:
@@ -87,7 +91,9 @@ def space_of(classes: int, channels: int, side: int) -> SearchSpace:
 )
 def test_the_loss_falls(kind, images, classes, channels, side, steps, remaining):
     """By the end to a share of what it was at first; many classes need more steps than a test has time for."""
-    own = ImageSet(Patterns(images, patterns(classes, channels, side)), torch.arange(images) % classes, classes)
+    own = ImageSet(
+        Patterns(torch.arange(images), patterns(classes, channels, side)), torch.arange(images) % classes, classes
+    )
     reader = ImageReader(shape=(channels, side, side), resize="bilinear", fit="crop", ground=(255, 255, 255))
     preprocessing = Preprocessing(mean=(0.5,) * channels, std=(0.25,) * channels, reader=reader)
     size = min(64, resolved_batch_size("auto", images, side, side))  # 512 would take too long
